@@ -1,0 +1,1 @@
+"""The agent core: runs agents and serves their events over gRPC."""

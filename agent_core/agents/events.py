@@ -1,0 +1,180 @@
+"""What an agent is asked, and what it may yield.
+
+An agent is an async generator function:
+
+    async def agent(request: RunRequest) -> AsyncIterator[AgentEvent | str]: ...
+
+A yielded `str` is a `TextDelta`. Returning ends the run with `Done`, raising with
+`Error`; cancelling the run throws `CancelledError` into it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+JsonValue: TypeAlias = (
+    "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | JsonText"
+)
+FinishReasonName: TypeAlias = Literal["stop", "length", "tool_limit"]
+
+
+class JsonText(str):
+    """A JSON value that is already text: checked, then passed on as it is."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer."""
+
+    content: str
+    """At least one character; an empty delta is dropped."""
+    token_count: int = 1
+    """How many model tokens the piece holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of what the model thought; no part of the answer."""
+
+    content: str
+    """At least one character; an empty delta is dropped."""
+    token_count: int = 1
+    """How many model tokens the piece holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a longer operation has come."""
+
+    percent: float | None
+    """0 to 100; None when it can't be told."""
+    message: str
+    """What is being done, fit for a user."""
+    step: str = ""
+    """The step's name, for programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStart:
+    """A tool call began."""
+
+    call_id: str
+    """Names the call within its run."""
+    tool: str
+    """The tool's name."""
+    args: JsonValue = None
+    """The arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """A tool call ended."""
+
+    call_id: str
+    """The call_id of its ToolStart."""
+    tool: str
+    """The tool's name."""
+    result: JsonValue = None
+    """What came back; the failure's description when is_error is set."""
+    is_error: bool = False
+    """True when the tool failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """An event of the application's own."""
+
+    name: str
+    """The event's name."""
+    data: JsonValue = None
+    """The data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens used over all model calls of a run. None: not told by the provider."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What the run's `Done` shall say beyond the text. Yielded last, by agents that know it."""
+
+    reason: FinishReasonName = "stop"
+    """Why the agent stopped."""
+    usage: Usage | None = None
+    """Tokens used."""
+
+
+AgentEvent: TypeAlias = TextDelta | ReasoningDelta | Progress | ToolStart | ToolResult | Custom | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier message of the session."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What an agent is asked."""
+
+    message: str
+    """What the user said."""
+    run_id: str = ""
+    """The run's id."""
+    session_id: str = ""
+    """The session's id; empty for none."""
+    user_id: str = ""
+    """A label for the user, never an identity; empty for none."""
+    history: Sequence[Turn] = ()
+    """The session's earlier turns, oldest first."""
+    deadline: float | None = None
+    """When the run must have ended, in seconds of `time.monotonic()`; None for never."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """The caller's labels."""
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds left until the deadline (0 when it has passed), or None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+Agent: TypeAlias = Callable[[RunRequest], AsyncIterator[AgentEvent | str]]
+"""An agent. It may also have `model: str`, shown in RunStarted, and may be an async
+context manager: the core enters it before it serves and leaves it when it has stopped."""
+
+
+class AgentError(Exception):
+    """Ends a run with an `Error` that says just this to the user.
+
+    Anything else that an agent raises becomes `INTERNAL` with a trace id: its text stays in the log.
+
+    Args:
+        code: A canonical gRPC code's name, such as "UNAVAILABLE".
+        message: What went wrong, fit for a user.
+        retryable: True when the same request may succeed if it is sent again.
+        details: Further facts for programs.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.details: dict[str, str] = dict(details or {})

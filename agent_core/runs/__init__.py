@@ -1,0 +1,1 @@
+"""Runs: their state, their log, their manager."""

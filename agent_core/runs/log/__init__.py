@@ -1,0 +1,1 @@
+"""The run log: its contract and its stores."""

@@ -1,0 +1,1 @@
+"""The edge: carries runs from the cores to browsers as Server-Sent Events."""

@@ -1,0 +1,1 @@
+"""HTTP at the rim: the streaming response and problem documents."""

@@ -1,0 +1,1 @@
+"""The way to the cores: the only modules that import grpc."""

@@ -1,0 +1,1 @@
+"""The SSE dialects: one pure translator each."""

@@ -1,0 +1,1 @@
+"""What the core and the edge share: the contract, telemetry set-up and the command line."""
