@@ -1,0 +1,92 @@
+"""The composition root of the edge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+
+from edge.http.drain import Drain
+from edge.http.event_stream import StreamPolicy
+from edge.http.problem import EXCEPTION_HANDLERS
+from edge.routes import chat, health, runs
+from edge.routes.context import EdgeContext
+from edge.routes.page import page_routes
+from edge.settings import EdgeSettings
+from edge.telemetry.server_span import ServerSpanMiddleware
+from edge.upstream import GrpcUpstream
+
+
+def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
+    """Return the ASGI application. Its lifespan opens the channel to the core, in the serving loop.
+
+    Args:
+        settings: The settings.
+        drain: The switch that the server turns when the process is to end.
+    """
+    drain = drain or Drain()
+    policy = StreamPolicy(
+        commit_s=settings.commit_ms / 1000,
+        heartbeat_s=settings.heartbeat_s,
+        write_deadline_s=settings.write_deadline_s,
+        retry_ms=settings.retry_ms,
+    )
+
+    @asynccontextmanager
+    async def upstream(app: Litestar) -> AsyncIterator[None]:
+        channel = GrpcUpstream(settings.core)
+        app.state.edge = EdgeContext(settings, channel, policy, drain)
+        try:
+            yield
+        finally:
+            await channel.close()
+
+    def edge_context() -> EdgeContext:
+        context: EdgeContext = app.state.edge
+        return context
+
+    app = Litestar(
+        route_handlers=[
+            chat.chat,
+            runs.follow,
+            runs.state,
+            runs.cancel,
+            health.live,
+            health.ready,
+            *page_routes(),
+        ],
+        lifespan=[upstream],
+        logging_config=None,  # the process has set up logging
+        dependencies={"edge": Provide(edge_context, sync_to_thread=False)},
+        exception_handlers=EXCEPTION_HANDLERS,
+        middleware=[DefineMiddleware(ServerSpanMiddleware, trust_traceparent=settings.trust_traceparent)],
+        cors_config=_cors(settings),
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=OpenAPIConfig(
+            title="Tokenwire",
+            version="1",
+            description="An agent's events as Server-Sent Events, resumable at every one.",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path="/"), YamlRenderPlugin()],
+        ),
+    )
+    return app
+
+
+def _cors(settings: EdgeSettings) -> CORSConfig | None:
+    """Return the allow-list, or None when only the edge's own pages may call it."""
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
+        expose_headers=["Run-Id", "traceparent", "Location", "Retry-After"],
+        max_age=600,
+    )

@@ -1,0 +1,332 @@
+"""The SSE response: reads one run from a core and writes it to one client, and closes what it opened.
+
+Three tasks serve a stream: the request's own writes, one reads from the core, one watches for the
+client's leaving from the first line on (`send` to a client that has gone says nothing, only `receive`
+tells). While a write is in flight the reader goes on filling the stream's state up to its budget, so
+what became ready in the meantime leaves as one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+from opentelemetry.trace import Status, StatusCode
+
+from edge.errors import EdgeError, UpstreamError
+from edge.http.drain import Drain
+from edge.http.problem import problem
+from edge.telemetry import attributes
+from edge.telemetry.server_span import server_context, server_span, trace_id, traceparent
+from edge.upstream import RunCall, Upstream
+from edge.wire import events
+from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
+from edge.wire.stream import StreamState, opening
+from tokenwire.v1 import agent_service_pb2
+
+CONTENT_TYPE: Final = "text/event-stream"
+"""Exactly so: with a charset behind it, fetch-event-source retries for ever."""
+
+ABORT_EXTENSION: Final = "tokenwire.abort"
+"""The ASGI extension with which our server lets a response cut its connection at once."""
+
+LEAVE_TIMEOUT_S: Final = 5.0
+"""How long a stream whose client has gone waits to learn its run's id, to tell the core so."""
+
+END_TIMEOUT_S: Final = 1.0
+"""How long a stream that has sent its terminal event waits for its call's own end."""
+
+HeartbeatKind = Literal["comment", "ping", "off"]
+Outcome = Literal["completed", "cancelled", "error", "client_disconnect", "evicted", "drained"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPolicy:
+    """How streams are paced."""
+
+    commit_s: float = 0.25
+    """How long a refusal by the core can still become an HTTP status."""
+    heartbeat_s: float = 15.0
+    """The silence after which a heartbeat is sent."""
+    heartbeat: HeartbeatKind = "comment"
+    """What a heartbeat looks like."""
+    write_deadline_s: float = 30.0
+    """How long one write may stay stuck before its client is cut off."""
+    retry_ms: int = 1000
+    """The reconnection time that clients are given; spread by half of it either way."""
+
+    def jittered_retry_ms(self) -> int:
+        """Return a reconnection time that keeps clients from coming back all at once."""
+        return int(self.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+
+
+class EventStream(ASGIResponse):
+    """A response that streams a run.
+
+    Args:
+        open_call: Opens the call that is read; called once.
+        state: What the client has, and what waits for it.
+        upstream: Is told when the client has left by itself.
+        policy: The pace.
+        drain: Ends the stream when the edge goes down.
+    """
+
+    def __init__(
+        self,
+        open_call: Callable[[], RunCall],
+        state: StreamState,
+        *,
+        upstream: Upstream,
+        policy: StreamPolicy,
+        drain: Drain,
+    ) -> None:
+        super().__init__(media_type=CONTENT_TYPE)
+        self._open_call = open_call
+        self._state = state
+        self._upstream = upstream
+        self._policy = policy
+        self._drain = drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream to the end, or until the client has gone."""
+        session = _Session(self._open_call(), self._state, self._policy, scope, send)
+        self._drain.add(session.wake)
+        try:
+            outcome = await session.run(receive, self._drain)
+        finally:
+            self._drain.remove(session.wake)
+        if outcome == "client_disconnect":
+            await self._say_left(scope)
+
+    async def _say_left(self, scope: Scope) -> None:
+        """Tell the core that the client left by itself: its run's OnDisconnect decides what follows."""
+        if self._state.terminal is not None or not self._state.run_id:
+            return
+        try:
+            await self._upstream.cancel_run(
+                self._state.run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, server_context(scope)
+            )
+        except UpstreamError as error:
+            # The core sees the call's end all the same, and counts it as a broken link.
+            logger.warning(
+                "the core was not told that the client of run %s left: %s", self._state.run_id, error
+            )
+
+
+class _Session:
+    """One stream, from its first line to its last."""
+
+    def __init__(
+        self, call: RunCall, state: StreamState, policy: StreamPolicy, scope: Scope, send: Send
+    ) -> None:
+        self._call = call
+        self._state = state
+        self._policy = policy
+        self._scope = scope
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._gone = False
+        self._evicted = False
+        self._failure: EdgeError | None = None
+        self._call_ended = False
+        self._closing = False
+        self._sending_since: float | None = None
+        self._last_write = self._loop.time()
+        self._heartbeat_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._sends = 0
+        self._bytes = 0
+
+    def wake(self) -> None:
+        """Have the writer look at what has changed."""
+        self._woken.set()
+
+    async def run(self, receive: Receive, drain: Drain) -> Outcome:
+        """Return how the stream ended; everything that it opened is closed by then."""
+        watcher = asyncio.create_task(self._watch(receive))
+        reader = asyncio.create_task(self._read())
+        outcome: Outcome = "error"
+        try:
+            outcome = await self._write(receive, drain)
+            if outcome == "client_disconnect" and not self._state.run_id:
+                await self._until(lambda: bool(self._state.run_id) or self._call_ended, LEAVE_TIMEOUT_S)
+            elif outcome in {"completed", "cancelled", "error"}:
+                # The call's own end is on its way: hear it, so that it is not taken for cancelled.
+                await self._until(lambda: self._call_ended, END_TIMEOUT_S)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._closing = True
+            self._call.cancel()
+            self._room.set()
+            watcher.cancel()
+            # The reader is not cancelled: its read ends with the call. Cancelling a read leaks in grpc.aio.
+            await asyncio.gather(reader, watcher, return_exceptions=True)
+            self._describe(outcome)
+        return outcome
+
+    async def _watch(self, receive: Receive) -> None:
+        """Note when the client has gone."""
+        while (await receive())["type"] != "http.disconnect":
+            pass  # what is left of the request's body
+        self._gone = True
+        self.wake()
+
+    async def _read(self) -> None:
+        """Feed the state from the core, no faster than its budget allows."""
+        try:
+            while (response := await self._call.read()) is not None:
+                self._state.feed(response)
+                self.wake()
+                while self._state.full and not self._closing:
+                    self._room.clear()
+                    await self._room.wait()
+        except EdgeError as error:
+            self._failure = error
+        except Exception:
+            logger.exception("reading run %s failed", self._state.run_id or "(unnamed)")
+            self._failure = EdgeError("INTERNAL")
+        self._call_ended = True
+        self.wake()
+
+    async def _write(self, receive: Receive, drain: Drain) -> Outcome:
+        """Answer in two phases: a status within the commit time, then frames to the end."""
+        state = self._state
+        await self._until(lambda: state.waiting or self._call_ended or self._gone, self._policy.commit_s)
+        if self._failure is not None and not state.waiting and not self._gone:
+            await problem(self._failure, self._scope)(self._scope, receive, self._send)
+            return "error"
+        if not self._gone:
+            await self._start()
+        out = bytearray(opening(self._policy.jittered_retry_ms()))
+        while not self._gone:
+            self._settle(drain)
+            self._take_into(out)
+            if out:
+                await self._send_body(bytes(out))
+                out.clear()
+            if self._evicted:
+                return "evicted"
+            if state.terminal is not None and not state.waiting:
+                await self._send_body(b"", more=False)
+                return self._outcome_of(state.terminal)
+            if drain.started:
+                await self._send_body(b"", more=False)
+                return "drained"
+            if not state.waiting:
+                await self._woken.wait()
+            self._woken.clear()
+        return "evicted" if self._evicted else "client_disconnect"
+
+    def _settle(self, drain: Drain) -> None:
+        """Say what the core can't say any more: that it was lost, or that this edge is going."""
+        if self._call_ended and self._state.terminal is None:
+            failure = self._failure or EdgeError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
+            self._state.fail(failure, timestamp=round(time.time() * 1000, 1), trace_id=trace_id(self._scope))
+        elif drain.started:
+            self._state.reconnect(self._policy.jittered_retry_ms())
+
+    def _take_into(self, out: bytearray) -> None:
+        """Append what waits; a heartbeat when nothing does and one is due."""
+        if self._state.waiting:
+            self._state.take(out)
+            self._room.set()
+        elif self._heartbeat_due and not out:
+            out += HEARTBEAT_PING if self._policy.heartbeat == "ping" else HEARTBEAT_COMMENT
+        self._heartbeat_due = False
+
+    async def _start(self) -> None:
+        """Send the status and the headers, and start the clock of silence."""
+        headers = [
+            (b"content-type", CONTENT_TYPE.encode()),
+            (b"cache-control", b"no-cache, no-transform"),
+            (b"x-accel-buffering", b"no"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        if self._state.run_id:
+            headers.append((b"run-id", self._state.run_id.encode()))
+        if parent := traceparent(self._scope):
+            headers.append((b"traceparent", parent.encode()))
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._tick()
+
+    async def _send_body(self, body: bytes, *, more: bool = True) -> None:
+        """Write whole frames; returns when the server has taken them."""
+        self._sending_since = self._loop.time()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._sending_since = None
+        self._last_write = self._loop.time()
+        self._sends += 1
+        self._bytes += len(body)
+
+    def _tick(self) -> None:
+        """Look whether a write is stuck or the stream is silent, and when to look again.
+
+        One timer for both, moved only when it fires: moving it at every token would cost more than
+        the token.
+        """
+        now = self._loop.time()
+        if self._sending_since is not None and now >= self._sending_since + self._policy.write_deadline_s:
+            self._evict()
+            return
+        waits = [self._policy.write_deadline_s]
+        if self._sending_since is not None:
+            waits.append(self._sending_since + self._policy.write_deadline_s - now)
+        elif self._policy.heartbeat != "off":
+            silence_s = now - self._last_write
+            if silence_s >= self._policy.heartbeat_s:
+                self._heartbeat_due = True
+                self.wake()
+                silence_s = 0.0
+            waits.append(self._policy.heartbeat_s - silence_s)
+        self._timer = self._loop.call_later(max(0.001, min(waits)), self._tick)
+
+    def _evict(self) -> None:
+        """Cut off a client that does not read: closing in good order would wait for it for ever."""
+        logger.warning("client of run %s does not read: cut off", self._state.run_id)
+        self._evicted = True
+        abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
+        if callable(abort):
+            abort()
+        else:
+            logger.error("the ASGI server has no %s: the stuck client stays connected", ABORT_EXTENSION)
+        self.wake()
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Return when the condition holds or the time is up."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    self._woken.clear()
+                    await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def _describe(self, outcome: Outcome) -> None:
+        """Write how the stream ended into the request's span."""
+        span = server_span(self._scope)
+        span.set_attribute(attributes.RUN_ID, self._state.run_id)
+        span.set_attribute(attributes.STREAM_OUTCOME, outcome)
+        span.set_attribute(attributes.STREAM_SENDS, self._sends)
+        span.set_attribute(attributes.STREAM_BYTES, self._bytes)
+        terminal = self._state.terminal
+        if isinstance(terminal, events.Error):
+            span.set_attribute(attributes.ERROR_TYPE, terminal.code)
+            span.set_status(Status(StatusCode.ERROR, terminal.message))
+
+    @staticmethod
+    def _outcome_of(terminal: events.Done | events.Error) -> Outcome:
+        if isinstance(terminal, events.Error):
+            return "error"
+        return "cancelled" if terminal.finish_reason == "cancelled" else "completed"

@@ -1,0 +1,152 @@
+"""Problem documents: how a refused request is answered.
+
+Source: https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.response.base import ASGIResponse
+from litestar.types import ExceptionHandlersMap, Scope
+
+from edge.errors import HTTP_STATUS, EdgeError
+from edge.telemetry.server_span import trace_id
+
+MEDIA_TYPE: Final = "application/problem+json"
+_CLIENT_CLOSED_REQUEST: Final = 499
+_CODE_OF_STATUS: Final[Mapping[int, str]] = {
+    **{status: code for code, status in reversed(list(HTTP_STATUS.items()))},
+    405: "UNIMPLEMENTED",
+    413: "RESOURCE_EXHAUSTED",
+    415: "INVALID_ARGUMENT",
+}
+"""The code that stands for a status that the framework chose."""
+
+_FIELD: Final = re.compile(r"required field `([^`]+)`|at `\$\.([^`]+)`")
+"""How msgspec names the field that is wrong."""
+
+logger = logging.getLogger(__name__)
+
+
+class Problem(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """A refused request."""
+
+    type: str
+    """`urn:tokenwire:error:` and the code."""
+    title: str
+    """The HTTP status in words."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What is wrong, fit for a user."""
+    code: str
+    """The canonical gRPC code's name."""
+    retryable: bool
+    """True when the same request may succeed if it is sent again."""
+    details: dict[str, str] = {}
+    """Further facts for programs, such as the `field` that is wrong."""
+    trace_id: str = ""
+    """32 hex digits; left out when the request was not traced."""
+
+
+def problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> ASGIResponse:
+    """Return the raw ASGI response that tells of a failure.
+
+    Args:
+        error: What went wrong.
+        scope: The request's scope, for its trace id.
+        status: The HTTP status, where it is not the code's own.
+    """
+    status = status or error.http_status
+    return ASGIResponse(
+        body=_document(error, scope, status),
+        media_type=MEDIA_TYPE,
+        status_code=status,
+        headers=_headers(error, status),
+    )
+
+
+def _problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> Response[bytes]:
+    """Return the same for Litestar's exception handlers."""
+    status = status or error.http_status
+    return Response(
+        content=_document(error, scope, status),
+        media_type=MEDIA_TYPE,
+        status_code=status,
+        headers=_headers(error, status),
+    )
+
+
+def _document(error: EdgeError, scope: Scope, status: int) -> bytes:
+    title = "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else http.HTTPStatus(status).phrase
+    return msgspec.json.encode(
+        Problem(
+            type=f"urn:tokenwire:error:{error.code}",
+            title=title,
+            status=status,
+            detail=error.message,
+            code=error.code,
+            retryable=error.retryable,
+            details=error.details,
+            trace_id=trace_id(scope),
+        )
+    )
+
+
+def _headers(error: EdgeError, status: int) -> dict[str, str]:
+    retry_after_s = error.retry_after_s
+    if retry_after_s is None and status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        retry_after_s = 1
+    headers = {"cache-control": "no-store"}
+    if retry_after_s is not None:
+        headers["retry-after"] = str(math.ceil(retry_after_s))
+    return headers
+
+
+def _edge_error(request: Request[Any, Any, Any], error: EdgeError) -> Response[bytes]:
+    return _problem(error, request.scope)
+
+
+def _validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
+    """Return a problem that names the field."""
+    extra = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    message = str(extra.get("message", error.detail))
+    field = str(extra.get("key", ""))
+    if named := _FIELD.search(message):
+        # The body's own words are more exact: the key only says that it is the body.
+        field = named[1] or named[2]
+        message = message[: named.start()].rstrip(" -") if named[2] else message
+    details = {"field": field} if field else {}
+    detail = f"{field}: {message}" if field else message
+    return _problem(EdgeError("INVALID_ARGUMENT", detail, details=details), request.scope)
+
+
+def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    status = error.status_code
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _unexpected(request, error)
+    code = _CODE_OF_STATUS.get(status, "INVALID_ARGUMENT")
+    return _problem(EdgeError(code, error.detail, retryable=False), request.scope, status=status)
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Return a problem that says nothing of what went wrong inside: that goes to the log."""
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _problem(EdgeError("INTERNAL"), request.scope)
+
+
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
+    EdgeError: _edge_error,
+    ValidationException: _validation_error,
+    HTTPException: _http_exception,
+    Exception: _unexpected,
+}

@@ -1,0 +1,81 @@
+"""POST /api/chat: a question, answered as a stream or as a run to follow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromQuery, HeaderParameter, JSONBody
+from litestar.response.base import ASGIResponse
+
+from edge.errors import EdgeError
+from edge.http.event_stream import HeartbeatKind
+from edge.http.problem import Problem
+from edge.routes.context import EdgeContext, EdgeDependency
+from edge.routes.requests import EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted
+from edge.telemetry.server_span import server_context, traceparent
+from edge.wire.event_id import Cursor, parse_event_id
+from tokenwire.v1 import run_pb2
+
+_JSON = "application/json"
+_EVENT_STREAM = "text/event-stream"
+
+
+@post(
+    "/api/chat",
+    status_code=200,
+    summary="Ask an agent",
+    description="Answers with the run's events as they come. With `Accept: application/json` the run is "
+    "started and followed elsewhere. With `Last-Event-ID` a run is resumed, never started again.",
+    responses={
+        200: EVENT_STREAM_RESPONSE,
+        202: ResponseSpec(RunAccepted, description="The run was started: follow it at `eventsUrl`."),
+        400: ResponseSpec(Problem, description="The request is not as it must be."),
+        503: ResponseSpec(Problem, description="No core can start runs now."),
+    },
+)
+async def chat(
+    request: Request[Any, Any, Any],
+    data: JSONBody[ChatRequest],
+    edge: EdgeDependency,
+    heartbeat: FromQuery[HeartbeatKind] = "comment",
+    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
+) -> ASGIResponse:
+    """Start a run and stream it; or resume one; or start one to be followed elsewhere."""
+    if last_event_id:
+        return await _resume(request, edge, last_event_id, heartbeat)
+    if edge.drain.started:
+        raise EdgeError("UNAVAILABLE", "This server is going down. Try again.", retry_after_s=1)
+    run = data.to_run_spec()
+    accept = request.headers.get("accept", "")
+    if _JSON in accept and _EVENT_STREAM not in accept:
+        return await _accept(request, edge, run)
+    return edge.start_stream(request, run, heartbeat)
+
+
+async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_pb2.RunSpec) -> ASGIResponse:
+    """Start a run that is followed elsewhere."""
+    started = await edge.upstream.start_run(run, server_context(request.scope))
+    location = f"/api/runs/{started.run_id}"
+    headers = {"location": location, "run-id": started.run_id, "cache-control": "no-store"}
+    if parent := traceparent(request.scope):
+        headers["traceparent"] = parent
+    return ASGIResponse(
+        body=msgspec.json.encode(RunAccepted(started.run_id, f"{location}/events")),
+        status_code=202,
+        headers=headers,
+    )
+
+
+async def _resume(
+    request: Request[Any, Any, Any], edge: EdgeContext, last_event_id: str, heartbeat: HeartbeatKind
+) -> ASGIResponse:
+    """Go on with the run that the id names: a client that repeats its POST wants no second one."""
+    run_id, after = parse_event_id(last_event_id)
+    run = await edge.upstream.get_run(run_id, server_context(request.scope))
+    if run.state == run_pb2.RUN_STATE_ENDED and after >= (run.last.epoch, run.last.sequence):
+        # A POST has no "204: there is nothing more": the terminal event is told again.
+        after = Cursor(run.last.epoch, run.last.sequence - 1)
+    return edge.follow_stream(request, run_id, after, heartbeat)

@@ -1,0 +1,101 @@
+"""What every route is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+from litestar.response.base import ASGIResponse
+
+from edge.http.drain import Drain
+from edge.http.event_stream import CONTENT_TYPE, EventStream, HeartbeatKind, StreamPolicy
+from edge.settings import EdgeSettings
+from edge.telemetry.server_span import server_context
+from edge.upstream import Upstream
+from edge.wire.dialects import NativeDialect
+from edge.wire.event_id import Cursor
+from edge.wire.stream import StreamState, opening
+from tokenwire.v1 import run_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeContext:
+    """What the composition root put together."""
+
+    settings: EdgeSettings
+    """The settings."""
+    upstream: Upstream
+    """The way to the cores."""
+    policy: StreamPolicy
+    """How streams are paced."""
+    drain: Drain
+    """Says when this edge is going down."""
+
+    def start_stream(
+        self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, heartbeat: HeartbeatKind
+    ) -> ASGIResponse:
+        """Return the response that starts a run and streams it.
+
+        Args:
+            request: Whose response it is.
+            run: What to run.
+            heartbeat: What heartbeats look like.
+        """
+        trace_context = server_context(request.scope)
+        return EventStream(
+            lambda: self.upstream.stream_run(run, trace_context),
+            self._state(Cursor(1, 0)),
+            upstream=self.upstream,
+            policy=replace(self.policy, heartbeat=heartbeat),
+            drain=self.drain,
+        )
+
+    def follow_stream(
+        self, request: Request[Any, Any, Any], run_id: str, after: Cursor, heartbeat: HeartbeatKind
+    ) -> ASGIResponse:
+        """Return the response that streams a run's events after a cursor.
+
+        Args:
+            request: Whose response it is.
+            run_id: The run.
+            after: The last event that the client has.
+            heartbeat: What heartbeats look like.
+        """
+        trace_context = server_context(request.scope)
+        cursor = run_pb2.Cursor(epoch=after.epoch, sequence=after.sequence)
+        state = self._state(after)
+        state.name_run(run_id)
+        return EventStream(
+            lambda: self.upstream.follow_run(run_id, cursor, trace_context),
+            state,
+            upstream=self.upstream,
+            policy=replace(self.policy, heartbeat=heartbeat),
+            drain=self.drain,
+        )
+
+    def come_back_later(self) -> ASGIResponse:
+        """Return the answer to a follow that can't be served now.
+
+        A 200 that ends: an `EventSource` comes back after its `retry:`, while any other status would
+        stop it for good.
+        """
+        return ASGIResponse(
+            body=opening(self.policy.jittered_retry_ms()) + b"\n",
+            status_code=200,
+            headers={"content-type": CONTENT_TYPE, "cache-control": "no-cache, no-transform"},
+        )
+
+    def _state(self, after: Cursor) -> StreamState:
+        return StreamState(
+            NativeDialect,
+            after=after,
+            budget_bytes=self.settings.client_budget_bytes,
+            merge=self.settings.merge,
+        )
+
+
+EdgeDependency: TypeAlias = NamedDependency[SkipValidation[EdgeContext]]
+"""The context, as a handler's parameter `edge`."""

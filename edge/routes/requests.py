@@ -1,0 +1,137 @@
+"""What routes need of a request, and say of a run."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Annotated, Any, Literal
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+from litestar.openapi.datastructures import ResponseSpec
+
+from edge.http.event_stream import CONTENT_TYPE
+from edge.wire.event_id import EventId
+from edge.wire.events import StreamEvent
+from edge.wire.translate import cursor_of
+from tokenwire.v1 import run_pb2
+
+OnDisconnect = Literal["cancel", "grace", "continue"]
+
+ON_DISCONNECT: dict[str, run_pb2.OnDisconnect.ValueType] = {
+    "cancel": run_pb2.ON_DISCONNECT_CANCEL,
+    "grace": run_pb2.ON_DISCONNECT_GRACE,
+    "continue": run_pb2.ON_DISCONNECT_CONTINUE,
+}
+STATE = {
+    run_pb2.RUN_STATE_RUNNING: "running",
+    run_pb2.RUN_STATE_CANCELLING: "cancelling",
+    run_pb2.RUN_STATE_ENDED: "ended",
+}
+
+
+EVENT_STREAM_RESPONSE = ResponseSpec(
+    StreamEvent,
+    description="One event a frame: the schema is that of the JSON in its `data` line.",
+    media_type=CONTENT_TYPE,
+    generate_examples=False,
+)
+
+
+class ChatRequest(msgspec.Struct, rename="camel"):
+    """What the user said."""
+
+    message: Annotated[str, msgspec.Meta(min_length=1)]
+    """The message; not empty."""
+    session_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    """The session that it belongs to."""
+    user_id: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    """A label for the user, never an identity."""
+    agent: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    """The agent to ask; the core's default when left out."""
+    on_disconnect: OnDisconnect = "grace"
+    """What becomes of the run when its last follower has left by itself."""
+
+    def to_run_spec(self) -> run_pb2.RunSpec:
+        """Return the same for the core."""
+        return run_pb2.RunSpec(
+            message=self.message,
+            session_id=self.session_id,
+            user_id=self.user_id or "",
+            agent=self.agent or "",
+            on_disconnect=ON_DISCONNECT[self.on_disconnect],
+        )
+
+
+class RunAccepted(msgspec.Struct, rename="camel"):
+    """A run was started."""
+
+    run_id: str
+    """The run's id."""
+    events_url: str
+    """Where its events stream: for an `EventSource`."""
+
+
+class Terminal(msgspec.Struct, rename="camel"):
+    """How a run ended."""
+
+    event: str
+    """done or error."""
+    reason: str
+    """The finish reason, or the error's code."""
+
+
+class RunView(msgspec.Struct, rename="camel", kw_only=True):
+    """What is known of a run."""
+
+    run_id: str
+    """The run's id."""
+    session_id: str
+    """The session that it belongs to; empty for none."""
+    agent: str
+    """The agent that answers."""
+    state: str
+    """running, cancelling or ended."""
+    on_disconnect: str
+    """cancel, grace or continue."""
+    first: str | None
+    """The id of the first event that the log still holds; null when it holds none."""
+    last: str | None
+    """The id of the log's last event; null when it holds none."""
+    terminal: Terminal | None
+    """How the run ended; null while it goes on."""
+    create_time: str | None
+    """When it began: RFC 3339."""
+    end_time: str | None
+    """When it ended; null while it goes on."""
+    expire_time: str | None
+    """When the log forgets it; null while it goes on."""
+
+
+def view_of(run: run_pb2.Run) -> RunView:
+    """Return a run as JSON tells it."""
+    on_disconnect = {number: name for name, number in ON_DISCONNECT.items()}
+    return RunView(
+        run_id=run.run_id,
+        session_id=run.session_id,
+        agent=run.agent,
+        state=STATE.get(run.state, "running"),
+        on_disconnect=on_disconnect.get(run.on_disconnect, "grace"),
+        first=_event_id(run, "first"),
+        last=_event_id(run, "last"),
+        terminal=Terminal(run.outcome.event, run.outcome.reason) if run.HasField("outcome") else None,
+        create_time=_time(run, "create_time"),
+        end_time=_time(run, "end_time"),
+        expire_time=_time(run, "expire_time"),
+    )
+
+
+def _event_id(run: run_pb2.Run, field: Literal["first", "last"]) -> str | None:
+    cursor: run_pb2.Cursor = getattr(run, field)
+    return str(EventId(run.run_id, cursor_of(cursor))) if cursor.sequence else None
+
+
+def _time(run: Any, field: str) -> str | None:
+    if not run.HasField(field):
+        return None
+    stamp: Timestamp = getattr(run, field)
+    return stamp.ToDatetime(tzinfo=UTC).isoformat(timespec="milliseconds")

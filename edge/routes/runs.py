@@ -1,0 +1,94 @@
+"""/api/runs/{runId}: a run's events, its state, and Stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from litestar import Request, get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, FromQuery, HeaderParameter
+from litestar.response.base import ASGIResponse
+
+from edge.errors import RequestError, UpstreamError
+from edge.http.event_stream import HeartbeatKind
+from edge.http.problem import Problem
+from edge.routes.context import EdgeDependency
+from edge.routes.requests import EVENT_STREAM_RESPONSE, RunView, view_of
+from edge.telemetry.server_span import server_context
+from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
+from tokenwire.v1 import agent_service_pb2, run_pb2
+
+_NOT_FOUND: Final = {404: ResponseSpec(Problem, description="There is no such run.")}
+_GONE: Final = {410: ResponseSpec(Problem, description="The run's log was lost with its core.")}
+
+
+@get(
+    "/api/runs/{run_id:str}/events",
+    summary="Follow a run",
+    description="Streams the run's events after `Last-Event-ID` or `after`, from the first one without "
+    "either. 204 when that was the last one: an `EventSource` then stops.",
+    responses={
+        200: EVENT_STREAM_RESPONSE,
+        204: ResponseSpec(None, description="The cursor is the terminal event."),
+        **_NOT_FOUND,
+        **_GONE,
+    },
+)
+async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the request
+    request: Request[Any, Any, Any],
+    run_id: FromPath[str],
+    edge: EdgeDependency,
+    after: FromQuery[str | None] = None,
+    heartbeat: FromQuery[HeartbeatKind] = "comment",
+    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
+) -> ASGIResponse:
+    """Follow a run, or resume following it."""
+    cursor = _cursor(check_run_id(run_id), last_event_id or after)
+    if edge.drain.started:
+        return edge.come_back_later()
+    try:
+        run = await edge.upstream.get_run(run_id, server_context(request.scope))
+    except UpstreamError as error:
+        if error.code != "UNAVAILABLE":
+            raise
+        return edge.come_back_later()
+    if run.state == run_pb2.RUN_STATE_ENDED and cursor == (run.last.epoch, run.last.sequence):
+        return ASGIResponse(status_code=204)
+    return edge.follow_stream(request, run_id, cursor, heartbeat)
+
+
+def _cursor(run_id: str, event_id: str | None) -> Cursor:
+    """Return the position after which to go on.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, the id is none, or is another run's.
+    """
+    if not event_id:
+        return START
+    named_run, cursor = parse_event_id(event_id)
+    if named_run != run_id:
+        raise RequestError(
+            "INVALID_ARGUMENT", "The event id is another run's.", details={"field": "Last-Event-ID"}
+        )
+    return cursor
+
+
+@get("/api/runs/{run_id:str}", summary="Tell a run's state", responses={**_NOT_FOUND, **_GONE})
+async def state(request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency) -> RunView:
+    """Tell what is known of a run."""
+    return view_of(await edge.upstream.get_run(check_run_id(run_id), server_context(request.scope)))
+
+
+@post(
+    "/api/runs/{run_id:str}/cancel",
+    status_code=200,
+    summary="Stop a run",
+    description="Stops the agent and its model at once. Idempotent: an ended run stays as it is.",
+    responses={**_NOT_FOUND, **_GONE},
+)
+async def cancel(request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency) -> RunView:
+    """Stop a run and tell the state that came of it."""
+    run = await edge.upstream.cancel_run(
+        check_run_id(run_id), agent_service_pb2.CANCEL_CAUSE_STOP, server_context(request.scope)
+    )
+    return view_of(run)

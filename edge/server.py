@@ -1,0 +1,122 @@
+"""uvicorn on a socket of our own, tuned for streams that must not hide behind the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from edge.http.drain import Drain
+from edge.http.event_stream import ABORT_EXTENSION
+from edge.settings import EdgeSettings
+
+NOTSENT_LOWAT_BYTES: Final = 16 * 1024
+"""How much the kernel takes that it can't send yet. By default it hides megabytes (38,000 frames were
+measured) of a client that stopped reading."""
+
+WRITE_BUFFER_BYTES: Final = 16 * 1024
+"""How much the transport takes before `send` waits; 64 KiB by default."""
+
+BACKLOG: Final = 2048
+
+
+class StreamProtocol(HttpToolsProtocol):
+    """HTTP/1.1 that feels a slow client early, and can cut one off."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Lower the mark at which `send` begins to wait."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
+    def on_message_begin(self) -> None:
+        """Offer the request's handler to cut the connection: closing would first send what waits."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT_EXTENSION: self.transport.abort}  # type: ignore[dict-item]
+
+
+class StreamServer(uvicorn.Server):
+    """A server that tells its streams when it is to end.
+
+    uvicorn waits for open responses before it runs the lifespan's end: streams have to be told earlier.
+
+    Args:
+        config: uvicorn's.
+        drain: Turned on by SIGTERM and SIGINT.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain, then end as uvicorn does."""
+        # A Python signal handler runs between two steps of the loop, never inside a callback's await.
+        asyncio.get_running_loop().call_soon_threadsafe(self._drain.start)
+        super().handle_exit(sig, frame)
+        # uvicorn would raise the signal again after a clean end, and so end with its status.
+        self._captured_signals.clear()
+
+
+def bind(settings: EdgeSettings) -> socket.socket:
+    """Return the listening socket; accepted ones inherit its options.
+
+    Raises:
+        OSError: the address can't be bound.
+    """
+    infos = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = infos[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # What was sent and is not acknowledged by then means that nobody is there any more.
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.write_deadline_s * 1000)
+        )
+    listener.bind(address)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serve(app: ASGIApp, listener: socket.socket, settings: EdgeSettings, drain: Drain) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        app: The application.
+        listener: From `bind`.
+        settings: The settings.
+        drain: The application's switch.
+    """
+    config = uvicorn.Config(
+        app,
+        http=StreamProtocol,
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        # After the drain, whatever is still open is cancelled.
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+    )
+    StreamServer(config, drain).run(sockets=[listener])

@@ -1,0 +1,108 @@
+"""The SERVER span of each request: one, whatever is streamed.
+
+The instrumentation libraries make a span for each `send` (46-54 µs a chunk) and know nothing of how a
+stream ended; this writes one span a request, by hand.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from edge.telemetry import attributes
+
+_SCOPE_KEY: Final = "tokenwire.server_span"
+_SERVER_ERROR: Final = 500
+_propagator: Final = TraceContextTextMapPropagator()
+_tracer = trace.get_tracer("tokenwire.edge")
+
+
+class ServerSpanMiddleware:
+    """Makes a SERVER span around a route's handler and its whole response.
+
+    Args:
+        app: What it wraps.
+        trust_traceparent: Whether a `traceparent` from outside is the span's parent; else a link.
+    """
+
+    def __init__(self, app: ASGIApp, *, trust_traceparent: bool) -> None:
+        self.app = app
+        self._trust_traceparent = trust_traceparent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request within a span of its own."""
+        span = self._start(cast(HTTPScope, scope))  # the edge has no other routes
+        scope["state"][_SCOPE_KEY] = span
+
+        def note_and_send(message: Message) -> Any:
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                span.set_attribute(attributes.HTTP_RESPONSE_STATUS_CODE, status)
+                if status >= _SERVER_ERROR:
+                    span.set_attribute(attributes.ERROR_TYPE, str(status))
+                    span.set_status(Status(StatusCode.ERROR))
+            return send(message)  # not awaited here: a stream sends for every token
+
+        try:
+            await self.app(scope, receive, note_and_send)
+        except Exception as error:
+            span.record_exception(error)
+            span.set_attribute(attributes.ERROR_TYPE, type(error).__qualname__)
+            span.set_status(Status(StatusCode.ERROR))
+            raise
+        finally:
+            span.end()
+
+    def _start(self, scope: HTTPScope) -> Span:
+        carrier = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in {b"traceparent", b"tracestate"}
+        }
+        # Extracted into an empty context: nothing that is current here may leak into the request.
+        remote = _propagator.extract(carrier, Context())
+        outside = trace.get_current_span(remote).get_span_context()
+        links = [Link(outside)] if outside.is_valid and not self._trust_traceparent else None
+        route = scope.get("path_template") or scope["path"]
+        method = scope["method"]
+        return _tracer.start_span(
+            f"{method} {route}",
+            context=remote if self._trust_traceparent else Context(),
+            kind=SpanKind.SERVER,
+            links=links,
+            attributes={
+                attributes.HTTP_REQUEST_METHOD: method,
+                attributes.HTTP_ROUTE: route,
+                attributes.URL_PATH: scope["path"],
+                attributes.URL_SCHEME: scope["scheme"],
+            },
+        )
+
+
+def server_span(scope: Scope) -> Span:
+    """Return the request's SERVER span; one that records nothing where the middleware is not."""
+    span: Span = scope["state"].get(_SCOPE_KEY, trace.INVALID_SPAN)
+    return span
+
+
+def server_context(scope: Scope) -> Context:
+    """Return the context in which the request's SERVER span is current."""
+    return trace.set_span_in_context(server_span(scope), Context())
+
+
+def traceparent(scope: Scope) -> str:
+    """Return the SERVER span's W3C traceparent; empty when the request is not traced."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, server_context(scope))
+    return carrier.get("traceparent", "")
+
+
+def trace_id(scope: Scope) -> str:
+    """Return the request's trace id as 32 hex digits; empty when the request is not traced."""
+    span_context = server_span(scope).get_span_context()
+    return f"{span_context.trace_id:032x}" if span_context.is_valid else ""

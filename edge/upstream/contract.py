@@ -1,0 +1,78 @@
+"""What the edge wants of the cores, whatever carries it."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+from opentelemetry.context import Context
+
+from tokenwire.v1 import agent_service_pb2, run_pb2
+
+StreamedResponse: TypeAlias = agent_service_pb2.StreamRunResponse | agent_service_pb2.FollowRunResponse
+"""What a core streams: the same fields under two names."""
+
+
+class RunCall(Protocol):
+    """One streaming call. Whoever opened it cancels it, always."""
+
+    async def read(self) -> StreamedResponse | None:
+        """Return the next message, or None after the last one.
+
+        Raises:
+            UpstreamError: the core refused the call, broke it, or can't be reached.
+            asyncio.CancelledError: the call was cancelled.
+        """
+
+    def cancel(self) -> None:
+        """End the call at once. Needless, and harmless, after its end."""
+
+
+class Upstream(Protocol):
+    """The cores. Every method raises UpstreamError when the core refuses or can't be reached."""
+
+    def stream_run(self, run: run_pb2.RunSpec, context: Context) -> RunCall:
+        """Return the call that starts a run and streams its events.
+
+        Args:
+            run: What to run.
+            context: The caller's trace context.
+        """
+
+    def follow_run(self, run_id: str, after: run_pb2.Cursor, context: Context) -> RunCall:
+        """Return the call that streams a run's events after a cursor.
+
+        Args:
+            run_id: The run.
+            after: The last event that the reader has; sequence 0 for none.
+            context: The caller's trace context.
+        """
+
+    async def start_run(self, run: run_pb2.RunSpec, context: Context) -> run_pb2.Run:
+        """Start a run without following it and return its state.
+
+        Args:
+            run: What to run.
+            context: The caller's trace context.
+        """
+
+    async def get_run(self, run_id: str, context: Context) -> run_pb2.Run:
+        """Return a run's state.
+
+        Args:
+            run_id: The run.
+            context: The caller's trace context.
+        """
+
+    async def cancel_run(
+        self, run_id: str, cause: agent_service_pb2.CancelCause.ValueType, context: Context
+    ) -> run_pb2.Run:
+        """Cancel a run and return the state that came of it.
+
+        Args:
+            run_id: The run.
+            cause: Why.
+            context: The caller's trace context.
+        """
+
+    async def ready(self) -> bool:
+        """Return whether a core can start runs now."""

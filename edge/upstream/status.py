@@ -1,0 +1,67 @@
+"""From a failed gRPC call to an UpstreamError."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from edge.errors import UpstreamError
+
+DOMAIN: Final = "tokenwire"
+"""ErrorInfo's domain of refusals whose message is fit for a user."""
+
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+logger = logging.getLogger(__name__)
+
+
+def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
+    """Return what a client may know of a failed call.
+
+    A core's own refusals carry an ErrorInfo of its domain, and their message is passed on. What gRPC
+    itself reports (addresses, socket errors) goes to the log, and the client gets the code's usual words.
+
+    Args:
+        error: As the call raised it.
+    """
+    code = error.code().name
+    status = _rich_status(error)
+    details: dict[str, str] = {}
+    retry_after_s: float | None = None
+    own = False
+    for packed in status.details:
+        info = error_details_pb2.ErrorInfo()
+        bad_request = error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
+        if packed.Unpack(info):
+            own = info.domain == DOMAIN
+            details |= {"reason": info.reason, **info.metadata}
+        elif packed.Unpack(bad_request) and bad_request.field_violations:
+            violation = bad_request.field_violations[0]
+            details |= {"field": violation.field, "violation": violation.description}
+        elif packed.Unpack(retry):
+            retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+    if not own:
+        logger.warning("call to the core failed: %s: %s", code, error.details())
+    return UpstreamError(
+        code,
+        status.message if own else None,
+        details=details if own else None,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """Return the google.rpc.Status that a failed call carries; an empty one where there is none."""
+    status = status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            try:
+                status.ParseFromString(value)
+            except DecodeError:
+                logger.warning("the core's status details can't be read")
+    return status

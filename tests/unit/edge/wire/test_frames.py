@@ -1,0 +1,51 @@
+"""Frames, byte for byte."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from edge.wire import events
+from edge.wire.frames import CONTROL_NAME, write_control, write_event, write_opening
+
+
+def test_a_frame_is_an_id_a_data_line_and_a_blank_line() -> None:
+    """LF only: clients exist that never see the end of a CRLF frame."""
+    out = bytearray()
+    write_event(out, "r.1.2", events.TextDelta(timestamp=3.0, content="a\r\nb"))
+    assert out == b'id: r.1.2\ndata: {"type":"text_delta","timestamp":3.0,"content":"a\\r\\nb"}\n\n'
+
+
+def test_an_event_that_is_not_in_the_log_has_no_id() -> None:
+    """Without an id the client's cursor stays where the log can serve it."""
+    out = bytearray()
+    write_event(out, "", events.Error(timestamp=3.0, code="UNAVAILABLE", message="m", retryable=True))
+    assert out.startswith(b"data: {")
+
+
+@pytest.mark.parametrize(
+    ("control", "frame"),
+    [
+        (events.Reconnect(retry_ms=5), b'event: reconnect\ndata: {"retryMs":5}\n\n'),
+        (events.CaughtUp(cursor="r.1.2"), b'event: caught_up\ndata: {"cursor":"r.1.2"}\n\n'),
+    ],
+)
+def test_a_control_is_named_and_has_no_id(control: events.ControlEvent, frame: bytes) -> None:
+    """EventSource.onmessage does not see controls, and they move no cursor."""
+    out = bytearray()
+    write_control(out, control)
+    assert out == frame
+
+
+def test_every_control_has_a_name() -> None:
+    """A new control fails here until it can be written."""
+    assert set(CONTROL_NAME) == set(typing.get_args(events.ControlEvent))
+
+
+def test_frames_are_appended() -> None:
+    """Many frames leave in one write."""
+    out = bytearray()
+    write_opening(out, 7)
+    write_event(out, "r.1.1", events.TextDelta(timestamp=1.0, content="a"))
+    assert out.startswith(b"retry: 7\n: open\nid: r.1.1\ndata: ")
