@@ -1,6 +1,6 @@
 """The way to the cores: the only modules that import grpc."""
 
-from edge.upstream.contract import RunCall, StreamedResponse, Upstream
+from edge.upstream.contract import RunCall, Upstream
 from edge.upstream.grpc_core import GrpcUpstream
 
-__all__ = ["GrpcUpstream", "RunCall", "StreamedResponse", "Upstream"]
+__all__ = ["GrpcUpstream", "RunCall", "Upstream"]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from opentelemetry.context import Context
 
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
-StreamedResponse: TypeAlias = agent_service_pb2.StreamRunResponse | agent_service_pb2.FollowRunResponse
-"""What a core streams: the same fields under two names."""
-
 
 class RunCall(Protocol):
     """One streaming call. Whoever opened it cancels it, always."""
 
-    async def read(self) -> StreamedResponse | None:
-        """Return the next message, or None after the last one.
+    async def read(self) -> bytes | None:
+        """Return the next encoded StreamRunResponse or FollowRunResponse, or None after the last one.
 
         Raises:
             UpstreamError: the core refused the call, broke it, or can't be reached.

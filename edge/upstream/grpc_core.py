@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from edge.telemetry import attributes
-from edge.upstream.contract import RunCall, StreamedResponse
+from edge.upstream.contract import RunCall
 from edge.upstream.status import upstream_error
 from tokenwire.v1 import agent_service_pb2, agent_service_pb2_grpc, run_pb2
 
@@ -55,8 +55,8 @@ class GrpcRunCall:
         self._call = call
         self._span = span
 
-    async def read(self) -> StreamedResponse | None:
-        """Return the next message, or None after the last one."""
+    async def read(self) -> bytes | None:
+        """Return the next encoded message, or None after the last one."""
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
@@ -68,7 +68,7 @@ class GrpcRunCall:
         if message is grpc.aio.EOF:
             self._end_span("OK")
             return None
-        return cast(StreamedResponse, message)
+        return cast(bytes, message)
 
     def cancel(self) -> None:
         """End the call at once."""
@@ -94,6 +94,15 @@ class GrpcUpstream:
         self._stub: agent_service_pb2_grpc.AgentServiceAsyncStub = agent_service_pb2_grpc.AgentServiceStub(
             self._channel
         )
+        # Streamed responses stay encoded: the wire core takes bytes.
+        self._stream_run: Any = self._channel.unary_stream(
+            f"/{attributes.SERVICE}/StreamRun",
+            request_serializer=agent_service_pb2.StreamRunRequest.SerializeToString,
+        )
+        self._follow_run: Any = self._channel.unary_stream(
+            f"/{attributes.SERVICE}/FollowRun",
+            request_serializer=agent_service_pb2.FollowRunRequest.SerializeToString,
+        )
         self._health: Any = self._channel.unary_unary(_HEALTH)
         self._host, _, self._port = target.rpartition(":")
 
@@ -105,13 +114,13 @@ class GrpcUpstream:
         """Return the call that starts a run and streams its events."""
         span, metadata = self._start_span("StreamRun", context)
         request = agent_service_pb2.StreamRunRequest(run=run, relay=True)
-        return GrpcRunCall(self._stub.StreamRun(request, metadata=metadata), span)
+        return GrpcRunCall(self._stream_run(request, metadata=metadata), span)
 
     def follow_run(self, run_id: str, after: run_pb2.Cursor, context: Context) -> RunCall:
         """Return the call that streams a run's events after a cursor."""
         span, metadata = self._start_span("FollowRun", context)
         request = agent_service_pb2.FollowRunRequest(run_id=run_id, after=after, relay=True)
-        return GrpcRunCall(self._stub.FollowRun(request, metadata=metadata), span)
+        return GrpcRunCall(self._follow_run(request, metadata=metadata), span)
 
     async def start_run(self, run: run_pb2.RunSpec, context: Context) -> run_pb2.Run:
         """Start a run without following it and return its state."""

@@ -1,6 +1,6 @@
 """One response's stream state: order, merging, resume, budget, and the one end.
 
-Sans-I/O: the rim feeds what a core sends, and takes the bytes that are to be written.
+Sans-I/O: the rim feeds the bytes that a core sends, and takes the bytes that are to be written.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from edge.errors import EdgeError, StreamBrokenError
 from edge.wire import events, frames
 from edge.wire.dialects import Dialect
 from edge.wire.event_id import START, Cursor
-from edge.wire.translate import TERMINAL, cursor_of, translate, translate_control
+from edge.wire.translate import cursor_of, translate, translate_control
 from tokenwire.v1 import agent_service_pb2, event_pb2, stream_pb2
 
 _Delta: TypeAlias = events.TextDelta | events.ReasoningDelta
 _DELTAS: Final = (events.TextDelta, events.ReasoningDelta)
-StreamedResponse: TypeAlias = agent_service_pb2.StreamRunResponse | agent_service_pb2.FollowRunResponse
-"""What a core streams: the same fields under two names."""
 
-_Item: TypeAlias = tuple[Cursor | None, events.StreamEvent] | events.ControlEvent
+_parse: Final = agent_service_pb2.StreamRunResponse.FromString
+"""FollowRunResponse has the same fields under the same numbers."""
+
+
+_Waiting: TypeAlias = tuple[int, int, events.StreamEvent]
+"""An event that waits to be written: epoch, sequence, event. Sequence 0: it is not in the log. A bare
+tuple, since one is made for every token."""
+
+_Item: TypeAlias = _Waiting | events.ControlEvent
 
 
 class StreamState:
@@ -43,18 +49,22 @@ class StreamState:
     ) -> None:
         self._make_dialect = dialect
         self._dialect: Dialect | None = None
+        self._epoch, self._sequence = after
         self._budget_bytes = budget_bytes
         self._merge = merge
         self._items: list[_Item] = []
         self._waiting_bytes = 0
         self.run_id = ""
         """The run's id; empty until the first response or `name_run`."""
-        self.last = after
-        """The last event that was fed: the cursor from which a broken stream goes on."""
         self.terminal: events.Done | events.Error | None = None
         """The terminal event, once it was fed or made by `fail`."""
         self.unknown = 0
         """Events that were passed over since their payload is unknown here."""
+
+    @property
+    def last(self) -> Cursor:
+        """The last event that was fed: the cursor from which a broken stream goes on."""
+        return Cursor(self._epoch, self._sequence)
 
     @property
     def waiting(self) -> bool:
@@ -76,46 +86,46 @@ class StreamState:
             self.run_id = run_id
             self._dialect = self._make_dialect(run_id)
 
-    def feed(self, response: StreamedResponse) -> None:
+    def feed(self, message: bytes) -> None:
         """Take in what a core sent. What comes after the terminal event is ignored.
 
         Args:
-            response: Events or a control.
+            message: An encoded StreamRunResponse or FollowRunResponse.
 
         Raises:
             StreamBrokenError: DATA_LOSS, an event was skipped: follow again from `last`.
+            google.protobuf.message.DecodeError: the message is none of the two.
         """
-        self.name_run(response.run_id)
-        self._waiting_bytes += response.ByteSize()
+        response = _parse(message)
+        if not self.run_id:
+            self.name_run(response.run_id)
+        self._waiting_bytes += len(message)
+        events_fed = False
         for event in response.events:
-            if self.terminal is not None:
-                return
-            self._feed_event(event)
-        if self.terminal is None and response.HasField("control"):
+            events_fed = True
+            if self.terminal is None:
+                self._feed_event(event)
+        if not events_fed and self.terminal is None:
             self._feed_control(response.control)
 
     def _feed_event(self, event: event_pb2.Event) -> None:
-        cursor = Cursor(event.epoch or 1, event.sequence)
-        if cursor.sequence <= self.last.sequence:
-            return  # sent already: cores number densely, so the sequence alone tells
-        if cursor.sequence != self.last.sequence + 1:
+        sequence = event.sequence
+        if sequence != self._sequence + 1:
+            if sequence <= self._sequence:
+                return  # sent already: cores number densely, so the sequence alone tells
             raise StreamBrokenError(
                 "DATA_LOSS",
                 "Events were lost on the way.",
                 retryable=True,
-                details={
-                    "reason": "SEQUENCE_GAP",
-                    "after": str(self.last.sequence),
-                    "got": str(cursor.sequence),
-                },
+                details={"reason": "SEQUENCE_GAP", "after": str(self._sequence), "got": str(sequence)},
             )
-        self.last = cursor
+        self._epoch, self._sequence = event.epoch or 1, sequence
         translated = translate(event)
         if translated is None:
             self.unknown += 1
             return
-        self._items.append((cursor, translated))
-        if isinstance(translated, TERMINAL):
+        self._items.append((self._epoch, sequence, translated))
+        if type(translated) is events.Done or type(translated) is events.Error:
             self.terminal = translated
 
     def _feed_control(self, control: stream_pb2.Control) -> None:
@@ -124,7 +134,7 @@ class StreamState:
             return
         if isinstance(translated, events.Resync):
             first = cursor_of(control.resync.first)
-            self.last = Cursor(first.epoch, max(0, first.sequence - 1))
+            self._epoch, self._sequence = first.epoch, max(0, first.sequence - 1)
         self._items.append(translated)
 
     def fail(self, error: EdgeError, *, timestamp: float, trace_id: str = "") -> None:
@@ -144,7 +154,7 @@ class StreamState:
                 details=error.details,
                 trace_id=trace_id,
             )
-            self._items.append((None, self.terminal))
+            self._items.append((0, 0, self.terminal))
 
     def reconnect(self, retry_ms: int) -> None:
         """Tell the client that this edge is going down. Needless after the end.
@@ -162,43 +172,49 @@ class StreamState:
             out: Appended to.
         """
         items, self._items, self._waiting_bytes = self._items, [], 0
+        if self._merge and len(items) > 1:
+            items = _merged(items)
         # A run that never got an id has only errors of the edge's own to tell, which need none.
         dialect = self._dialect or self._make_dialect("")
-        index = 0
-        while index < len(items):
-            item = items[index]
-            if not isinstance(item, tuple):
+        for item in items:
+            if isinstance(item, tuple):
+                dialect.write_event(out, *item)
+            else:
                 dialect.write_control(out, item)
-                index += 1
-                continue
-            end = self._end_of_deltas(items, index)
-            cursor, event = item if end == index + 1 else _merged(items[index:end])
-            dialect.write_event(out, cursor, event)
-            index = end
 
-    def _end_of_deltas(self, items: list[_Item], start: int) -> int:
-        """Return the end of the deltas of one kind that begin at `start`; start + 1 if they stay apart."""
-        item = items[start]
-        kind = type(item[1]) if isinstance(item, tuple) else None
+
+def _merged(items: list[_Item]) -> list[_Item]:
+    """Return the items with neighbouring deltas of one kind joined."""
+    merged: list[_Item] = []
+    start = 0
+    while start < len(items):
         end = start + 1
-        if self._merge and kind in _DELTAS:
-            while end < len(items) and isinstance(other := items[end], tuple) and type(other[1]) is kind:
-                end += 1
-        return end
+        kind = _delta_kind(items[start])
+        while kind is not None and end < len(items) and _delta_kind(items[end]) is kind:
+            end += 1
+        merged.append(items[start] if end == start + 1 else _joined(items[start:end]))
+        start = end
+    return merged
 
 
-def _merged(items: list[_Item]) -> tuple[Cursor | None, events.StreamEvent]:
-    """Return adjacent deltas of one kind as one: the last one's cursor, the first one's time."""
-    pieces = [(item[0], item[1]) for item in items if isinstance(item, tuple)]
-    deltas = [event for _, event in pieces if isinstance(event, _DELTAS)]
-    first_cursor = pieces[0][0]
-    merged: _Delta = type(deltas[0])(
+def _delta_kind(item: _Item) -> type[_Delta] | None:
+    """Return the kind of a delta; None for what can't be merged."""
+    if isinstance(item, tuple) and isinstance(item[2], _DELTAS):
+        return type(item[2])
+    return None
+
+
+def _joined(items: list[_Item]) -> _Waiting:
+    """Return neighbouring deltas of one kind as one: the last one's place, the first one's time."""
+    waiting = [item for item in items if isinstance(item, tuple)]
+    deltas = [item[2] for item in waiting if isinstance(item[2], _DELTAS)]
+    joined: _Delta = type(deltas[0])(
         timestamp=deltas[0].timestamp,
         content="".join([delta.content for delta in deltas]),
         tokens=sum([delta.tokens for delta in deltas]),
-        first=first_cursor.sequence if first_cursor else None,
+        first=waiting[0][1],
     )
-    return pieces[-1][0], merged
+    return waiting[-1][0], waiting[-1][1], joined
 
 
 def opening(retry_ms: int) -> bytes:

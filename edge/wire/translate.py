@@ -20,8 +20,6 @@ FINISH_REASON: Final[dict[int, str]] = {
 }
 """The word for each finish reason. A newer core's unknown one is read as stop."""
 
-TERMINAL: Final = (events.Done, events.Error)
-
 
 def translate(event: event_pb2.Event) -> events.StreamEvent | None:
     """Return the event as browsers see it, or None when its payload is unknown here."""

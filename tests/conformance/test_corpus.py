@@ -32,7 +32,7 @@ def written(case: Case) -> bytes:
             case {"response": message}:
                 response = agent_service_pb2.StreamRunResponse()
                 json_format.ParseDict(message, response)
-                state.feed(response)
+                state.feed(response.SerializeToString())
             case {"opening": retry_ms}:
                 out += opening(retry_ms)
             case {"heartbeat": kind}:

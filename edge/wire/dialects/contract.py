@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from edge.wire.event_id import Cursor
 from edge.wire.events import ControlEvent, StreamEvent
 
 
@@ -15,12 +14,13 @@ class Dialect(Protocol):
     (open texts, open tool calls), that state, not the position, decides what a frame looks like.
     """
 
-    def write_event(self, out: bytearray, cursor: Cursor | None, event: StreamEvent) -> None:
+    def write_event(self, out: bytearray, epoch: int, sequence: int, event: StreamEvent) -> None:
         """Append an event's frames.
 
         Args:
             out: Appended to.
-            cursor: The event's position; None for an event that is not in the log.
+            epoch: The event's epoch.
+            sequence: The event's sequence; 0 for an event that is not in the log.
             event: The event.
         """
 

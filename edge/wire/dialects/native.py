@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from edge.wire import frames
-from edge.wire.event_id import Cursor
 from edge.wire.events import ControlEvent, StreamEvent
 
 
@@ -17,9 +16,9 @@ class NativeDialect:
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
 
-    def write_event(self, out: bytearray, cursor: Cursor | None, event: StreamEvent) -> None:
+    def write_event(self, out: bytearray, epoch: int, sequence: int, event: StreamEvent) -> None:
         """Append the event's frame; without an id when the event is not in the log."""
-        event_id = "" if cursor is None else f"{self._run_id}.{cursor.epoch}.{cursor.sequence}"
+        event_id = f"{self._run_id}.{epoch}.{sequence}" if sequence else ""
         frames.write_event(out, event_id, event)
 
     def write_control(self, out: bytearray, control: ControlEvent) -> None:

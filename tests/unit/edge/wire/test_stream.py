@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.errors import EdgeError, StreamBrokenError
 from edge.wire.dialects import NativeDialect
 from edge.wire.event_id import Cursor
-from edge.wire.stream import StreamedResponse, StreamState, opening
+from edge.wire.stream import StreamState, opening
 from tokenwire.v1 import agent_service_pb2, event_pb2, run_pb2, stream_pb2
 
 RUN_ID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
@@ -26,12 +26,13 @@ def done(sequence: int) -> event_pb2.Event:
     return event_pb2.Event(sequence=sequence, epoch=1, done=event_pb2.Done(final_message="all"))
 
 
-def response(*events: event_pb2.Event) -> StreamedResponse:
-    return agent_service_pb2.StreamRunResponse(run_id=RUN_ID, events=events)
+def response(*events: event_pb2.Event) -> bytes:
+    return agent_service_pb2.StreamRunResponse(run_id=RUN_ID, events=events).SerializeToString()
 
 
-def control(**member: Any) -> StreamedResponse:
-    return agent_service_pb2.FollowRunResponse(run_id=RUN_ID, control=stream_pb2.Control(**member))
+def control(**member: Any) -> bytes:
+    message = agent_service_pb2.FollowRunResponse(run_id=RUN_ID, control=stream_pb2.Control(**member))
+    return message.SerializeToString()
 
 
 def new_state(after: int = 0, *, merge: bool = True, budget_bytes: int = 1 << 20) -> StreamState:

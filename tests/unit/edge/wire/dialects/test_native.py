@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from edge.wire import events
 from edge.wire.dialects.native import NativeDialect
-from edge.wire.event_id import Cursor
 
 
 def test_an_event_in_the_log_has_the_id_that_resumes_after_it() -> None:
     """The id names the run: a repeated POST that carries it can't mean another run."""
     out = bytearray()
-    NativeDialect("run").write_event(out, Cursor(2, 7), events.TextDelta(timestamp=1.0, content="a"))
+    NativeDialect("run").write_event(out, 2, 7, events.TextDelta(timestamp=1.0, content="a"))
     assert out.startswith(b"id: run.2.7\n")
 
 
@@ -18,7 +17,7 @@ def test_an_event_outside_the_log_has_none() -> None:
     """The edge's own error moves no cursor."""
     out = bytearray()
     error = events.Error(timestamp=1.0, code="UNAVAILABLE", message="m", retryable=True)
-    NativeDialect("run").write_event(out, None, error)
+    NativeDialect("run").write_event(out, 0, 0, error)
     assert out.startswith(b"data: ")
 
 
