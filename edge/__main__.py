@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edge.app import create_app
 from edge.http.drain import Drain
-from edge.server import bind, is_loopback, serve
+from edge.server import bind, is_loopback, make_server
 from edge.settings import EdgeSettings
 from tokenwire.telemetry import set_up_tracing
 
@@ -45,7 +45,7 @@ def main() -> int:
         "edge ready on http://%s:%s, core at %s", settings.host, listener.getsockname()[1], settings.core
     )
     try:
-        serve(app, listener, settings, drain)
+        make_server(app, settings, drain).run(sockets=[listener])
     finally:
         stop_tracing()
     return 0

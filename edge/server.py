@@ -97,12 +97,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def serve(app: ASGIApp, listener: socket.socket, settings: EdgeSettings, drain: Drain) -> None:
-    """Serve until a signal ends it.
+def make_server(app: ASGIApp, settings: EdgeSettings, drain: Drain) -> StreamServer:
+    """Return the server of the application.
 
     Args:
         app: The application.
-        listener: From `bind`.
         settings: The settings.
         drain: The application's switch.
     """
@@ -119,4 +118,4 @@ def serve(app: ASGIApp, listener: socket.socket, settings: EdgeSettings, drain: 
         # After the drain, whatever is still open is cancelled.
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
-    StreamServer(config, drain).run(sockets=[listener])
+    return StreamServer(config, drain)

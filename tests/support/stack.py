@@ -1,0 +1,110 @@
+"""A core and an edge in this event loop: the real gRPC server, the real ASGI server, real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from agent_core.server import CoreServer
+from agent_core.settings import Settings as CoreSettings
+from edge.app import create_app
+from edge.http.drain import Drain
+from edge.server import StreamServer, bind, make_server
+from edge.settings import EdgeSettings
+
+AGENTS = "tests.support.agents"
+
+
+@dataclass
+class Stack:
+    """What runs."""
+
+    core: CoreServer
+    edge: StreamServer
+    drain: Drain
+    url: str
+    client: httpx.AsyncClient
+
+    def chat(self, message: str = "hi", agent: str = "scripted", **more: Any) -> Any:
+        """Return the context manager of a streamed POST /api/chat."""
+        headers = more.pop("headers", {})
+        params = more.pop("params", {})
+        body = {"message": message, "sessionId": "s1", "agent": agent, **more}
+        return self.client.stream("POST", "/api/chat", json=body, headers=headers, params=params)
+
+    async def start(self, message: str = "hi", agent: str = "scripted", **more: Any) -> str:
+        """Start a run that is followed elsewhere; return its id."""
+        body = {"message": message, "sessionId": "s1", "agent": agent, **more}
+        response = await self.client.post("/api/chat", json=body, headers={"accept": "application/json"})
+        assert response.status_code == 202, response.text
+        run_id: str = response.json()["runId"]
+        return run_id
+
+    async def ended(self, run_id: str) -> dict[str, Any]:
+        """Return a run's state, once it has ended."""
+        while (state := (await self.client.get(f"/api/runs/{run_id}")).json())["state"] != "ended":
+            await asyncio.sleep(0.01)
+        result: dict[str, Any] = state
+        return result
+
+
+@asynccontextmanager
+async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
+    """Run a core with the scripted agents on a port of its own."""
+    names = ("scripted", "slow", "silent", "echo", "flood", "raises_before", "raises_after", "refuses")
+    agents = " ".join(f"{name}={AGENTS}:{name}" for name in names)
+    core = CoreServer(CoreSettings(agent=agents, grpc_port=0, drain_s=0.1, **settings))
+    await core.start()
+    try:
+        yield core
+    finally:
+        await core.stop()
+
+
+@asynccontextmanager
+async def running_edge(core: str, **settings: Any) -> AsyncIterator[tuple[StreamServer, Drain, str]]:
+    """Run an edge on a port of its own."""
+    edge_settings = EdgeSettings(core=core, port=0, drain_s=2, **settings)
+    drain = Drain()
+    listener = bind(edge_settings)
+    port = listener.getsockname()[1]
+    server = make_server(create_app(edge_settings, drain), edge_settings, drain)
+    # Not `serve`: it would take this process's signals.
+    serving = asyncio.create_task(server._serve([listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    try:
+        yield server, drain, f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        drain.start()
+        await serving
+
+
+@asynccontextmanager
+async def running_stack(core_settings: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Stack]:
+    """Run a core and an edge of it, with a client."""
+    async with (
+        running_core(**(core_settings or {})) as core,
+        running_edge(f"127.0.0.1:{core.port}", **settings) as (edge, drain, url),
+        httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
+    ):
+        yield Stack(core, edge, drain, url, client)
+
+
+def events_of(body: str) -> list[dict[str, Any]]:
+    """Return the JSON of each unnamed frame of a stream."""
+    blocks = [block.split("\n") for block in body.split("\n\n")]
+    named = [block for block in blocks if not any(line.startswith("event:") for line in block)]
+    return [json.loads(line[6:]) for block in named for line in block if line.startswith("data: ")]
+
+
+def ids_of(body: str) -> list[str]:
+    """Return the ids of a stream's frames."""
+    return [line[4:] for line in body.split("\n") if line.startswith("id: ")]
