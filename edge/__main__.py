@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edge.app import create_app
 from edge.http.drain import Drain
-from edge.server import bind, is_loopback, make_server
+from edge.server import bind, make_server
 from edge.settings import EdgeSettings
 from tokenwire.telemetry import set_up_tracing
 
@@ -23,16 +23,21 @@ def main() -> int:
         settings = EdgeSettings()
     except ValidationError as error:
         for problem in error.errors():
-            print(f"TOKENWIRE_{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)  # noqa: T201
+            name = f"TOKENWIRE_{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
+            print(f"edge: {name}{problem['msg']}", file=sys.stderr)  # noqa: T201 # there is no log yet
         return 2
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    if not is_loopback(settings.host):
-        logger.error("there is no authentication yet: refusing to listen on %s", settings.host)
+    drain = Drain()
+    try:
+        app = create_app(settings, drain)
+    except (OSError, ValueError) as error:
+        logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return 2
-    logger.warning("authentication is off: everybody on this machine may start runs")
+    if settings.auth == "none":
+        logger.warning("authentication is off: everybody on this machine may start runs")
     try:
         listener = bind(settings)
     except OSError as error:

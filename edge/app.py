@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 
+from edge.http.authentication import require_principal
 from edge.http.drain import Drain
 from edge.http.event_stream import StreamPolicy
 from edge.http.problem import EXCEPTION_HANDLERS
@@ -29,8 +30,13 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
     Args:
         settings: The settings.
         drain: The switch that the server turns when the process is to end.
+
+    Raises:
+        ValueError: The settings can't be used as they are.
+        OSError: A file that they name can't be read.
     """
     drain = drain or Drain()
+    core, authenticator = settings.core_address(), settings.authenticator()
     policy = StreamPolicy(
         commit_s=settings.commit_ms / 1000,
         heartbeat_s=settings.heartbeat_s,
@@ -40,8 +46,8 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
-        channel = GrpcUpstream(settings.core)
-        app.state.edge = EdgeContext(settings, channel, policy, drain)
+        channel = GrpcUpstream(core)
+        app.state.edge = EdgeContext(settings, channel, policy, drain, authenticator)
         try:
             yield
         finally:
@@ -53,10 +59,11 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
 
     app = Litestar(
         route_handlers=[
-            chat.chat,
-            runs.follow,
-            runs.state,
-            runs.cancel,
+            Router(
+                "/api",
+                route_handlers=[chat.chat, runs.follow, runs.state, runs.cancel],
+                guards=[require_principal],
+            ),
             health.live,
             health.ready,
             *page_routes(),

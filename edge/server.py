@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from types import FrameType
 from typing import Final
@@ -87,14 +86,6 @@ def bind(settings: EdgeSettings) -> socket.socket:
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches what listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def make_server(app: ASGIApp, settings: EdgeSettings, drain: Drain) -> StreamServer:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from edge.http.authentication import Authenticator, NoAuthentication, load_keys
+from edge.upstream import CoreAddress
+from tokenwire.principal import MIN_KEY_BYTES
 
 
 class EdgeSettings(BaseSettings):
@@ -21,6 +27,21 @@ class EdgeSettings(BaseSettings):
     """Whether several edge processes share the port (SO_REUSEPORT)."""
     core: str = "127.0.0.1:50051"
     """HOST:PORT of the core."""
+    core_tls_ca: Path | None = None
+    """PEM file of the authorities that the core's certificate is checked against. Without it: no TLS."""
+    core_tls_cert: Path | None = None
+    """PEM file of the certificate that the edge shows to the core (mTLS)."""
+    core_tls_key: Path | None = None
+    """PEM file of that certificate's key."""
+    principal_key: SecretStr = SecretStr("")
+    """Signs on whose behalf the edge calls the core: the same text, of at least 32 bytes, as at the
+    core. Without it the core takes every call for the edge's own."""
+    auth: Literal["none", "keys"] = "none"
+    """Who may use the API: `none` (everybody; only when listening on loopback) or `keys`."""
+    api_keys: SecretStr = SecretStr("")
+    """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""
+    api_keys_file: Path | None = None
+    """File of API keys, one such entry a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, to standard error."""
 
@@ -61,3 +82,55 @@ class EdgeSettings(BaseSettings):
         if not host or not port.isdigit():
             raise ValueError(f"{value!r} is not HOST:PORT")
         return value
+
+    @field_validator("principal_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value().encode()) < MIN_KEY_BYTES:
+            raise ValueError(f"must have at least {MIN_KEY_BYTES} bytes")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.core_tls_cert is None) != (self.core_tls_key is None):
+            raise ValueError("TOKENWIRE_CORE_TLS_CERT and TOKENWIRE_CORE_TLS_KEY go together")
+        if self.core_tls_cert is not None and self.core_tls_ca is None:
+            raise ValueError("TOKENWIRE_CORE_TLS_CERT needs TOKENWIRE_CORE_TLS_CA")
+        return self
+
+    def core_address(self) -> CoreAddress:
+        """Return where the core is.
+
+        Raises:
+            OSError: A certificate can't be read.
+        """
+        return CoreAddress(
+            target=self.core,
+            principal_key=self.principal_key.get_secret_value(),
+            tls_ca=self.core_tls_ca.read_bytes() if self.core_tls_ca else None,
+            tls_cert=self.core_tls_cert.read_bytes() if self.core_tls_cert else None,
+            tls_key=self.core_tls_key.read_bytes() if self.core_tls_key else None,
+        )
+
+    def authenticator(self) -> Authenticator:
+        """Return what tells who is asking.
+
+        Raises:
+            ValueError: The API keys can't be used, or `none` is not safe here.
+            OSError: The key file can't be read.
+        """
+        if self.auth == "keys":
+            return load_keys(self.api_keys.get_secret_value(), self.api_keys_file)
+        if not is_loopback(self.host):
+            raise ValueError(
+                f"TOKENWIRE_AUTH=none is only for loopback, not for {self.host}: set TOKENWIRE_AUTH=keys"
+            )
+        return NoAuthentication()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

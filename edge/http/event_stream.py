@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,12 +24,11 @@ from edge.errors import EdgeError, UpstreamError
 from edge.http.drain import Drain
 from edge.http.problem import problem
 from edge.telemetry import attributes
-from edge.telemetry.server_span import server_context, server_span, trace_id, traceparent
-from edge.upstream import RunCall, Upstream
+from edge.telemetry.server_span import server_span, trace_id, traceparent
+from edge.upstream import RunCall
 from edge.wire import events
 from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
 from edge.wire.stream import StreamState, opening
-from tokenwire.v1 import agent_service_pb2
 
 CONTENT_TYPE: Final = "text/event-stream"
 """Exactly so: with a charset behind it, fetch-event-source retries for ever."""
@@ -75,7 +74,7 @@ class EventStream(ASGIResponse):
     Args:
         open_call: Opens the call that is read; called once.
         state: What the client has, and what waits for it.
-        upstream: Is told when the client has left by itself.
+        say_left: Tells the core that the client of a run left by itself; may raise UpstreamError.
         policy: The pace.
         drain: Ends the stream when the edge goes down.
     """
@@ -85,14 +84,14 @@ class EventStream(ASGIResponse):
         open_call: Callable[[], RunCall],
         state: StreamState,
         *,
-        upstream: Upstream,
+        say_left: Callable[[str], Awaitable[object]],
         policy: StreamPolicy,
         drain: Drain,
     ) -> None:
         super().__init__(media_type=CONTENT_TYPE)
         self._open_call = open_call
         self._state = state
-        self._upstream = upstream
+        self._say_left = say_left
         self._policy = policy
         self._drain = drain
 
@@ -105,16 +104,14 @@ class EventStream(ASGIResponse):
         finally:
             self._drain.remove(session.wake)
         if outcome == "client_disconnect":
-            await self._say_left(scope)
+            await self._leave()
 
-    async def _say_left(self, scope: Scope) -> None:
+    async def _leave(self) -> None:
         """Tell the core that the client left by itself: its run's OnDisconnect decides what follows."""
         if self._state.terminal is not None or not self._state.run_id:
             return
         try:
-            await self._upstream.cancel_run(
-                self._state.run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, server_context(scope)
-            )
+            await self._say_left(self._state.run_id)
         except UpstreamError as error:
             # The core sees the call's end all the same, and counts it as a broken link.
             logger.warning(

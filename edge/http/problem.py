@@ -107,6 +107,8 @@ def _headers(error: EdgeError, status: int) -> dict[str, str]:
     if retry_after_s is None and status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after_s = 1
     headers = {"cache-control": "no-store"}
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
     if retry_after_s is not None:
         headers["retry-after"] = str(math.ceil(retry_after_s))
     return headers

@@ -13,9 +13,9 @@ from litestar.response.base import ASGIResponse
 from edge.errors import EdgeError
 from edge.http.event_stream import HeartbeatKind
 from edge.http.problem import Problem
-from edge.routes.context import EdgeContext, EdgeDependency
-from edge.routes.requests import EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted
-from edge.telemetry.server_span import server_context, traceparent
+from edge.routes.context import EdgeContext, EdgeDependency, caller_of
+from edge.routes.requests import EVENT_STREAM_RESPONSE, REFUSALS, ChatRequest, RunAccepted
+from edge.telemetry.server_span import traceparent
 from edge.wire.event_id import Cursor, parse_event_id
 from tokenwire.v1 import run_pb2
 
@@ -24,7 +24,7 @@ _EVENT_STREAM = "text/event-stream"
 
 
 @post(
-    "/api/chat",
+    "/chat",
     status_code=200,
     summary="Ask an agent",
     description="Answers with the run's events as they come. With `Accept: application/json` the run is "
@@ -32,8 +32,9 @@ _EVENT_STREAM = "text/event-stream"
     responses={
         200: EVENT_STREAM_RESPONSE,
         202: ResponseSpec(RunAccepted, description="The run was started: follow it at `eventsUrl`."),
-        400: ResponseSpec(Problem, description="The request is not as it must be."),
-        503: ResponseSpec(Problem, description="No core can start runs now."),
+        **REFUSALS,
+        413: ResponseSpec(Problem, description="The body is too large."),
+        429: ResponseSpec(Problem, description="The core has too much to do."),
     },
 )
 async def chat(
@@ -57,7 +58,7 @@ async def chat(
 
 async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_pb2.RunSpec) -> ASGIResponse:
     """Start a run that is followed elsewhere."""
-    started = await edge.upstream.start_run(run, server_context(request.scope))
+    started = await edge.upstream.start_run(run, caller_of(request))
     location = f"/api/runs/{started.run_id}"
     headers = {"location": location, "run-id": started.run_id, "cache-control": "no-store"}
     if parent := traceparent(request.scope):
@@ -74,7 +75,7 @@ async def _resume(
 ) -> ASGIResponse:
     """Go on with the run that the id names: a client that repeats its POST wants no second one."""
     run_id, after = parse_event_id(last_event_id)
-    run = await edge.upstream.get_run(run_id, server_context(request.scope))
+    run = await edge.upstream.get_run(run_id, caller_of(request))
     if run.state == run_pb2.RUN_STATE_ENDED and after >= (run.last.epoch, run.last.sequence):
         # A POST has no "204: there is nothing more": the terminal event is told again.
         after = Cursor(run.last.epoch, run.last.sequence - 1)

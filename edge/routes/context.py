@@ -10,15 +10,16 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from litestar.response.base import ASGIResponse
 
+from edge.http.authentication import Authenticator, principal_of
 from edge.http.drain import Drain
 from edge.http.event_stream import CONTENT_TYPE, EventStream, HeartbeatKind, StreamPolicy
 from edge.settings import EdgeSettings
 from edge.telemetry.server_span import server_context
-from edge.upstream import Upstream
+from edge.upstream import Caller, Upstream
 from edge.wire.dialects import NativeDialect
 from edge.wire.event_id import Cursor
 from edge.wire.stream import StreamState, opening
-from tokenwire.v1 import run_pb2
+from tokenwire.v1 import agent_service_pb2, run_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class EdgeContext:
     """How streams are paced."""
     drain: Drain
     """Says when this edge is going down."""
+    authenticator: Authenticator
+    """Tells who is asking."""
 
     def start_stream(
         self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, heartbeat: HeartbeatKind
@@ -44,11 +47,13 @@ class EdgeContext:
             run: What to run.
             heartbeat: What heartbeats look like.
         """
-        trace_context = server_context(request.scope)
+        caller = caller_of(request)
         return EventStream(
-            lambda: self.upstream.stream_run(run, trace_context),
+            lambda: self.upstream.stream_run(run, caller),
             self._state(Cursor(1, 0)),
-            upstream=self.upstream,
+            say_left=lambda run_id: self.upstream.cancel_run(
+                run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, caller
+            ),
             policy=replace(self.policy, heartbeat=heartbeat),
             drain=self.drain,
         )
@@ -64,14 +69,16 @@ class EdgeContext:
             after: The last event that the client has.
             heartbeat: What heartbeats look like.
         """
-        trace_context = server_context(request.scope)
+        caller = caller_of(request)
         cursor = run_pb2.Cursor(epoch=after.epoch, sequence=after.sequence)
         state = self._state(after)
         state.name_run(run_id)
         return EventStream(
-            lambda: self.upstream.follow_run(run_id, cursor, trace_context),
+            lambda: self.upstream.follow_run(run_id, cursor, caller),
             state,
-            upstream=self.upstream,
+            say_left=lambda run_id: self.upstream.cancel_run(
+                run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, caller
+            ),
             policy=replace(self.policy, heartbeat=heartbeat),
             drain=self.drain,
         )
@@ -95,6 +102,11 @@ class EdgeContext:
             budget_bytes=self.settings.client_budget_bytes,
             merge=self.settings.merge,
         )
+
+
+def caller_of(request: Request[Any, Any, Any]) -> Caller:
+    """Return on whose behalf a request's calls to the core are made."""
+    return Caller(server_context(request.scope), principal_of(request))
 
 
 EdgeDependency: TypeAlias = NamedDependency[SkipValidation[EdgeContext]]

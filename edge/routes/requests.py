@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from litestar.openapi.datastructures import ResponseSpec
 
 from edge.http.event_stream import CONTENT_TYPE
+from edge.http.problem import Problem
 from edge.wire.event_id import EventId
 from edge.wire.events import StreamEvent
 from edge.wire.translate import cursor_of
@@ -35,6 +36,17 @@ EVENT_STREAM_RESPONSE = ResponseSpec(
     media_type=CONTENT_TYPE,
     generate_examples=False,
 )
+
+
+REFUSALS = {
+    400: ResponseSpec(Problem, description="The request is not as it must be."),
+    401: ResponseSpec(Problem, description="The request does not say who asks."),
+    503: ResponseSpec(Problem, description="No core can be reached."),
+}
+RUN_REFUSALS = REFUSALS | {
+    404: ResponseSpec(Problem, description="There is no such run."),
+    410: ResponseSpec(Problem, description="The run's log was lost with its core."),
+}
 
 
 class ChatRequest(msgspec.Struct, rename="camel"):

@@ -1,8 +1,8 @@
-"""/api/runs/{runId}: a run's events, its state, and Stop."""
+"""/runs/{runId}: a run's events, its state, and Stop."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.openapi.datastructures import ResponseSpec
@@ -11,27 +11,21 @@ from litestar.response.base import ASGIResponse
 
 from edge.errors import RequestError, UpstreamError
 from edge.http.event_stream import HeartbeatKind
-from edge.http.problem import Problem
-from edge.routes.context import EdgeDependency
-from edge.routes.requests import EVENT_STREAM_RESPONSE, RunView, view_of
-from edge.telemetry.server_span import server_context
+from edge.routes.context import EdgeDependency, caller_of
+from edge.routes.requests import EVENT_STREAM_RESPONSE, RUN_REFUSALS, RunView, view_of
 from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
-_NOT_FOUND: Final = {404: ResponseSpec(Problem, description="There is no such run.")}
-_GONE: Final = {410: ResponseSpec(Problem, description="The run's log was lost with its core.")}
-
 
 @get(
-    "/api/runs/{run_id:str}/events",
+    "/runs/{run_id:str}/events",
     summary="Follow a run",
     description="Streams the run's events after `Last-Event-ID` or `after`, from the first one without "
     "either. 204 when that was the last one: an `EventSource` then stops.",
     responses={
         200: EVENT_STREAM_RESPONSE,
         204: ResponseSpec(None, description="The cursor is the terminal event."),
-        **_NOT_FOUND,
-        **_GONE,
+        **RUN_REFUSALS,
     },
 )
 async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the request
@@ -47,7 +41,7 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
     if edge.drain.started:
         return edge.come_back_later()
     try:
-        run = await edge.upstream.get_run(run_id, server_context(request.scope))
+        run = await edge.upstream.get_run(run_id, caller_of(request))
     except UpstreamError as error:
         if error.code != "UNAVAILABLE":
             raise
@@ -73,22 +67,22 @@ def _cursor(run_id: str, event_id: str | None) -> Cursor:
     return cursor
 
 
-@get("/api/runs/{run_id:str}", summary="Tell a run's state", responses={**_NOT_FOUND, **_GONE})
+@get("/runs/{run_id:str}", summary="Tell a run's state", responses=RUN_REFUSALS)
 async def state(request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency) -> RunView:
     """Tell what is known of a run."""
-    return view_of(await edge.upstream.get_run(check_run_id(run_id), server_context(request.scope)))
+    return view_of(await edge.upstream.get_run(check_run_id(run_id), caller_of(request)))
 
 
 @post(
-    "/api/runs/{run_id:str}/cancel",
+    "/runs/{run_id:str}/cancel",
     status_code=200,
     summary="Stop a run",
     description="Stops the agent and its model at once. Idempotent: an ended run stays as it is.",
-    responses={**_NOT_FOUND, **_GONE},
+    responses=RUN_REFUSALS,
 )
 async def cancel(request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency) -> RunView:
     """Stop a run and tell the state that came of it."""
     run = await edge.upstream.cancel_run(
-        check_run_id(run_id), agent_service_pb2.CANCEL_CAUSE_STOP, server_context(request.scope)
+        check_run_id(run_id), agent_service_pb2.CANCEL_CAUSE_STOP, caller_of(request)
     )
     return view_of(run)

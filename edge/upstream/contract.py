@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from opentelemetry.context import Context
 
 from tokenwire.v1 import agent_service_pb2, run_pb2
+
+
+class Caller(NamedTuple):
+    """On whose behalf a call is made."""
+
+    context: Context
+    """The trace context of the request."""
+    principal: str
+    """Who is asking."""
 
 
 class RunCall(Protocol):
@@ -27,48 +36,48 @@ class RunCall(Protocol):
 class Upstream(Protocol):
     """The cores. Every method raises UpstreamError when the core refuses or can't be reached."""
 
-    def stream_run(self, run: run_pb2.RunSpec, context: Context) -> RunCall:
+    def stream_run(self, run: run_pb2.RunSpec, caller: Caller) -> RunCall:
         """Return the call that starts a run and streams its events.
 
         Args:
             run: What to run.
-            context: The caller's trace context.
+            caller: On whose behalf.
         """
 
-    def follow_run(self, run_id: str, after: run_pb2.Cursor, context: Context) -> RunCall:
+    def follow_run(self, run_id: str, after: run_pb2.Cursor, caller: Caller) -> RunCall:
         """Return the call that streams a run's events after a cursor.
 
         Args:
             run_id: The run.
             after: The last event that the reader has; sequence 0 for none.
-            context: The caller's trace context.
+            caller: On whose behalf.
         """
 
-    async def start_run(self, run: run_pb2.RunSpec, context: Context) -> run_pb2.Run:
+    async def start_run(self, run: run_pb2.RunSpec, caller: Caller) -> run_pb2.Run:
         """Start a run without following it and return its state.
 
         Args:
             run: What to run.
-            context: The caller's trace context.
+            caller: On whose behalf.
         """
 
-    async def get_run(self, run_id: str, context: Context) -> run_pb2.Run:
+    async def get_run(self, run_id: str, caller: Caller) -> run_pb2.Run:
         """Return a run's state.
 
         Args:
             run_id: The run.
-            context: The caller's trace context.
+            caller: On whose behalf.
         """
 
     async def cancel_run(
-        self, run_id: str, cause: agent_service_pb2.CancelCause.ValueType, context: Context
+        self, run_id: str, cause: agent_service_pb2.CancelCause.ValueType, caller: Caller
     ) -> run_pb2.Run:
         """Cancel a run and return the state that came of it.
 
         Args:
             run_id: The run.
             cause: Why.
-            context: The caller's trace context.
+            caller: On whose behalf.
         """
 
     async def ready(self) -> bool:

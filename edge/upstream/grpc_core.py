@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from edge.telemetry import attributes
-from edge.upstream.contract import RunCall
+from edge.upstream.contract import Caller, RunCall
 from edge.upstream.status import upstream_error
+from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2, agent_service_pb2_grpc, run_pb2
 
 CHANNEL_OPTIONS: Final = (
@@ -82,15 +83,32 @@ class GrpcRunCall:
             self._span.end()
 
 
+@dataclass(frozen=True, slots=True)
+class CoreAddress:
+    """Where a core is, and how it is spoken to."""
+
+    target: str
+    """HOST:PORT."""
+    principal_key: str = field(default="", repr=False)
+    """Signs on whose behalf calls are made; empty to say nothing."""
+    tls_ca: bytes | None = None
+    """PEM of the authorities that the core's certificate is checked against; None for no TLS."""
+    tls_cert: bytes | None = None
+    """PEM of the certificate that the edge shows (mTLS); None for none."""
+    tls_key: bytes | None = field(default=None, repr=False)
+    """PEM of its key."""
+
+
 class GrpcUpstream:
     """One core, over one channel. Made inside the event loop that uses it.
 
     Args:
-        target: HOST:PORT of the core.
+        core: Where the core is.
     """
 
-    def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    def __init__(self, core: CoreAddress) -> None:
+        self._principal_key = core.principal_key
+        self._channel = _channel(core)
         self._stub: agent_service_pb2_grpc.AgentServiceAsyncStub = agent_service_pb2_grpc.AgentServiceStub(
             self._channel
         )
@@ -104,42 +122,42 @@ class GrpcUpstream:
             request_serializer=agent_service_pb2.FollowRunRequest.SerializeToString,
         )
         self._health: Any = self._channel.unary_unary(_HEALTH)
-        self._host, _, self._port = target.rpartition(":")
+        self._host, _, self._port = core.target.rpartition(":")
 
     async def close(self) -> None:
         """Close the channel; calls that are still open end as cancelled."""
         await self._channel.close()
 
-    def stream_run(self, run: run_pb2.RunSpec, context: Context) -> RunCall:
+    def stream_run(self, run: run_pb2.RunSpec, caller: Caller) -> RunCall:
         """Return the call that starts a run and streams its events."""
-        span, metadata = self._start_span("StreamRun", context)
+        span, metadata = self._start_span("StreamRun", caller)
         request = agent_service_pb2.StreamRunRequest(run=run, relay=True)
         return GrpcRunCall(self._stream_run(request, metadata=metadata), span)
 
-    def follow_run(self, run_id: str, after: run_pb2.Cursor, context: Context) -> RunCall:
+    def follow_run(self, run_id: str, after: run_pb2.Cursor, caller: Caller) -> RunCall:
         """Return the call that streams a run's events after a cursor."""
-        span, metadata = self._start_span("FollowRun", context)
+        span, metadata = self._start_span("FollowRun", caller)
         request = agent_service_pb2.FollowRunRequest(run_id=run_id, after=after, relay=True)
         return GrpcRunCall(self._follow_run(request, metadata=metadata), span)
 
-    async def start_run(self, run: run_pb2.RunSpec, context: Context) -> run_pb2.Run:
+    async def start_run(self, run: run_pb2.RunSpec, caller: Caller) -> run_pb2.Run:
         """Start a run without following it and return its state."""
         request = agent_service_pb2.StartRunRequest(run=run)
-        response = await self._unary("StartRun", self._stub.StartRun, request, context)
+        response = await self._unary("StartRun", self._stub.StartRun, request, caller)
         return response.run  # type: ignore[no-any-return]
 
-    async def get_run(self, run_id: str, context: Context) -> run_pb2.Run:
+    async def get_run(self, run_id: str, caller: Caller) -> run_pb2.Run:
         """Return a run's state."""
         request = agent_service_pb2.GetRunRequest(run_id=run_id)
-        response = await self._unary("GetRun", self._stub.GetRun, request, context)
+        response = await self._unary("GetRun", self._stub.GetRun, request, caller)
         return response.run  # type: ignore[no-any-return]
 
     async def cancel_run(
-        self, run_id: str, cause: agent_service_pb2.CancelCause.ValueType, context: Context
+        self, run_id: str, cause: agent_service_pb2.CancelCause.ValueType, caller: Caller
     ) -> run_pb2.Run:
         """Cancel a run and return the state that came of it."""
         request = agent_service_pb2.CancelRunRequest(run_id=run_id, cause=cause)
-        response = await self._unary("CancelRun", self._stub.CancelRun, request, context)
+        response = await self._unary("CancelRun", self._stub.CancelRun, request, caller)
         return response.run  # type: ignore[no-any-return]
 
     async def ready(self) -> bool:
@@ -150,8 +168,8 @@ class GrpcUpstream:
             return False  # not ready is the answer, whatever the reason
         return bool(answer == _SERVING)
 
-    async def _unary(self, method: str, stub: Any, request: Any, context: Context) -> Any:
-        span, metadata = self._start_span(method, context)
+    async def _unary(self, method: str, stub: Any, request: Any, caller: Caller) -> Any:
+        span, metadata = self._start_span(method, caller)
         code = "CANCELLED"
         try:
             response = await stub(request, metadata=metadata, timeout=UNARY_TIMEOUT_S)
@@ -165,14 +183,24 @@ class GrpcUpstream:
             attributes.set_rpc_outcome(span, code)
             span.end()
 
-    def _start_span(self, method: str, context: Context) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
+    def _start_span(self, method: str, caller: Caller) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
         """Return a call's CLIENT span and the metadata that carries its context to the core."""
         span = _tracer.start_span(
             f"{attributes.SERVICE}/{method}",
-            context=context,
+            context=caller.context,
             kind=trace.SpanKind.CLIENT,
             attributes=attributes.rpc_client(method, self._host, self._port),
         )
         carrier: dict[str, str] = {}
-        _propagator.inject(carrier, trace.set_span_in_context(span, context))
+        _propagator.inject(carrier, trace.set_span_in_context(span, caller.context))
+        if self._principal_key:
+            carrier[METADATA_KEY] = sign_principal(caller.principal, self._principal_key)
         return span, tuple(carrier.items())
+
+
+def _channel(core: CoreAddress) -> grpc.aio.Channel:
+    """Return the channel to a core: with TLS when there is an authority to check it against."""
+    if core.tls_ca is None:
+        return grpc.aio.insecure_channel(core.target, options=CHANNEL_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(core.tls_ca, core.tls_key, core.tls_cert)
+    return grpc.aio.secure_channel(core.target, credentials, options=CHANNEL_OPTIONS)

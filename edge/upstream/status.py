@@ -42,7 +42,7 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
             details |= {"reason": info.reason, **info.metadata}
         elif packed.Unpack(bad_request) and bad_request.field_violations:
             violation = bad_request.field_violations[0]
-            details |= {"field": violation.field, "violation": violation.description}
+            details |= {"field": _json_name(violation.field), "violation": violation.description}
         elif packed.Unpack(retry):
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
     if not own:
@@ -53,6 +53,12 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
         details=details if own else None,
         retry_after_s=retry_after_s,
     )
+
+
+def _json_name(field: str) -> str:
+    """Return a field of a RunSpec as the request's JSON calls it: `run.session_id` is `sessionId`."""
+    first, *rest = field.removeprefix("run.").split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:

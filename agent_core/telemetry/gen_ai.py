@@ -1,0 +1,94 @@
+"""Spans of model calls, with the names of the GenAI conventions.
+
+Source: https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-spans.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from agent_core.agents.events import AgentError, Finish
+
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+"""Seconds, waiting in line included."""
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+ERROR_TYPE: Final = "error.type"
+CANCELLED: Final = "tokenwire.cancelled"
+"""True on a span whose work was cancelled. That is no error: its status stays unset."""
+
+CHAT: Final = "chat"
+EMBEDDED_PROVIDER: Final = "tokenwire.embedded"
+
+
+class ChatSpan:
+    """The span `chat {model}` around one streamed call of a model in this process.
+
+    Its parent is the span that is current when it is made. It is never current itself, so it
+    may stay open across `yield`. Leaving the context ends it and records how it ended.
+
+    Args:
+        model: The model's name.
+        max_tokens: The longest answer, in tokens.
+        provider: Who runs the model.
+    """
+
+    def __init__(self, model: str, *, max_tokens: int, provider: str = EMBEDDED_PROVIDER) -> None:
+        self._span = trace.get_tracer(__name__).start_span(
+            f"{CHAT} {model}",
+            kind=SpanKind.INTERNAL,
+            attributes={
+                GEN_AI_OPERATION_NAME: CHAT,
+                GEN_AI_PROVIDER_NAME: provider,
+                GEN_AI_REQUEST_MODEL: model,
+                GEN_AI_REQUEST_STREAM: True,
+                GEN_AI_REQUEST_MAX_TOKENS: max_tokens,
+            },
+        )
+        self._began = time.perf_counter()
+        self._chunk_seen = False
+        self._finished = False
+
+    def chunk(self) -> None:
+        """Take note that a piece of the answer came; the first one's time is recorded."""
+        if not self._chunk_seen:
+            self._chunk_seen = True
+            elapsed_s = time.perf_counter() - self._began
+            self._span.set_attribute(GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, elapsed_s)
+
+    def finish(self, finish: Finish) -> None:
+        """Record how the model ended its answer."""
+        self._finished = True
+        self._span.set_attribute(GEN_AI_RESPONSE_FINISH_REASONS, (finish.reason,))
+        if finish.usage is not None and finish.usage.input_tokens is not None:
+            self._span.set_attribute(GEN_AI_USAGE_INPUT_TOKENS, finish.usage.input_tokens)
+        if finish.usage is not None and finish.usage.output_tokens is not None:
+            self._span.set_attribute(GEN_AI_USAGE_OUTPUT_TOKENS, finish.usage.output_tokens)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            # A reader may leave right after the last event: that cancels nothing.
+            if not self._finished:
+                self._span.set_attribute(CANCELLED, True)
+        elif error is not None:
+            name = error.code if isinstance(error, AgentError) else type(error).__qualname__
+            self._span.set_attribute(ERROR_TYPE, name)
+            self._span.set_status(Status(StatusCode.ERROR, str(error)))
+        self._span.end()

@@ -1,0 +1,93 @@
+"""Finding agents."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_core.agents.loading import (
+    AgentLoadError,
+    AgentSource,
+    load_agent,
+    model_of,
+    parse_source,
+    parse_sources,
+)
+from tests.support import agents
+
+
+def test_an_agent_is_named_and_placed() -> None:
+    """`name=package.module:attribute`, and the attribute may lie inside something."""
+    assert parse_source("my-agent.v2=a.b_c:D.e") == AgentSource("my-agent.v2", "a.b_c", "D.e")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("echo", "is not of the form"),
+        ("echo=tests.support.agents", "is not of the form"),
+        ("tests.support.agents:echo", "is not of the form"),
+        ("=m:a", "the name must be"),
+        ("-x=m:a", "the name must be"),
+        ("n" * 65 + "=m:a", "the name must be"),
+        ("ä=m:a", "the name must be"),
+        ("x=m..n:a", "does not name an attribute"),
+        ("x=:a", "does not name an attribute"),
+        ("x=m:", "does not name an attribute"),
+        ("x=m/n:a", "does not name an attribute"),
+    ],
+)
+def test_another_form_is_refused_with_the_reason(text: str, said: str) -> None:
+    """The operator sees which one and why."""
+    with pytest.raises(AgentLoadError, match=said):
+        parse_source(text)
+
+
+def test_several_agents_are_separated_by_whitespace() -> None:
+    """None is fine too; two of one name are not."""
+    assert parse_sources("") == ()
+    assert [source.name for source in parse_sources(" a=m:x\n b=m:x ")] == ["a", "b"]
+    with pytest.raises(AgentLoadError, match="two agents are called 'a'"):
+        parse_sources("a=m:x a=m:y")
+
+
+def test_an_agent_is_found_where_it_is_said_to_be() -> None:
+    """In a module, or inside something of it."""
+    assert load_agent(AgentSource("e", "tests.support.agents", "echo")) is agents.echo
+    assert load_agent(AgentSource("r", "tests.support.agents", "Resource.__call__"))
+
+
+@pytest.mark.parametrize(
+    ("module", "attribute", "said"),
+    [
+        ("no_such_module_at_all", "x", "there is no module 'no_such_module_at_all'"),
+        ("tests.support.nothing", "x", "there is no module 'tests.support.nothing'"),
+        ("tests.support.agents", "nope", "the module has no 'nope'"),
+        ("tests.support.agents", "echo.deeper", "the module has no 'echo.deeper'"),
+        ("tests.support.agents", "SCRIPTED_TEXT", "a str can't be called"),
+        ("broken_module", "x", "the import failed: SyntaxError"),
+        ("exiting_module", "x", "the import failed: SystemExit"),
+        ("needy_module", "x", "there is no module 'surely_not_installed'"),
+    ],
+)
+def test_what_can_not_be_loaded_is_said(
+    module: str, attribute: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which agent, and why."""
+    (tmp_path / "broken_module.py").write_text("def (:")
+    (tmp_path / "exiting_module.py").write_text("raise SystemExit(1)")
+    (tmp_path / "needy_module.py").write_text("import surely_not_installed")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(AgentLoadError) as raised:
+        load_agent(AgentSource("mine", module, attribute))
+    assert said in str(raised.value)
+    assert f"agent 'mine' ({module}:{attribute})" in str(raised.value)
+
+
+def test_a_model_is_told_when_the_agent_names_one_that_can_be_shown() -> None:
+    """Anything else is none."""
+    assert model_of(agents.resource) == "resource-1"
+    assert model_of(agents.echo) == ""
+    for rubbish in (7, "two\nlines", "\ud800", None):
+        agent = agents.Resource()
+        agent.model = rubbish  # type: ignore[assignment]
+        assert model_of(agent) == ""

@@ -1,0 +1,101 @@
+"""Spans of model calls."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as convention
+from opentelemetry.trace import SpanKind, StatusCode
+
+from agent_core.agents import AgentError, Finish, Usage
+from agent_core.telemetry import gen_ai
+from agent_core.telemetry.gen_ai import ChatSpan
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    return exporter
+
+
+def only(exporter: InMemorySpanExporter) -> ReadableSpan:
+    (span,) = exporter.get_finished_spans()
+    return span
+
+
+def test_names_are_the_conventions_own() -> None:
+    """Each gen_ai name here stands in the conventions under the same constant."""
+    own = {name: value for name, value in vars(gen_ai).items() if name.startswith("GEN_AI_")}
+    assert own == {name: getattr(convention, name) for name in own}
+
+
+def test_a_finished_call_tells_its_usage(exporter: InMemorySpanExporter) -> None:
+    """The span has what was asked, the first chunk's time, the end and the tokens; it is never current."""
+    with ChatSpan("tiny", max_tokens=9) as span:
+        assert not trace.get_current_span().get_span_context().is_valid
+        span.chunk()
+        span.chunk()
+        span.finish(Finish("length", Usage(3, 4)))
+    ended = only(exporter)
+    attributes = dict(ended.attributes or {})
+    assert (ended.name, ended.kind) == ("chat tiny", SpanKind.INTERNAL)
+    assert 0 <= float(str(attributes.pop(gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))) < 1
+    assert attributes == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "tokenwire.embedded",
+        "gen_ai.request.model": "tiny",
+        "gen_ai.request.stream": True,
+        "gen_ai.request.max_tokens": 9,
+        "gen_ai.response.finish_reasons": ("length",),
+        "gen_ai.usage.input_tokens": 3,
+        "gen_ai.usage.output_tokens": 4,
+    }
+    assert ended.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize("usage", [None, Usage()])
+def test_unknown_usage_is_left_out(exporter: InMemorySpanExporter, usage: Usage | None) -> None:
+    """A number that nobody told is not a number."""
+    with ChatSpan("tiny", max_tokens=9) as span:
+        span.finish(Finish("stop", usage))
+    assert not any(name.startswith("gen_ai.usage") for name in only(exporter).attributes or {})
+
+
+@pytest.mark.parametrize(
+    ("error", "name"), [(AgentError("UNAVAILABLE", "Away."), "UNAVAILABLE"), (KeyError("x"), "KeyError")]
+)
+def test_a_failure_is_an_error(exporter: InMemorySpanExporter, error: Exception, name: str) -> None:
+    """A failed call has status ERROR and the kind of error; the error goes on."""
+    with pytest.raises(type(error)), ChatSpan("tiny", max_tokens=9):
+        raise error
+    ended = only(exporter)
+    assert ended.status.status_code is StatusCode.ERROR
+    assert (ended.attributes or {})[gen_ai.ERROR_TYPE] == name
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
+def test_cancelling_is_no_error(exporter: InMemorySpanExporter, error: BaseException) -> None:
+    """A cancelled call is marked as such, with its status unset."""
+    with pytest.raises(type(error)), ChatSpan("tiny", max_tokens=9):
+        raise error
+    ended = only(exporter)
+    assert ended.status.status_code is StatusCode.UNSET
+    assert (ended.attributes or {})[gen_ai.CANCELLED] is True
+    assert gen_ai.ERROR_TYPE not in (ended.attributes or {})
+
+
+def test_leaving_after_the_end_cancels_nothing(exporter: InMemorySpanExporter) -> None:
+    """A reader that closes the stream right after its last event did not cancel the call."""
+    span = ChatSpan("tiny", max_tokens=9)
+    span.finish(Finish("stop"))
+    with pytest.raises(GeneratorExit), span:
+        raise GeneratorExit
+    assert gen_ai.CANCELLED not in (only(exporter).attributes or {})
