@@ -11,7 +11,8 @@ import pytest
 from httpx_sse import aconnect_sse
 
 from tests.support.agents import SCRIPTED_TEXT
-from tests.support.stack import Stack, events_of, ids_of, running_edge, running_stack
+from tests.support.sse import events_of, ids_of
+from tests.support.stack import Stack, running_edge, running_stack
 
 
 @pytest.fixture

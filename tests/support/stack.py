@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -96,15 +95,3 @@ async def running_stack(core_settings: dict[str, Any] | None = None, **settings:
         httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
     ):
         yield Stack(core, edge, drain, url, client)
-
-
-def events_of(body: str) -> list[dict[str, Any]]:
-    """Return the JSON of each unnamed frame of a stream."""
-    blocks = [block.split("\n") for block in body.split("\n\n")]
-    named = [block for block in blocks if not any(line.startswith("event:") for line in block)]
-    return [json.loads(line[6:]) for block in named for line in block if line.startswith("data: ")]
-
-
-def ids_of(body: str) -> list[str]:
-    """Return the ids of a stream's frames."""
-    return [line[4:] for line in body.split("\n") if line.startswith("id: ")]
