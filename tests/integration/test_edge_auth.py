@@ -1,0 +1,79 @@
+"""Who may use the API, and what the core learns of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from edge.app import create_app
+from edge.settings import EdgeSettings
+from tests.support.stack import running_stack
+
+KEY = "tw_a-long-random-key"
+ENTRY = f"alice sha256:{hashlib.sha256(KEY.encode()).hexdigest()}"
+BODY = {"message": "a b", "sessionId": "s1", "agent": "echo"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Basic {KEY}"},
+        {"authorization": f"Bearer {KEY}x"},
+        {"authorization": b"Bearer \xff\xfe"},
+    ],
+    ids=["none", "empty", "wrong", "basic", "longer", "not ascii"],
+)
+async def test_without_a_valid_key_nothing_is_served(headers: dict[str, str]) -> None:
+    """Every API route answers 401 and says how to ask; nothing tells a wrong key from an unknown one."""
+    async with running_stack(auth="keys", api_keys=ENTRY) as stack:
+        run = "a" * 30
+        answers = [
+            await stack.client.post("/api/chat", json=BODY, headers=headers),
+            await stack.client.get(f"/api/runs/{run}", headers=headers),
+            await stack.client.get(f"/api/runs/{run}/events", headers=headers),
+            await stack.client.post(f"/api/runs/{run}/cancel", headers=headers),
+        ]
+        open_to_all = await stack.client.get("/health/ready")
+    assert {answer.status_code for answer in answers} == {401}
+    assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
+    assert {answer.json()["code"] for answer in answers} == {"UNAUTHENTICATED"}
+    assert open_to_all.status_code == 200
+
+
+async def test_with_a_key_from_a_file_everything_is_served(tmp_path: Path) -> None:
+    """Comments and empty lines in the file are passed over."""
+    file = tmp_path / "keys"
+    file.write_text(f"# the only key\n\n{ENTRY}\n")
+    async with running_stack(auth="keys", api_keys_file=str(file)) as stack:
+        answer = await stack.client.post("/api/chat", json=BODY, headers={"authorization": f"Bearer {KEY}"})
+    assert '"finalMessage":"a b "' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"host": "192.0.2.1"}, "only for loopback"),
+        ({"auth": "keys"}, "no API keys"),
+        ({"auth": "keys", "api_keys": "alice"}, "line 1"),
+        ({"auth": "keys", "api_keys": f"{ENTRY},{ENTRY.replace('alice', 'bob')}"}, "second principal"),
+    ],
+    ids=["none beyond loopback", "no keys", "no hash", "shared key"],
+)
+def test_unsafe_settings_are_refused_at_the_start(settings: dict[str, str], message: str) -> None:
+    """The process does not begin to listen, and says why."""
+    with pytest.raises(ValueError, match=message):
+        create_app(EdgeSettings(**settings))
+
+
+def test_secrets_are_in_no_representation() -> None:
+    """A settings object that is logged by mistake tells nothing."""
+    secret = "s3cret-" * 8
+    settings = EdgeSettings(auth="keys", api_keys=ENTRY, principal_key=secret)
+    text = f"{settings!r} {settings} {settings.core_address()!r} {settings.authenticator()!r}"
+    assert secret not in text
+    assert ENTRY.split(":")[1] not in text

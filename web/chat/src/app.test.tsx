@@ -1,0 +1,160 @@
+import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
+import type { RunStreamOptions, Signal, StreamEvent } from "@tokenwire/client";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { App } from "./app.tsx";
+import { ChatStore } from "./chat-store.ts";
+
+let say: (signal: Signal) => void;
+let calls: string[];
+
+beforeEach(() => {
+  calls = [];
+  const openRun = (_request: unknown, options: RunStreamOptions) => {
+    say = (signal) => act(() => options.onSignal(signal));
+    return {
+      start: async () => void calls.push("start"),
+      resume: async () => void calls.push("resume"),
+      stop: () => options.onSignal({ kind: "stop_requested" }),
+    };
+  };
+  render(
+    <App store={new ChatStore({ sessionId: "s", openRun, schedule: (draw) => draw(), now: () => 0 })} />,
+  );
+});
+
+afterEach(cleanup);
+
+function tell(fields: Record<string, unknown> & { type: StreamEvent["type"] }, atMs = 100) {
+  say({ kind: "event", event: { timestamp: 1, ...fields } as unknown as StreamEvent, atMs });
+}
+
+function text(content: string, atMs = 100) {
+  tell({ type: "text_delta", content, tokens: 1 }, atMs);
+}
+
+function ask(question: string) {
+  const box = screen.getByTestId("question");
+  fireEvent.change(box, { target: { value: question } });
+  fireEvent.keyDown(box, { key: "Enter" });
+}
+
+const shown = (id: string) => screen.getByTestId(id).textContent;
+
+describe("the question box", () => {
+  it("sends with Enter and is empty then", () => {
+    ask("List three fruits.");
+    expect(shown("turn-user")).toBe("List three fruits.");
+    expect(screen.getByTestId<HTMLTextAreaElement>("question").value).toBe("");
+  });
+
+  it("does not send with Shift and Enter, nor while an input method composes", () => {
+    const box = screen.getByTestId("question");
+    fireEvent.change(box, { target: { value: "a" } });
+    fireEvent.keyDown(box, { key: "Enter", shiftKey: true });
+    fireEvent.keyDown(box, { key: "Enter", isComposing: true });
+    expect(screen.queryByTestId("turn-user")).toBeNull();
+  });
+
+  it("keeps a question that is typed while a run goes on", () => {
+    ask("one");
+    ask("two");
+    expect(screen.getAllByTestId("turn-user")).toHaveLength(1);
+    expect(screen.getByTestId<HTMLTextAreaElement>("question").value).toBe("two");
+  });
+});
+
+describe("the answer", () => {
+  it("is on its way until the first token, then grows", () => {
+    ask("one");
+    expect(screen.getByLabelText("The answer is on its way")).toBeTruthy();
+    text("Apples");
+    expect(screen.queryByLabelText("The answer is on its way")).toBeNull();
+    text(", pears");
+    expect(shown("answer")).toBe("Apples, pears");
+  });
+
+  it("is never HTML", () => {
+    ask("one");
+    text("<img src=x onerror=alert(1)><b>bold</b>");
+    expect(shown("answer")).toBe("<img src=x onerror=alert(1)><b>bold</b>");
+    expect(screen.getByTestId("answer").querySelector("img, b")).toBeNull();
+  });
+
+  it("is spoken when it is whole, not token by token", () => {
+    ask("one");
+    text("a");
+    expect(screen.getByTestId("answer").getAttribute("aria-busy")).toBe("true");
+    tell({ type: "done", finalMessage: "a", finishReason: "stop" });
+    expect(screen.getByTestId("answer").getAttribute("aria-busy")).toBe("false");
+  });
+
+  it("has a footer with tokens, time to the first and rate, measured here", () => {
+    ask("one");
+    text("a", 240);
+    text("b", 1240);
+    text("c", 2240);
+    tell({ type: "done", finalMessage: "abc", finishReason: "stop" });
+    const facts = Array.from(screen.getByTestId("footer").children, (fact) => fact.textContent);
+    expect(facts).toEqual(["3 tokens", "first after 240 ms", "1 tokens/s"]);
+  });
+});
+
+describe("a run", () => {
+  it("shows its progress", () => {
+    ask("one");
+    tell({ type: "progress", percent: 45, message: "Calculating" });
+    expect(shown("progress")).toBe("Calculating45 %");
+    expect(screen.getByLabelText<HTMLProgressElement>("Calculating").value).toBe(45);
+  });
+
+  it("shows its tools: name, arguments, result, failure", () => {
+    ask("one");
+    tell({ type: "tool_start", callId: "c", tool: "query", args: { sql: "select 1" } });
+    expect(screen.getByTestId("tool").dataset.state).toBe("running");
+    tell({ type: "tool_result", callId: "c", tool: "query", result: { rows: 7 }, isError: true });
+    expect(screen.getByTestId("tool").dataset.state).toBe("failed");
+    expect(shown("tool")).toContain('"sql": "select 1"');
+    expect(shown("tool")).toContain('"rows": 7');
+  });
+
+  it("keeps its text when it is stopped, marked as such", () => {
+    ask("one");
+    text("half");
+    fireEvent.click(screen.getByTestId("stop"));
+    expect(shown("status")).toBe("Stopping");
+    tell({ type: "done", finalMessage: "half", finishReason: "cancelled" });
+    expect(shown("answer")).toBe("half");
+    expect(shown("turn-assistant")).toContain("Stopped");
+    expect(screen.getByTestId("send")).toBeTruthy();
+  });
+
+  it("that fails shows message and code, and can be tried again", () => {
+    ask("one");
+    tell({ type: "error", code: "UNAVAILABLE", message: "The model is busy.", retryable: true, details: {} });
+    expect(shown("error")).toContain("The model is busy.");
+    expect(shown("error")).toContain("UNAVAILABLE");
+    fireEvent.click(screen.getByTestId("retry"));
+    expect(calls).toEqual(["start", "start"]);
+    expect(screen.queryByTestId("error")).toBeNull();
+  });
+
+  it("that can't succeed offers no retry", () => {
+    ask("one");
+    tell({ type: "error", code: "INVALID_ARGUMENT", message: "Too long.", retryable: false, details: {} });
+    expect(screen.queryByTestId("retry")).toBeNull();
+  });
+});
+
+it("says what the connection does", () => {
+  expect(shown("status")).toBe("Ready");
+  ask("one");
+  expect(shown("status")).toBe("Connecting");
+  say({ kind: "opened", runId: "r", traceId: undefined });
+  expect(shown("status")).toBe("Streaming");
+  say({ kind: "reconnecting", attempt: 2 });
+  expect(shown("status")).toBe("Reconnecting, try 2");
+  text("a");
+  expect(shown("status")).toBe("Streaming");
+  tell({ type: "done", finalMessage: "a", finishReason: "stop" });
+  expect(shown("status")).toBe("Ready");
+});

@@ -1,0 +1,74 @@
+import { type KeyboardEvent, type SyntheticEvent, useRef, useState } from "react";
+import { SendIcon, StopIcon } from "./icons.tsx";
+
+interface ComposerProps {
+  readonly running: boolean;
+  readonly stopping: boolean;
+  /** Return whether the question was taken. */
+  readonly onSend: (question: string) => boolean;
+  readonly onStop: () => void;
+}
+
+export function Composer({ running, stopping, onSend, onStop }: ComposerProps) {
+  const [text, setText] = useState("");
+  const box = useRef<HTMLTextAreaElement>(null);
+
+  const submit = (event: SyntheticEvent) => {
+    event.preventDefault();
+    if (onSend(text)) setText("");
+    box.current?.focus();
+  };
+  const sendOnEnter = (event: KeyboardEvent) => {
+    // While an input method composes, Enter chooses a word.
+    if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing) submit(event);
+  };
+  const stop = () => {
+    onStop();
+    // The button goes away with the run; the focus must not go with it.
+    box.current?.focus();
+  };
+
+  return (
+    <form className="composer" onSubmit={submit}>
+      <label className="hidden" htmlFor="question">
+        Your question
+      </label>
+      <textarea
+        id="question"
+        data-testid="question"
+        ref={box}
+        rows={1}
+        value={text}
+        placeholder="Ask something"
+        aria-describedby="question-keys"
+        enterKeyHint="send"
+        // The page has one purpose, and nothing stands before this box
+        autoFocus
+        onChange={(event) => {
+          setText(event.target.value);
+        }}
+        onKeyDown={sendOnEnter}
+      />
+      {running ? (
+        <button
+          type="button"
+          className="act act-stop"
+          data-testid="stop"
+          aria-disabled={stopping}
+          onClick={stop}
+        >
+          <StopIcon />
+          {stopping ? "Stopping" : "Stop"}
+        </button>
+      ) : (
+        <button type="submit" className="act act-send" data-testid="send" disabled={text.trim() === ""}>
+          <SendIcon />
+          Send
+        </button>
+      )}
+      <p className="keys" id="question-keys">
+        <kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> starts a new line
+      </p>
+    </form>
+  );
+}

@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "client", root: "packages/client", environment: "node" } },
+      { extends: "./chat/vite.config.ts", test: { name: "chat", root: "chat", environment: "happy-dom" } },
+    ],
+  },
+});
