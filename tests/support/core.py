@@ -33,6 +33,7 @@ AGENTS = [
     "no_iterator",
     "cancels_itself",
     "exits",
+    "raises_when_cancelled",
     "swallows_cancel",
     "stuck",
     "resource",
