@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -11,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from edge.http.authentication import Authenticator, NoAuthentication, load_keys
 from edge.upstream import CoreAddress
+from tokenwire.loopback import is_loopback
 from tokenwire.principal import MIN_KEY_BYTES
 
 
@@ -126,11 +126,3 @@ class EdgeSettings(BaseSettings):
                 f"TOKENWIRE_AUTH=none is only for loopback, not for {self.host}: set TOKENWIRE_AUTH=keys"
             )
         return NoAuthentication()
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches what listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

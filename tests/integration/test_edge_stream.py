@@ -230,7 +230,7 @@ async def test_an_agent_that_fails_ends_the_stream_in_one_error(
     stack: Stack,
     agent: str,
     code: str,
-    retryable: bool,  # noqa: FBT001
+    retryable: bool,
 ) -> None:
     """Nothing internal is told, whenever it fails."""
     async with stack.chat(agent=agent) as response:

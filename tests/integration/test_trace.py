@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_is_seen_as_such(spans: Spans) -> None:
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_a_traceparent_from_outside_is_a_parent_only_when_trusted(
     spans: Spans,
-    trusted: bool,  # noqa: FBT001
+    trusted: bool,
 ) -> None:
     """Else anybody could write into our traces: it is linked."""
     async with running_stack(trust_traceparent=trusted) as stack:

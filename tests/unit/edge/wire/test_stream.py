@@ -194,7 +194,7 @@ def test_the_opening_has_the_reconnection_time() -> None:
 def test_merging_changes_no_text_and_no_order(
     pieces: list[tuple[str, str]],
     takes: list[int],
-    merge: bool,  # noqa: FBT001
+    merge: bool,
 ) -> None:
     """However the writes fall, the joined text of each kind and the order of kinds are the same."""
     state = new_state(merge=merge)

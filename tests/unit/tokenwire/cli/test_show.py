@@ -1,0 +1,178 @@
+import io
+import json
+from typing import Any
+
+import pytest
+
+from tokenwire.cli.doors import Received
+from tokenwire.cli.show import TOOL_TEXT_CHARACTERS, JsonView, TextView, printable
+
+
+class Terminal(io.StringIO):
+    """A text stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def event(kind: str, **fields: Any) -> Received:
+    return Received("run.1.1", kind, fields)
+
+
+def shown(
+    *items: Received, out: io.StringIO | None = None, err: io.StringIO | None = None
+) -> tuple[str, str]:
+    """Return what stdout and stderr get of a run."""
+    out, err = out or io.StringIO(), err or io.StringIO()
+    view = TextView(out, err)
+    for item in items:
+        view.show(item)
+    view.finish()
+    return out.getvalue(), err.getvalue()
+
+
+def test_the_answer_alone_goes_to_stdout() -> None:
+    """`tokenwire ask … > file` keeps the answer, whole and with one line end."""
+    out, err = shown(
+        event("progress", percent=50.0, message="Reading"),
+        event("text_delta", content="Apples"),
+        event("tool_start", tool="search", args={"q": 1}),
+        event("reasoning_delta", content="hm"),
+        event("text_delta", content=", pears"),
+        event("done", finishReason="stop"),
+    )
+    assert out == "Apples, pears\n"
+    assert "[ 50%] Reading" in err
+    assert '→ search {"q": 1}' in err
+    assert "hm" in err
+
+
+def test_an_answer_that_ends_its_line_gets_no_second_line_end() -> None:
+    """The output is the answer."""
+    assert shown(event("text_delta", content="a\n"), event("done", finishReason="stop"))[0] == "a\n"
+
+
+def test_each_token_is_flushed_as_it_comes() -> None:
+    """A reader of a pipe sees each token at once."""
+    flushed: list[str] = []
+
+    class Pipe(io.StringIO):
+        def flush(self) -> None:
+            flushed.append(self.getvalue())
+
+    shown(event("text_delta", content="a"), event("text_delta", content="b"), out=Pipe())
+    assert flushed[:2] == ["a", "ab"]
+
+
+def test_a_terminal_is_not_steered_by_a_model() -> None:
+    """An escape sequence in an answer or a tool's result can't clear the screen or set a title."""
+    out, err = shown(
+        event("text_delta", content="a\x1b[2Jb\tc"),
+        event("tool_result", tool="x\x1b]0;t\x07", result="r\x9b1m", isError=False),
+        out=Terminal(),
+    )
+    assert "\x1b" not in out
+    assert out.startswith("a�[2Jb\tc")
+    assert "\x1b" not in err
+    assert "\x9b" not in err
+
+
+def test_a_file_gets_the_answer_untouched() -> None:
+    """Only a terminal needs protection."""
+    assert shown(event("text_delta", content="a\x1b[2Jb"))[0] == "a\x1b[2Jb\n"
+
+
+def test_a_terminal_shows_a_bar_that_goes_away() -> None:
+    """Progress is a bar on a terminal, and gives way to the answer."""
+    err = Terminal()
+    out, said = shown(
+        event("progress", percent=42.0, message="Fetching [holdings]"),
+        event("progress", message="Still"),
+        event("text_delta", content="x"),
+        out=Terminal(),
+        err=err,
+    )
+    assert "Fetching [holdings]" in said
+    assert "42%" in said
+    assert out == "x\n"
+
+
+def test_a_bar_starts_on_a_line_of_its_own() -> None:
+    """On a terminal both streams share the screen: an open line is ended first."""
+    out, _ = shown(
+        event("text_delta", content="half"),
+        event("progress", percent=1.0, message="m"),
+        event("text_delta", content="rest"),
+        out=Terminal(),
+        err=Terminal(),
+    )
+    assert out == "half\nrest\n"
+
+
+def test_tool_lines_are_short_and_of_one_line() -> None:
+    """A long result fills no screen."""
+    _, err = shown(
+        event("tool_result", tool="t", result="a\nb " + "x" * 500, isError=True),
+        event("tool_start", tool="u", args=None),
+        event("custom", name="chart", data={"bars": [1]}),
+    )
+    first, second, third = err.splitlines()
+    assert first.startswith("✗ t a b x")
+    assert len(first) <= TOOL_TEXT_CHARACTERS + 4
+    assert second.strip() == "→ u"
+    assert third == '· chart {"bars": [1]}'
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("length", "cut short"), ("cancelled", "Stopped."), ("tool_limit", "limit of tool calls")],
+)
+def test_an_end_before_the_end_is_said(reason: str, words: str) -> None:
+    """An answer that was cut does not look whole."""
+    assert words in shown(event("done", finishReason=reason))[1]
+
+
+def test_an_error_says_its_code_words_and_trace() -> None:
+    """What a person needs to ask again, or to ask for help."""
+    fields = {"code": "UNAVAILABLE", "message": "No model.", "retryable": True, "traceId": "ab" * 16}
+    _, err = shown(event("text_delta", content="x"), event("error", **fields))
+    assert "UNAVAILABLE: No model." in err
+    assert "ab" * 16 in err
+    assert "Asking again may help" in err
+
+
+def test_lost_text_is_said() -> None:
+    """A hole in the answer is never silent, whichever view is used."""
+    resync = Received("", "resync", {"first": "run.1.9", "last": "run.1.12"}, is_control=True)
+    assert "text is missing" in shown(resync)[1]
+    out, err = io.StringIO(), io.StringIO()
+    JsonView(out, err).show(resync)
+    assert "text is missing" in err.getvalue()
+    assert out.getvalue() == ""
+
+
+def test_what_is_not_known_is_passed_over() -> None:
+    """A newer server may say more."""
+    assert shown(event("hologram", x=1), Received("", "aurora", {}, is_control=True)) == ("", "")
+
+
+def test_json_is_one_line_an_event() -> None:
+    """Programs read it line by line."""
+    out = io.StringIO()
+    view = JsonView(out, io.StringIO())
+    view.show(event("text_delta", content="a\nb é", timestamp=1.5))
+    view.show(Received("", "error", {"code": "X"}))
+    view.finish()
+    first, second = out.getvalue().splitlines()
+    assert json.loads(first) == {
+        "type": "text_delta",
+        "id": "run.1.1",
+        "content": "a\nb é",
+        "timestamp": 1.5,
+    }
+    assert json.loads(second) == {"type": "error", "code": "X"}
+
+
+def test_printable_keeps_text_as_it_is() -> None:
+    """Only control characters are replaced."""
+    assert printable("Grüße 🍐\n\tx\r\x00") == "Grüße 🍐\n\tx��"
