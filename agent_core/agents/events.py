@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 JsonValue: TypeAlias = (
-    "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | JsonText"
+    "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | JsonText | None"
 )
 FinishReasonName: TypeAlias = Literal["stop", "length", "tool_limit"]
 

@@ -1,1 +1,1 @@
-"""Spans of the core."""
+"""Spans of the core, by hand: what they are called and what they say."""

@@ -1,0 +1,99 @@
+"""`python -m agent_core`: runs the core as its environment says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable
+
+import uvloop
+from pydantic import ValidationError
+
+from agent_core.agents.loading import AgentLoadError
+from agent_core.server import CoreServer, CoreStartError
+from agent_core.settings import Settings
+from tokenwire.telemetry import set_up_tracing
+
+logger = logging.getLogger("agent_core")
+
+
+async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then go down in order. A second signal gives runs no more time.
+
+    Args:
+        settings: As the operator set them.
+        stop_tracing: Exports what there is. Called here only where this does not return.
+
+    Raises:
+        AgentLoadError: An agent can't be used.
+        CoreStartError: The core can't start.
+    """
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        if stop.is_set():
+            hurry.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    core = CoreServer(settings)
+    serving = asyncio.create_task(core.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        # Stopped while an agent still gets ready, which can take minutes.
+        serving.cancel()
+        await asyncio.wait({serving})
+    else:
+        try:
+            serving.result()
+        except BaseException:
+            stopping.cancel()
+            await core.agents.aclose()
+            raise
+        await stopping
+    logger.info("core stopping")
+    await core.stop(hurry)
+    logger.info("core stopped")
+    if core.manager.strays:
+        # The event loop waits for ever for the tasks of agents that do not stop.
+        stop_tracing()
+        logging.shutdown()
+        os._exit(0)
+
+
+def main() -> int:
+    """Return the process's exit status."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(f"agent_core: {error}", file=sys.stderr)  # noqa: T201 # there is no log yet
+        return 2
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
+    except ValueError as error:
+        logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
+        return 2
+    try:
+        uvloop.run(serve(settings, stop_tracing))
+    except (AgentLoadError, CoreStartError) as error:
+        logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
+        return 1
+    finally:
+        stop_tracing()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

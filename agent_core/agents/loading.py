@@ -1,0 +1,96 @@
+"""Finding an agent by `name=package.module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Final, NamedTuple
+
+from agent_core.agents.events import Agent
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FORM: Final = "name=package.module:attribute"
+
+
+class AgentLoadError(Exception):
+    """An agent can't be loaded. The text says which and why, for an operator."""
+
+
+class AgentSource(NamedTuple):
+    """Where an agent comes from."""
+
+    name: str
+    """What callers call it."""
+    module: str
+    """The module to import, dotted."""
+    attribute: str
+    """The agent's name in the module, dotted where it is inside something."""
+
+
+BUILT_INS: Final = (
+    AgentSource("assistant", "agent_core.agents.assistant", "assistant"),
+    AgentSource("pace", "agent_core.agents.pace", "pace"),
+    AgentSource("portfolio", "agent_core.agents.portfolio", "portfolio"),
+)
+"""The agents that come with the core. The first is the default when none is given."""
+
+
+def parse_source(text: str) -> AgentSource:
+    """Return where an agent comes from, as `name=package.module:attribute` says.
+
+    Raises:
+        AgentLoadError: The text has another form.
+    """
+    name, equals, place = text.partition("=")
+    module, colon, attribute = place.partition(":")
+    if not (equals and colon):
+        raise AgentLoadError(f"agent {text!r} is not of the form {_FORM}")
+    if not _NAME.fullmatch(name):
+        raise AgentLoadError(f"agent {text!r}: the name must be 1 to 64 of letters, digits, '.', '_', '-'")
+    if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        raise AgentLoadError(f"agent {text!r}: {place!r} does not name an attribute of a module")
+    return AgentSource(name, module, attribute)
+
+
+def parse_sources(text: str) -> tuple[AgentSource, ...]:
+    """Return all agents that a text names, separated by whitespace.
+
+    Raises:
+        AgentLoadError: One has another form, or two have the same name.
+    """
+    sources = tuple(parse_source(word) for word in text.split())
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise AgentLoadError(f"two agents are called {name!r}")
+    return sources
+
+
+def load_agent(source: AgentSource) -> Agent:
+    """Import an agent and return it.
+
+    Raises:
+        AgentLoadError: There is no such module or attribute, the import failed, or what was found
+            can't be called.
+    """
+    where = f"agent {source.name!r} ({source.module}:{source.attribute})"
+    try:
+        found: object = importlib.import_module(source.module)
+    except ModuleNotFoundError as error:
+        raise AgentLoadError(f"{where}: there is no module {error.name!r}") from error
+    except (Exception, SystemExit) as error:
+        raise AgentLoadError(f"{where}: the import failed: {type(error).__name__}: {error}") from error
+    for part in source.attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise AgentLoadError(f"{where}: the module has no {source.attribute!r}") from error
+    if not callable(found):
+        raise AgentLoadError(f"{where}: a {type(found).__qualname__} can't be called")
+    return found
+
+
+def model_of(agent: Agent) -> str:
+    """Return the model that an agent says it calls; empty when it says nothing sensible."""
+    model = getattr(agent, "model", "")
+    return model if isinstance(model, str) and model.isprintable() else ""

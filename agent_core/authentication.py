@@ -1,0 +1,63 @@
+"""Who calls the core: signed principals, or client certificates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent_core.errors import UnauthenticatedError
+from tokenwire.principal import METADATA_KEY, PrincipalError, verify_principal
+
+ANONYMOUS: Final = "anonymous"
+"""The principal of every caller, when nobody has to say who they are."""
+
+_COMMON_NAME: Final = "x509_common_name"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Tells who makes a call.
+
+    A signed principal counts before a certificate: an edge with a certificate calls on behalf of others.
+    """
+
+    principal_key: str = field(default="", repr=False)
+    """Verifies signed principals; empty when there are none."""
+    certificates: bool = False
+    """Whether callers prove themselves by certificates (mTLS)."""
+
+    def principal_of(
+        self, metadata: Iterable[tuple[str, str | bytes]], auth_context: Mapping[str, Sequence[bytes]]
+    ) -> str:
+        """Return who makes a call.
+
+        Args:
+            metadata: The call's.
+            auth_context: What gRPC knows of the caller's certificate.
+
+        Raises:
+            UnauthenticatedError: The call does not prove it.
+        """
+        if self.principal_key:
+            token = next((value for key, value in metadata if key == METADATA_KEY), None)
+            if token is not None:
+                return self._verified(token)
+        if self.certificates:
+            names = auth_context.get(_COMMON_NAME, ())
+            if names and names[0]:
+                return names[0].decode(errors="replace")
+        if self.principal_key or self.certificates:
+            raise UnauthenticatedError
+        return ANONYMOUS
+
+    def _verified(self, token: str | bytes) -> str:
+        try:
+            text = token.decode("ascii") if isinstance(token, bytes) else token
+            return verify_principal(text, self.principal_key)
+        except (PrincipalError, UnicodeDecodeError) as error:
+            logger.warning("a signed principal was refused: %s", error)
+            raise UnauthenticatedError from error

@@ -1,0 +1,128 @@
+"""Why the core refuses a request: one exception tree, without gRPC.
+
+Each refusal has a canonical code, a reason for programs, and a message fit for a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Violation(NamedTuple):
+    """One field of a request that can't be accepted."""
+
+    field: str
+    """The path of the field, such as "run.session_id"."""
+    description: str
+    """What is wrong with it."""
+
+
+class RefusalError(Exception):
+    """A request is refused.
+
+    Args:
+        code: A canonical gRPC code's name.
+        reason: Why, in UPPER_SNAKE: the ErrorInfo's reason.
+        message: Why, fit for a user.
+        metadata: Further facts for programs.
+        violations: The fields that are wrong.
+        retry_after_s: When to try again; None when that does not help.
+    """
+
+    def __init__(  # noqa: PLR0913 # all that google.rpc.Status can say
+        self,
+        code: str,
+        reason: str,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
+
+
+class UnauthenticatedError(RefusalError):
+    """The call does not prove who makes it."""
+
+    def __init__(self) -> None:
+        message = "The call does not say who makes it."
+        super().__init__("UNAUTHENTICATED", "PRINCIPAL_MISSING", message)
+
+
+class InvalidRequestError(RefusalError):
+    """Fields of the request are wrong."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        fields = ", ".join(violation.field for violation in violations)
+        message = f"The request can't be accepted: {fields}."
+        super().__init__("INVALID_ARGUMENT", "INVALID_REQUEST", message, violations=violations)
+
+
+class UnknownAgentError(RefusalError):
+    """The core has no agent of that name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        metadata = {"agent": name, "known": " ".join(known)}
+        super().__init__("NOT_FOUND", "AGENT_UNKNOWN", "There is no such agent.", metadata=metadata)
+
+
+class AgentUnavailableError(RefusalError):
+    """The agent exists, but can't be used: it could not be loaded, or did not start."""
+
+    def __init__(self, name: str) -> None:
+        message = "This agent can't be used at the moment."
+        super().__init__("UNAVAILABLE", "AGENT_UNAVAILABLE", message, metadata={"agent": name})
+
+
+class UnknownRunError(RefusalError):
+    """The core has no run of that id."""
+
+    def __init__(self) -> None:
+        super().__init__("NOT_FOUND", "RUN_UNKNOWN", "There is no such run.")
+
+
+class RunLostError(RefusalError):
+    """The run belonged to a core that took its log with it."""
+
+    def __init__(self) -> None:
+        super().__init__("DATA_LOSS", "RUN_LOG_LOST", "The run's events were lost.")
+
+
+class RequestIdReusedError(RefusalError):
+    """Another request has used the same request id already."""
+
+    def __init__(self, run_id: str) -> None:
+        message = "Another request has used this request id."
+        super().__init__("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, metadata={"run_id": run_id})
+
+
+class CoreDrainingError(RefusalError):
+    """The core is going down and starts no runs."""
+
+    def __init__(self) -> None:
+        message = "The service is restarting."
+        super().__init__("UNAVAILABLE", "CORE_DRAINING", message, retry_after_s=1.0)
+
+
+class CoreFullError(RefusalError):
+    """The log has no room for another run."""
+
+    def __init__(self) -> None:
+        message = "The service has too much to do at the moment."
+        super().__init__("RESOURCE_EXHAUSTED", "LOG_FULL", message, retry_after_s=5.0)
+
+
+class NotImplementedYetError(RefusalError):
+    """The rpc is declared, and not served by this version."""
+
+    def __init__(self, method: str) -> None:
+        message = "This version of the core does not offer that."
+        super().__init__("UNIMPLEMENTED", "NOT_IMPLEMENTED", message, metadata={"method": method})

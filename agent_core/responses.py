@@ -1,0 +1,101 @@
+"""Streamed responses as bytes: events are encoded already and are only put into place.
+
+StreamRunResponse and FollowRunResponse have the same fields under the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from agent_core.runs.encoding import varint
+from agent_core.runs.follower import CaughtUp, Draining, Given, Resync
+from agent_core.runs.log.contract import Entry, Position
+from tokenwire.v1.agent_service_pb2 import FollowRunResponse
+from tokenwire.v1.run_pb2 import Cursor
+from tokenwire.v1.stream_pb2 import Clock, Control
+
+DRAIN_RETRY_MS: Final = 1_000
+"""How long followers of a draining core are asked to wait before they follow again."""
+
+_LENGTH_DELIMITED: Final = 2
+
+
+def _tag(field_number: int) -> bytes:
+    """Return the tag of a field that holds a message or a string."""
+    return varint(field_number << 3 | _LENGTH_DELIMITED)
+
+
+_RUN_ID: Final = _tag(FollowRunResponse.RUN_ID_FIELD_NUMBER)
+_CLOCK: Final = _tag(FollowRunResponse.CLOCK_FIELD_NUMBER)
+_EVENT: Final = _tag(FollowRunResponse.EVENTS_FIELD_NUMBER)
+_CONTROL: Final = _tag(FollowRunResponse.CONTROL_FIELD_NUMBER)
+
+
+class ResponseEncoder:
+    """Builds the responses of one stream.
+
+    Args:
+        run_id: The run that the stream speaks of.
+        clock_id: Names the clock of its stamps.
+    """
+
+    def __init__(self, run_id: str, clock_id: int) -> None:
+        encoded_id = run_id.encode()
+        clock = Clock(id=clock_id, send_nano=1).SerializeToString()
+        # Up to the eight bytes of send_nano, which come last: they alone differ between messages.
+        self._head = b"".join(
+            (_RUN_ID, varint(len(encoded_id)), encoded_id, _CLOCK, varint(len(clock)), clock[:-8])
+        )
+        self._first_head = b"".join((_RUN_ID, varint(len(encoded_id)), encoded_id, _CLOCK))
+        self._clock_id = clock_id
+        self._is_first = True
+
+    def encode(self, given: Given, send_nano: int, send_unix_nano: int) -> bytes:
+        """Return the response that tells what a follower was given.
+
+        Args:
+            given: Events or a control.
+            send_nano: Now, in nanoseconds of the monotonic clock.
+            send_unix_nano: The same moment in Unix time. Told in the first response only.
+        """
+        if isinstance(given, CaughtUp | Resync | Draining):
+            control = _control(given).SerializeToString()
+            fields: Iterable[bytes] = (_CONTROL, varint(len(control)), control)
+        else:
+            fields = _events(given.entries)
+        if self._is_first:
+            self._is_first = False
+            clock = Clock(id=self._clock_id, send_nano=send_nano, send_unix_nano=send_unix_nano)
+            encoded = clock.SerializeToString()
+            return b"".join((self._first_head, varint(len(encoded)), encoded, *fields))
+        return b"".join((self._head, send_nano.to_bytes(8, "little"), *fields))
+
+
+def _events(entries: Iterable[Entry]) -> list[bytes]:
+    """Return the fields that hold some events."""
+    fields: list[bytes] = []
+    for entry in entries:
+        event = entry.event
+        fields += (_EVENT, varint(len(event)), event)
+    return fields
+
+
+def _control(given: CaughtUp | Resync | Draining) -> Control:
+    """Return a control."""
+    control = Control()
+    match given:
+        case CaughtUp():
+            control.caught_up.cursor.CopyFrom(cursor_of(given.cursor))
+        case Resync():
+            control.resync.first.CopyFrom(cursor_of(given.first))
+            control.resync.last.CopyFrom(cursor_of(given.last))
+            control.resync.reason = given.reason
+        case Draining():
+            control.draining.retry_ms = DRAIN_RETRY_MS
+    return control
+
+
+def cursor_of(position: Position) -> Cursor:
+    """Return a position as the contract says it."""
+    return Cursor(epoch=position.epoch, sequence=position.sequence)

@@ -1,0 +1,119 @@
+"""Events as bytes: encoded once, sealed once with their number, never parsed again.
+
+A *payload* is an encoded `Event` without its number, and what a log stores. It ends in its
+`timing` field, and that in `logged_nano`, which is 0 until the log has accepted the event: sealing
+overwrites these eight bytes and appends `sequence` and `epoch`. A second `timing` field to be
+merged into the first would be shorter to say, but protobuf.js, and with it every Node client,
+takes the last one instead of merging.
+
+Source: https://protobuf.dev/programming-guides/encoding/#last-one-wins
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from tokenwire.v1.event_pb2 import Event, ReasoningDelta, TextDelta
+
+NANO: Final = 1_000_000_000
+
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024 - 8 * 1024
+"""The largest payload. Responses hold at most 1 MiB: an event always fits into one, with its number
+and the response's own fields."""
+
+_TIMING: Final = b"\x22\x12\x09"
+"""Field 4 of 18 bytes, which begin with field 1, a fixed64: the tag of Event.timing.model_nano."""
+
+_LOGGED: Final = b"\x11"
+"""The tag of EventTiming.logged_nano: field 2, a fixed64."""
+
+_FIXED64_BYTES: Final = 8
+_NOT_LOGGED: Final = _LOGGED + bytes(_FIXED64_BYTES)
+
+_VARINT_BITS: Final = 7
+_MORE: Final = 0x80
+_ONE_BYTE: Final = tuple(bytes((value,)) for value in range(_MORE))
+
+
+def new_event(unix_nano: int) -> Event:
+    """Return an event that was made at a time, still without payload.
+
+    Args:
+        unix_nano: Unix time in nanoseconds.
+    """
+    event = Event()
+    event.create_time.seconds, event.create_time.nanos = divmod(unix_nano, NANO)
+    return event
+
+
+def encode_payload(event: Event, model_nano: int) -> bytes:
+    """Return the payload of an event that has neither number nor timing.
+
+    Args:
+        event: From `new_event`, with its oneof set.
+        model_nano: When the agent yielded it, in nanoseconds of the monotonic clock.
+    """
+    stamp = model_nano.to_bytes(_FIXED64_BYTES, "little")
+    return b"".join((event.SerializeToString(), _TIMING, stamp, _NOT_LOGGED))
+
+
+class DeltaEncoder:
+    """Encodes the events of one kind of delta, which are nearly all events that there are.
+
+    One Event serves them all, since building it takes longer than encoding it (2 of 3.5 us).
+    Every call sets every field.
+
+    Args:
+        field: "text_delta" or "reasoning_delta".
+    """
+
+    def __init__(self, field: Literal["text_delta", "reasoning_delta"]) -> None:
+        self._event = Event()
+        self._time = self._event.create_time
+        self._delta: TextDelta | ReasoningDelta = getattr(self._event, field)
+
+    def encode(self, content: str, token_count: int, unix_nano: int, model_nano: int) -> bytes:
+        """Return the payload of a delta.
+
+        Args:
+            content: At least one code point.
+            token_count: How many tokens it holds.
+            unix_nano: When it was made, in nanoseconds of Unix time.
+            model_nano: The same moment, in nanoseconds of the monotonic clock.
+
+        Raises:
+            UnicodeEncodeError: UTF-8 can't hold the content.
+        """
+        self._time.seconds, self._time.nanos = divmod(unix_nano, NANO)
+        self._delta.content = content
+        self._delta.token_count = token_count
+        return encode_payload(self._event, model_nano)
+
+
+def seal(payload: bytes, *, epoch: int, sequence: int, logged_nano: int) -> bytes:
+    """Return the whole encoded event of a payload.
+
+    Args:
+        payload: From `encode_payload`.
+        epoch: The writer's generation.
+        sequence: The event's number.
+        logged_nano: When the log accepted it, in nanoseconds of the monotonic clock.
+    """
+    logged = logged_nano.to_bytes(_FIXED64_BYTES, "little")
+    return b"%b%b\x08%b\x10%b" % (payload[:-_FIXED64_BYTES], logged, varint(sequence), varint(epoch))
+
+
+def varint(value: int) -> bytes:
+    """Return a number as a base-128 varint.
+
+    Args:
+        value: 0 or more.
+    """
+    if value < _MORE:
+        return _ONE_BYTE[value]
+    encoded = bytearray()
+    while value >= _MORE:
+        encoded.append(value & 0x7F | _MORE)
+        value >>= _VARINT_BITS
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,0 +1,91 @@
+"""Failures: what a run's `Error` says, and what it never says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from google.rpc import code_pb2
+
+from agent_core.agents.events import AgentError
+
+CODES: Final = frozenset(code_pb2.Code.keys()) - {"OK"}
+"""The names of the canonical gRPC codes that an Error may have."""
+
+MAX_TEXT_BYTES: Final = 8 * 1024
+"""The longest message, and the longest key and value of a detail, in bytes of UTF-8."""
+
+MAX_DETAILS: Final = 32
+
+
+class RubbishError(Exception):
+    """An agent did what no agent may: yielded no event, or one that no event can hold."""
+
+
+class RunTooLargeError(Exception):
+    """A run has written more than the log keeps of one run."""
+
+
+class AgentExitError(Exception):
+    """An agent raised SystemExit or KeyboardInterrupt: it wanted to end the whole process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an `Error` event says. Every text of it is fit for a user."""
+
+    code: str
+    """A canonical gRPC code's name."""
+    message: str
+    """What went wrong."""
+    retryable: bool = False
+    """True when the same request may succeed if it is sent again."""
+    details: dict[str, str] = field(default_factory=dict)
+    """Further facts for programs."""
+
+
+AGENT_FAILED: Final = Failure("INTERNAL", "The agent failed.", details={"reason": "AGENT_FAILED"})
+
+TIMED_OUT: Final = Failure(
+    "DEADLINE_EXCEEDED",
+    "The run took longer than it may.",
+    retryable=True,
+    details={"reason": "RUN_TIMEOUT"},
+)
+
+SHUT_DOWN: Final = Failure(
+    "UNAVAILABLE",
+    "The service restarted before the answer was complete.",
+    retryable=True,
+    details={"reason": "CORE_SHUTDOWN"},
+)
+
+TOO_LARGE: Final = Failure(
+    "RESOURCE_EXHAUSTED", "The answer is larger than one may be.", details={"reason": "RUN_TOO_LARGE"}
+)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return what a user may know of what an agent raised.
+
+    Only an AgentError speaks to users, and only a sound one. The text of anything else stays here.
+    """
+    if isinstance(error, RunTooLargeError):
+        return TOO_LARGE
+    if isinstance(error, AgentError) and _is_sound(error):
+        return Failure(error.code, error.message, bool(error.retryable), dict(error.details))
+    return AGENT_FAILED
+
+
+def _is_sound(error: AgentError) -> bool:
+    """Return whether an `Error` event can hold all that an AgentError says."""
+    texts = (error.message, *error.details, *error.details.values())
+    return error.code in CODES and len(error.details) <= MAX_DETAILS and all(map(_is_text, texts))
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a value is a text of sane length that UTF-8 can hold."""
+    try:
+        return isinstance(value, str) and len(value.encode()) <= MAX_TEXT_BYTES
+    except UnicodeEncodeError:
+        return False

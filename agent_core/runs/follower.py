@@ -1,0 +1,115 @@
+"""One follower of one run: the log's events and, between them, the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from agent_core.runs.log.contract import Batch, Position, RunInfo, Tail
+
+MAX_EVENTS: Final = 512
+"""The most events of one response."""
+
+MAX_BYTES: Final = 1024 * 1024 - 8 * 1024
+"""The most bytes of events of one response: 1 MiB less what the response itself needs, of which
+512 events take 4 bytes each."""
+
+
+class CaughtUp(NamedTuple):
+    """All that was in the log when the follow began has been given, and the run goes on."""
+
+    cursor: Position
+
+
+class Resync(NamedTuple):
+    """The log can't go on at the reader's cursor: what follows begins at `first`."""
+
+    first: Position
+    last: Position
+    reason: str
+    """ "ahead" or "trimmed"."""
+
+
+class Draining(NamedTuple):
+    """The core is going down."""
+
+
+Given: TypeAlias = Batch | CaughtUp | Resync | Draining
+
+
+def start_of(info: RunInfo, after: Position) -> tuple[Position, Resync | None]:
+    """Return where a reader begins to read, and what it is told when that is not at its cursor.
+
+    Args:
+        info: What the log holds.
+        after: The last event that the reader has.
+    """
+    before_first = Position(info.first.epoch, info.first.sequence - 1)
+    if after.epoch > info.last.epoch or after.sequence > info.last.sequence:
+        return before_first, Resync(info.first, info.last, "ahead")
+    if after.sequence < before_first.sequence:
+        return before_first, Resync(info.first, info.last, "trimmed")
+    return after, None
+
+
+class Follower:
+    """Reads one run for one client. Close it.
+
+    Args:
+        tail: Reads the log from where `start_of` says.
+        info: What the log held when the follow began.
+        resync: Told first, when there is something to tell.
+        say_caught_up: Tell when the replay has met the live end.
+        on_close: Called once, when the follower has gone.
+    """
+
+    def __init__(
+        self,
+        tail: Tail,
+        info: RunInfo,
+        start: tuple[Position, Resync | None],
+        *,
+        say_caught_up: bool,
+        on_close: Callable[[Follower], None],
+    ) -> None:
+        self.run_id = info.record.run_id
+        self.finished = False
+        """True when the terminal event has been given."""
+        self._tail = tail
+        self._cursor, resync = start
+        self._given_first: list[Given] = [resync] if resync is not None else []
+        self._last = info.last
+        self._say_caught_up = say_caught_up and info.outcome is None
+        self._on_close = on_close
+
+    async def next(self) -> Given | None:
+        """Return what the client is to be told next; None after the terminal event.
+
+        Raises:
+            LogGoneError: The log has forgotten the run.
+        """
+        while not self.finished:
+            if self._given_first:
+                return self._given_first.pop(0)
+            if self._say_caught_up and self._cursor >= self._last:
+                self._say_caught_up = False
+                return CaughtUp(self._cursor)
+            batch = await self._tail.next()
+            if batch.complete:
+                self.finished = True
+                self._say_caught_up = False
+            if batch.entries:
+                last = batch.entries[-1]
+                self._cursor = Position(last.epoch, last.sequence)
+                return batch
+        return None
+
+    def drain(self) -> None:
+        """Tell the client, at the next occasion, that the core is going down."""
+        self._given_first.append(Draining())
+        self._tail.interrupt()
+
+    async def aclose(self) -> None:
+        """Free what the follower holds."""
+        await self._tail.aclose()
+        self._on_close(self)

@@ -1,0 +1,209 @@
+"""The run log: what every store offers.
+
+The core numbers the events, the store does not. Retrying an append changes nothing. Nobody sees an
+event that the log has not accepted.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from agent_core.runs.outcome import Outcome
+from tokenwire.v1.run_pb2 import OnDisconnect
+
+FIRST_EPOCH: Final = 1
+
+
+class Position(NamedTuple):
+    """A place in a run's log. Positions compare as (epoch, sequence)."""
+
+    epoch: int
+    sequence: int
+
+
+START: Final = Position(FIRST_EPOCH, 0)
+"""Before the first event."""
+
+
+class Entry(NamedTuple):
+    """One event of a log."""
+
+    epoch: int
+    sequence: int
+    event: bytes
+    """The whole encoded Event."""
+
+
+class Batch(NamedTuple):
+    """What a reader gets at once."""
+
+    entries: Sequence[Entry]
+    """In order and without holes, unless the log was trimmed past the reader."""
+    complete: bool
+    """True when the log is closed and nothing comes after these entries."""
+
+
+class AppendStatus(enum.Enum):
+    """What a store says to an append."""
+
+    OK = "ok"
+    """The log holds the events."""
+    FENCED = "fenced"
+    """Another core writes this run now: stop its agent, write nothing more."""
+    GAP = "gap"
+    """Events before these are missing: append again from `expected` on."""
+    CLOSED = "closed"
+    """The run has its terminal event."""
+    GONE = "gone"
+    """The store does not know the run."""
+
+
+class Appended(NamedTuple):
+    """The answer to an append."""
+
+    status: AppendStatus
+    expected: int = 0
+    """The next number that the log wants. Told with GAP."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a store keeps of a run besides its events, from creation on."""
+
+    run_id: str
+    session_id: str
+    agent: str
+    on_disconnect: OnDisconnect.ValueType
+    create_unix_nano: int
+    request_key: str = ""
+    """Names the request that started the run; empty for none. No two runs of a store share one."""
+    fingerprint: bytes = b""
+    """What that request asked for, hashed: another request under the same key has another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a store knows of a run."""
+
+    record: RunRecord
+    first: Position
+    """The first event that the log still holds; the first to come, when it holds none."""
+    last: Position
+    """The last event."""
+    outcome: Outcome | None = None
+    """How it ended; None while the log is open."""
+    end_unix_nano: int = 0
+    """When it was closed; 0 while it is open."""
+    expire_unix_nano: int = 0
+    """When the store forgets it; 0 while it is open."""
+
+
+class LogFullError(Exception):
+    """The store has no room for another run at the moment."""
+
+
+class LogGoneError(Exception):
+    """The store does not know the run, or does not know it any more."""
+
+
+class Tail(Protocol):
+    """One reader of one run's log. Waits without polling."""
+
+    async def next(self) -> Batch:
+        """Return what comes after what was returned before.
+
+        Waits until there is something, the log is closed, or `interrupt` was called: then the batch
+        may be empty. After a complete batch it returns empty complete ones.
+
+        Raises:
+            LogGoneError: The store has forgotten the run.
+        """
+
+    def interrupt(self) -> None:
+        """Let `next` return at once, now or the next time, even with nothing."""
+
+    async def aclose(self) -> None:
+        """Free what the reader holds. No call of `next` may be under way."""
+
+
+class RunLog(Protocol):
+    """A store of runs. All of its methods may wait, and may be cancelled and then retried."""
+
+    @property
+    def volatile(self) -> bool:
+        """True when the log is lost with its process."""
+
+    async def create(self, record: RunRecord) -> RunRecord:
+        """Return the record that stands now: this one, or the earlier one with the same request_key.
+
+        Raises:
+            LogFullError: There is no room for another run.
+        """
+
+    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write events, and say what became of it. Events that the log has already are passed over.
+
+        Args:
+            run_id: The run.
+            epoch: The writer's generation.
+            first: The number of the first of these events; the others follow without holes.
+            payloads: From `agent_core.runs.encoding.encode_payload`.
+        """
+
+    async def close(
+        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+    ) -> Appended:
+        """Append the run's last events and close its log, both or neither.
+
+        Args:
+            run_id: The run.
+            epoch: The writer's generation.
+            first: The number of the first of these events.
+            payloads: The last of them is the terminal event.
+            outcome: Which terminal event it is.
+        """
+
+    async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
+        """Return events after a position without waiting; one event at least, however large.
+
+        Args:
+            run_id: The run.
+            after: The last event that the reader has.
+            max_events: The most events to return.
+            max_bytes: The most bytes of events to return.
+
+        Raises:
+            LogGoneError: The store does not know the run.
+        """
+
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Tail:
+        """Return a reader that begins after a position. Close it.
+
+        Args:
+            run_id: The run.
+            after: The last event that the reader has.
+            max_events: The most events of one batch.
+            max_bytes: The most bytes of one batch.
+
+        Raises:
+            LogGoneError: The store does not know the run.
+        """
+
+    async def info(self, run_id: str) -> RunInfo | None:
+        """Return what is known of a run; None when the store does not know it."""
+
+    async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
+        """Close a run whose writer is gone: write its terminal event in the next epoch.
+
+        Args:
+            run_id: The run.
+            epoch: The lost writer's generation. FENCED when somebody has reaped it already.
+            payload: The terminal event.
+            outcome: Which terminal event it is.
+        """
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a run. Does nothing when the store does not know it."""

@@ -1,0 +1,304 @@
+"""The run log in this process's memory: lost with it, and forgotten some time after the end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent_core.runs.encoding import NANO, seal
+from agent_core.runs.log.contract import (
+    FIRST_EPOCH,
+    Appended,
+    AppendStatus,
+    Batch,
+    Entry,
+    LogFullError,
+    LogGoneError,
+    Position,
+    RunInfo,
+    RunRecord,
+)
+from agent_core.runs.outcome import Outcome
+from tokenwire.telemetry import monotonic_nano
+
+RETENTION_S: Final = 15 * 60
+"""How long an ended run is kept."""
+
+MAX_BYTES: Final = 256 * 1024 * 1024
+"""What all runs together may hold before ended ones are forgotten early."""
+
+ENTRY_OVERHEAD_BYTES: Final = 160
+"""What an entry costs in memory besides its event: measured with sys.getsizeof on CPython 3.11
+(a tuple of three, a bytes object's header, an int)."""
+
+RUN_OVERHEAD_BYTES: Final = 2 * 1024
+"""What a run costs in memory besides its entries."""
+
+_OK: Final = Appended(AppendStatus.OK)
+
+
+@dataclass(slots=True, eq=False)
+class _Log:
+    """One run's log."""
+
+    record: RunRecord
+    epoch: int = FIRST_EPOCH
+    entries: list[Entry] = field(default_factory=list)
+    size_bytes: int = RUN_OVERHEAD_BYTES
+    outcome: Outcome | None = None
+    end_unix_nano: int = 0
+    expire_unix_nano: int = 0
+    gone: bool = False
+    readers: int = 0
+    waiting: dict[_MemoryTail, asyncio.Future[None]] = field(default_factory=dict)
+
+    def slice(self, after: int, max_events: int, max_bytes: int) -> Batch:
+        """Return what comes after a sequence.
+
+        Raises:
+            LogGoneError: The run was forgotten.
+        """
+        if self.gone:
+            raise LogGoneError
+        # Dense from 1: the entry with sequence n stands at n - 1.
+        entries = self.entries[after : after + max_events]
+        if len(entries) > 1:
+            entries = _cut(entries, max_bytes)
+        closed = self.outcome is not None
+        return Batch(entries, complete=closed and after + len(entries) >= len(self.entries))
+
+    def wake(self) -> None:
+        """Let every waiting reader look again."""
+        if self.waiting:
+            for waiter in self.waiting.values():
+                if not waiter.done():
+                    waiter.set_result(None)
+            self.waiting.clear()
+
+
+class _MemoryTail:
+    """A reader of one run's log."""
+
+    def __init__(self, log: _Log, after: Position, max_events: int, max_bytes: int) -> None:
+        self._log = log
+        self._after = after.sequence
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._interrupted = False
+        log.readers += 1
+
+    async def next(self) -> Batch:
+        """Return what comes next; waits when there is nothing."""
+        log = self._log
+        while True:
+            batch = log.slice(self._after, self._max_events, self._max_bytes)
+            if batch.entries or batch.complete or self._interrupted:
+                self._interrupted = False
+                self._after += len(batch.entries)
+                return batch
+            waiter = log.waiting[self] = asyncio.get_running_loop().create_future()
+            try:
+                await waiter
+            finally:
+                # Also when the reader was cancelled: a silent run must not collect those who left.
+                log.waiting.pop(self, None)
+
+    def interrupt(self) -> None:
+        """Let `next` return at once."""
+        self._interrupted = True
+        waiter = self._log.waiting.get(self)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def aclose(self) -> None:
+        """Let the log be forgotten early again."""
+        self._log.readers -= 1
+
+
+class MemoryLog:
+    """The store `memory`. It never waits, so each method is one step for all other tasks.
+
+    Args:
+        retention_s: How long an ended run is kept.
+        max_bytes: What all runs may hold together before ended ones are forgotten early.
+        unix_nano: The wall clock.
+        stamp: The monotonic clock that `logged_nano` is read from.
+    """
+
+    def __init__(
+        self,
+        *,
+        retention_s: float = RETENTION_S,
+        max_bytes: int = MAX_BYTES,
+        unix_nano: Callable[[], int] = time.time_ns,
+        stamp: Callable[[], int] = monotonic_nano,
+    ) -> None:
+        self._retention_nano = int(retention_s * NANO)
+        self._max_bytes = max_bytes
+        self._unix_nano = unix_nano
+        self._stamp = stamp
+        self._logs: dict[str, _Log] = {}
+        self._ended: dict[str, _Log] = {}  # in the order of their ends
+        self._requests: dict[str, RunRecord] = {}
+        self._size_bytes = 0
+
+    @property
+    def volatile(self) -> bool:
+        """True: the log is lost with its process."""
+        return True
+
+    async def create(self, record: RunRecord) -> RunRecord:
+        """Return the record that stands now. Forgets what has expired."""
+        self._sweep()
+        if record.request_key:
+            earlier = self._requests.get(record.request_key)
+            if earlier is not None:
+                return earlier
+        if self._size_bytes > self._max_bytes:
+            raise LogFullError
+        if record.request_key:
+            self._requests[record.request_key] = record
+        self._logs[record.run_id] = _Log(record)
+        self._size_bytes += RUN_OVERHEAD_BYTES
+        return record
+
+    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write events; those that the log has already are passed over."""
+        log = self._logs.get(run_id)
+        return self._append(log, epoch, first, payloads)
+
+    async def close(
+        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+    ) -> Appended:
+        """Append the last events and close the log."""
+        log = self._logs.get(run_id)
+        appended = self._append(log, epoch, first, payloads)
+        if log is not None and appended.status is AppendStatus.OK:
+            self._close(log, outcome)
+        return appended
+
+    async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
+        """Return events after a position without waiting."""
+        return self._known(run_id).slice(after.sequence, max_events, max_bytes)
+
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> _MemoryTail:
+        """Return a reader that begins after a position."""
+        return _MemoryTail(self._known(run_id), after, max_events, max_bytes)
+
+    async def info(self, run_id: str) -> RunInfo | None:
+        """Return what is known of a run."""
+        self._sweep()
+        log = self._logs.get(run_id)
+        if log is None:
+            return None
+        return RunInfo(
+            record=log.record,
+            first=Position(FIRST_EPOCH, 1),
+            last=Position(*log.entries[-1][:2]) if log.entries else Position(FIRST_EPOCH, 0),
+            outcome=log.outcome,
+            end_unix_nano=log.end_unix_nano,
+            expire_unix_nano=log.expire_unix_nano,
+        )
+
+    async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
+        """Write the terminal event of a run whose writer is gone."""
+        log = self._logs.get(run_id)
+        if log is None:
+            return Appended(AppendStatus.GONE)
+        if log.epoch != epoch:
+            return Appended(AppendStatus.FENCED)
+        if log.outcome is not None:
+            return Appended(AppendStatus.CLOSED)
+        log.epoch += 1
+        appended = self._append(log, log.epoch, len(log.entries) + 1, (payload,))
+        self._close(log, outcome)
+        return appended
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a run."""
+        log = self._logs.get(run_id)
+        if log is not None:
+            self._forget(log)
+
+    def _append(self, log: _Log | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Return what became of an append."""
+        if log is None:
+            return Appended(AppendStatus.GONE)
+        if epoch != log.epoch:
+            return Appended(AppendStatus.FENCED)
+        entries = log.entries
+        known = len(entries) + 1 - first
+        if known < 0:
+            return Appended(AppendStatus.GAP, expected=len(entries) + 1)
+        if known >= len(payloads):
+            return _OK
+        if log.outcome is not None:
+            return Appended(AppendStatus.CLOSED)
+        now = self._stamp()
+        size = 0
+        for sequence, payload in enumerate(payloads[known:] if known else payloads, len(entries) + 1):
+            event = seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
+            size += len(event) + ENTRY_OVERHEAD_BYTES
+            entries.append(Entry(epoch, sequence, event))
+        log.size_bytes += size
+        self._size_bytes += size
+        log.wake()
+        return _OK
+
+    def _close(self, log: _Log, outcome: Outcome) -> None:
+        """Close a log, once."""
+        if log.outcome is None:
+            log.outcome = outcome
+            log.end_unix_nano = self._unix_nano()
+            log.expire_unix_nano = log.end_unix_nano + self._retention_nano
+            self._ended[log.record.run_id] = log
+            log.wake()
+
+    def _known(self, run_id: str) -> _Log:
+        """Return a run's log."""
+        log = self._logs.get(run_id)
+        if log is None:
+            raise LogGoneError
+        return log
+
+    def _sweep(self) -> None:
+        """Forget ended runs, oldest first: the expired ones, and as many as there is no room for.
+
+        Without room, one that is still read stays until it expires: its readers' streams would end
+        without the terminal event.
+        """
+        now = self._unix_nano()
+        for log in self._oldest_ended():
+            if log.expire_unix_nano <= now or (self._size_bytes > self._max_bytes and not log.readers):
+                self._forget(log)
+
+    def _oldest_ended(self) -> list[_Log]:
+        """Return the ended runs that may have to go, oldest first."""
+        if self._size_bytes > self._max_bytes:
+            return list(self._ended.values())
+        now = self._unix_nano()
+        return list(itertools.takewhile(lambda log: log.expire_unix_nano <= now, self._ended.values()))
+
+    def _forget(self, log: _Log) -> None:
+        """Forget a run, and tell those who read it."""
+        record = log.record
+        del self._logs[record.run_id]
+        self._ended.pop(record.run_id, None)
+        self._requests.pop(record.request_key, None)
+        self._size_bytes -= log.size_bytes
+        log.gone = True
+        log.wake()
+
+
+def _cut(entries: list[Entry], max_bytes: int) -> list[Entry]:
+    """Return the first of some entries that fit, one at least."""
+    total = 0
+    for index, entry in enumerate(entries):
+        total += len(entry.event)
+        if total > max_bytes:
+            return entries[: max(1, index)]
+    return entries

@@ -1,0 +1,312 @@
+"""One live run: its agent's task, its clock, its end.
+
+Two tasks: the *pump* asks the agent for events and writes them to the log; the *supervisor* waits for
+the pump, or for a reason to stop it, and writes the terminal event. No call of a client is
+among them: calls only read the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.context import Context
+
+from agent_core.agents.events import Agent, RunRequest
+from agent_core.agents.loading import model_of
+from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
+from agent_core.runs.failures import (
+    AGENT_FAILED,
+    SHUT_DOWN,
+    TIMED_OUT,
+    AgentExitError,
+    failure_of,
+)
+from agent_core.runs.log.contract import RunLog, RunRecord
+from agent_core.runs.presence import Presence, Verdict
+from agent_core.runs.state import RunState
+from agent_core.runs.writer import LogRefusedError, RunWriter
+from agent_core.telemetry.run_span import RunSpan
+from tokenwire.telemetry import monotonic_nano
+from tokenwire.v1.event_pb2 import RunStarted
+from tokenwire.v1.run_pb2 import RunSpec
+
+EVENTS_PER_TURN: Final = 32
+"""After so many events the event loop gets a turn. An agent that yields without ever waiting would
+otherwise keep it to itself: nobody would read what it says, and nobody could cancel it. 32 events
+take about 0.3 ms."""
+
+logger = logging.getLogger(__name__)
+
+
+class StopCause(enum.Enum):
+    """Why a run is stopped before its agent came to an end."""
+
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """How long things may take, in seconds."""
+
+    disconnect_grace_s: float = 30.0
+    """How long a run goes on without followers, where its OnDisconnect says grace."""
+    stop_grace_s: float = 5.0
+    """How long an agent may take to stop once it was told to. Then the run ends without it."""
+    run_timeout_s: float = 3600.0
+    """The longest time that any run may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What a run is to be."""
+
+    record: RunRecord
+    spec: RunSpec
+    agent: Agent
+    deadline: float
+    """When it must have ended, in seconds of the monotonic clock."""
+    parent: Context
+    """The trace context of the call that starts it."""
+
+
+class Run:
+    """A run from its creation in the log to its terminal event.
+
+    Args:
+        order: What it is to be.
+        log: The store.
+        times: How long things may take.
+        on_end: Called when it is over, with its agent's task where that still runs.
+    """
+
+    def __init__(
+        self,
+        order: RunOrder,
+        log: RunLog,
+        times: RunTimes,
+        on_end: Callable[[Run, asyncio.Task[None] | None], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.record = order.record
+        self.begun: asyncio.Future[RunRecord] = loop.create_future()
+        """Done when RunStarted is in the log, or when it turned out that another run stands for it."""
+        self.ended = asyncio.Event()
+        """Set when the terminal event is in the log."""
+        self.span: RunSpan | None = None
+        """The run's span, once it has begun."""
+        self._order = order
+        self._log = log
+        self._times = times
+        self._on_end = on_end
+        self._presence = Presence(order.record.on_disconnect)
+        self._state = RunState(wall_offset_nano=time.time_ns() - monotonic_nano())
+        self._writer = RunWriter(log, order.record.run_id)
+        self._stop: asyncio.Future[StopCause] = loop.create_future()
+        self._grace: asyncio.TimerHandle | None = None
+        self._agent_task: asyncio.Task[None] | None = None
+        # A context of its own: what a call has in its context does not concern the run.
+        self._supervisor = asyncio.create_task(
+            self._supervise(), name=f"run {self.record.run_id}", context=contextvars.Context()
+        )
+
+    @property
+    def stopping(self) -> bool:
+        """True from the moment on at which the agent was told to stop."""
+        return self._stop.done()
+
+    def stop(self, cause: StopCause) -> None:
+        """Tell the agent to stop. The first cause counts; a repetition changes nothing.
+
+        Nor does it when the agent has come to its own end already: that is how the run ends then.
+        """
+        task = self._agent_task
+        if not self._stop.done() and not (task is not None and task.done()):
+            self._stop.set_result(cause)
+            if task is not None:
+                # Here and now: an event that the agent yields from now on, it yields in spite of this.
+                task.cancel()
+
+    def join(self) -> None:
+        """Count one more follower."""
+        self._presence.join()
+        self._cancel_grace()
+
+    def leave(self, *, relay: bool) -> None:
+        """Do what is to be done now that a follower's call has ended before the run."""
+        self._follow(self._presence.leave(relay=relay))
+
+    def follower_left(self) -> None:
+        """Do what is to be done on the word that one behind a relay has left by itself."""
+        self._follow(self._presence.said_left())
+
+    async def _supervise(self) -> None:
+        """Take the run from its creation to its end. Raises nothing."""
+        stray: asyncio.Task[None] | None = None
+        try:
+            if await self._begin():
+                stray = await self._conduct()
+        except LogRefusedError:
+            logger.exception("run %s lost its log", self.record.run_id)
+        except Exception:
+            logger.exception("run %s broke: this is a bug of the core", self.record.run_id)
+        finally:
+            self._cancel_grace()
+            if self.span is not None:
+                cause = self._stop.result().value if self._stop.done() else ""
+                state = self._state
+                self.span.end(state.outcome, events=state.sequence, usage=state.usage, stop_cause=cause)
+            self.ended.set()
+            self._on_end(self, stray)
+
+    async def _begin(self) -> bool:
+        """Return whether the run is now in the log, with its first event; else another one is."""
+        order, record = self._order, self.record
+        try:
+            standing = await self._log.create(record)
+            if standing is not record:
+                self.begun.set_result(standing)
+                return False
+            self.span = RunSpan(
+                agent=record.agent,
+                run_id=record.run_id,
+                session_id=record.session_id,
+                model=model_of(order.agent),
+                parent=order.parent,
+            )
+            started = RunStarted(
+                run_id=record.run_id,
+                session_id=record.session_id,
+                agent=record.agent,
+                model=model_of(order.agent),
+                traceparent=self.span.traceparent,
+            )
+            await self._writer.write([self._state.start(started, monotonic_nano())])
+        except Exception as error:  # noqa: BLE001 # whoever waits for `begun` is told
+            self.begun.set_exception(error)
+            self.begun.exception()  # Counts as retrieved: the one who waits may have gone.
+            return False
+        self._follow(self._presence.unfollowed())
+        self.begun.set_result(record)
+        return True
+
+    async def _conduct(self) -> asyncio.Task[None] | None:
+        """Run the agent and write the terminal event. Return the agent's task if it did not stop."""
+        assert self.span is not None  # noqa: S101 # for the type checker
+        pump = asyncio.create_task(
+            self._pump(), name=f"agent of {self.record.run_id}", context=self.span.current_context()
+        )
+        left_s = max(0.0, self._order.deadline - time.monotonic())
+        self._agent_task = pump
+        if self._stop.done():
+            pump.cancel()
+        either: set[asyncio.Future[Any]] = {pump, self._stop}
+        await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        if not pump.done():
+            self.stop(StopCause.DEADLINE)  # Changes nothing when there was another cause.
+            await asyncio.wait({pump}, timeout=self._times.stop_grace_s)
+        payload = self._end(pump)
+        assert self._state.outcome is not None  # noqa: S101 # for the type checker
+        await self._writer.close(payload, self._state.outcome)
+        if pump.done():
+            return None
+        logger.error("run %s ended without its agent, which does not stop", self.record.run_id)
+        return pump
+
+    def _end(self, pump: asyncio.Task[None]) -> bytes:
+        """Return the payload of the terminal event."""
+        now = monotonic_nano()
+        error = self._error_of(pump)
+        match self._stop.result() if self._stop.done() else None:
+            case StopCause.CANCELLED:
+                return self._state.cancel(now)
+            case StopCause.DEADLINE:
+                failure = TIMED_OUT
+            case StopCause.SHUTDOWN:
+                failure = SHUT_DOWN
+            case None:
+                if error is None:
+                    return self._state.finish(now)
+                failure = failure_of(error)
+        trace_id = self.span.trace_id if self.span is not None else ""
+        if failure is AGENT_FAILED:
+            logger.error("run %s failed (trace %s)", self.record.run_id, trace_id or "-", exc_info=error)
+        return self._state.fail(failure, now, trace_id=trace_id)
+
+    def _error_of(self, pump: asyncio.Task[None]) -> BaseException | None:
+        """Return what the agent raised; None when it raised nothing, or still runs."""
+        if not pump.done():
+            return None
+        if pump.cancelled():
+            return asyncio.CancelledError("the agent raised CancelledError")
+        error = pump.exception()
+        if error is not None and self.span is not None:
+            self.span.record_exception(error)
+        if error is not None and self._stop.done():
+            logger.warning("run %s: its agent raised while stopping", self.record.run_id, exc_info=error)
+        return error
+
+    async def _pump(self) -> None:
+        """Take events from the agent and write them. Raises what ended the agent, if anything did."""
+        try:
+            stream = open_stream(self._order.agent, self._request())
+            try:
+                await self._consume(stream)
+            finally:
+                await close_stream(stream)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio would pass these on and end the whole core.
+            raise AgentExitError(f"the agent raised {type(error).__name__}") from error
+
+    async def _consume(self, stream: AsyncIterator[object]) -> None:
+        """Write what the agent yields until it ends, or was told to stop."""
+        since_turn = 0
+        async for item in stream:
+            if self._stop.done():
+                logger.warning("run %s: its agent went on after it was stopped", self.record.run_id)
+                return
+            try:
+                payloads = self._state.feed(item, monotonic_nano())
+                if payloads:
+                    await self._writer.write(payloads)
+                since_turn += 1
+                if since_turn >= EVENTS_PER_TURN:
+                    since_turn = 0
+                    await asyncio.sleep(0)
+            except asyncio.CancelledError as cancelled:
+                await throw_cancelled(stream, cancelled)
+                raise
+
+    def _request(self) -> RunRequest:
+        """Return what the agent is asked."""
+        spec = self._order.spec
+        return RunRequest(
+            message=spec.message,
+            run_id=self.record.run_id,
+            session_id=spec.session_id,
+            user_id=spec.user_id,
+            deadline=self._order.deadline,
+            attributes=dict(spec.attributes),
+        )
+
+    def _follow(self, verdict: Verdict) -> None:
+        """Do what the followers' coming and going means."""
+        if verdict is Verdict.CANCEL:
+            self.stop(StopCause.CANCELLED)
+        elif verdict is Verdict.GRACE and self._grace is None and not self.ended.is_set():
+            loop = asyncio.get_running_loop()
+            self._grace = loop.call_later(self._times.disconnect_grace_s, self.stop, StopCause.CANCELLED)
+
+    def _cancel_grace(self) -> None:
+        """Stop the timer of the grace time."""
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None

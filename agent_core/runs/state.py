@@ -1,0 +1,292 @@
+"""The state of one run: domain events in, payloads of numbered events out.
+
+Pure: no loop, no clock, no I/O. Whoever feeds it passes the time in and writes what comes out to
+the log, in order. The first event is RunStarted; the last, and only the last, is terminal.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from agent_core.agents.events import (
+    Custom,
+    Finish,
+    Progress,
+    ReasoningDelta,
+    TextDelta,
+    ToolResult,
+    ToolStart,
+    Usage,
+)
+from agent_core.runs.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
+from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError
+from agent_core.runs.json_text import encode_json
+from agent_core.runs.outcome import Outcome
+from tokenwire.v1 import event_pb2
+
+MAX_FINAL_BYTES: Final = 256 * 1024
+"""The longest answer that Done repeats, in bytes of UTF-8."""
+
+MAX_PIECE_LENGTH: Final = 64 * 1024
+"""The longest delta, in code points (of at most 4 bytes); longer ones become several."""
+
+MAX_RUN_BYTES: Final = 64 * 1024 * 1024
+"""The most that one run may write, in bytes of payloads."""
+
+MAX_COUNT: Final = 2**32 - 1
+MAX_USAGE: Final = 2**64 - 1
+MAX_PERCENT: Final = 100
+
+FINISH_REASONS: Final = {
+    "stop": event_pb2.FINISH_REASON_STOP,
+    "length": event_pb2.FINISH_REASON_LENGTH,
+    "tool_limit": event_pb2.FINISH_REASON_TOOL_LIMIT,
+    "cancelled": event_pb2.FINISH_REASON_CANCELLED,
+}
+
+_TEXT: Final = DeltaEncoder("text_delta")
+_REASONING: Final = DeltaEncoder("reasoning_delta")
+
+
+class RunState:
+    """What a run has said so far.
+
+    An event takes its number only after it was encoded: one that can't be encoded leaves no hole.
+
+    Args:
+        wall_offset_nano: Unix time minus the monotonic clock, in nanoseconds, read once per run:
+            event times then never run backwards, whatever becomes of the wall clock.
+        max_bytes: The most that the run may write.
+    """
+
+    def __init__(self, *, wall_offset_nano: int, max_bytes: int = MAX_RUN_BYTES) -> None:
+        self.sequence = 0
+        """The number of the last event; 0 before the first."""
+        self.outcome: Outcome | None = None
+        """How the run ended; None while it goes on."""
+        self.usage: Usage | None = None
+        """Tokens used, once the agent has told."""
+        self._wall_offset_nano = wall_offset_nano
+        self._bytes_left = max_bytes
+        self._reason = "stop"
+        self._pieces: list[str] = []
+        self._text_bytes = 0
+
+    def start(self, started: event_pb2.RunStarted, nano: int) -> bytes:
+        """Return the payload of the first event.
+
+        Args:
+            started: What it says.
+            nano: Now, in nanoseconds of the monotonic clock.
+        """
+        if self.sequence:
+            raise RuntimeError("the run has started already")
+        event = new_event(self._wall_offset_nano + nano)
+        event.run_started.CopyFrom(started)
+        return self._numbered(event, nano)
+
+    def feed(self, item: object, nano: int) -> list[bytes]:
+        """Return the payloads of what an agent yielded: mostly one, none for what is not to be told.
+
+        Args:
+            item: What the agent yielded.
+            nano: When it did, in nanoseconds of the monotonic clock.
+
+        Raises:
+            RubbishError: It is no event, or one that can't be encoded. Nothing took a number.
+            RunTooLargeError: The run has written more than it may.
+        """
+        self._require_running()
+        if self._bytes_left < 0:
+            raise RunTooLargeError
+        try:
+            if isinstance(item, str):
+                return self._text(str(item), 1, nano)
+            if isinstance(item, TextDelta):
+                return self._text(_string(item.content), _count(item.token_count), nano)
+            if isinstance(item, ReasoningDelta):
+                content, count = _string(item.content), _count(item.token_count)
+                return self._deltas(_REASONING, content, count, nano)
+            if isinstance(item, Finish):
+                self._finish_with(item)
+                return []
+            return [self._structured(item, nano)]
+        except UnicodeEncodeError as error:
+            raise RubbishError(f"text that UTF-8 can't hold: {error}") from error
+
+    def finish(self, nano: int) -> bytes:
+        """Return the payload of the Done of an agent that has said all it had to say."""
+        return self._done(self._reason, nano)
+
+    def cancel(self, nano: int) -> bytes:
+        """Return the payload of the Done of a cancelled run. The text so far stands."""
+        return self._done("cancelled", nano)
+
+    def fail(self, failure: Failure, nano: int, *, trace_id: str = "") -> bytes:
+        """Return the payload of the run's Error.
+
+        Args:
+            failure: What it says.
+            nano: Now, in nanoseconds of the monotonic clock.
+            trace_id: The trace that holds what really happened; empty for none.
+        """
+        self._require_running()
+        event = new_event(self._wall_offset_nano + nano)
+        event.error.code = failure.code
+        event.error.message = failure.message
+        event.error.retryable = failure.retryable
+        event.error.details.update(failure.details)
+        event.error.trace_id = trace_id
+        return self._terminal(event, Outcome("error", failure.code), nano)
+
+    def _text(self, content: str, token_count: int, nano: int) -> list[bytes]:
+        """Return the payloads of a piece of the answer, and remember it for the end."""
+        payloads = self._deltas(_TEXT, content, token_count, nano)
+        self._remember(content)
+        return payloads
+
+    def _deltas(self, encoder: DeltaEncoder, content: str, token_count: int, nano: int) -> list[bytes]:
+        """Return the payloads of a delta: mostly one. They take numbers together or not at all."""
+        unix_nano = self._wall_offset_nano + nano
+        payloads = [
+            encoder.encode(piece, count, unix_nano, nano) for piece, count in _pieces(content, token_count)
+        ]
+        self._take_numbers(payloads)
+        return payloads
+
+    def _structured(self, item: object, nano: int) -> bytes:
+        """Return the payload of an event that is no delta."""
+        event = new_event(self._wall_offset_nano + nano)
+        match item:
+            case Progress():
+                if item.percent is not None:
+                    event.progress.percent = _percent(item.percent)
+                event.progress.message = _string(item.message)
+                event.progress.step = _string(item.step)
+            case ToolStart():
+                event.tool_start.call_id = _string(item.call_id)
+                event.tool_start.tool = _string(item.tool)
+                event.tool_start.args_json = encode_json(item.args)
+            case ToolResult():
+                event.tool_result.call_id = _string(item.call_id)
+                event.tool_result.tool = _string(item.tool)
+                event.tool_result.result_json = encode_json(item.result)
+                event.tool_result.is_error = _flag(item.is_error)
+            case Custom():
+                event.custom.name = _string(item.name)
+                event.custom.data_json = encode_json(item.data)
+            case _:
+                raise RubbishError(f"a {type(item).__qualname__} is no event")
+        return self._numbered(event, nano)
+
+    def _finish_with(self, finish: Finish) -> None:
+        """Remember what Done is to say."""
+        if finish.reason not in ("stop", "length", "tool_limit"):
+            raise RubbishError(f"{finish.reason!r} is no finish reason")
+        if finish.usage is not None:
+            if not isinstance(finish.usage, Usage):
+                raise RubbishError(f"a {type(finish.usage).__qualname__} is no usage")
+            for tokens in (finish.usage.input_tokens, finish.usage.output_tokens):
+                if tokens is not None:
+                    _count(tokens, MAX_USAGE)
+        self._reason, self.usage = finish.reason, finish.usage
+
+    def _done(self, reason: str, nano: int) -> bytes:
+        """Return the payload of a Done."""
+        self._require_running()
+        event = new_event(self._wall_offset_nano + nano)
+        event.done.final_message = "".join(self._pieces)
+        event.done.final_message_omitted = self._text_bytes > MAX_FINAL_BYTES
+        event.done.finish_reason = FINISH_REASONS[reason]
+        if self.usage is not None:
+            event.done.usage.SetInParent()
+            if self.usage.input_tokens is not None:
+                event.done.usage.input_tokens = self.usage.input_tokens
+            if self.usage.output_tokens is not None:
+                event.done.usage.output_tokens = self.usage.output_tokens
+        return self._terminal(event, Outcome("done", reason), nano)
+
+    def _terminal(self, event: event_pb2.Event, outcome: Outcome, nano: int) -> bytes:
+        """Return the payload of the last event, and end the run."""
+        payload = self._numbered(event, nano)
+        self.outcome = outcome
+        self._pieces.clear()
+        return payload
+
+    def _numbered(self, event: event_pb2.Event, nano: int) -> bytes:
+        """Return an event's payload. It has taken the next number."""
+        payload = self._encoded(event, nano)
+        self._take_numbers((payload,))
+        return payload
+
+    def _encoded(self, event: event_pb2.Event, nano: int) -> bytes:
+        """Return an event's payload.
+
+        Raises:
+            RubbishError: It is larger than a response may be.
+        """
+        payload = encode_payload(event, nano)
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise RubbishError(f"an event of {len(payload)} bytes is too large")
+        return payload
+
+    def _take_numbers(self, payloads: list[bytes] | tuple[bytes]) -> None:
+        """Count what was encoded."""
+        self.sequence += len(payloads)
+        for payload in payloads:
+            self._bytes_left -= len(payload)
+
+    def _remember(self, content: str) -> None:
+        """Keep a piece of the answer for Done, or drop them all when there is too much."""
+        self._text_bytes += len(content) if content.isascii() else len(content.encode())
+        if self._text_bytes > MAX_FINAL_BYTES:
+            self._pieces.clear()
+        else:
+            self._pieces.append(content)
+
+    def _require_running(self) -> None:
+        """Raise when nothing may be said: a bug in the caller, never in the agent."""
+        if not self.sequence:
+            raise RuntimeError("the run has not started yet")
+        if self.outcome is not None:
+            raise RuntimeError("the run has ended")
+
+
+def _pieces(content: str, token_count: int) -> list[tuple[str, int]]:
+    """Return a delta cut into pieces of sound size, with their token counts. Each counts 1 at least."""
+    if len(content) <= MAX_PIECE_LENGTH:
+        return [(content, token_count)] if content else []
+    cuts = range(0, len(content), MAX_PIECE_LENGTH)
+    first = max(1, token_count - len(cuts) + 1)
+    return [(content[cut : cut + MAX_PIECE_LENGTH], 1 if cut else first) for cut in cuts]
+
+
+def _string(value: object) -> str:
+    """Return a value that must be a string."""
+    if not isinstance(value, str):
+        raise RubbishError(f"a {type(value).__qualname__} is no string")
+    return value
+
+
+def _flag(value: object) -> bool:
+    """Return a value that must be true or false."""
+    if not isinstance(value, bool):
+        raise RubbishError(f"a {type(value).__qualname__} is neither true nor false")
+    return value
+
+
+def _count(value: object, largest: int = MAX_COUNT) -> int:
+    """Return a value that must be a count."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
+        raise RubbishError(f"{value!r} is no count")
+    return value
+
+
+def _percent(value: object) -> float:
+    """Return a value that must be a percentage."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        raise RubbishError(f"{value!r} is no percentage")
+    if not 0 <= value <= MAX_PERCENT:
+        raise RubbishError(f"{value!r} percent is not between 0 and {MAX_PERCENT}")
+    return float(value)

@@ -1,0 +1,127 @@
+"""The core as a server: puts its parts together, serves, and goes down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from agent_core.agents.catalogue import AgentCatalogue
+from agent_core.agents.loading import parse_sources
+from agent_core.reflection import add_reflection
+from agent_core.runs.log.contract import RunLog
+from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.manager import RunManager
+from agent_core.runs.run import RunTimes
+from agent_core.service import SERVICE, AgentService
+from agent_core.settings import Settings
+
+MAX_RECEIVE_BYTES: Final = 4 * 1024 * 1024
+"""The largest request that is read at all: gRPC's usual limit, far above every valid request."""
+
+STOP_S: Final = 1.0
+"""How long calls may go on after the last run has ended, to read its end."""
+
+OPTIONS: Final = (
+    # Two cores on one port would share its connections, and each would know half of the runs.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    # A client that is gone without a word is noticed within 15 s.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Clients may do the same, and more often: by default the server answers fast pings with
+    # GOAWAY "too many pings".
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+logger = logging.getLogger(__name__)
+
+
+class CoreStartError(Exception):
+    """The core can't start. The text says why, for an operator."""
+
+
+class CoreServer:
+    """The whole core of one process. Its parts belong to the event loop that made it.
+
+    Args:
+        settings: As the operator set them.
+        agents: The agents; None for those that the settings name.
+        log: The store; None for the one that the settings name.
+
+    Raises:
+        CoreStartError: The settings name a store that there is not.
+        AgentLoadError: The settings name agents in a form that can't be read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        agents: AgentCatalogue | None = None,
+        log: RunLog | None = None,
+    ) -> None:
+        self._settings = settings
+        self.agents = agents or AgentCatalogue(parse_sources(settings.agent))
+        self.manager = RunManager(
+            log or _open_log(settings.store),
+            RunTimes(
+                disconnect_grace_s=settings.disconnect_grace_s,
+                stop_grace_s=settings.stop_grace_s,
+                run_timeout_s=settings.run_timeout_s,
+            ),
+        )
+        self.port = 0
+        """The port that is listened on, once started."""
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=OPTIONS)
+
+    async def start(self) -> None:
+        """Enter the agents and serve.
+
+        Raises:
+            AgentLoadError: An agent of the operator's can't be used.
+            CoreStartError: The address can't be listened on.
+        """
+        settings = self._settings
+        service = AgentService(self.manager, self.agents, max_message_bytes=settings.max_message_bytes)
+        self._server.add_generic_rpc_handlers((service.handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        add_reflection(self._server, (SERVICE, health.SERVICE_NAME))
+        await self.agents.start()
+        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        address = f"{settings.grpc_host}:{settings.grpc_port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise CoreStartError(f"can't listen on {address}: {error}") from error
+        await self._server.start()
+        logger.info("core ready on %s:%d", settings.grpc_host, self.port)
+
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Go down in order: no new runs, then the end of those there are, then of the calls.
+
+        Args:
+            hurry: Set to give the runs no more time.
+        """
+        await self._health.enter_graceful_shutdown()
+        await self.manager.drain(self._settings.drain_s, hurry or asyncio.Event())
+        await self._server.stop(STOP_S)
+        await self.agents.aclose()
+
+
+def _open_log(store: str) -> RunLog:
+    """Return the store that the settings name.
+
+    Raises:
+        CoreStartError: There is no such store.
+    """
+    if store != "memory":
+        raise CoreStartError(f"TOKENWIRE_STORE={store}: this version knows only the store 'memory'")
+    return MemoryLog()

@@ -1,0 +1,108 @@
+"""The span of one run: `invoke_agent {agent}`."""
+
+from __future__ import annotations
+
+import contextvars
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from agent_core.agents.events import Usage
+from agent_core.runs.outcome import Outcome
+from agent_core.telemetry import attributes
+
+_tracer: Final = trace.get_tracer("tokenwire.agent_core")
+
+
+class RunSpan:
+    """The span that covers a run from before its first event to after its last.
+
+    Args:
+        agent: The agent's name.
+        run_id: The run.
+        session_id: The session; empty for none.
+        model: The model; empty when the agent names none.
+        parent: The trace context of the call that started the run.
+    """
+
+    def __init__(self, *, agent: str, run_id: str, session_id: str, model: str, parent: Context) -> None:
+        given = {
+            attributes.GEN_AI_OPERATION_NAME: "invoke_agent",
+            attributes.GEN_AI_AGENT_NAME: agent,
+            attributes.RUN_ID: run_id,
+            attributes.GEN_AI_CONVERSATION_ID: session_id,
+            attributes.GEN_AI_REQUEST_MODEL: model,
+        }
+        self._span = _tracer.start_span(
+            f"invoke_agent {agent}",
+            parent,
+            SpanKind.INTERNAL,
+            {name: value for name, value in given.items() if value},
+        )
+        self.context: SpanContext = self._span.get_span_context()
+        """Names the span, for links to it."""
+
+    @property
+    def sampled(self) -> bool:
+        """True when this process records the span and exports it."""
+        return self._span.is_recording() and bool(self.context.trace_flags & TraceFlags.SAMPLED)
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id, 32 hex digits; empty when the run is not traced."""
+        return trace.format_trace_id(self.context.trace_id) if self.sampled else ""
+
+    @property
+    def traceparent(self) -> str:
+        """The span as a W3C traceparent; empty when the run is not traced."""
+        if not self.sampled:
+            return ""
+        return f"00-{self.trace_id}-{trace.format_span_id(self.context.span_id)}-01"
+
+    def current_context(self) -> contextvars.Context:
+        """Return a fresh context in which this span is the current one.
+
+        Fresh, because a run must not inherit what the call that started it has in its own.
+        """
+        fresh = contextvars.Context()
+        fresh.run(otel_context.attach, trace.set_span_in_context(self._span, Context()))
+        return fresh
+
+    def add_follower(self, follower: SpanContext) -> None:
+        """Link to the call of one who follows the run."""
+        if follower.is_valid:
+            self._span.add_link(follower)
+
+    def record_exception(self, error: BaseException) -> None:
+        """Record what the agent raised."""
+        self._span.record_exception(error)
+
+    def end(self, outcome: Outcome | None, *, events: int, usage: Usage | None, stop_cause: str) -> None:
+        """End the span.
+
+        Args:
+            outcome: How the run ended; None when its log was lost.
+            events: How many events it had.
+            usage: Tokens used, when the agent has told.
+            stop_cause: What stopped the run; empty when it ended by itself.
+        """
+        span = self._span
+        span.set_attribute(attributes.RUN_EVENTS, events)
+        if stop_cause:
+            span.set_attribute(attributes.RUN_STOP_CAUSE, stop_cause)
+        if usage is not None and usage.input_tokens is not None:
+            span.set_attribute(attributes.GEN_AI_INPUT_TOKENS, usage.input_tokens)
+        if usage is not None and usage.output_tokens is not None:
+            span.set_attribute(attributes.GEN_AI_OUTPUT_TOKENS, usage.output_tokens)
+        if outcome is not None and outcome.event == "done":
+            span.set_attribute(attributes.GEN_AI_FINISH_REASONS, [outcome.reason])
+            if outcome.reason == "cancelled":
+                # Not an error: somebody wanted it.
+                span.set_attribute(attributes.RUN_CANCELLED, True)
+        else:
+            span.set_attribute(attributes.ERROR_TYPE, outcome.reason if outcome else "LOG_REFUSED")
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()

@@ -1,0 +1,77 @@
+"""What a request may say. Every rule is a comment in `proto/tokenwire/v1/run.proto`. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from agent_core.errors import InvalidRequestError, Violation
+from agent_core.runs.encoding import NANO
+from agent_core.runs.run_id import is_run_id
+from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
+
+SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
+MAX_USER_ID: Final = 256
+MAX_REQUEST_ID: Final = 128
+MAX_ATTRIBUTES: Final = 32
+MAX_ATTRIBUTE_KEY: Final = 64
+MAX_ATTRIBUTE_VALUE: Final = 1024
+MAX_TIMEOUT_S: Final = 315_576_000_000
+"""The longest Duration: 10,000 years.
+
+Source: https://protobuf.dev/reference/protobuf/google.protobuf/#duration
+"""
+
+
+def require_valid_spec(spec: RunSpec, *, max_message_bytes: int) -> None:
+    """Return if a run may be started as asked.
+
+    Args:
+        spec: What is asked.
+        max_message_bytes: The longest message, in bytes of UTF-8.
+
+    Raises:
+        InvalidRequestError: Tells every field that is wrong.
+    """
+    violations = tuple(_violations(spec, max_message_bytes))
+    if violations:
+        raise InvalidRequestError(violations)
+
+
+def require_run_id(run_id: str) -> None:
+    """Return if a text has the form of a run's id.
+
+    Raises:
+        InvalidRequestError: It has not.
+    """
+    if not is_run_id(run_id):
+        raise InvalidRequestError([Violation("run_id", "must be 30 characters of [0-9a-z]")])
+
+
+def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
+    """Yield what is wrong with a spec."""
+    length = len(spec.message.encode())
+    if not 1 <= length <= max_message_bytes:
+        yield Violation("run.message", f"must be 1 to {max_message_bytes} bytes of UTF-8, not {length}")
+    if not SESSION_ID.fullmatch(spec.session_id):
+        yield Violation("run.session_id", "must be at most 128 characters of [A-Za-z0-9._~:@-]")
+    if len(spec.user_id) > MAX_USER_ID:
+        yield Violation("run.user_id", f"must be at most {MAX_USER_ID} characters")
+    if spec.on_disconnect not in OnDisconnect.values():
+        yield Violation("run.on_disconnect", "is not a value that this core knows")
+    if spec.HasField("timeout") and not _is_positive_duration(spec.timeout.seconds, spec.timeout.nanos):
+        yield Violation("run.timeout", "must be a duration of more than 0")
+    if len(spec.request_id) > MAX_REQUEST_ID:
+        yield Violation("run.request_id", f"must be at most {MAX_REQUEST_ID} characters")
+    if len(spec.attributes) > MAX_ATTRIBUTES:
+        yield Violation("run.attributes", f"must be at most {MAX_ATTRIBUTES} entries")
+    if any(len(key) > MAX_ATTRIBUTE_KEY for key in spec.attributes):
+        yield Violation("run.attributes", f"a key must be at most {MAX_ATTRIBUTE_KEY} characters")
+    if any(len(value) > MAX_ATTRIBUTE_VALUE for value in spec.attributes.values()):
+        yield Violation("run.attributes", f"a value must be at most {MAX_ATTRIBUTE_VALUE} characters")
+
+
+def _is_positive_duration(seconds: int, nanos: int) -> bool:
+    """Return whether a Duration is sound and more than 0."""
+    return 0 <= seconds <= MAX_TIMEOUT_S and 0 <= nanos < NANO and (seconds, nanos) > (0, 0)

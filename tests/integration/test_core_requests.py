@@ -1,0 +1,274 @@
+"""What the core refuses, and how; request ids; the services around the service."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2 as reflection
+
+from agent_core.agents import catalogue
+from agent_core.agents.loading import AgentSource
+from agent_core.runs.log.memory import MemoryLog
+from agent_core.server import CoreServer, CoreStartError
+from agent_core.settings import Settings
+from tests.support import agents
+from tests.support.core import events_of, refusal_of, rest_of, running_core, stream_request
+from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1 import link_pb2
+from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
+from tokenwire.v1.run_pb2 import RunSpec
+
+
+async def outcome(call: Any) -> object:
+    return await call if isinstance(call, grpc.aio.UnaryUnaryCall) else await rest_of(call)
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await outcome(call)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        ({}, ["run.message"]),
+        ({"message": "x" * 131_073}, ["run.message"]),
+        ({"message": "ä" * 65_537}, ["run.message"]),
+        ({"message": "m", "session_id": "no spaces"}, ["run.session_id"]),
+        ({"message": "m", "session_id": "s" * 129}, ["run.session_id"]),
+        ({"message": "m", "session_id": "s\n"}, ["run.session_id"]),
+        ({"message": "m", "user_id": "u" * 257}, ["run.user_id"]),
+        ({"message": "m", "on_disconnect": 9}, ["run.on_disconnect"]),
+        ({"message": "m", "timeout": {"seconds": 0}}, ["run.timeout"]),
+        ({"message": "m", "timeout": {"seconds": -1}}, ["run.timeout"]),
+        ({"message": "m", "timeout": {"nanos": 1_000_000_000}}, ["run.timeout"]),
+        ({"message": "m", "request_id": "r" * 129}, ["run.request_id"]),
+        ({"message": "m", "attributes": {str(n): "" for n in range(33)}}, ["run.attributes"]),
+        ({"message": "m", "attributes": {"k" * 65: "", "v": "v" * 1025}}, ["run.attributes"] * 2),
+        ({"message": "", "user_id": "u" * 257}, ["run.message", "run.user_id"]),
+    ],
+)
+async def test_a_wrong_request_names_every_wrong_field(spec: dict[str, object], fields: list[str]) -> None:
+    """INVALID_ARGUMENT with BadRequest, before anything is started."""
+    async with running_core() as core:
+        for call in (
+            core.stub.StreamRun(pb.StreamRunRequest(run=RunSpec(**spec))),
+            core.stub.StartRun(pb.StartRunRequest(run=RunSpec(**spec))),
+        ):
+            refusal = refusal_of(await refused(call))
+            assert (refusal.code, refusal.info.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+            assert [violation.field for violation in refusal.bad_request.field_violations] == fields
+
+
+async def test_the_longest_of_everything_is_accepted() -> None:
+    """The limits are the last values that work."""
+    async with running_core() as core:
+        events = await core.events(
+            "says_nothing",
+            "ä" * 65_536,
+            session_id="Az09._~:@-" * 12 + "12345678",
+            user_id="ü" * 256,
+            request_id="r" * 128,
+            attributes={f"{n:064}": "v" * 1024 for n in range(32)},
+            timeout={"seconds": 315_576_000_000},
+        )
+    assert events[-1].HasField("done")
+
+
+async def test_an_unknown_agent_is_not_found_and_the_known_ones_are_named() -> None:
+    """The default first; the built-in ones are there too."""
+    async with running_core() as core:
+        refusal = refusal_of(await refused(core.stub.StreamRun(stream_request("nobody"))))
+    assert (refusal.code, refusal.info.reason) == ("NOT_FOUND", "AGENT_UNKNOWN")
+    known = refusal.info.metadata["known"].split()
+    assert known[0] == "scripted"
+    assert {"assistant", "pace", "flood"} < set(known)
+    assert refusal.info.metadata["agent"] == "nobody"
+
+
+async def test_the_first_agent_given_is_the_default() -> None:
+    """Requests that name none get it."""
+    async with running_core(agent="echo=tests.support.agents:echo slow=tests.support.agents:slow") as core:
+        events = await core.events("")
+    assert events[0].run_started.agent == "echo"
+
+
+async def test_a_run_that_is_not_there_is_not_found_or_lost() -> None:
+    """An id of this core's: unknown. Of another incarnation: lost with its log. No id: wrong."""
+    async with running_core() as core:
+        tag = core.server.manager.incarnation
+        other = "aaaa" if tag != "aaaa" else "bbbb"
+        for run_id, code, reason in (
+            (tag + "a" * 26, "NOT_FOUND", "RUN_UNKNOWN"),
+            (other + "a" * 26, "DATA_LOSS", "RUN_LOG_LOST"),
+            ("nonsense", "INVALID_ARGUMENT", "INVALID_REQUEST"),
+            ("", "INVALID_ARGUMENT", "INVALID_REQUEST"),
+        ):
+            for call in (
+                core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id)),
+                core.stub.GetRun(pb.GetRunRequest(run_id=run_id)),
+                core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id)),
+            ):
+                refusal = refusal_of(await refused(call))
+                assert (refusal.code, refusal.info.reason) == (code, reason)
+
+
+async def test_rpcs_that_are_not_served_yet_say_so() -> None:
+    """UNIMPLEMENTED, with a reason that is ours."""
+    async with running_core() as core:
+        link = core.stub.Link(iter([link_pb2.LinkRequest()]))
+        for call in (core.stub.ListRuns(pb.ListRunsRequest(session_id="s")), link):
+            refusal = refusal_of(await refused(call))
+            assert (refusal.code, refusal.info.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
+
+
+async def test_a_forgotten_run_is_not_found_even_to_who_reads_it() -> None:
+    """The log's retention is the run's."""
+    async with running_core() as core:
+        run_id = await core.start("silent")
+        call = core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id))
+        await call.read()
+        await core.server.manager._log.delete(run_id)
+        refusal = refusal_of(await refused(call))
+        assert refusal.info.reason == "RUN_UNKNOWN"
+
+
+async def test_a_full_log_starts_no_run() -> None:
+    """RESOURCE_EXHAUSTED, and when to try again."""
+    server = CoreServer(
+        Settings(grpc_port=0, agent="echo=tests.support.agents:echo"),
+        log=MemoryLog(max_bytes=-1),
+    )
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = AgentServiceStub(channel).StreamRun(stream_request("echo"))
+        refusal = refusal_of(await refused(call))
+    await server.stop()
+    assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "LOG_FULL")
+    assert refusal.retry.retry_delay.seconds == 5
+
+
+async def test_a_repeated_request_names_the_run_that_it_started() -> None:
+    """Live or ended, through either rpc, one after the other or all at once."""
+    async with running_core() as core:
+        calls = [core.events("scripted", request_id="r1") for _ in range(5)]
+        streams = await asyncio.gather(*calls)
+        assert all(events == streams[0] for events in streams)
+        run_id = streams[0][0].run_started.run_id
+        assert await core.events("scripted", request_id="r1") == streams[0]
+        assert await core.start("scripted", "List three fruits.", request_id="r1") == run_id
+        assert await core.events("scripted", request_id="r2") != streams[0]
+
+
+async def test_a_request_id_used_for_something_else_is_refused() -> None:
+    """Another body under the same id is a mistake of the caller's."""
+    async with running_core() as core:
+        run_id = await core.start("echo", "one", request_id="r1")
+        call = core.stub.StreamRun(stream_request("echo", "two", request_id="r1"))
+        refusal = refusal_of(await refused(call))
+    assert (refusal.code, refusal.info.reason) == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
+    assert refusal.info.metadata["run_id"] == run_id
+
+
+async def test_a_bug_of_the_core_tells_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """INTERNAL; the text stays in the log."""
+    async with running_core() as core:
+        monkeypatch.setattr(core.server.manager, "info", lambda _: 1 // 0)
+        refusal = refusal_of(await refused(core.stub.GetRun(pb.GetRunRequest(run_id="a" * 30))))
+    assert (refusal.code, refusal.info.reason) == ("INTERNAL", "CORE_FAILED")
+    assert "zero" not in refusal.message
+
+
+async def test_health_is_told_per_service_and_in_all() -> None:
+    """And not for services that there are not."""
+    async with running_core() as core:
+        health = health_pb2_grpc.HealthStub(core.channel)
+        for service in ("", "tokenwire.v1.AgentService"):
+            response = await health.Check(health_pb2.HealthCheckRequest(service=service))
+            assert response.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await health.Check(health_pb2.HealthCheckRequest(service="other"))
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_tells_the_services_and_their_files(version: str) -> None:
+    """Enough to call every rpc without the protos, under both names of the protocol."""
+    async with running_core() as core:
+        ask = core.channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection.ServerReflectionResponse.FromString,
+        )
+        own = f"grpc.reflection.{version}.ServerReflection"
+        requests = [
+            reflection.ServerReflectionRequest(list_services=""),
+            reflection.ServerReflectionRequest(file_containing_symbol="tokenwire.v1.AgentService"),
+            reflection.ServerReflectionRequest(file_containing_symbol=own),
+        ]
+        listed, files, own_files = [answer async for answer in ask(iter(requests))]
+    names = {service.name for service in listed.list_services_response.service}
+    assert names == {
+        "tokenwire.v1.AgentService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+    described = [
+        descriptor_pb2.FileDescriptorProto.FromString(file)
+        for file in files.file_descriptor_response.file_descriptor_proto
+    ]
+    (service,) = (service for file in described for service in file.service)
+    assert "StreamRun" in {method.name for method in service.method}
+    (own_file,) = own_files.file_descriptor_response.file_descriptor_proto
+    described_own = descriptor_pb2.FileDescriptorProto.FromString(own_file)
+    assert described_own.package == f"grpc.reflection.{version}"
+    assert (
+        described_own.service[0].method[0].input_type == f".grpc.reflection.{version}.ServerReflectionRequest"
+    )
+
+
+async def test_an_agent_is_entered_before_serving_and_left_after_the_last_run() -> None:
+    """Its model is in RunStarted."""
+    agents.resource.steps.clear()
+    async with running_core(agent="resource=tests.support.agents:resource") as core:
+        assert agents.resource.steps == ["entered"]
+        events = await core.events("resource")
+        assert events[0].run_started.model == "resource-1"
+        assert events[-1].done.final_message == "entered"
+    assert agents.resource.steps == ["entered", "asked", "left"]
+
+
+async def test_a_built_in_agent_that_cannot_be_used_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core serves the others; a later request tries again."""
+    built_ins = (
+        AgentSource("assistant", "tests.support.agents", "broken"),
+        AgentSource("pace", "tests.support.agents", "echo"),
+    )
+    monkeypatch.setattr(catalogue, "BUILT_INS", built_ins)
+    async with running_core(agent="") as core:
+        for _ in range(2):
+            refusal = refusal_of(await refused(core.stub.StreamRun(stream_request(""))))
+            assert (refusal.code, refusal.info.reason) == ("UNAVAILABLE", "AGENT_UNAVAILABLE")
+        assert (await core.events("pace"))[-1].HasField("done")
+
+
+async def test_two_cores_cannot_share_a_port() -> None:
+    """Each would know half of the runs."""
+    async with running_core() as core:
+        second = CoreServer(Settings(grpc_port=core.server.port, agent="echo=tests.support.agents:echo"))
+        with pytest.raises(CoreStartError, match="can't listen"):
+            await second.start()
+        await second.agents.aclose()
+
+
+async def test_two_agents_run_side_by_side() -> None:
+    """Twenty runs at once, each whole."""
+    async with running_core() as core:
+        streams = await asyncio.gather(*(core.events("scripted") for _ in range(20)))
+        for events in streams:
+            assert events_of([pb.StreamRunResponse(events=events)])[-1].done.final_message

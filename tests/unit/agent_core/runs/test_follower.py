@@ -1,0 +1,79 @@
+"""Where a reader begins, and what it is told."""
+
+import pytest
+
+from agent_core.runs.follower import Follower, Resync, start_of
+from agent_core.runs.log.contract import Batch, Entry, Position, RunInfo
+from agent_core.runs.outcome import Outcome
+from tests.unit.agent_core.runs.log.test_memory import record
+
+FIRST, LAST = Position(1, 11), Position(2, 20)
+TRIMMED = RunInfo(record(), FIRST, LAST)
+
+
+@pytest.mark.parametrize(
+    ("after", "start", "reason"),
+    [
+        (Position(1, 0), Position(1, 10), "trimmed"),
+        (Position(1, 9), Position(1, 10), "trimmed"),
+        (Position(1, 10), Position(1, 10), None),
+        (Position(1, 15), Position(1, 15), None),
+        (Position(2, 20), Position(2, 20), None),
+        (Position(2, 21), Position(1, 10), "ahead"),
+        (Position(1, 21), Position(1, 10), "ahead"),
+        (Position(3, 1), Position(1, 10), "ahead"),
+    ],
+)
+def test_a_cursor_outside_the_log_begins_at_its_first_event(
+    after: Position, start: Position, reason: str | None
+) -> None:
+    """And never in silence."""
+    expected = None if reason is None else Resync(FIRST, LAST, reason)
+    assert start_of(TRIMMED, after) == (start, expected)
+
+
+class ListTail:
+    """A tail that gives prepared batches."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self.batches = list(batches)
+        self.closed = False
+
+    async def next(self) -> Batch:
+        return self.batches.pop(0)
+
+    def interrupt(self) -> None:
+        self.batches.insert(0, Batch([], complete=False))
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_what_is_said_between_events_comes_in_order() -> None:
+    """Resync first, then the replay, caught_up once, draining when it is due, and the end."""
+    entry = Entry(2, 20, b"")
+    tail = ListTail(Batch([entry], complete=False), Batch([], complete=True))
+    gone: list[Follower] = []
+    start = start_of(TRIMMED, Position(1, 0))
+    follower = Follower(tail, TRIMMED, start, say_caught_up=True, on_close=gone.append)
+    assert await follower.next() == start[1]
+    assert await follower.next() == Batch([entry], complete=False)
+    assert type(await follower.next()).__name__ == "CaughtUp"
+    follower.drain()
+    assert type(await follower.next()).__name__ == "Draining"
+    assert not follower.finished
+    assert await follower.next() is None
+    assert follower.finished
+    assert await follower.next() is None
+    await follower.aclose()
+    assert tail.closed
+    assert gone == [follower]
+
+
+async def test_an_ended_run_is_never_caught_up_with() -> None:
+    """It has no live end."""
+    info = RunInfo(record(), Position(1, 1), Position(1, 1), Outcome("done", "stop"))
+    tail = ListTail(Batch([Entry(1, 1, b"")], complete=True))
+    follower = Follower(tail, info, start_of(info, Position(1, 0)), say_caught_up=True, on_close=id)
+    assert isinstance(await follower.next(), Batch)
+    assert await follower.next() is None

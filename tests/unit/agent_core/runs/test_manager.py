@@ -1,0 +1,139 @@
+"""The manager where the store misbehaves: what no real client can bring about."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from opentelemetry.context import Context
+
+from agent_core.agents import RunRequest
+from agent_core.agents.catalogue import NamedAgent
+from agent_core.errors import UnknownRunError
+from agent_core.runs.log.contract import START, Appended, LogGoneError, Tail
+from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.manager import RunManager, fingerprint
+from agent_core.runs.outcome import Outcome
+from agent_core.runs.run import RunTimes, StopCause
+from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, OnDisconnect, RunSpec
+
+
+class Plain:
+    """An iterator that is no generator: it can neither be thrown into nor closed."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self._words = iter(request.message.split())
+
+    def __aiter__(self) -> "Plain":
+        return self
+
+    async def __anext__(self) -> str:
+        try:
+            return next(self._words)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+async def words(request: RunRequest) -> AsyncIterator[str]:
+    for word in request.message.split():
+        yield word
+
+
+async def start(
+    manager: RunManager,
+    agent: object = words,
+    message: str = "a b",
+    on_disconnect: OnDisconnect.ValueType = ON_DISCONNECT_CONTINUE,
+) -> str:
+    named = NamedAgent("words", agent)
+    spec = RunSpec(message=message)
+    return await manager.start(spec, named, on_disconnect=on_disconnect, parent=Context())
+
+
+class ForgetfulLog(MemoryLog):
+    """Forgets a run between two questions."""
+
+    async def tail(self, *_: object) -> Tail:
+        raise LogGoneError
+
+
+async def test_a_follow_that_fails_counts_as_a_follower_that_left() -> None:
+    """Otherwise the run would wait for ever for one that never came."""
+    manager = RunManager(ForgetfulLog(), RunTimes())
+    run_id = await start(manager, message="a " * 1000, on_disconnect=ON_DISCONNECT_CANCEL)
+    run = manager.live(run_id)
+    assert run is not None
+    with pytest.raises(UnknownRunError):
+        await manager.follow(run_id, START, relay=False, say_caught_up=True)
+    assert run.stopping
+
+
+class BrokenLog(MemoryLog):
+    """Fails in a way that no store may."""
+
+    async def close(self, *_: object) -> Appended:
+        raise RuntimeError("broken")
+
+
+async def test_a_broken_store_does_not_keep_the_run_alive(caplog: pytest.LogCaptureFixture) -> None:
+    """The core can still go down, and says whose fault it is."""
+    manager = RunManager(BrokenLog(), RunTimes())
+    run_id = await start(manager)
+    await manager.drain(5, asyncio.Event())
+    assert manager.live(run_id) is None
+    assert "this is a bug of the core" in caplog.text
+
+
+class UncreativeLog(MemoryLog):
+    """Can't create a run."""
+
+    async def create(self, *_: object) -> object:
+        raise OSError("disk full")
+
+
+async def test_a_run_that_can_not_be_created_fails_its_start_and_nothing_else() -> None:
+    """No run is left behind."""
+    manager = RunManager(UncreativeLog(), RunTimes())
+    with pytest.raises(OSError, match="disk full"):
+        await start(manager)
+    await asyncio.sleep(0)
+    assert manager._live == {}
+
+
+async def test_any_async_iterator_is_an_agent() -> None:
+    """One that can't be closed ends all the same, and when it is cancelled too."""
+    log = MemoryLog()
+    manager = RunManager(log, RunTimes())
+    for message, reason in (("a b c", "stop"), ("a " * 5000, "cancelled")):
+        run_id = await start(manager, Plain, message)
+        run = manager.live(run_id)
+        assert run is not None
+        if reason == "cancelled":
+            run.stop(StopCause.CANCELLED)
+        await run.ended.wait()
+        info = await log.info(run_id)
+        assert info is not None
+        assert info.outcome == Outcome("done", reason)
+
+
+async def test_a_run_that_came_to_its_end_is_not_stopped_any_more() -> None:
+    """Whoever stops it in the same moment gets the whole answer."""
+    log = MemoryLog()
+    manager = RunManager(log, RunTimes())
+    run_id = await start(manager)
+    run = manager.live(run_id)
+    assert run is not None
+    while run._agent_task is None or not run._agent_task.done():
+        await asyncio.sleep(0)
+    run.stop(StopCause.SHUTDOWN)
+    await run.ended.wait()
+    info = await log.info(run_id)
+    assert info is not None
+    assert info.outcome == Outcome("done", "stop")
+
+
+def test_a_fingerprint_tells_what_was_asked_for() -> None:
+    """The order in which labels were set does not matter; everything else does."""
+    spec = RunSpec(message="m", attributes={"a": "1", "b": "2"})
+    same = RunSpec(attributes={"b": "2", "a": "1"}, message="m")
+    other = RunSpec(message="m", attributes={"a": "1", "b": "3"})
+    assert fingerprint(spec) == fingerprint(same) != fingerprint(other)

@@ -1,0 +1,58 @@
+"""Who calls the core."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent_core.authentication import ANONYMOUS, Callers
+from agent_core.errors import UnauthenticatedError
+from tokenwire.principal import METADATA_KEY, sign_principal
+
+KEY = "k" * 32
+CERTIFICATE = {"x509_common_name": [b"billing"], "transport_security_type": [b"ssl"]}
+
+
+def metadata(name: str = "alice", key: str = KEY) -> list[tuple[str, str | bytes]]:
+    return [("user-agent", "x"), (METADATA_KEY, sign_principal(name, key))]
+
+
+def test_without_any_proof_asked_for_everybody_is_the_same() -> None:
+    """On loopback, for development."""
+    assert Callers().principal_of(metadata(), {}) == ANONYMOUS
+
+
+def test_a_signed_principal_counts() -> None:
+    """As an edge sends it."""
+    assert Callers(KEY).principal_of(metadata(), {}) == "alice"
+
+
+def test_a_certificate_counts() -> None:
+    """As a service shows it."""
+    assert Callers(certificates=True).principal_of([], CERTIFICATE) == "billing"
+
+
+def test_a_signed_principal_counts_before_the_certificate_that_brings_it() -> None:
+    """An edge calls on behalf of others."""
+    assert Callers(KEY, certificates=True).principal_of(metadata(), CERTIFICATE) == "alice"
+    assert Callers(KEY, certificates=True).principal_of([], CERTIFICATE) == "billing"
+
+
+@pytest.mark.parametrize(
+    ("callers", "given"),
+    [
+        (Callers(KEY), []),
+        (Callers(KEY), metadata(key="o" * 32)),
+        (Callers(KEY), [(METADATA_KEY, b"\xff")]),
+        (Callers(certificates=True), metadata()),
+    ],
+    ids=["nothing", "forged", "bytes", "no certificate"],
+)
+def test_what_proves_nothing_is_refused(callers: Callers, given: list[tuple[str, str | bytes]]) -> None:
+    """There is no falling back to anonymous."""
+    with pytest.raises(UnauthenticatedError):
+        callers.principal_of(given, {})
+
+
+def test_the_key_is_in_no_representation() -> None:
+    """It would end up in a log."""
+    assert KEY not in repr(Callers(KEY))
