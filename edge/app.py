@@ -16,6 +16,7 @@ from edge.http.authentication import require_principal
 from edge.http.drain import Drain
 from edge.http.event_stream import StreamPolicy
 from edge.http.problem import EXCEPTION_HANDLERS
+from edge.http.request import EdgeRequest
 from edge.routes import chat, health, runs
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
@@ -72,6 +73,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
         logging_config=None,  # the process has set up logging
         dependencies={"edge": Provide(edge_context, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
+        request_class=EdgeRequest,
         middleware=[DefineMiddleware(ServerSpanMiddleware, trust_traceparent=settings.trust_traceparent)],
         cors_config=_cors(settings),
         request_max_body_size=settings.max_body_bytes,

@@ -127,6 +127,7 @@ def _validation_error(request: Request[Any, Any, Any], error: ValidationExceptio
         # The body's own words are more exact: the key only says that it is the body.
         field = named[1] or named[2]
         message = message[: named.start()].rstrip(" -") if named[2] else message
+    field = "body" if field == "data" else field  # what Litestar calls a handler's body
     details = {"field": field} if field else {}
     detail = f"{field}: {message}" if field else message
     return _problem(EdgeError("INVALID_ARGUMENT", detail, details=details), request.scope)

@@ -12,9 +12,8 @@ from litestar.response.base import ASGIResponse
 
 from edge.errors import EdgeError
 from edge.http.event_stream import HeartbeatKind
-from edge.http.problem import Problem
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
-from edge.routes.requests import EVENT_STREAM_RESPONSE, REFUSALS, ChatRequest, RunAccepted
+from edge.routes.requests import EVENT_STREAM_RESPONSE, RUN_REFUSALS, ChatRequest, RunAccepted, refusal
 from edge.telemetry.server_span import traceparent
 from edge.wire.event_id import Cursor, parse_event_id
 from tokenwire.v1 import run_pb2
@@ -32,9 +31,10 @@ _EVENT_STREAM = "text/event-stream"
     responses={
         200: EVENT_STREAM_RESPONSE,
         202: ResponseSpec(RunAccepted, description="The run was started: follow it at `eventsUrl`."),
-        **REFUSALS,
-        413: ResponseSpec(Problem, description="The body is too large."),
-        429: ResponseSpec(Problem, description="The core has too much to do."),
+        **RUN_REFUSALS,
+        404: refusal("There is no such agent; or no such run, with `Last-Event-ID`."),
+        409: refusal("The request contradicts an earlier one."),
+        413: refusal("The body is too large."),
     },
 )
 async def chat(

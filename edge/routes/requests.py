@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from litestar.openapi.datastructures import ResponseSpec
 
 from edge.http.event_stream import CONTENT_TYPE
+from edge.http.problem import MEDIA_TYPE as PROBLEM
 from edge.http.problem import Problem
 from edge.wire.event_id import EventId
 from edge.wire.events import StreamEvent
@@ -38,14 +39,22 @@ EVENT_STREAM_RESPONSE = ResponseSpec(
 )
 
 
+def refusal(description: str) -> ResponseSpec:
+    """Return how a refusal is documented."""
+    return ResponseSpec(Problem, description=description, media_type=PROBLEM, generate_examples=False)
+
+
 REFUSALS = {
-    400: ResponseSpec(Problem, description="The request is not as it must be."),
-    401: ResponseSpec(Problem, description="The request does not say who asks."),
-    503: ResponseSpec(Problem, description="No core can be reached."),
+    400: refusal("The request is not as it must be."),
+    401: refusal("The request does not say who asks."),
+    429: refusal("The service has too much to do."),
+    500: refusal("Something went wrong inside; the log says what."),
+    503: refusal("No core can be reached, or this server is going down."),
+    504: refusal("The core did not answer in time."),
 }
 RUN_REFUSALS = REFUSALS | {
-    404: ResponseSpec(Problem, description="There is no such run."),
-    410: ResponseSpec(Problem, description="The run's log was lost with its core."),
+    404: refusal("There is no such run."),
+    410: refusal("The run's log was lost with its core."),
 }
 
 
