@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from agent_core.agents.loading import AgentLoadError
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
+from tokenwire.logs import set_up_logging
 from tokenwire.telemetry import set_up_tracing
 
 logger = logging.getLogger("agent_core")
@@ -75,11 +76,7 @@ def main() -> int:
     except ValidationError as error:
         print(f"agent_core: {error}", file=sys.stderr)  # noqa: T201 # there is no log yet
         return 2
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    set_up_logging(settings.log_level, settings.log_format)
     try:
         stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
     except ValueError as error:

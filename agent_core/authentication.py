@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,8 +30,13 @@ class Callers:
     certificates: bool = False
     """Whether callers prove themselves by certificates (mTLS)."""
 
+    @property
+    def proven(self) -> bool:
+        """Whether callers have to prove who they are."""
+        return self.certificates or bool(self.principal_key)
+
     def principal_of(
-        self, metadata: Iterable[tuple[str, str | bytes]], auth_context: Mapping[str, Sequence[bytes]]
+        self, metadata: Iterable[tuple[str, str | bytes]], auth_context: Mapping[str, Iterable[bytes]]
     ) -> str:
         """Return who makes a call.
 
@@ -47,10 +52,10 @@ class Callers:
             if token is not None:
                 return self._verified(token)
         if self.certificates:
-            names = auth_context.get(_COMMON_NAME, ())
-            if names and names[0]:
-                return names[0].decode(errors="replace")
-        if self.principal_key or self.certificates:
+            name = next(iter(auth_context.get(_COMMON_NAME, ())), b"")
+            if name:
+                return name.decode(errors="replace")
+        if self.proven:
             raise UnauthenticatedError
         return ANONYMOUS
 

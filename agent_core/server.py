@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from agent_core.agents.catalogue import AgentCatalogue
 from agent_core.agents.loading import parse_sources
+from agent_core.authentication import Callers
 from agent_core.reflection import add_reflection
 from agent_core.runs.log.contract import RunLog
 from agent_core.runs.log.memory import MemoryLog
@@ -18,6 +19,7 @@ from agent_core.runs.manager import RunManager
 from agent_core.runs.run import RunTimes
 from agent_core.service import SERVICE, AgentService
 from agent_core.settings import Settings
+from tokenwire.loopback import is_loopback
 
 MAX_RECEIVE_BYTES: Final = 4 * 1024 * 1024
 """The largest request that is read at all: gRPC's usual limit, far above every valid request."""
@@ -90,7 +92,17 @@ class CoreServer:
             CoreStartError: The address can't be listened on.
         """
         settings = self._settings
-        service = AgentService(self.manager, self.agents, max_message_bytes=settings.max_message_bytes)
+        callers = Callers(
+            settings.principal_key.get_secret_value(), certificates=settings.grpc_tls_client_ca is not None
+        )
+        if not (callers.proven or is_loopback(settings.grpc_host)):
+            raise CoreStartError(
+                f"refusing to listen on {settings.grpc_host}, where anybody could start runs: set "
+                "TOKENWIRE_PRINCIPAL_KEY, or TOKENWIRE_GRPC_TLS_CLIENT_CA"
+            )
+        service = AgentService(
+            self.manager, self.agents, callers, max_message_bytes=settings.max_message_bytes
+        )
         self._server.add_generic_rpc_handlers((service.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection(self._server, (SERVICE, health.SERVICE_NAME))
@@ -98,11 +110,29 @@ class CoreServer:
         await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         address = f"{settings.grpc_host}:{settings.grpc_port}"
         try:
-            self.port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
+            self.port = self._listen(address)
+        except (OSError, RuntimeError) as error:
             raise CoreStartError(f"can't listen on {address}: {error}") from error
         await self._server.start()
         logger.info("core ready on %s:%d", settings.grpc_host, self.port)
+
+    def _listen(self, address: str) -> int:
+        """Return the port that is now listened on, with TLS when there is a certificate.
+
+        Raises:
+            OSError: A certificate can't be read.
+            RuntimeError: The address can't be had, or a certificate is none.
+        """
+        settings = self._settings
+        if settings.grpc_tls_cert is None or settings.grpc_tls_key is None:
+            return self._server.add_insecure_port(address)
+        client_ca = settings.grpc_tls_client_ca
+        credentials = grpc.ssl_server_credentials(
+            [(settings.grpc_tls_key.read_bytes(), settings.grpc_tls_cert.read_bytes())],
+            root_certificates=client_ca.read_bytes() if client_ca is not None else None,
+            require_client_auth=client_ca is not None,
+        )
+        return self._server.add_secure_port(address, credentials)
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Go down in order: no new runs, then the end of those there are, then of the calls.

@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import AgentCatalogue, NamedAgent
 from agent_core.agents.loading import AgentLoadError
+from agent_core.authentication import Callers
 from agent_core.errors import (
     AgentUnavailableError,
     NotImplementedYetError,
@@ -25,6 +26,7 @@ from agent_core.errors import (
 )
 from agent_core.responses import ResponseEncoder
 from agent_core.run_message import run_message
+from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import FIRST_EPOCH, START, LogGoneError, Position
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run import StopCause
@@ -76,12 +78,16 @@ class AgentService:
     Args:
         manager: The runs.
         agents: The agents.
+        callers: Tells who calls.
         max_message_bytes: The longest message of a user.
     """
 
-    def __init__(self, manager: RunManager, agents: AgentCatalogue, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, manager: RunManager, agents: AgentCatalogue, callers: Callers, *, max_message_bytes: int
+    ) -> None:
         self._manager = manager
         self._agents = agents
+        self._callers = callers
         self._max_message_bytes = max_message_bytes
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -106,48 +112,54 @@ class AgentService:
     async def stream_run(self, request: pb.StreamRunRequest, context: ServicerContext) -> None:
         """Start a run and stream it to its end."""
         async with _call("StreamRun", context) as span:
+            principal = self._principal(context)
             deadline = _deadline(context)
-            run_id = await self._start(request.run, ON_DISCONNECT_CANCEL, span, deadline.latest)
-            await self._stream(
-                run_id, START, context, relay=request.relay, say_caught_up=False, deadline=deadline
-            )
+            run_id = await self._start(request.run, principal, ON_DISCONNECT_CANCEL, span, deadline.latest)
+            order = FollowOrder(run_id, principal, START, request.relay, say_caught_up=False)
+            await self._stream(order, context, deadline)
 
     async def follow_run(self, request: pb.FollowRunRequest, context: ServicerContext) -> None:
         """Stream a run from a cursor to its end."""
         async with _call("FollowRun", context) as span:
+            principal = self._principal(context)
             require_run_id(request.run_id)
             run = self._manager.live(request.run_id)
-            if run is not None and run.span is not None:
+            if run is not None and run.record.owner == principal and run.span is not None:
                 # Two traces, each with a link to the other.
                 span.add_link(run.span.context)
                 run.span.add_follower(span.get_span_context())
             after = Position(request.after.epoch or FIRST_EPOCH, request.after.sequence)
-            await self._stream(request.run_id, after, context, relay=request.relay, say_caught_up=True)
+            order = FollowOrder(request.run_id, principal, after, request.relay, say_caught_up=True)
+            await self._stream(order, context, NEVER)
 
     async def start_run(self, request: pb.StartRunRequest, context: ServicerContext) -> pb.StartRunResponse:
         """Start a run."""
         async with _call("StartRun", context) as span:
-            run_id = await self._start(request.run, ON_DISCONNECT_GRACE, span, None)
-            return pb.StartRunResponse(run=await self._run(run_id))
+            principal = self._principal(context)
+            run_id = await self._start(request.run, principal, ON_DISCONNECT_GRACE, span, None)
+            return pb.StartRunResponse(run=await self._run(run_id, principal))
 
     async def get_run(self, request: pb.GetRunRequest, context: ServicerContext) -> pb.GetRunResponse:
         """Return a run's state."""
         async with _call("GetRun", context):
+            principal = self._principal(context)
             require_run_id(request.run_id)
-            return pb.GetRunResponse(run=await self._run(request.run_id))
+            return pb.GetRunResponse(run=await self._run(request.run_id, principal))
 
     async def cancel_run(
         self, request: pb.CancelRunRequest, context: ServicerContext
     ) -> pb.CancelRunResponse:
         """Cancel a run, or hear that one who followed it through a relay has left."""
         async with _call("CancelRun", context):
+            principal = self._principal(context)
             require_run_id(request.run_id)
+            await self._manager.info(request.run_id, principal)
             run = self._manager.live(request.run_id)
             if request.cause != pb.CANCEL_CAUSE_FOLLOWER_LEFT:
                 await self._manager.cancel(request.run_id)
             elif run is not None:
                 run.follower_left()
-            return pb.CancelRunResponse(run=await self._run(request.run_id))
+            return pb.CancelRunResponse(run=await self._run(request.run_id, principal))
 
     async def list_runs(self, request: pb.ListRunsRequest, context: ServicerContext) -> pb.ListRunsResponse:
         """Refuse: not served yet."""
@@ -164,6 +176,7 @@ class AgentService:
     async def _start(
         self,
         spec: RunSpec,
+        principal: str,
         on_disconnect: OnDisconnect.ValueType,
         span: trace.Span,
         deadline: float | None,
@@ -177,7 +190,7 @@ class AgentService:
         agent = await self._agent(spec.agent or self._agents.default)
         parent = trace.set_span_in_context(span, Context())
         return await self._manager.start(
-            spec, agent, on_disconnect=on_disconnect, parent=parent, deadline=deadline
+            spec, agent, owner=principal, on_disconnect=on_disconnect, parent=parent, deadline=deadline
         )
 
     async def _agent(self, name: str) -> NamedAgent:
@@ -195,45 +208,41 @@ class AgentService:
             logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
             raise AgentUnavailableError(name) from error
 
-    async def _run(self, run_id: str) -> Run:
+    def _principal(self, context: ServicerContext) -> str:
+        """Return who makes a call.
+
+        Raises:
+            RefusalError: The call does not prove it.
+        """
+        return self._callers.principal_of(context.invocation_metadata() or (), context.auth_context())
+
+    async def _run(self, run_id: str, principal: str) -> Run:
         """Return a run's state as the contract says it.
 
         Raises:
             RefusalError: There is no such run.
         """
-        info = await self._manager.info(run_id)
+        info = await self._manager.info(run_id, principal)
         run = self._manager.live(run_id)
         return run_message(info, stopping=run is not None and run.stopping)
 
-    async def _stream(  # noqa: PLR0913 # what differs between the two streaming rpcs
-        self,
-        run_id: str,
-        after: Position,
-        context: ServicerContext,
-        *,
-        relay: bool,
-        say_caught_up: bool,
-        deadline: _Deadline = NEVER,
-    ) -> None:
+    async def _stream(self, order: FollowOrder, context: ServicerContext, deadline: _Deadline) -> None:
         """Write what a follower of a run is given, until the terminal event was written.
 
         Args:
-            run_id: The run.
-            after: The last event that the client has.
+            order: What is asked for.
             context: The call.
-            relay: The client passes the events on to somebody else.
-            say_caught_up: Tell when the replay has met the live end.
             deadline: The call's, where it is the run's too.
         """
-        follower = await self._manager.follow(run_id, after, relay=relay, say_caught_up=say_caught_up)
+        follower = await self._manager.follow(order)
         try:
-            encoder = ResponseEncoder(run_id, clock_id())
+            encoder = ResponseEncoder(order.run_id, clock_id())
             while (given := await follower.next()) is not None:
                 await context.write(encoder.encode(given, monotonic_nano(), time.time_ns()))
         except LogGoneError as error:
             raise UnknownRunError from error
         except asyncio.CancelledError:
-            run = self._manager.live(run_id)
+            run = self._manager.live(order.run_id)
             if run is not None and time.monotonic() >= deadline.earliest:
                 # Said before the follower leaves: the run is out of time, nobody cancelled it.
                 run.stop(StopCause.DEADLINE)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tokenwire.logs import LogFormat
+from tokenwire.principal import MIN_KEY_BYTES
 
 
 class Settings(BaseSettings):
@@ -18,6 +22,20 @@ class Settings(BaseSettings):
 
     grpc_port: int = Field(default=50051, ge=0, le=65535)
     """The port that the core listens on; 0 for any free one, which the log names."""
+
+    grpc_tls_cert: Path | None = None
+    """PEM file of the certificate chain that the core shows. Without it the port speaks plaintext."""
+
+    grpc_tls_key: Path | None = None
+    """PEM file of that certificate's key."""
+
+    grpc_tls_client_ca: Path | None = None
+    """PEM file of the authorities whose client certificates are let in (mTLS). With it, nobody gets in
+    without one."""
+
+    principal_key: SecretStr = SecretStr("")
+    """Verifies on whose behalf an edge calls: the same text, of at least 32 bytes, as there. With it,
+    calls that carry no signed principal and no client certificate are refused."""
 
     agent: str = ""
     """Agents as `name=package.module:attribute`, separated by whitespace. The first is the default.
@@ -42,4 +60,22 @@ class Settings(BaseSettings):
     """The longest message of a user, in bytes of UTF-8."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe lines that are logged."""
+    """The least severe lines that are logged, to standard error."""
+
+    log_format: LogFormat = "text"
+    """How they look: `text` for people, or `json`, one object a line, for programs."""
+
+    @field_validator("principal_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value().encode()) < MIN_KEY_BYTES:
+            raise ValueError(f"must have at least {MIN_KEY_BYTES} bytes")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.grpc_tls_cert is None) != (self.grpc_tls_key is None):
+            raise ValueError("TOKENWIRE_GRPC_TLS_CERT and TOKENWIRE_GRPC_TLS_KEY go together")
+        if self.grpc_tls_client_ca is not None and self.grpc_tls_cert is None:
+            raise ValueError("TOKENWIRE_GRPC_TLS_CLIENT_CA needs TOKENWIRE_GRPC_TLS_CERT")
+        return self

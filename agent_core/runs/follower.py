@@ -34,6 +34,20 @@ class Draining(NamedTuple):
     """The core is going down."""
 
 
+class FollowOrder(NamedTuple):
+    """What a reader asks for."""
+
+    run_id: str
+    owner: str
+    """The principal that asks."""
+    after: Position
+    """The last event that the reader has."""
+    relay: bool
+    """It passes the events on to somebody else."""
+    say_caught_up: bool
+    """Tell when the replay has met the live end."""
+
+
 Given: TypeAlias = Batch | CaughtUp | Resync | Draining
 
 

@@ -20,11 +20,10 @@ from agent_core.errors import (
     RunLostError,
     UnknownRunError,
 )
-from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, start_of
+from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, start_of
 from agent_core.runs.log.contract import (
     LogFullError,
     LogGoneError,
-    Position,
     RunInfo,
     RunLog,
     RunRecord,
@@ -67,11 +66,12 @@ class RunManager:
         """The first characters of the ids that this core mints."""
         return self._tag
 
-    async def start(
+    async def start(  # noqa: PLR0913 # what a run needs, from three sources
         self,
         spec: RunSpec,
         agent: NamedAgent,
         *,
+        owner: str,
         on_disconnect: OnDisconnect.ValueType,
         parent: Context,
         deadline: float | None = None,
@@ -81,6 +81,7 @@ class RunManager:
         Args:
             spec: What the caller wants, valid.
             agent: The agent.
+            owner: The principal that asks.
             on_disconnect: Holds where the spec leaves it open.
             parent: The trace context of the call.
             deadline: When the call must have ended, in seconds of the monotonic clock; None for never.
@@ -98,7 +99,9 @@ class RunManager:
             agent=agent.name,
             on_disconnect=spec.on_disconnect or on_disconnect,
             create_unix_nano=time.time_ns(),
-            request_key=spec.request_id,
+            owner=owner,
+            # Each principal has request ids of its own. A principal's name has no line break.
+            request_key=f"{owner}\n{spec.request_id}" if spec.request_id else "",
             fingerprint=fingerprint(spec) if spec.request_id else b"",
         )
         order = RunOrder(record, spec, agent.agent, self._deadline(spec, deadline), parent)
@@ -113,54 +116,60 @@ class RunManager:
             raise RequestIdReusedError(standing.run_id)
         return standing.run_id
 
-    async def follow(self, run_id: str, after: Position, *, relay: bool, say_caught_up: bool) -> Follower:
+    async def follow(self, order: FollowOrder) -> Follower:
         """Return a follower of a run. Close it.
 
         Args:
-            run_id: The run.
-            after: The last event that the client has.
-            relay: The client passes the events on to somebody else.
-            say_caught_up: Tell when the replay has met the live end.
+            order: What is asked for.
 
         Raises:
-            UnknownRunError: There is no such run.
+            UnknownRunError: There is no such run, or it is another principal's.
             RunLostError: It was lost with its core.
         """
+        run_id = order.run_id
         run = self._live.get(run_id)
+        if run is not None and run.record.owner != order.owner:
+            raise UnknownRunError
         if run is not None:
             run.join()
 
         def left(follower: Follower) -> None:
             self._followers.discard(follower)
             if run is not None and not follower.finished:
-                run.leave(relay=relay)
+                run.leave(relay=order.relay)
 
         try:
-            info = await self.info(run_id)
-            start = start_of(info, after)
+            info = await self.info(run_id, order.owner)
+            start = start_of(info, order.after)
             tail = await self._log.tail(run_id, start[0], MAX_EVENTS, MAX_BYTES)
         except BaseException as error:
             if run is not None:
-                run.leave(relay=relay)
+                run.leave(relay=order.relay)
             if isinstance(error, LogGoneError):
                 raise self._missing(run_id) from error
             raise
-        follower = Follower(tail, info, start, say_caught_up=say_caught_up, on_close=left)
+        follower = Follower(tail, info, start, say_caught_up=order.say_caught_up, on_close=left)
         self._followers.add(follower)
         if self.draining:
             follower.drain()
         return follower
 
-    async def info(self, run_id: str) -> RunInfo:
+    async def info(self, run_id: str, owner: str) -> RunInfo:
         """Return what is known of a run.
 
+        Args:
+            run_id: The run.
+            owner: The principal that asks.
+
         Raises:
-            UnknownRunError: There is no such run.
+            UnknownRunError: There is no such run, or it is another principal's: that is not told apart.
             RunLostError: It was lost with its core.
         """
         info = await self._log.info(run_id)
         if info is None:
             raise self._missing(run_id)
+        if info.record.owner != owner:
+            raise UnknownRunError
         return info
 
     def live(self, run_id: str) -> Run | None:

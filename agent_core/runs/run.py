@@ -33,6 +33,7 @@ from agent_core.runs.presence import Presence, Verdict
 from agent_core.runs.state import RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter
 from agent_core.telemetry.run_span import RunSpan
+from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.event_pb2 import RunStarted
 from tokenwire.v1.run_pb2 import RunSpec
@@ -155,9 +156,11 @@ class Run:
             if await self._begin():
                 stray = await self._conduct()
         except LogRefusedError:
-            logger.exception("run %s lost its log", self.record.run_id)
+            logger.exception("run %s lost its log", self.record.run_id, extra=self._log_fields())
         except Exception:
-            logger.exception("run %s broke: this is a bug of the core", self.record.run_id)
+            logger.exception(
+                "run %s broke: this is a bug of the core", self.record.run_id, extra=self._log_fields()
+            )
         finally:
             self._cancel_grace()
             if self.span is not None:
@@ -201,9 +204,9 @@ class Run:
     async def _conduct(self) -> asyncio.Task[None] | None:
         """Run the agent and write the terminal event. Return the agent's task if it did not stop."""
         assert self.span is not None  # noqa: S101 # for the type checker
-        pump = asyncio.create_task(
-            self._pump(), name=f"agent of {self.record.run_id}", context=self.span.current_context()
-        )
+        context = self.span.current_context()
+        context.run(bind_log_fields, self._log_fields())  # for what the agent logs
+        pump = asyncio.create_task(self._pump(), name=f"agent of {self.record.run_id}", context=context)
         left_s = max(0.0, self._order.deadline - time.monotonic())
         self._agent_task = pump
         if self._stop.done():
@@ -218,7 +221,11 @@ class Run:
         await self._writer.close(payload, self._state.outcome)
         if pump.done():
             return None
-        logger.error("run %s ended without its agent, which does not stop", self.record.run_id)
+        logger.error(
+            "run %s ended without its agent, which does not stop",
+            self.record.run_id,
+            extra=self._log_fields(),
+        )
         return pump
 
     def _end(self, pump: asyncio.Task[None]) -> bytes:
@@ -238,7 +245,13 @@ class Run:
                 failure = failure_of(error)
         trace_id = self.span.trace_id if self.span is not None else ""
         if failure is AGENT_FAILED:
-            logger.error("run %s failed (trace %s)", self.record.run_id, trace_id or "-", exc_info=error)
+            logger.error(
+                "run %s failed (trace %s)",
+                self.record.run_id,
+                trace_id or "-",
+                exc_info=error,
+                extra=self._log_fields(),
+            )
         return self._state.fail(failure, now, trace_id=trace_id)
 
     def _error_of(self, pump: asyncio.Task[None]) -> BaseException | None:
@@ -251,7 +264,12 @@ class Run:
         if error is not None and self.span is not None:
             self.span.record_exception(error)
         if error is not None and self._stop.done():
-            logger.warning("run %s: its agent raised while stopping", self.record.run_id, exc_info=error)
+            logger.warning(
+                "run %s: its agent raised while stopping",
+                self.record.run_id,
+                exc_info=error,
+                extra=self._log_fields(),
+            )
         return error
 
     async def _pump(self) -> None:
@@ -296,6 +314,11 @@ class Run:
             deadline=self._order.deadline,
             attributes=dict(spec.attributes),
         )
+
+    def _log_fields(self) -> dict[str, str]:
+        """Return the `extra` of what is logged of this run."""
+        span = self.span.context if self.span is not None else None
+        return log_fields(run_id=self.record.run_id, span=span)
 
     def _follow(self, verdict: Verdict) -> None:
         """Do what the followers' coming and going means."""

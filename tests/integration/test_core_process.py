@@ -117,7 +117,11 @@ async def test_an_agent_that_does_not_stop_does_not_keep_the_process() -> None:
         ({"TOKENWIRE_AGENT": "a=tests.support.agents:JOURNAL"}, 1, "can't be called"),
         ({"TOKENWIRE_AGENT": "a=tests.support.agents:broken"}, 1, "did not start: OSError: no such model"),
         ({"TOKENWIRE_GRPC_PORT": "70000"}, 2, "grpc_port"),
-        ({"TOKENWIRE_GRPC_HOST": "no.such.host.invalid"}, 1, "can't listen on"),
+        ({"TOKENWIRE_GRPC_HOST": "192.0.2.1"}, 1, "refusing to listen on 192.0.2.1"),
+        ({"TOKENWIRE_GRPC_HOST": "192.0.2.1", "TOKENWIRE_PRINCIPAL_KEY": "k" * 32}, 1, "can't listen on"),
+        ({"TOKENWIRE_PRINCIPAL_KEY": "short"}, 2, "principal_key"),
+        ({"TOKENWIRE_GRPC_TLS_CERT": "x"}, 2, "go together"),
+        ({"TOKENWIRE_GRPC_TLS_CERT": "/no", "TOKENWIRE_GRPC_TLS_KEY": "/no"}, 1, "No such file"),
         ({"OTEL_TRACES_EXPORTER": "nonsense"}, 2, "OTEL_TRACES_EXPORTER"),
     ],
 )

@@ -9,12 +9,15 @@ from opentelemetry.context import Context
 from agent_core.agents import RunRequest
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import UnknownRunError
+from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import START, Appended, LogGoneError, Tail
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager, fingerprint
 from agent_core.runs.outcome import Outcome
 from agent_core.runs.run import RunTimes, StopCause
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, OnDisconnect, RunSpec
+
+OWNER = "alice"
 
 
 class Plain:
@@ -46,7 +49,7 @@ async def start(
 ) -> str:
     named = NamedAgent("words", agent)
     spec = RunSpec(message=message)
-    return await manager.start(spec, named, on_disconnect=on_disconnect, parent=Context())
+    return await manager.start(spec, named, owner=OWNER, on_disconnect=on_disconnect, parent=Context())
 
 
 class ForgetfulLog(MemoryLog):
@@ -63,7 +66,7 @@ async def test_a_follow_that_fails_counts_as_a_follower_that_left() -> None:
     run = manager.live(run_id)
     assert run is not None
     with pytest.raises(UnknownRunError):
-        await manager.follow(run_id, START, relay=False, say_caught_up=True)
+        await manager.follow(FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=True))
     assert run.stopping
 
 

@@ -30,7 +30,7 @@ FAR = 1_000_000_000
 
 
 def record(run_id: str = RUN, key: str = "", fingerprint: bytes = b"") -> RunRecord:
-    return RunRecord(run_id, "s1", "agent", ON_DISCONNECT_GRACE, 1, key, fingerprint)
+    return RunRecord(run_id, "s1", "agent", ON_DISCONNECT_GRACE, 1, request_key=key, fingerprint=fingerprint)
 
 
 def payload(text: str) -> bytes:
