@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
@@ -74,6 +75,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
         dependencies={"edge": Provide(edge_context, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
         request_class=EdgeRequest,
+        response_headers=[ResponseHeader(name="x-content-type-options", value="nosniff")],
         middleware=[DefineMiddleware(ServerSpanMiddleware, trust_traceparent=settings.trust_traceparent)],
         cors_config=_cors(settings),
         request_max_body_size=settings.max_body_bytes,

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import open_page, running_chromium
+from tests.support import system
+from tests.support.browser import open_page, running_chromium, shoot
 from tests.support.processes import Processes, Stack
 
 pytestmark = [pytest.mark.needs("chromium")]
-
-ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
-"""Screenshots, to be looked at by a person."""
 
 PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from tests.support import system  # noqa: PLC0415 - the marker has made sure that it is there
-
     with running_chromium(system.find("chromium") or "") as running:
         yield running
 
@@ -39,11 +34,6 @@ def model(shared_processes: Processes) -> Stack:
 def ask(page: Page, question: str) -> None:
     page.get_by_test_id("question").fill(question)
     page.get_by_test_id("send").click()
-
-
-def shoot(page: Page, name: str) -> None:
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"{name}.png")
 
 
 def test_a_question_is_answered_token_by_token_by_the_model(browser: Browser, model: Stack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -16,6 +17,10 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
+"""Screenshots, to be looked at by a person."""
 
 
 @contextmanager
@@ -41,3 +46,9 @@ def open_page(browser: Browser, url: str) -> tuple[Page, list[str]]:
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
     page.goto(url)
     return page, complaints
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture of the whole page."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"{name}.png")
