@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_core.agents import AgentError, RunRequest
-from agent_core.agents.assistant import EmbeddedAssistant, newer_half
+from agent_core.agents.embedded.assistant import EmbeddedAssistant, newer_half
 from agent_core.agents.embedded import ModelSettings
 
 

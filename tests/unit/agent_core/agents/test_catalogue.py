@@ -47,16 +47,16 @@ picky = Picky()
 
 def test_the_built_in_agents_are_always_there() -> None:
     """The first given one is the default; without any, the first built-in is."""
-    assert AgentCatalogue().names == ("assistant", "pace")
+    assert AgentCatalogue().names == ("assistant", "pace", "portfolio")
     given = AgentCatalogue([RESOURCE, ECHO])
-    assert given.names == ("resource", "assistant", "echo", "pace")
+    assert given.names == ("resource", "assistant", "echo", "pace", "portfolio")
     assert given.default == "resource"
 
 
 def test_a_given_agent_may_take_the_name_of_a_built_in() -> None:
     """The operator's wins."""
     given = AgentCatalogue([AgentSource("pace", "tests.support.agents", "echo")])
-    assert given.names == ("pace", "assistant")
+    assert given.names == ("pace", "assistant", "portfolio")
 
 
 async def test_built_ins_cost_nothing_until_they_are_asked_for() -> None:

@@ -1,0 +1,115 @@
+"""Which model `assistant` calls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from agent_core.agents.assistant import Assistant
+from agent_core.agents.embedded.assistant import EmbeddedAssistant
+from agent_core.agents.endpoint.settings import EndpointSettings
+from tests.support.processes import ROOT, clean_environment
+
+NAMES = ("TOKENWIRE_MODEL", "TOKENWIRE_MODEL_URL", "TOKENWIRE_MODEL_KEY", "OPENAI_API_KEY")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_environment_names_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By TOKENWIRE_MODEL and variables that begin with it."""
+    monkeypatch.setenv("TOKENWIRE_MODEL_URL", "http://127.0.0.1:11434/v1")
+    monkeypatch.setenv("TOKENWIRE_MODEL", "llama3")
+    monkeypatch.setenv("TOKENWIRE_MODEL_TOOLS", "off")
+    monkeypatch.setenv("TOKENWIRE_MODEL_MAX_TOOL_CALLS", "3")
+    settings = EndpointSettings()
+    assert (settings.url, settings.name, settings.tools) == ("http://127.0.0.1:11434/v1", "llama3", False)
+    assert (settings.max_tool_calls, settings.key) == (3, None)
+
+
+def test_our_key_counts_before_openais(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And set to nothing it keeps OpenAI's from being sent elsewhere."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    assert EndpointSettings().key == SecretStr("sk-openai")
+    monkeypatch.setenv("TOKENWIRE_MODEL_KEY", "sk-ours")
+    assert EndpointSettings().key == SecretStr("sk-ours")
+    monkeypatch.setenv("TOKENWIRE_MODEL_KEY", "")
+    assert EndpointSettings().key is None
+
+
+def test_empty_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As compose files unset a variable."""
+    for name in (*NAMES, "TOKENWIRE_MODEL_MAX_TOKENS"):
+        monkeypatch.setenv(name, "")
+    settings = EndpointSettings()
+    assert (settings.url, settings.name, settings.key, settings.max_tokens) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "127.0.0.1:11434/v1",
+            "ftp://host/v1",
+            "http://",
+            "https://[::1",
+            "http://host:0/v1",
+            "http://h:x/v1",
+        ),
+        *("http://h/v1?key=sk-secret-1", "http://h/v1#sk-secret-1", "http://u:sk-secret-1@h/v1"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_quoting_it(url: str) -> None:
+    """It may hold a key: that belongs elsewhere."""
+    with pytest.raises(ValidationError) as caught:
+        EndpointSettings(url=url)
+    assert "sk-secret-1" not in str(caught.value)
+
+
+def test_a_key_is_hidden_in_what_is_logged() -> None:
+    """Where a server quotes it."""
+    settings = EndpointSettings(key=SecretStr("sk-1"))
+    assert settings.hide("bad key sk-1") == "bad key ***"
+    assert EndpointSettings().hide("fine") == "fine"
+    assert "sk-1" not in repr(settings)
+
+
+async def test_without_a_url_it_is_the_embedded_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    """And the agent says which one."""
+    monkeypatch.setenv("TOKENWIRE_MODEL_CACHE", "/dev/null/nowhere")
+    async with Assistant() as assistant:
+        assert isinstance(assistant._chosen, EmbeddedAssistant)
+        assert assistant.model == "smollm2-135m-instruct"
+
+
+@pytest.mark.parametrize(("url", "loaded"), [("", "False"), ("http://127.0.0.1:1/v1", "True")])
+def test_pydantic_ai_is_loaded_only_when_it_is_needed(url: str, loaded: str) -> None:
+    """It takes seconds and 80 MB."""
+    code = (
+        "import asyncio, sys\n"
+        "from agent_core.agents.loading import AgentSource, load_agent\n"
+        "agent = load_agent(AgentSource('a', 'agent_core.agents.assistant', 'assistant'))\n"
+        "async def main():\n"
+        "    async with agent: pass\n"
+        "asyncio.run(main())\n"
+        "print('pydantic_ai' in sys.modules, 'openai' in sys.modules, 'stamina' in sys.modules)\n"
+    )
+    environment = {"TOKENWIRE_MODEL_URL": url, "TOKENWIRE_MODEL_CACHE": "/dev/null/nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean_environment(environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == [loaded] * 3
