@@ -1,10 +1,12 @@
+import { MarkdownText } from "./markdown/markdown-text.tsx";
+
 interface AnswerTextProps {
   readonly segments: readonly string[];
   readonly running: boolean;
 }
 
 /**
- * The answer, as text and never as HTML.
+ * The answer, as text with a little Markdown and never as HTML.
  *
  * `aria-busy` makes screen readers wait for the whole answer instead of
  * speaking single tokens.
@@ -12,16 +14,11 @@ interface AnswerTextProps {
 export function AnswerText({ segments, running }: AnswerTextProps) {
   const empty = segments.every((segment) => segment === "");
   return (
-    <div
-      className={running && !empty ? "answer answer-live" : "answer"}
-      data-testid="answer"
-      aria-live="polite"
-      aria-busy={running}
-    >
+    <div className="answer" data-testid="answer" aria-live="polite" aria-busy={running}>
       {segments.map((segment, index) =>
         segment === "" ? null : (
           // Segments have no name but their place
-          <p key={index}>{segment}</p>
+          <MarkdownText key={index} text={segment} live={running && index === segments.length - 1} />
         ),
       )}
       {running && empty ? <Typing /> : null}

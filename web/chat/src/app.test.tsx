@@ -1,15 +1,18 @@
 import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
 import type { RunStreamOptions, Signal, StreamEvent } from "@tokenwire/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ApiKey } from "./api-key.ts";
 import { App } from "./app.tsx";
 import { ChatStore } from "./chat-store.ts";
 
 let say: (signal: Signal) => void;
 let calls: string[];
+let headers: RunStreamOptions["headers"];
 
 beforeEach(() => {
   calls = [];
   const openRun = (_request: unknown, options: RunStreamOptions) => {
+    headers = options.headers;
     say = (signal) => act(() => options.onSignal(signal));
     return {
       start: async () => void calls.push("start"),
@@ -17,9 +20,10 @@ beforeEach(() => {
       stop: () => options.onSignal({ kind: "stop_requested" }),
     };
   };
-  render(
-    <App store={new ChatStore({ sessionId: "s", openRun, schedule: (draw) => draw(), now: () => 0 })} />,
-  );
+  const apiKey = new ApiKey(undefined);
+  const schedule = (draw: () => void) => draw();
+  const store = new ChatStore({ sessionId: "s", apiKey, openRun, schedule, now: () => 0 });
+  render(<App store={store} apiKey={apiKey} agent="portfolio" />);
 });
 
 afterEach(cleanup);
@@ -109,12 +113,31 @@ describe("a run", () => {
 
   it("shows its tools: name, arguments, result, failure", () => {
     ask("one");
-    tell({ type: "tool_start", callId: "c", tool: "query", args: { sql: "select 1" } });
+    tell({ type: "tool_start", callId: "c", tool: "query", args: { day: "today" } });
     expect(screen.getByTestId("tool").dataset.state).toBe("running");
     tell({ type: "tool_result", callId: "c", tool: "query", result: { rows: 7 }, isError: true });
     expect(screen.getByTestId("tool").dataset.state).toBe("failed");
-    expect(shown("tool")).toContain('"sql": "select 1"');
+    expect(shown("tool")).toContain('"day": "today"');
     expect(shown("tool")).toContain('"rows": 7');
+  });
+
+  it("shows a tool's query as it was written, the other arguments apart, and rows as a table", () => {
+    ask("one");
+    const sql = "SELECT <b>x</b>\n  FROM holdings";
+    tell({ type: "tool_start", callId: "c", tool: "query", args: { sql, parameters: { day: "2025" } } });
+    expect(shown("tool-sql")).toBe(sql);
+    expect(shown("tool")).toContain("SQL");
+    expect(shown("tool")).toContain('"day": "2025"');
+    expect(shown("tool")).not.toContain('"sql"');
+    const result = { columns: ["name", "price"], rows: [["<i>a</i>", 1.5]], rowCount: 9 };
+    tell({ type: "tool_result", callId: "c", tool: "query", result, isError: false });
+    const cells = Array.from(screen.getByTestId("tool-table").querySelectorAll("td"));
+    expect(cells.map((cell) => [cell.textContent, cell.className])).toEqual([
+      ["<i>a</i>", ""],
+      ["1.5", "right"],
+    ]);
+    expect(shown("tool")).toContain("First 1 of 9 rows");
+    expect(screen.getByTestId("tool").querySelector("b, i")).toBeNull();
   });
 
   it("keeps its text when it is stopped, marked as such", () => {
@@ -142,6 +165,88 @@ describe("a run", () => {
     ask("one");
     tell({ type: "error", code: "INVALID_ARGUMENT", message: "Too long.", retryable: false, details: {} });
     expect(screen.queryByTestId("retry")).toBeNull();
+  });
+});
+
+it("names the agent that the page's address asks for", () => {
+  expect(shown("agent")).toBe("Agent: portfolio");
+});
+
+describe("a server that wants a key", () => {
+  const refuse = (status = 401) => {
+    const failure = { code: "UNAUTHENTICATED", message: "No.", retryable: false, resumable: false, status };
+    say({ kind: "failed", failure });
+  };
+  const enter = (key: string) => {
+    fireEvent.change(screen.getByTestId("api-key"), { target: { value: key } });
+    fireEvent.click(screen.getByTestId("api-key-use"));
+  };
+
+  it("gets it, with the question that was refused, once", () => {
+    ask("one");
+    refuse();
+    expect(screen.getByLabelText<HTMLInputElement>("This server wants an API key").type).toBe("password");
+    expect(screen.queryByTestId("error")).toBeNull();
+    expect(calls).toEqual(["start"]);
+    enter(" secret ");
+    expect(calls).toEqual(["start", "start"]);
+    expect(screen.getAllByTestId("turn-user")).toHaveLength(1);
+    expect(typeof headers === "function" && headers()).toEqual({ Authorization: "Bearer secret" });
+    expect(screen.queryByTestId("api-key")).toBeNull();
+    text("a");
+    expect(shown("answer")).toBe("a");
+  });
+
+  it("asks again for a wrong one, and says so", () => {
+    ask("one");
+    refuse();
+    expect(screen.getByRole("alert").textContent).toBe("");
+    enter("wrong");
+    refuse();
+    expect(screen.getByRole("alert").textContent).toContain("did not accept this key");
+    expect(screen.getByTestId<HTMLInputElement>("api-key").value).toBe("");
+    expect(calls).toEqual(["start", "start"]);
+  });
+
+  it("is sent nothing that can't stand in a header", () => {
+    ask("one");
+    refuse();
+    enter("kéy");
+    expect(screen.getByRole("alert").textContent).toContain("no blanks");
+    expect(calls).toEqual(["start"]);
+  });
+
+  it("keeps what is typed meanwhile, and takes the stream up again where it was refused", () => {
+    ask("one");
+    fireEvent.change(screen.getByTestId("question"), { target: { value: "two" } });
+    const failure = { code: "UNAUTHENTICATED", message: "", retryable: true, resumable: true, status: 401 };
+    say({ kind: "failed", failure });
+    enter("secret");
+    expect(calls).toEqual(["start", "resume"]);
+    expect(screen.getByTestId<HTMLTextAreaElement>("question").value).toBe("two");
+  });
+
+  it("is not an agent that fails for want of a key of its own", () => {
+    ask("one");
+    tell({
+      type: "error",
+      code: "UNAUTHENTICATED",
+      message: "The model's key.",
+      retryable: false,
+      details: {},
+    });
+    expect(screen.queryByTestId("api-key")).toBeNull();
+    expect(shown("error")).toContain("The model's key.");
+  });
+
+  it("can be told no more: the key is forgotten on demand", () => {
+    expect(screen.queryByTestId("api-key-forget")).toBeNull();
+    ask("one");
+    refuse();
+    enter("secret");
+    fireEvent.click(screen.getByTestId("api-key-forget"));
+    expect(typeof headers === "function" && headers()).toEqual({});
+    expect(screen.queryByTestId("api-key-forget")).toBeNull();
   });
 });
 

@@ -1,13 +1,23 @@
 import { useSyncExternalStore } from "react";
+import type { ApiKey } from "./api-key.ts";
 import type { ChatStore } from "./chat-store.ts";
 import { Composer } from "./composer.tsx";
 import { EmptyState } from "./empty-state.tsx";
 import { Mark } from "./icons.tsx";
+import { KeyForm } from "./key-form.tsx";
 import { type Status, statusOf } from "./status-text.ts";
 import { TurnView } from "./turn-view.tsx";
 import { useStickToBottom } from "./use-stick-to-bottom.ts";
 
-export function App({ store }: { readonly store: ChatStore }) {
+interface AppProps {
+  readonly store: ChatStore;
+  readonly apiKey: ApiKey;
+  /** Who answers, when the page's address names somebody. */
+  readonly agent?: string | undefined;
+}
+
+export function App({ store, apiKey, agent }: AppProps) {
+  const key = useSyncExternalStore(apiKey.subscribe, apiKey.getState);
   const chat = useSyncExternalStore(store.subscribe, store.getChat);
   const { region, stuck, stick } = useStickToBottom(chat);
   const ask = (text: string) => {
@@ -20,8 +30,19 @@ export function App({ store }: { readonly store: ChatStore }) {
       <header className="bar">
         <h1 className="brand">
           <Mark />
-          Tokenwire
+          <span className="brand-name">Tokenwire</span>
         </h1>
+        {agent === undefined ? null : (
+          <p className="agent" data-testid="agent" title={agent}>
+            <span className="hidden">Agent: </span>
+            {agent}
+          </p>
+        )}
+        {key.held ? (
+          <button type="button" className="forget" data-testid="api-key-forget" onClick={apiKey.forget}>
+            Forget key
+          </button>
+        ) : null}
         <StatusPill status={statusOf(chat.turns.find(({ state }) => state.outcome === undefined)?.state)} />
       </header>
       {/* A scrolling region must be reachable by keyboard (WCAG 2.1.1) */}
@@ -29,7 +50,12 @@ export function App({ store }: { readonly store: ChatStore }) {
         <div className="column">
           {chat.turns.length === 0 ? <EmptyState onPick={ask} /> : null}
           {chat.turns.map((turn) => (
-            <TurnView key={turn.id} turn={turn} canRetry={!chat.running} onRetry={store.retry} />
+            <TurnView
+              key={turn.id}
+              turn={turn}
+              canRetry={!chat.running && key.wanted === undefined}
+              onRetry={store.retry}
+            />
           ))}
         </div>
       </main>
@@ -39,7 +65,9 @@ export function App({ store }: { readonly store: ChatStore }) {
             Latest ↓
           </button>
         )}
+        {key.wanted === undefined ? null : <KeyForm wanted={key.wanted} onUse={store.useKey} />}
         <Composer
+          hidden={key.wanted !== undefined}
           running={chat.running}
           stopping={chat.turns.at(-1)?.state.stopping === true}
           onSend={ask}

@@ -1,10 +1,10 @@
 import type { ChatRequest, RunStreamOptions, Signal, StreamEvent } from "@tokenwire/client";
 import { answerText } from "@tokenwire/client";
 import { describe, expect, it, vi } from "vitest";
-import { ChatStore } from "./chat-store.ts";
+import { ChatStore, type ChatStoreOptions } from "./chat-store.ts";
 
 /** A page's store, with runs that the test plays and frames that the test draws. */
-function stage() {
+function stage(options: Partial<ChatStoreOptions> = {}) {
   const frames: (() => void)[] = [];
   const runs: { request: ChatRequest; signal: (signal: Signal) => void; calls: string[] }[] = [];
   const openRun = (request: ChatRequest, options: RunStreamOptions) => {
@@ -21,6 +21,7 @@ function stage() {
     openRun,
     schedule: (callback) => void frames.push(callback),
     now: () => 0,
+    ...options,
   });
   const draw = () => {
     for (const frame of frames.splice(0)) frame();
@@ -51,6 +52,12 @@ describe("send", () => {
     expect(store.send("  List three fruits.\n")).toBe(true);
     expect(runs.map(({ request }) => request)).toEqual([{ message: "List three fruits.", sessionId: "s" }]);
     expect(store.getChat()).toMatchObject({ running: true, turns: [{ question: "List three fruits." }] });
+  });
+
+  it("names the agent when the page has one", () => {
+    const { store, runs } = stage({ agent: "portfolio" });
+    store.send("one");
+    expect(runs[0]?.request).toEqual({ message: "one", sessionId: "s", agent: "portfolio" });
   });
 
   it("asks nothing while a run goes on, and nothing empty", () => {

@@ -7,6 +7,7 @@ import {
   type StreamState,
   startState,
 } from "@tokenwire/client";
+import { ApiKey, wantsKey } from "./api-key.ts";
 import { onNextFrame } from "./frame-scheduler.ts";
 import { newId } from "./new-id.ts";
 
@@ -31,6 +32,9 @@ export interface ChatRun {
 
 export interface ChatStoreOptions {
   readonly sessionId: string;
+  /** Who is to answer; absent for the server's default. */
+  readonly agent?: string;
+  readonly apiKey?: ApiKey;
   readonly openRun?: (request: ChatRequest, options: RunStreamOptions) => ChatRun;
   readonly schedule?: (callback: () => void) => void;
   readonly now?: () => number;
@@ -43,7 +47,8 @@ export interface ChatStoreOptions {
  * however many tokens a frame brings.
  */
 export class ChatStore {
-  readonly #sessionId: string;
+  readonly #asker: Pick<ChatRequest, "sessionId" | "agent">;
+  readonly #apiKey: ApiKey;
   readonly #openRun: (request: ChatRequest, options: RunStreamOptions) => ChatRun;
   readonly #schedule: (callback: () => void) => void;
   readonly #now: () => number;
@@ -54,7 +59,9 @@ export class ChatStore {
   #scheduled = false;
 
   constructor(options: ChatStoreOptions) {
-    this.#sessionId = options.sessionId;
+    const { sessionId, agent } = options;
+    this.#asker = agent === undefined ? { sessionId } : { sessionId, agent };
+    this.#apiKey = options.apiKey ?? new ApiKey(undefined);
     this.#openRun = options.openRun ?? ((request, runOptions) => new RunStream(request, runOptions));
     this.#schedule = options.schedule ?? onNextFrame;
     this.#now = options.now ?? (() => performance.now());
@@ -97,9 +104,17 @@ export class ChatStore {
     this.#ask(turn);
   };
 
+  /** Use a key from now on, and do with it what was refused without. */
+  readonly useKey = (key: string): void => {
+    this.#apiKey.use(key);
+    const refused = this.#turns.findLast(({ state }) => isRefused(state));
+    if (refused !== undefined) this.retry(refused.id);
+  };
+
   #ask({ id, question }: Turn): void {
-    const request = { message: question, sessionId: this.#sessionId };
+    const request = { message: question, ...this.#asker };
     const run = this.#openRun(request, {
+      headers: this.#apiKey.headers,
       onSignal: (signal) => {
         this.#hear(id, signal);
       },
@@ -110,6 +125,7 @@ export class ChatStore {
   }
 
   #hear(turnId: string, signal: Signal): void {
+    if (signal.kind === "failed" && wantsKey(signal.failure)) this.#apiKey.refuse();
     this.#change(turnId, (state) => reduce(state, signal));
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -133,4 +149,8 @@ export class ChatStore {
     this.#chat = { turns: this.#turns, running: this.#running() };
     for (const listener of this.#listeners) listener();
   }
+}
+
+function isRefused({ outcome }: StreamState): boolean {
+  return outcome?.kind === "failed" && wantsKey(outcome.failure);
 }

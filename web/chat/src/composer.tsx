@@ -1,7 +1,9 @@
-import { type KeyboardEvent, type SyntheticEvent, useRef, useState } from "react";
+import { type KeyboardEvent, type SyntheticEvent, useEffect, useRef, useState } from "react";
 import { SendIcon, StopIcon } from "./icons.tsx";
 
 interface ComposerProps {
+  /** Something else must be answered first: what is typed stays. */
+  readonly hidden: boolean;
   readonly running: boolean;
   readonly stopping: boolean;
   /** Return whether the question was taken. */
@@ -9,9 +11,14 @@ interface ComposerProps {
   readonly onStop: () => void;
 }
 
-export function Composer({ running, stopping, onSend, onStop }: ComposerProps) {
+export function Composer({ hidden, running, stopping, onSend, onStop }: ComposerProps) {
   const [text, setText] = useState("");
   const box = useRef<HTMLTextAreaElement>(null);
+
+  // The page has one purpose, and nothing else stands before this box
+  useEffect(() => {
+    if (!hidden) box.current?.focus();
+  }, [hidden]);
 
   const submit = (event: SyntheticEvent) => {
     event.preventDefault();
@@ -29,7 +36,7 @@ export function Composer({ running, stopping, onSend, onStop }: ComposerProps) {
   };
 
   return (
-    <form className="composer" onSubmit={submit}>
+    <form className="composer" hidden={hidden} onSubmit={submit}>
       <label className="hidden" htmlFor="question">
         Your question
       </label>
@@ -42,8 +49,6 @@ export function Composer({ running, stopping, onSend, onStop }: ComposerProps) {
         placeholder="Ask something"
         aria-describedby="question-keys"
         enterKeyHint="send"
-        // The page has one purpose, and nothing stands before this box
-        autoFocus
         onChange={(event) => {
           setText(event.target.value);
         }}

@@ -34,6 +34,15 @@ export function AlertIcon() {
   );
 }
 
+export function KeyIcon() {
+  return (
+    <svg className="icon" viewBox="0 0 16 16" aria-hidden="true">
+      <circle cx="5" cy="8" r="3" />
+      <path d="M8 8h6.2v2.6M11.4 8v2" />
+    </svg>
+  );
+}
+
 export function CheckIcon() {
   return (
     <svg className="icon" viewBox="0 0 16 16" aria-hidden="true">

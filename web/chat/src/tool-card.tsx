@@ -1,5 +1,7 @@
 import type { JsonValue, ToolCall } from "@tokenwire/client";
 import { AlertIcon, CheckIcon } from "./icons.tsx";
+import { ToolInput, ToolOutput } from "./tool-blocks.tsx";
+import { readInput } from "./tool-data.ts";
 
 interface ToolCardProps {
   readonly call: ToolCall;
@@ -28,22 +30,9 @@ export function ToolCard({ call, running }: ToolCardProps) {
         <span className="tool-brief">{brief(call.args)}</span>
         <span className="tool-state">{STATE_WORDS[state]}</span>
       </summary>
-      <JsonBlock title="Arguments" value={call.args} />
-      {call.outcome === undefined ? null : (
-        <JsonBlock title={call.outcome.isError ? "Error" : "Result"} value={call.outcome.result} />
-      )}
+      <ToolInput args={call.args} />
+      {call.outcome === undefined ? null : <ToolOutput {...call.outcome} />}
     </details>
-  );
-}
-
-function JsonBlock({ title, value }: { readonly title: string; readonly value: JsonValue }) {
-  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-  return (
-    <section className="json">
-      <h3>{title}</h3>
-      {/* A scrolling region must be reachable by keyboard (WCAG 2.1.1) */}
-      <pre tabIndex={0}>{text}</pre>
-    </section>
   );
 }
 
@@ -56,5 +45,7 @@ function stateOf({ outcome }: ToolCall, running: boolean): CallState {
 const BRIEF_LENGTH = 160;
 
 function brief(args: JsonValue): string {
-  return args === null ? "" : JSON.stringify(args).slice(0, BRIEF_LENGTH);
+  const { sql } = readInput(args);
+  const text = sql?.replace(/\s+/g, " ") ?? (args === null ? "" : JSON.stringify(args));
+  return text.trim().slice(0, BRIEF_LENGTH);
 }

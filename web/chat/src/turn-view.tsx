@@ -1,6 +1,7 @@
 import type { StreamState } from "@tokenwire/client";
 import { memo } from "react";
 import { AnswerText } from "./answer-text.tsx";
+import { wantsKey } from "./api-key.ts";
 import type { Turn } from "./chat-store.ts";
 import { FailureCard } from "./failure-card.tsx";
 import { footerFacts } from "./footer-facts.ts";
@@ -56,7 +57,7 @@ function Assistant({ state, canRetry, onRetry }: AssistantProps) {
       {state.progress === undefined ? null : <ProgressLine progress={state.progress} running={running} />}
       <AnswerText segments={state.segments} running={running} />
       <Endnote state={state} />
-      {outcome?.kind === "failed" ? (
+      {outcome?.kind === "failed" && !wantsKey(outcome.failure) ? (
         <FailureCard failure={outcome.failure} canRetry={canRetry} onRetry={onRetry} />
       ) : null}
       <Footer state={state} />
@@ -75,7 +76,9 @@ const ENDNOTES = {
 function Endnote({ state }: { readonly state: StreamState }) {
   const ended = state.outcome?.kind === "done" ? ENDNOTES[state.outcome.finishReason] : undefined;
   const lost = state.gap ? "Part of this answer was lost on the way" : undefined;
-  const notes = [ended, lost].filter((note) => note !== undefined);
+  const waiting =
+    state.outcome?.kind === "failed" && wantsKey(state.outcome.failure) ? "Waits for an API key" : undefined;
+  const notes = [ended, lost, waiting].filter((note) => note !== undefined);
   return notes.map((note) => (
     <p className="endnote" key={note}>
       {note}

@@ -10,6 +10,8 @@ export interface Failure {
   /** The run may still be there: the stream can be taken up again where it broke. */
   readonly resumable: boolean;
   readonly traceId?: string;
+  /** HTTP status of the refusal; absent when no request was refused, as in a run that failed by itself. */
+  readonly status?: number;
 }
 
 /** The answer to a request was not a stream. */
@@ -41,6 +43,7 @@ export async function readFailure(response: Response): Promise<Failure> {
       `The server answered with status ${response.status}.`,
     retryable: fields?.booleanOr("retryable", busy) ?? busy,
     resumable: false,
+    status: response.status,
     ...present("traceId", traceId),
   };
 }

@@ -8,7 +8,7 @@ export {
   type SseMessage,
 } from "./parse-event.ts";
 export { SseDecoder } from "./read-stream.ts";
-export { type ChatRequest, RunStream, type RunStreamOptions } from "./run-stream.ts";
+export { type ChatRequest, type RequestHeaders, RunStream, type RunStreamOptions } from "./run-stream.ts";
 export {
   answerText,
   type Outcome,

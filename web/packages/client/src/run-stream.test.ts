@@ -282,7 +282,7 @@ describe("a refusal", () => {
     await stage.run.start();
     expect(stage.state.outcome).toMatchObject({
       kind: "failed",
-      failure: { code: "RESOURCE_EXHAUSTED", message: "Wait a little.", retryable: true, resumable: false },
+      failure: { code: "RESOURCE_EXHAUSTED", message: "Wait a little.", retryable: true, status: 429 },
     });
   });
 
@@ -305,6 +305,74 @@ describe("a refusal", () => {
     await stage.run.start();
     expect(stage.failureCode).toBe("UNAVAILABLE");
     expect(stage.requests).toHaveLength(1);
+  });
+});
+
+describe("headers", () => {
+  const authorizations = () => {
+    const seen: (string | null)[] = [];
+    const noted =
+      (reply: Reply): Reply =>
+      (url, init) => {
+        seen.push(new Headers(init.headers).get("authorization"));
+        return reply(url, init);
+      };
+    return { seen, noted };
+  };
+
+  it("go with asking, resuming and stopping, and a function is asked each time", async () => {
+    const { seen, noted } = authorizations();
+    const open = openStream();
+    let number = 0;
+    const headers = async () => ({ Authorization: `Bearer ${(number += 1)}` });
+    const stage = new Stage([noted(stream(started)), noted(open.reply)], { headers });
+    stage.cancels.push(noted(cancelled));
+    const running = stage.run.start();
+    await vi.waitFor(() => expect(stage.requests).toHaveLength(2));
+    stage.run.stop();
+    await vi.waitFor(() => expect(stage.requests).toHaveLength(3));
+    await open.write(done(2, "", "cancelled"));
+    await open.end();
+    await running;
+    expect(seen).toEqual(["Bearer 1", "Bearer 2", "Bearer 3"]);
+  });
+
+  it("never replace those of the protocol", async () => {
+    const sent: Headers[] = [];
+    const reply: Reply = (url, init) => {
+      sent.push(new Headers(init.headers));
+      return stream(started, done(2, "a"))(url, init);
+    };
+    const headers = { accept: "text/html", "content-type": "text/plain", "x-tenant": "a" };
+    await new Stage([reply], { headers }).run.start();
+    expect(Object.fromEntries(sent[0] ?? [])).toEqual({
+      accept: "text/event-stream",
+      "content-type": "application/json",
+      "x-tenant": "a",
+    });
+  });
+
+  it("that can't be had fail like a connection", async () => {
+    const stage = new Stage([stream(started)], { headers: () => Promise.reject(new Error("away")) });
+    await stage.run.start();
+    expect(stage.failureCode).toBe("UNAVAILABLE");
+    expect(stage.requests).toEqual([]);
+  });
+
+  it("that were refused on the way leave the run to be resumed with others", async () => {
+    let key = "old";
+    const refused = problem(401, { code: "UNAUTHENTICATED", detail: "No.", retryable: false });
+    const { seen, noted } = authorizations();
+    const stage = new Stage(
+      [noted(stream(started, token(2, "a"))), noted(refused), noted(stream(token(3, "b"), done(4, "ab")))],
+      { headers: () => ({ Authorization: key }) },
+    );
+    await stage.run.start();
+    expect(stage.state.outcome).toMatchObject({ failure: { status: 401, resumable: true } });
+    key = "new";
+    await stage.run.resume();
+    expect(stage.text).toBe("ab");
+    expect(seen).toEqual(["old", "old", "new"]);
   });
 });
 

@@ -12,8 +12,13 @@ export interface ChatRequest {
   readonly onDisconnect?: "cancel" | "grace" | "continue";
 }
 
+/** Headers for every request, or what returns them: it is asked anew before each one. */
+export type RequestHeaders = HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+
 export interface RunStreamOptions {
   readonly onSignal: (signal: Signal) => void;
+  /** Sent when asking, resuming and stopping, as `Authorization`. A function that throws is a connection that fails. */
+  readonly headers?: RequestHeaders;
   /** Origin of the edge; empty for the page's own. */
   readonly baseUrl?: string;
   readonly fetch?: typeof fetch;
@@ -32,6 +37,7 @@ type End =
   | { readonly kind: "failed"; readonly failure: Failure };
 
 const DEFAULTS = {
+  headers: {},
   baseUrl: "",
   fetch: (...args: Parameters<typeof fetch>) => fetch(...args),
   now: () => performance.now(),
@@ -215,23 +221,35 @@ export class RunStream {
 
   #ask(): Promise<Response> {
     const headers = { "Content-Type": "application/json", Accept: "text/event-stream" };
-    return this.#open("/api/chat", { method: "POST", headers, body: JSON.stringify(this.#request) });
+    return this.#open("/api/chat", headers, { method: "POST", body: JSON.stringify(this.#request) });
   }
 
   #follow(): Promise<Response> {
     const headers: Record<string, string> = { Accept: "text/event-stream" };
     if (this.#cursor !== undefined) headers["Last-Event-ID"] = this.#cursor.id;
-    return this.#open(`${this.#runPath()}/events`, { headers, cache: "no-store" });
+    return this.#open(`${this.#runPath()}/events`, headers, { cache: "no-store" });
   }
 
-  #open(path: string, init: RequestInit): Promise<Response> {
-    if (this.#connection === undefined) throw new Error("No connection was made.");
-    return this.#connection.open(this.#options.baseUrl + path, init);
+  async #open(path: string, own: Record<string, string>, init: RequestInit): Promise<Response> {
+    const connection = this.#connection;
+    if (connection === undefined) throw new Error("No connection was made.");
+    const headers = await this.#headers(own);
+    return connection.open(this.#options.baseUrl + path, { ...init, headers });
+  }
+
+  /** Return the user's headers with the protocol's own, which win. */
+  async #headers(own: Record<string, string> = {}): Promise<Headers> {
+    const { headers: given } = this.#options;
+    const headers = new Headers(typeof given === "function" ? await given() : given);
+    for (const [name, value] of Object.entries(own)) headers.set(name, value);
+    return headers;
   }
 
   /** Return how a connection ended that the server refused: for now only, or for good. */
   #refused({ status, failure }: RequestFailed): End {
     if (this.#runId === undefined) return { kind: "failed", failure };
+    // 401: the run is still there for whoever comes back with other headers.
+    if (status === 401) return { kind: "failed", failure: { ...failure, retryable: true, resumable: true } };
     // 501: a server that can't resume at all will not learn it within the next attempts.
     if (status === 429 || (status >= 500 && status !== 501)) return { kind: "broken" };
     // 204: all that there is has been seen, yet the run's end was not in it.
@@ -258,14 +276,19 @@ export class RunStream {
   /** Return whether the server took the request, within a few attempts. Cancelling twice is harmless. */
   async #cancel(): Promise<boolean> {
     for (let attempt = 1; attempt <= CANCEL_ATTEMPTS && !this.#finished && !this.#closed; attempt += 1) {
-      const signal = AbortSignal.timeout(this.#options.idleTimeoutMs);
-      const url = `${this.#options.baseUrl}${this.#runPath()}/cancel`;
-      const response = await this.#options.fetch(url, { method: "POST", signal }).catch(() => undefined);
+      const response = await this.#requestCancel().catch(() => undefined);
       if (response?.ok) return true;
       if (response !== undefined && response.status < 500 && response.status !== 429) return false;
       await this.#options.sleep(backoffMs(attempt, undefined));
     }
     return false;
+  }
+
+  async #requestCancel(): Promise<Response> {
+    const headers = await this.#headers();
+    const signal = AbortSignal.timeout(this.#options.idleTimeoutMs);
+    const url = `${this.#options.baseUrl}${this.#runPath()}/cancel`;
+    return this.#options.fetch(url, { method: "POST", headers, signal });
   }
 
   #runPath(): string {

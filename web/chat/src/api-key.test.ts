@@ -1,0 +1,54 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { ApiKey, isKey, tabStorage } from "./api-key.ts";
+
+beforeEach(() => {
+  sessionStorage.clear();
+  localStorage.clear();
+});
+
+describe("the key", () => {
+  it("goes into the header, and is there again when the page is loaded again", () => {
+    const key = new ApiKey(tabStorage());
+    expect(key.headers()).toEqual({});
+    key.use("secret");
+    expect(key.headers()).toEqual({ Authorization: "Bearer secret" });
+    expect(new ApiKey(tabStorage()).headers()).toEqual({ Authorization: "Bearer secret" });
+  });
+
+  it("is kept in the tab's storage only", () => {
+    new ApiKey(tabStorage()).use("secret");
+    expect(localStorage.length).toBe(0);
+    expect(document.cookie).toBe("");
+    expect(location.href).not.toContain("secret");
+  });
+
+  it("can be forgotten", () => {
+    const key = new ApiKey(tabStorage());
+    key.use("secret");
+    key.forget();
+    expect(key.headers()).toEqual({});
+    expect(sessionStorage.length).toBe(0);
+    expect(key.getState()).toEqual({ held: false, wanted: undefined });
+  });
+
+  it("lives as long as the page where storage is forbidden", () => {
+    const key = new ApiKey(undefined);
+    key.use("secret");
+    expect(key.headers()).toEqual({ Authorization: "Bearer secret" });
+  });
+});
+
+it("a refusal asks for a key, or says that the one that was sent is wrong and drops it", () => {
+  const key = new ApiKey(tabStorage());
+  key.refuse();
+  expect(key.getState()).toEqual({ held: false, wanted: "missing" });
+  key.use("wrong");
+  expect(key.getState()).toEqual({ held: true, wanted: undefined });
+  key.refuse();
+  expect(key.getState()).toEqual({ held: false, wanted: "wrong" });
+  expect(sessionStorage.length).toBe(0);
+});
+
+it("what can't stand in a header is no key", () => {
+  expect(["tw_ab-c.d~1+/=", "a b", "a\nb", "clé", ""].map(isKey)).toEqual([true, false, false, false, false]);
+});
