@@ -29,6 +29,12 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
         error: As the call raised it.
     """
     code = error.code().name
+    if code == "UNAUTHENTICATED":
+        # The client has proven itself here: it is this edge that the core does not know.
+        logger.error(
+            "the core does not accept this edge: see TOKENWIRE_PRINCIPAL_KEY and TOKENWIRE_CORE_TLS_*"
+        )
+        return UpstreamError("INTERNAL")
     status = _rich_status(error)
     details: dict[str, str] = {}
     retry_after_s: float | None = None

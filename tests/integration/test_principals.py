@@ -149,3 +149,14 @@ async def test_an_edge_calls_on_behalf_of_its_keys_owners_over_mtls(tmp_path: Pa
         assert (await client.get(path, headers=headers["bob"])).status_code == 404
         assert (await client.get(f"{path}/events", headers=headers["bob"])).status_code == 404
         assert (await client.post(f"{path}/cancel", headers=headers["bob"])).status_code == 404
+
+
+async def test_that_the_core_refuses_the_edge_is_not_the_browsers_fault() -> None:
+    """A client is not asked for another key: the edge is set up wrongly, and its log says so."""
+    async with (
+        core(principal_key=KEY) as address,
+        running_edge(address) as (_, _, url),
+        httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
+    ):
+        answer = await client.post("/api/chat", json={"message": "a", "sessionId": "s"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
