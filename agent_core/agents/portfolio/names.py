@@ -88,6 +88,8 @@ def _subject(words: Sequence[str]) -> Sequence[str]:
     """Return the words after the first "for" or "of"; none when they mean everything or a time."""
     start = next((index for index, word in enumerate(words, 1) if word in _ABOUT), len(words))
     subject = [word for word in words[start:] if word not in _NO_SUBJECT and not _TIME.fullmatch(word)]
+    if subject[:1] == ["portfolio"]:
+        del subject[0]  # "for the portfolio Atlantis" names one
     return [] if subject and subject[0] in _EVERYTHING else subject
 
 

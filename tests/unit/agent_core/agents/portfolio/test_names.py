@@ -58,7 +58,13 @@ def test_a_message_is_about_what_it_names(message: str, codes: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["NAV for Atlantis", "NAV of the Thames", "report for x'; DROP TABLE holdings"]
+    "message",
+    [
+        "NAV for Atlantis",
+        "NAV for the portfolio Atlantis",
+        "NAV of the Thames",
+        "report for x'; DROP TABLE holdings",
+    ],
 )
 def test_an_unknown_name_is_not_found(message: str) -> None:
     """The error repeats the name in plain words and tells the known ones."""
