@@ -67,7 +67,7 @@ def parse_sources(text: str) -> tuple[AgentSource, ...]:
 
 
 def load_agent(source: AgentSource) -> Agent:
-    """Import an agent and return it.
+    """Import an agent and return it. One of Pydantic AI's is adapted.
 
     Raises:
         AgentLoadError: There is no such module or attribute, the import failed, or what was found
@@ -85,8 +85,22 @@ def load_agent(source: AgentSource) -> Agent:
             found = getattr(found, part)
         except AttributeError as error:
             raise AgentLoadError(f"{where}: the module has no {source.attribute!r}") from error
+    found = _adapted(found)
     if not callable(found):
         raise AgentLoadError(f"{where}: a {type(found).__qualname__} can't be called")
+    return found
+
+
+def _adapted(found: object) -> object:
+    """Return what was found, or an adapter when it is an agent of Pydantic AI.
+
+    The library is loaded by its user's module or not at all: an object of it needs one of its types.
+    """
+    if any(cls.__module__.partition(".")[0] == "pydantic_ai" for cls in type(found).__mro__):
+        # By name: runs import this module, and know nothing of what agents are made with.
+        adapter = importlib.import_module("agent_core.agents.pydantic_ai")
+        adapted: object = adapter.adapt(found)
+        return adapted
     return found
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from agent_core.agents.events import AgentError, Finish
+from agent_core.agents.events import AgentError, Finish, Usage
 
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
 GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
@@ -21,10 +22,13 @@ GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
 GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
 GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
-"""Seconds, waiting in line included."""
+"""Seconds, waiting in line and repeated attempts included."""
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
 GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
 CANCELLED: Final = "tokenwire.cancelled"
 """True on a span whose work was cancelled. That is no error: its status stays unset."""
@@ -33,29 +37,49 @@ CHAT: Final = "chat"
 EMBEDDED_PROVIDER: Final = "tokenwire.embedded"
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A model's server, when the model is not in this process."""
+
+    address: str
+    """Its host name or address."""
+    port: int | None = None
+
+
 class ChatSpan:
-    """The span `chat {model}` around one streamed call of a model in this process.
+    """The span `chat {model}` around one streamed call of a model.
 
     Its parent is the span that is current when it is made. It is never current itself, so it
     may stay open across `yield`. Leaving the context ends it and records how it ended.
 
     Args:
         model: The model's name.
-        max_tokens: The longest answer, in tokens.
+        max_tokens: The longest answer, in tokens; None where the provider decides.
         provider: Who runs the model.
+        server: Where; None for this process.
     """
 
-    def __init__(self, model: str, *, max_tokens: int, provider: str = EMBEDDED_PROVIDER) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        max_tokens: int | None,
+        provider: str = EMBEDDED_PROVIDER,
+        server: Server | None = None,
+    ) -> None:
+        given: dict[str, str | int | None] = {
+            GEN_AI_OPERATION_NAME: CHAT,
+            GEN_AI_PROVIDER_NAME: provider,
+            GEN_AI_REQUEST_MODEL: model,
+            GEN_AI_REQUEST_STREAM: True,
+            GEN_AI_REQUEST_MAX_TOKENS: max_tokens,
+            SERVER_ADDRESS: server.address if server else None,
+            SERVER_PORT: server.port if server else None,
+        }
         self._span = trace.get_tracer(__name__).start_span(
             f"{CHAT} {model}",
-            kind=SpanKind.INTERNAL,
-            attributes={
-                GEN_AI_OPERATION_NAME: CHAT,
-                GEN_AI_PROVIDER_NAME: provider,
-                GEN_AI_REQUEST_MODEL: model,
-                GEN_AI_REQUEST_STREAM: True,
-                GEN_AI_REQUEST_MAX_TOKENS: max_tokens,
-            },
+            kind=SpanKind.CLIENT if server else SpanKind.INTERNAL,
+            attributes={name: value for name, value in given.items() if value is not None},
         )
         self._began = time.perf_counter()
         self._chunk_seen = False
@@ -70,12 +94,32 @@ class ChatSpan:
 
     def finish(self, finish: Finish) -> None:
         """Record how the model ended its answer."""
+        self.answered(finish.reason, finish.usage)
+
+    def answered(self, reason: str, usage: Usage | None, *, model: str | None = None) -> None:
+        """Record how the model ended its answer.
+
+        Args:
+            reason: The finish reason, in the provider's word.
+            usage: The tokens of this call.
+            model: Which model the provider says has answered.
+        """
         self._finished = True
-        self._span.set_attribute(GEN_AI_RESPONSE_FINISH_REASONS, (finish.reason,))
-        if finish.usage is not None and finish.usage.input_tokens is not None:
-            self._span.set_attribute(GEN_AI_USAGE_INPUT_TOKENS, finish.usage.input_tokens)
-        if finish.usage is not None and finish.usage.output_tokens is not None:
-            self._span.set_attribute(GEN_AI_USAGE_OUTPUT_TOKENS, finish.usage.output_tokens)
+        self._span.set_attribute(GEN_AI_RESPONSE_FINISH_REASONS, (reason,))
+        if model:
+            self._span.set_attribute(GEN_AI_RESPONSE_MODEL, model)
+        if usage is not None and usage.input_tokens is not None:
+            self._span.set_attribute(GEN_AI_USAGE_INPUT_TOKENS, usage.input_tokens)
+        if usage is not None and usage.output_tokens is not None:
+            self._span.set_attribute(GEN_AI_USAGE_OUTPUT_TOKENS, usage.output_tokens)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span, as leaving its context does.
+
+        Args:
+            error: What ended the call; None when nothing did.
+        """
+        self.__exit__(None, error, None)
 
     def __enter__(self) -> Self:
         return self

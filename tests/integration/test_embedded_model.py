@@ -22,8 +22,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from agent_core.agents import AgentError, Finish, RunRequest, TextDelta, Turn
-from agent_core.agents.assistant import EmbeddedAssistant
 from agent_core.agents.embedded import Engine
+from agent_core.agents.embedded.assistant import EmbeddedAssistant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,7 +36,9 @@ STOP_S = 5.0
 EXIT = """
 import asyncio, sys
 from agent_core.agents import RunRequest
-from agent_core.agents.assistant import assistant
+from agent_core.agents.embedded.assistant import EmbeddedAssistant
+
+assistant = EmbeddedAssistant()
 
 async def begin(message):
     global run, task

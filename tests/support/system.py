@@ -14,6 +14,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
     "redis": ("redis-server", "valkey-server"),
     "node": ("node",),
+    "go": ("go",),
 }
 """What a need `needs_NAME` asks for: any one of these programs."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent_core.agents import AgentError, RunRequest
-from agent_core.agents.embedded.assistant import EmbeddedAssistant, newer_half
 from agent_core.agents.embedded import ModelSettings
+from agent_core.agents.embedded.assistant import EmbeddedAssistant, newer_half
 
 
 async def first_error(agent: EmbeddedAssistant) -> AgentError:

@@ -80,9 +80,7 @@ def test_a_key_is_hidden_in_what_is_logged() -> None:
     assert "sk-1" not in repr(settings)
 
 
-async def test_without_a_url_it_is_the_embedded_model(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
+async def test_without_a_url_it_is_the_embedded_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the agent says which one."""
     monkeypatch.setenv("TOKENWIRE_MODEL_CACHE", "/dev/null/nowhere")
     async with Assistant() as assistant:

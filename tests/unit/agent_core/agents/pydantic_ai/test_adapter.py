@@ -26,7 +26,9 @@ from agent_core.agents import (
 )
 from agent_core.agents.loading import AgentSource, load_agent, model_of
 from agent_core.agents.pydantic_ai import PydanticAgent, ToolLimits
-from tests.support.spans import Spans, spans  # noqa: F401 # a fixture
+from tests.support.spans import Spans, spans
+
+__all__ = ["spans"]
 
 
 def answering(*rounds: str | DeltaToolCalls) -> FunctionModel:
@@ -68,7 +70,7 @@ async def test_an_agent_is_adapted_where_it_is_loaded(monkeypatch: pytest.Monkey
     assert isinstance(events[-1], Finish)
 
 
-async def test_a_tool_is_called_and_its_result_told(spans: Spans) -> None:  # noqa: F811 # the fixture
+async def test_a_tool_is_called_and_its_result_told(spans: Spans) -> None:
     """With arguments and result as JSON; one span for the call and one for each of the model's."""
     agent = Agent(answering(calling("double", '{"number": 4}'), "Eight."))
 
@@ -218,7 +220,7 @@ async def test_a_bug_stays_a_bug() -> None:
 
 
 @pytest.mark.parametrize("way", ["cancel", "close"])
-async def test_leaving_stops_the_model(way: str, spans: Spans) -> None:  # noqa: F811 # the fixture
+async def test_leaving_stops_the_model(way: str, spans: Spans) -> None:
     """Before the run has ended its model is cancelled, and its span says so."""
     stopped = asyncio.Event()
 
@@ -260,7 +262,7 @@ async def test_it_is_entered_with_the_core() -> None:
             steps.append("entered")
             return await super().__aenter__()
 
-        async def __aexit__(self, *args: Any) -> bool | None:
+        async def __aexit__(self, *args: object) -> bool | None:
             steps.append("left")
             return await super().__aexit__(*args)
 

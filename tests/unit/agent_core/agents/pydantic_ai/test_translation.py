@@ -161,7 +161,7 @@ def test_arguments_that_are_no_json_are_shown_as_text(text: str) -> None:
 
 def test_no_arguments_are_an_empty_object() -> None:
     """However the provider says that there are none."""
-    assert [arguments(args) for args in (None, "", {})] == [{}, "{}", "{}"]
+    assert [arguments(None), arguments(""), arguments({})] == [{}, "{}", "{}"]
 
 
 def test_a_result_that_no_event_can_hold_is_not_shown() -> None:

@@ -1,0 +1,89 @@
+"""Every store of runs behind one door, and the little that tests write into them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent_core.runs.encoding import encode_payload, new_event
+from agent_core.runs.log.contract import Entry, LogBudget, RunLog, RunRecord
+from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.outcome import Outcome
+from tokenwire.v1.event_pb2 import Event
+from tokenwire.v1.run_pb2 import ON_DISCONNECT_GRACE
+
+RUN: Final = "k7q2" + "a" * 26
+OTHER: Final = "k7q2" + "b" * 26
+STOP: Final = Outcome("done", "stop")
+LOST: Final = Outcome("error", "UNAVAILABLE")
+FAR: Final = 1_000_000_000
+"""More bytes than any batch of a test has."""
+
+WAKE_S: Final = 20.0
+"""How long something that must happen may take on a machine that is busy with other things."""
+
+
+class Clock:
+    """A wall clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.unix_nano = 1_763_841_600_000_000_000
+
+    def __call__(self) -> int:
+        return self.unix_nano
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a store is opened with, the same for each."""
+
+    folder: Path
+    budget: LogBudget
+    clock: Callable[[], int]
+
+
+STORES: Final[dict[str, Callable[[Setting], RunLog]]] = {
+    "memory": lambda setting: MemoryLog(setting.budget, unix_nano=setting.clock),
+}
+"""The stores that the contract's tests go through."""
+
+DURABLE: Final[frozenset[str]] = frozenset()
+"""Those that can be closed and opened again."""
+
+
+@asynccontextmanager
+async def open_store(name: str, setting: Setting) -> AsyncIterator[RunLog]:
+    """Open a store, and close it."""
+    log = STORES[name](setting)
+    await log.start()
+    try:
+        yield log
+    finally:
+        await log.aclose()
+
+
+def record(run_id: str = RUN, key: str = "", fingerprint: bytes = b"", owner: str = "alice") -> RunRecord:
+    return RunRecord(run_id, "s1", "agent", ON_DISCONNECT_GRACE, 1, owner, key, fingerprint)
+
+
+def payload(text: str) -> bytes:
+    event = new_event(1)
+    event.text_delta.content = text
+    return encode_payload(event, 1)
+
+
+def payloads(first: int, count: int) -> list[bytes]:
+    return [payload(str(number)) for number in range(first, first + count)]
+
+
+def texts(entries: Sequence[Entry]) -> list[str]:
+    return [Event.FromString(entry.event).text_delta.content for entry in entries]
+
+
+async def soon(awaited: asyncio.Task[object] | asyncio.Future[object]) -> object:
+    """Return what must be there before long."""
+    return await asyncio.wait_for(asyncio.shield(awaited), WAKE_S)
