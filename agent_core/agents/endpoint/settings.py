@@ -40,6 +40,10 @@ class EndpointSettings(BaseSettings):
     """Whether the model is offered tools: the portfolio queries and a calculator. Some models can't use any,
     and some endpoints refuse a request that offers them."""
 
+    narrates: bool = True
+    """Whether the model words the sections of the portfolio report, from computed figures. Off, and with the
+    embedded model, a template does."""
+
     max_tool_calls: int = Field(default=8, ge=0)
     """How many tool calls a run may have. One that wants more ends with the finish reason `tool_limit`."""
 

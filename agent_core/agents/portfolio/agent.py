@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from importlib.resources.abc import Traversable
 from types import TracebackType
 from typing import Final, Self
 
+from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.events import AgentError, AgentEvent, RunRequest
 from agent_core.agents.portfolio import queries
 from agent_core.agents.portfolio.asking import Desk
@@ -30,7 +33,8 @@ class PortfolioAgent:
     Entering it builds the sample database, leaving it removes it.
 
     Args:
-        narrator: Who words the report; None for the template. See `agent_core.agents.portfolio.narration`.
+        narrator: Who words the report; None for the configured model, or the template where there is none.
+            See `agent_core.agents.portfolio.narration`.
         data: The folder with the sample data.
     """
 
@@ -39,17 +43,22 @@ class PortfolioAgent:
         """Who words the reports that begin from now on. Whoever composes the core may set it."""
         self._data = data
         self._database: Database | None = None
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._database = await Database(self._data).__aenter__()
+        async with AsyncExitStack() as stack:
+            self._database = await stack.enter_async_context(Database(self._data))
+            if self.narrator is None:
+                self.narrator = await _configured_narrator(stack)
+                stack.callback(setattr, self, "narrator", None)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        database, self._database = self._database, None
-        if database is not None:
-            await database.__aexit__(kind, error, tb)
+        self._database = None
+        await self._stack.aclose()
 
     async def __call__(self, request: RunRequest) -> AsyncIterator[AgentEvent | str]:
         """Yield the work that the message asks for.
@@ -74,6 +83,23 @@ class PortfolioAgent:
                 return list_portfolios(desk)
             case "help":
                 return speak(HELP)
+
+
+async def _configured_narrator(stack: AsyncExitStack) -> Narrator | None:
+    """Return the configured model as a narrator; None when there is none, or it is not to narrate.
+
+    Args:
+        stack: Leaves the model.
+    """
+    settings = EndpointSettings()
+    if settings.url is None or not settings.narrates:
+        return None
+    # Loaded only now, and beside the event loop: it takes seconds.
+    endpoint = await asyncio.to_thread(importlib.import_module, "agent_core.agents.endpoint.assistant")
+    narrator = await asyncio.to_thread(importlib.import_module, "agent_core.agents.endpoint.narrator")
+    model = endpoint.EndpointAssistant(settings.model_copy(update={"tools": False}))
+    chosen: Narrator = narrator.ModelNarrator(await stack.enter_async_context(model))
+    return chosen
 
 
 async def list_portfolios(desk: Desk) -> AsyncGenerator[AgentEvent | str]:
