@@ -1,0 +1,121 @@
+# Everything is installed into .venv, web/node_modules and examples/*/node_modules of this checkout.
+# On a fresh machine with make, Python 3.11+ and Node 20.19+, `make run` and `make test` are all.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON_STAMP := $(VENV)/.installed
+WEB_STAMP := web/node_modules/.installed
+NODE_CLIENT_STAMP := examples/node-client/node_modules/.installed
+PAGE := edge/static/index.html
+WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+# Tests go on without Node (and say so at their end), unless this is CI.
+HAVE_NODE := $(shell scripts/require_node.sh 2>/dev/null && echo yes)
+NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(PAGE))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(PYTHON_STAMP) $(PAGE) model ## install, build, fetch the model, and serve the page (ARGS="--port 8080")
+	@exec $(BIN)/tokenwire up $(ARGS)
+
+.PHONY: test
+test: system $(PYTHON_STAMP) $(NEEDS_NODE) model ## run all tests, after installing what they need (ARGS="-k cli")
+	@PYTHON=$(BIN)/python scripts/run_tests.sh $(ARGS)
+
+.PHONY: check
+check: check-lint check-types check-boundaries check-proto check-tree check-web check-coverage ## lint, types, boundaries, contract, generated code, locks, coverage
+
+.PHONY: check-lint check-types check-boundaries check-proto check-tree check-web check-coverage
+check-lint: $(PYTHON_STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+check-types: $(PYTHON_STAMP)
+	$(BIN)/mypy
+check-boundaries: $(PYTHON_STAMP)
+	$(BIN)/lint-imports
+check-proto: $(PYTHON_STAMP)
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against proto/released.binpb
+	$(BIN)/python scripts/gen_proto.py --check
+check-tree: $(PYTHON_STAMP)
+	$(BIN)/python scripts/check_tree.py
+	$(BIN)/python scripts/check_locks.py
+check-web: $(WEB_STAMP)
+	npm --prefix web run check
+check-coverage: $(PYTHON_STAMP)
+	$(BIN)/python scripts/check_coverage.py
+
+.PHONY: format
+format: $(PYTHON_STAMP) $(WEB_STAMP) ## put all sources into their form
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+	$(BIN)/buf format --write
+	npm --prefix web run format
+
+.PHONY: bench
+bench: $(PYTHON_STAMP) ## measure the wire core
+	$(BIN)/python bench/wire_core.py $(ARGS)
+
+.PHONY: proto
+proto: $(PYTHON_STAMP) ## generate tokenwire/v1 from proto/
+	$(BIN)/buf format --write
+	$(BIN)/buf lint
+	$(BIN)/python scripts/gen_proto.py
+
+.PHONY: lock
+lock: $(PYTHON_STAMP) ## renew requirements/ after a change of pyproject.toml (UPGRADE=1: newest versions)
+	$(LOCK) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra embedded --constraint requirements/dev.txt -o requirements/runtime.txt
+	echo uv | $(LOCK) - --constraint requirements/dev.txt -o requirements/uv.txt
+
+.PHONY: page
+page: $(PAGE) ## build the page into edge/static
+
+.PHONY: venv
+venv: $(PYTHON_STAMP) ## install Python's packages into .venv
+
+.PHONY: model
+model: $(PYTHON_STAMP) ## fetch the embedded model (93 MB, once) into the user's cache folder
+	@$(BIN)/python -m agent_core.agents.embedded
+
+.PHONY: system
+system: ## say which programs the tests need; as root on Debian, install them
+	@scripts/ensure_system.sh
+
+.PHONY: clean
+clean: ## remove what was built and all caches
+	rm -rf edge/static dist build htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .import_linter_cache
+	find . -name node_modules -prune -o -name .venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+.PHONY: distclean
+distclean: clean ## ... and all that was installed into this checkout
+	rm -rf $(VENV) web/node_modules examples/*/node_modules
+
+$(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
+	scripts/make_venv.sh $(VENV)
+	@touch $@
+
+$(WEB_STAMP): web/package-lock.json
+	@scripts/require_node.sh
+	npm --prefix web ci
+	@touch $@
+
+$(NODE_CLIENT_STAMP): examples/node-client/package-lock.json
+	@scripts/require_node.sh
+	npm --prefix examples/node-client ci
+	@touch $@
+
+$(PAGE): $(WEB_STAMP) $(WEB_SOURCES)
+	npm --prefix web run build
+	@touch $@

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Looks for the programs that some tests need. As root on Debian, installs the missing ones. What is then
+# still missing is a failure under CI (CI=true); elsewhere it is named, and those tests are left out.
+set -euo pipefail
+
+any_of() { local program; for program in "$@"; do command -v "$program" >/dev/null && return; done; return 1; }
+
+is_debian() { [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ]); }
+
+packages=()
+look() {
+  packages=()
+  [ -n "${TOKENWIRE_TEST_CHROMIUM:-}" ] || any_of chromium chromium-browser google-chrome google-chrome-stable chrome \
+    || packages+=(chromium fonts-liberation)
+  [ -n "${TOKENWIRE_TEST_REDIS:-}" ] || any_of redis-server valkey-server || packages+=(redis-server)
+  [ -n "${TOKENWIRE_TEST_GO:-}" ] || any_of go || packages+=(golang-go)
+}
+
+look
+if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && is_debian; then
+  echo "installing for the tests: ${packages[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  look
+fi
+[ ${#packages[@]} -eq 0 ] || echo "MISSING for some tests: ${packages[*]}" >&2
+node_missing=0
+"$(dirname "$0")/require_node.sh" || node_missing=1
+if [ "${CI:-}" = true ] && { [ ${#packages[@]} -gt 0 ] || [ $node_missing = 1 ]; }; then
+  echo "CI leaves nothing out: install what is missing." >&2
+  exit 1
+fi

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs every suite, though one fails, and says at the end which failed and what was left out.
+# Arguments go to pytest. PYTHON names the virtual environment's Python.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+failed=()
+left_out=()
+
+suite() {
+  local name=$1
+  shift
+  echo "== $name"
+  "$@" || failed+=("$name")
+}
+
+suite pytest "$PYTHON" -m pytest "$@"
+if scripts/require_node.sh; then
+  suite web npm --prefix web test
+  suite node-client npm --prefix examples/node-client test
+else
+  left_out+=("the suites of web/ and examples/node-client: no Node")
+  [ "${CI:-}" != true ] || failed+=("web" "node-client")
+fi
+
+# pytest has said itself, in red, which of its tests it left out.
+for what in ${left_out[@]+"${left_out[@]}"}; do echo "LEFT OUT: $what" >&2; done
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "FAILED: ${failed[*]}" >&2
+  exit 1
+fi

@@ -1,0 +1,88 @@
+"""Fixtures of all tests: real processes, and programs of the system that may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.support import system
+from tests.support.processes import Processes, Stack
+
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Starts processes, and ends them all when the test has ended."""
+    started = Processes(tmp_path_factory.mktemp("processes"))
+    try:
+        yield started
+    finally:
+        started.stop_all()
+
+
+@pytest.fixture(scope="session")
+def shared_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Processes that many tests use."""
+    started = Processes(tmp_path_factory.mktemp("shared-processes"))
+    try:
+        yield started
+    finally:
+        started.stop_all()
+
+
+@pytest.fixture(scope="session")
+def stack(shared_processes: Processes) -> Stack:
+    """One `tokenwire up` with the scripted agents, for all tests that leave it as they found it."""
+    return shared_processes.up()
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The path of the system's Chromium. Tests that use it are marked `needs("chromium")`."""
+    return system.find("chromium") or ""
+
+
+@pytest.fixture
+def node() -> str:
+    """The path of Node. Tests that use it are marked `needs("node")`."""
+    return system.find("node") or ""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*programs): what of the system the test can't do without")
+    config.stash[LEFT_OUT] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for need in marker.args:
+            if system.find(need) is not None:
+                continue
+            reason = f"no {' or '.join(system.PROGRAMS[need])} on this machine"
+            if system.is_ci():
+                pytest.fail(f"{reason}, and CI leaves nothing out", pytrace=False)
+            left_out = item.config.stash[LEFT_OUT]
+            left_out[reason] = left_out.get(reason, 0) + 1
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the processes said beside a failure."""
+    report = yield
+    if report.failed:
+        funcargs = getattr(item, "funcargs", {})
+        for name in ("processes", "shared_processes"):
+            if isinstance(started := funcargs.get(name), Processes):
+                report.sections.extend(started.logs())
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for reason, count in config.stash[LEFT_OUT].items():
+        terminalreporter.write_line(f"LEFT OUT: {count} tests: {reason}", red=True, bold=True)

@@ -1,0 +1,118 @@
+"""What `ask` needs of a server, whichever door it goes through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+TERMINAL = frozenset({"done", "error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked."""
+
+    message: str
+    """What the user says."""
+    agent: str = ""
+    """The agent; empty for the core's default."""
+    session_id: str = ""
+    """The conversation; empty for none."""
+    timeout_s: float | None = None
+    """The longest time that the run may take, in seconds; None for the server's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event of the run, or one control said between events."""
+
+    id: str
+    """`runId.epoch.sequence`; empty when the server gave none."""
+    type: str
+    """The event's word, such as `text_delta`; a control's, such as `resync`."""
+    fields: dict[str, Any]
+    """The event as the browser's JSON has it, without `type`."""
+    is_control: bool = False
+    """True for what is no part of the run."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing follows it."""
+        return self.type in TERMINAL and not self.is_control
+
+
+class Door(Protocol):
+    """A way to start a run, to follow it and to stop it."""
+
+    place: str
+    """The server's address, for messages."""
+    run_id: str
+    """The run's id; empty until it is known."""
+    guard_s: float
+    """How long after a question's timeout the client itself steps in, in seconds."""
+
+    def start(self, question: Question) -> AsyncIterator[Received]:
+        """Start a run and yield what comes, until the stream ends.
+
+        Raises:
+            UnreachableError: The server can't be reached; no run was started.
+            RefusedError: The server wants no such run.
+            BrokenError: The stream broke; the run may go on.
+        """
+        ...
+
+    def follow(self, after: str) -> AsyncIterator[Received]:
+        """Yield what comes after an event of the run, until the stream ends.
+
+        Args:
+            after: The id of the last event seen; empty to begin with the first.
+
+        Raises:
+            UnreachableError: The server can't be reached at the moment.
+            RefusedError: The run can't be followed any more.
+            BrokenError: The stream broke.
+        """
+        ...
+
+    async def cancel(self) -> None:
+        """Stop the run.
+
+        Raises:
+            UnreachableError: The server can't be reached.
+            RefusedError: The run can't be stopped.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+class DoorError(Exception):
+    """What went wrong at a door. Its text is fit for the terminal."""
+
+
+class UnreachableError(DoorError):
+    """The server can't be reached."""
+
+
+class BrokenError(DoorError):
+    """The stream broke before the run's end."""
+
+
+class RefusedError(DoorError):
+    """The server answered, and will not do it.
+
+    Args:
+        code: A canonical gRPC code's name, or `HTTP 404`.
+        message: The server's words.
+        details: Further facts, such as the agents that there are.
+    """
+
+    def __init__(self, code: str, message: str, details: Mapping[str, str] | None = None) -> None:
+        facts = "; ".join(
+            f"{name}: {value}" for name, value in sorted((details or {}).items()) if name != "reason"
+        )
+        super().__init__(": ".join(filter(None, (code, message))) + (f" ({facts})" if facts else ""))
+        self.code = code

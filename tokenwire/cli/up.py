@@ -1,0 +1,205 @@
+"""`tokenwire up`: a core and its edges on one machine, ready or gone as one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tokenwire.cli import ports
+from tokenwire.cli.children import Child, explain_exit
+
+PROBE_EVERY_S = 0.1
+PROBE_TIMEOUT_S = 2.0
+DRAIN_S = 1.0
+"""How long runs and responses may go on after Ctrl-C unless TOKENWIRE_DRAIN_S says otherwise: at a
+terminal nobody waits the ten seconds that suit a production server."""
+STOP_MARGIN_S = 15.0
+"""What a process may take beyond that (stopping agents, joining the model's thread). Killing it is the
+last resort."""
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `up` shall start."""
+
+    host: str
+    """Where the edges listen."""
+    port: int
+    """The page's port; 0 for any free one."""
+    grpc_port: int
+    """The core's port on loopback; 0 for any free one."""
+    workers: int
+    """How many edge processes share the port."""
+    core_environment: Mapping[str, str]
+    """The core's further settings."""
+
+
+class ChildDiedError(Exception):
+    """A process ended that nobody had asked to."""
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal, on stderr: stdout is for the address alone."""
+    sys.stderr.write(f"tokenwire: {line}\n")
+    sys.stderr.flush()
+
+
+def run(plan: Plan) -> int:
+    """Start everything, stay until asked to stop, end everything; return the exit status.
+
+    Raises:
+        PortError: A port can't be had; nothing was started.
+    """
+    port = ports.claim(plan.host, plan.port, option="--port (TOKENWIRE_PORT)")
+    grpc_port = ports.claim(LOOPBACK, plan.grpc_port, option="--grpc-port (TOKENWIRE_GRPC_PORT)")
+    return asyncio.run(_Up(plan, port, grpc_port).run())
+
+
+class _Up:
+    """The supervisor. Children are ended in the reverse of the order they were started in."""
+
+    def __init__(self, plan: Plan, port: int, grpc_port: int) -> None:
+        self._plan = plan
+        self._port = port
+        self._core = ports.address_of(LOOPBACK, grpc_port)
+        self._grpc_port = grpc_port
+        self._url = f"http://{ports.address_of(ports.reachable(plan.host), port)}"
+        self._children: list[Child] = []
+        self._asked_to_stop = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            await self._until_asked_to_stop(self._serve())
+        except ChildDiedError as error:
+            say(f"{error} Ending all.")
+            return 1
+        finally:
+            for child in reversed(self._children):
+                await child.stop(drain_s() + STOP_MARGIN_S, say)
+        return 0
+
+    def _on_signal(self) -> None:
+        """End all in order at the first Ctrl-C (or SIGTERM), at once at the second."""
+        if self._asked_to_stop.is_set():
+            say("asked again to stop: killing what is left")
+            for child in self._children:
+                child.kill()
+        else:
+            say("stopping (again to stop at once)")
+        self._asked_to_stop.set()
+
+    async def _serve(self) -> None:
+        await self._start_core()
+        await self._start_edges()
+        sys.stdout.write(f"Tokenwire is ready: {self._url}\n")
+        sys.stdout.flush()
+
+    async def _start_core(self) -> None:
+        environment = {
+            **self._plan.core_environment,
+            "TOKENWIRE_GRPC_HOST": LOOPBACK,
+            "TOKENWIRE_GRPC_PORT": str(self._grpc_port),
+        }
+        await self._start("core", "agent_core", environment)
+        # No deadline: the first start may fetch the model, and shows how far it has come.
+        await _until(lambda: core_is_serving(self._core))
+
+    async def _start_edges(self) -> None:
+        environment = {
+            "TOKENWIRE_CORE": self._core,
+            "TOKENWIRE_HOST": self._plan.host,
+            "TOKENWIRE_PORT": str(self._port),
+        }
+        if self._plan.workers > 1:
+            environment["TOKENWIRE_REUSE_PORT"] = "1"
+        for number in range(self._plan.workers):
+            await self._start(f"edge {number + 1}" if self._plan.workers > 1 else "edge", "edge", environment)
+        # The kernel hands connections only to workers that listen: one that is ready can be announced.
+        await _until(lambda: edge_is_ready(self._url))
+
+    async def _start(self, name: str, module: str, environment: Mapping[str, str]) -> None:
+        command = (sys.executable, "-m", module)
+        given = {"TOKENWIRE_DRAIN_S": f"{DRAIN_S:g}", **os.environ, **environment}
+        self._children.append(await Child.start(name, command, given))
+
+    async def _until_asked_to_stop(self, serve: Awaitable[None]) -> None:
+        """Return when a signal asks for the end.
+
+        Raises:
+            ChildDiedError: A child ended first.
+        """
+        serving = asyncio.ensure_future(serve)
+        stop = asyncio.create_task(self._asked_to_stop.wait())
+        try:
+            while True:
+                exits = [child.exit for child in self._children]
+                waiting = [stop, *exits, *([] if serving.done() else [serving])]
+                # Children may be started while this waits: look again soon, until all are.
+                await asyncio.wait(
+                    waiting,
+                    return_when=asyncio.FIRST_COMPLETED,
+                    timeout=None if serving.done() else PROBE_EVERY_S,
+                )
+                if stop.done():
+                    return
+                _raise_for_the_dead(self._children)
+                if serving.done():
+                    serving.result()
+        finally:
+            serving.cancel()
+            stop.cancel()
+            await asyncio.gather(serving, stop, return_exceptions=True)
+
+
+def drain_s() -> float:
+    """Return how long the processes let runs and responses go on after SIGTERM, in seconds."""
+    try:
+        return float(os.environ.get("TOKENWIRE_DRAIN_S") or DRAIN_S)
+    except ValueError:
+        return DRAIN_S  # the processes refuse the value themselves, and say so
+
+
+def _raise_for_the_dead(children: Sequence[Child]) -> None:
+    for child in children:
+        if child.exit.done():
+            raise ChildDiedError(f"The {child.name} (pid {child.pid}) {explain_exit(child.exit.result())}.")
+
+
+async def _until(ready: Callable[[], Awaitable[bool]]) -> None:
+    while not await ready():  # noqa: ASYNC110 - another process gets ready: there is no event to wait for
+        await asyncio.sleep(PROBE_EVERY_S)
+
+
+async def core_is_serving(address: str) -> bool:
+    """Return whether the core at HOST:PORT answers its health check with SERVING."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def edge_is_ready(url: str) -> bool:
+    """Return whether the edge at this address answers, on a connection of its own, that it is ready."""
+    async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client:
+        try:
+            answer = await client.get(f"{url}/health/ready")
+        except httpx.TransportError:
+            return False
+    return answer.status_code == httpx.codes.OK
