@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	pb "example.com/tokenwire/go-client/tokenwire/v1"
+)
+
+const usage = `Usage: go-client [options] MESSAGE
+       go-client [options] --follow RUN_ID [--after ID]
+
+  --core HOST:PORT      the core (TOKENWIRE_CORE)          [127.0.0.1:50051]
+  --agent NAME          the agent                          [the core's default]
+  --session ID          the conversation
+  --deadline SECONDS    the call's deadline, which is the run's too
+  --cancel-after N      stop the run after N text deltas
+  --follow RUN_ID       follow a run instead of starting one
+  --after ID            ... after this event: RUN_ID.EPOCH.SEQUENCE, or a sequence
+  --json                one line of JSON an event: the message of the contract as ProtoJSON
+
+  --tls-ca FILE         authorities that vouch for the core        [the system's]
+  --tls-cert FILE       our certificate, where the core wants one (mTLS)
+  --tls-key FILE        ... and its key; any of the three turns TLS on
+  --principal NAME      on whose behalf we call
+  --principal-key FILE  what proves it: the core's TOKENWIRE_PRINCIPAL_KEY [that variable]
+
+Exit status: 0 done, 1 the run failed or was refused, 2 wrong usage, 3 no core, 4 the stream was lost.`
+
+// options is what the command line says.
+type options struct {
+	core, agent, session, message string
+
+	deadline    time.Duration // 0 for none
+	cancelAfter int           // 0 for never
+	json        bool
+
+	follow string
+	after  *pb.Cursor // nil to begin with the first event
+
+	tlsCA, tlsCert, tlsKey string
+	principal              string
+	principalKey           []byte
+}
+
+// parse reads the command line. The error's text is for the user; flag.ErrHelp means that help is wanted.
+func parse(arguments []string) (options, error) {
+	var given options
+	var after, keyFile string
+	var seconds float64
+	flags := flag.NewFlagSet("go-client", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&given.core, "core", environment("TOKENWIRE_CORE", "127.0.0.1:50051"), "")
+	flags.StringVar(&given.agent, "agent", "", "")
+	flags.StringVar(&given.session, "session", "", "")
+	flags.Float64Var(&seconds, "deadline", 0, "")
+	flags.IntVar(&given.cancelAfter, "cancel-after", 0, "")
+	flags.StringVar(&given.follow, "follow", "", "")
+	flags.StringVar(&after, "after", "", "")
+	flags.BoolVar(&given.json, "json", false, "")
+	flags.StringVar(&given.tlsCA, "tls-ca", "", "")
+	flags.StringVar(&given.tlsCert, "tls-cert", "", "")
+	flags.StringVar(&given.tlsKey, "tls-key", "", "")
+	flags.StringVar(&given.principal, "principal", "", "")
+	flags.StringVar(&keyFile, "principal-key", "", "")
+	if err := flags.Parse(arguments); errors.Is(err, flag.ErrHelp) {
+		return given, err
+	} else if err != nil {
+		return given, fmt.Errorf("%w\n\n%s", err, usage)
+	}
+	if (flags.NArg() == 1) == (given.follow != "") || flags.NArg() > 1 {
+		return given, fmt.Errorf("give either one MESSAGE, after the options, or --follow\n\n%s", usage)
+	}
+	if seconds < 0 || given.cancelAfter < 0 {
+		return given, fmt.Errorf("--deadline and --cancel-after want a positive number\n\n%s", usage)
+	}
+	given.message = flags.Arg(0)
+	given.deadline = time.Duration(seconds * float64(time.Second))
+	var err error
+	if given.after, err = parseCursor(after); err != nil {
+		return given, err
+	}
+	if given.principal != "" || keyFile != "" {
+		given.principalKey, err = readPrincipalKey(given.principal, keyFile)
+	}
+	return given, err
+}
+
+func environment(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+// readPrincipalKey returns the key, which is never an argument: others can see those.
+func readPrincipalKey(principal, file string) ([]byte, error) {
+	key := os.Getenv("TOKENWIRE_PRINCIPAL_KEY")
+	if file != "" {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		key = strings.TrimRight(string(content), "\r\n")
+	}
+	if principal == "" || key == "" {
+		return nil, errors.New("--principal needs a key, and --principal-key a principal")
+	}
+	return []byte(key), nil
+}
+
+// eventID returns an event's id, RUN_ID.EPOCH.SEQUENCE: what --after takes, and browsers know too.
+func eventID(runID string, at *pb.Cursor) string {
+	return fmt.Sprintf("%s.%d.%d", runID, at.Epoch, at.Sequence)
+}
+
+// parseCursor returns the position that an event's id, or a mere sequence, names; nil for none.
+func parseCursor(text string) (*pb.Cursor, error) {
+	if text == "" {
+		return nil, nil
+	}
+	parts := strings.Split(text, ".")
+	sequence, err := strconv.ParseUint(parts[len(parts)-1], 10, 64)
+	epoch := uint64(1)
+	if err == nil && len(parts) > 1 {
+		epoch, err = strconv.ParseUint(parts[len(parts)-2], 10, 32)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--after %s names no event", text)
+	}
+	return &pb.Cursor{Epoch: uint32(epoch), Sequence: sequence}, nil
+}
