@@ -9,7 +9,7 @@ Source: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, text_format
@@ -22,6 +22,34 @@ V1_FILE: Final = "grpc/reflection/v1/reflection.proto"
 _METHOD: Final = "ServerReflectionInfo"
 
 
+class _SymbolPool:
+    """The process's descriptors, found by any symbol: Python's pool does not know methods.
+
+    Args:
+        pool: The descriptors.
+    """
+
+    def __init__(self, pool: descriptor_pool.DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802 # the pool's own name
+        """Return the file of a symbol; a method's is its service's.
+
+        Raises:
+            KeyError: There is no such symbol.
+        """
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            if service and method in self._pool.FindServiceByName(service).methods_by_name:
+                return self._pool.FindFileContainingSymbol(service)
+            raise
+
+
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     """Let clients ask the server what it offers.
 
@@ -30,7 +58,7 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
         services: The full names of the services to tell of, besides reflection itself.
     """
     pool = _pool_with_v1()
-    servicer = reflection.aio.ReflectionServicer((*services, V1, V1_ALPHA), pool=pool)
+    servicer = reflection.aio.ReflectionServicer((*services, V1, V1_ALPHA), pool=_SymbolPool(pool))
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
 from agent_core.agents import catalogue
 from agent_core.agents.loading import AgentSource
+from agent_core.runs.log.contract import LogBudget
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
@@ -141,7 +142,7 @@ async def test_a_full_log_starts_no_run() -> None:
     """RESOURCE_EXHAUSTED, and when to try again."""
     server = CoreServer(
         Settings(grpc_port=0, agent="echo=tests.support.agents:echo"),
-        log=MemoryLog(max_bytes=-1),
+        log=MemoryLog(LogBudget(total_bytes=0)),
     )
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -209,8 +210,11 @@ async def test_reflection_tells_the_services_and_their_files(version: str) -> No
             reflection.ServerReflectionRequest(list_services=""),
             reflection.ServerReflectionRequest(file_containing_symbol="tokenwire.v1.AgentService"),
             reflection.ServerReflectionRequest(file_containing_symbol=own),
+            reflection.ServerReflectionRequest(file_containing_symbol="tokenwire.v1.AgentService.CancelRun"),
+            reflection.ServerReflectionRequest(file_containing_symbol="tokenwire.v1.AgentService.Nope"),
+            reflection.ServerReflectionRequest(file_containing_symbol="Nope"),
         ]
-        listed, files, own_files = [answer async for answer in ask(iter(requests))]
+        listed, files, own_files, method, *unknown = [answer async for answer in ask(iter(requests))]
     names = {service.name for service in listed.list_services_response.service}
     assert names == {
         "tokenwire.v1.AgentService",
@@ -224,6 +228,10 @@ async def test_reflection_tells_the_services_and_their_files(version: str) -> No
     ]
     (service,) = (service for file in described for service in file.service)
     assert "StreamRun" in {method.name for method in service.method}
+    assert method.file_descriptor_response == files.file_descriptor_response
+    assert [answer.error_response.error_code for answer in unknown] == [
+        grpc.StatusCode.NOT_FOUND.value[0]
+    ] * 2
     (own_file,) = own_files.file_descriptor_response.file_descriptor_proto
     described_own = descriptor_pb2.FileDescriptorProto.FromString(own_file)
     assert described_own.package == f"grpc.reflection.{version}"
