@@ -12,6 +12,7 @@ from edge.app import create_app
 from edge.http.drain import Drain
 from edge.server import bind, make_server
 from edge.settings import EdgeSettings
+from tokenwire.logs import set_up_logging
 from tokenwire.telemetry import set_up_tracing
 
 logger = logging.getLogger("edge")
@@ -26,9 +27,7 @@ def main() -> int:
             name = f"TOKENWIRE_{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
             print(f"edge: {name}{problem['msg']}", file=sys.stderr)  # noqa: T201 # there is no log yet
         return 2
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    set_up_logging(settings.log_level, settings.log_format)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     drain = Drain()
     try:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from edge.http.authentication import Authenticator, NoAuthentication, load_keys
 from edge.upstream import CoreAddress
+from tokenwire.logs import LogFormat
 from tokenwire.loopback import is_loopback
 from tokenwire.principal import MIN_KEY_BYTES
 
@@ -17,7 +18,8 @@ from tokenwire.principal import MIN_KEY_BYTES
 class EdgeSettings(BaseSettings):
     """Each field is the environment variable TOKENWIRE_ and its name."""
 
-    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True)
+    # A message about a wrong value does not show it: it may be a secret.
+    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     """The address to listen on."""
@@ -43,7 +45,9 @@ class EdgeSettings(BaseSettings):
     api_keys_file: Path | None = None
     """File of API keys, one such entry a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is logged, to standard error."""
+    """The least severe lines that are logged, to standard error."""
+    log_format: LogFormat = "text"
+    """How they look: `text` for people, or `json`, one object a line, for programs."""
 
     commit_ms: float = Field(default=250, ge=0, le=10_000)
     """How long the core's first answer is awaited before the 200 leaves, in milliseconds. A refusal

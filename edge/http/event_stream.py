@@ -22,13 +22,14 @@ from opentelemetry.trace import Status, StatusCode
 
 from edge.errors import EdgeError, UpstreamError
 from edge.http.drain import Drain
-from edge.http.problem import problem
+from edge.http.problem import problem, request_log_fields
 from edge.telemetry import attributes
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from edge.upstream import RunCall
 from edge.wire import events
 from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
 from edge.wire.stream import StreamState, opening
+from tokenwire.logs import bind_log_fields, log_fields
 
 CONTENT_TYPE: Final = "text/event-stream"
 """Exactly so: with a charset behind it, fetch-event-source retries for ever."""
@@ -97,6 +98,7 @@ class EventStream(ASGIResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream to the end, or until the client has gone."""
+        bind_log_fields(request_log_fields(scope))
         session = _Session(self._open_call(), self._state, self._policy, scope, send)
         self._drain.add(session.wake)
         try:
@@ -115,7 +117,10 @@ class EventStream(ASGIResponse):
         except UpstreamError as error:
             # The core sees the call's end all the same, and counts it as a broken link.
             logger.warning(
-                "the core was not told that the client of run %s left: %s", self._state.run_id, error
+                "the core was not told that the client of run %s left: %s",
+                self._state.run_id,
+                error,
+                extra=log_fields(run_id=self._state.run_id),
             )
 
 
@@ -192,7 +197,8 @@ class _Session:
         except EdgeError as error:
             self._failure = error
         except Exception:
-            logger.exception("reading run %s failed", self._state.run_id or "(unnamed)")
+            run_id = self._state.run_id
+            logger.exception("reading run %s failed", run_id or "(unnamed)", extra=log_fields(run_id=run_id))
             self._failure = EdgeError("INTERNAL")
         self._call_ended = True
         self.wake()
@@ -291,13 +297,16 @@ class _Session:
 
     def _evict(self) -> None:
         """Cut off a client that does not read: closing in good order would wait for it for ever."""
-        logger.warning("client of run %s does not read: cut off", self._state.run_id)
+        fields = log_fields(run_id=self._state.run_id)
+        logger.warning("client of run %s does not read: cut off", self._state.run_id, extra=fields)
         self._evicted = True
         abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
         if callable(abort):
             abort()
         else:
-            logger.error("the ASGI server has no %s: the stuck client stays connected", ABORT_EXTENSION)
+            logger.error(
+                "the ASGI server has no %s: the stuck client stays connected", ABORT_EXTENSION, extra=fields
+            )
         self.wake()
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float) -> None:

@@ -14,12 +14,15 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
+from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response.base import ASGIResponse
 from litestar.types import ExceptionHandlersMap, Scope
 
 from edge.errors import HTTP_STATUS, EdgeError
-from edge.telemetry.server_span import trace_id
+from edge.http.authentication import principal_of
+from edge.telemetry.server_span import server_span, trace_id
+from tokenwire.logs import log_fields
 
 MEDIA_TYPE: Final = "application/problem+json"
 _CLIENT_CLOSED_REQUEST: Final = 499
@@ -86,6 +89,16 @@ def _problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> Re
     )
 
 
+def request_log_fields(scope: Scope) -> dict[str, str]:
+    """Return the `extra` of what is logged of a request: who asked, and its trace.
+
+    Args:
+        scope: The request's.
+    """
+    principal = principal_of(ASGIConnection(scope))
+    return log_fields(principal=principal, span=server_span(scope).get_span_context())
+
+
 def _document(error: EdgeError, scope: Scope, status: int) -> bytes:
     title = "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else http.HTTPStatus(status).phrase
     return msgspec.json.encode(
@@ -106,7 +119,7 @@ def _headers(error: EdgeError, status: int) -> dict[str, str]:
     retry_after_s = error.retry_after_s
     if retry_after_s is None and status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after_s = 1
-    headers = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
     if status == http.HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     if retry_after_s is not None:
@@ -143,7 +156,8 @@ def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Re
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Return a problem that says nothing of what went wrong inside: that goes to the log."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    fields = request_log_fields(request.scope)
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=fields)
     return _problem(EdgeError("INTERNAL"), request.scope)
 
 

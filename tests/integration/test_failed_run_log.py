@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import httpx
+import pytest
 
-from tests.support.processes import Processes
+from tests.support.processes import ROOT, Processes, clean_environment
 from tests.support.sse import events_of
 
 SETTINGS = {"TOKENWIRE_LOG_FORMAT": "json", "OTEL_TRACES_EXPORTER": "console"}
@@ -39,3 +42,22 @@ def test_a_failed_agents_traceback_is_logged_with_its_ids_and_told_to_nobody(pro
         assert json.loads(line)["logger"], "every line of the edge's is JSON too"
     for log in (core.stderr, edge.stderr):
         assert "what users write" not in log
+
+
+@pytest.mark.parametrize("module", ["agent_core", "edge"])
+def test_a_secret_that_is_refused_is_not_quoted(module: str) -> None:
+    """A principal key that is too short is named, and its text stays where it was."""
+    environment = clean_environment({"TOKENWIRE_PRINCIPAL_KEY": "hunter22"})
+    process = subprocess.run(
+        [sys.executable, "-m", module],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = process.stdout + process.stderr
+    assert process.returncode == 2, said
+    assert "principal_key" in said.lower()
+    assert "hunter22" not in said
