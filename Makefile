@@ -32,9 +32,9 @@ test: system $(PYTHON_STAMP) $(NEEDS_NODE) model ## run all tests, after install
 	@PYTHON=$(BIN)/python scripts/run_tests.sh $(ARGS)
 
 .PHONY: check
-check: check-lint check-types check-boundaries check-proto check-tree check-web check-coverage ## lint, types, boundaries, contract, generated code, locks, coverage
+check: check-lint check-types check-boundaries check-proto check-tree check-docs check-deploy check-web check-coverage ## lint, types, boundaries, contract, generated code, locks, docs, deployment, coverage
 
-.PHONY: check-lint check-types check-boundaries check-proto check-tree check-web check-coverage
+.PHONY: check-lint check-types check-boundaries check-proto check-tree check-docs check-deploy check-web check-coverage
 check-lint: $(PYTHON_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -50,6 +50,10 @@ check-proto: $(PYTHON_STAMP)
 check-tree: $(PYTHON_STAMP)
 	$(BIN)/python scripts/check_tree.py
 	$(BIN)/python scripts/check_locks.py
+check-docs: $(PYTHON_STAMP)
+	$(BIN)/python scripts/gen_settings.py --check
+check-deploy: $(PYTHON_STAMP)
+	VENV=$(VENV) scripts/check_deploy.sh
 check-web: $(WEB_STAMP)
 	npm --prefix web run check
 check-coverage: $(PYTHON_STAMP)
@@ -71,6 +75,10 @@ proto: $(PYTHON_STAMP) ## generate tokenwire/v1 from proto/
 	$(BIN)/buf format --write
 	$(BIN)/buf lint
 	$(BIN)/python scripts/gen_proto.py
+
+.PHONY: docs
+docs: $(PYTHON_STAMP) ## renew the tables of docs/operations.md after a change of settings or options
+	$(BIN)/python scripts/gen_settings.py
 
 .PHONY: lock
 lock: $(PYTHON_STAMP) ## renew requirements/ after a change of pyproject.toml (UPGRADE=1: newest versions)

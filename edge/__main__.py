@@ -32,6 +32,7 @@ def main() -> int:
     drain = Drain()
     try:
         app = create_app(settings, drain)
+        stop_tracing = set_up_tracing("tokenwire-edge", instance_id=f"edge-{os.getpid()}")
     except (OSError, ValueError) as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return 2
@@ -42,9 +43,6 @@ def main() -> int:
     except OSError as error:
         logger.error("can't listen on %s:%s: %s", settings.host, settings.port, error.strerror)  # noqa: TRY400
         return 1
-    stop_tracing = set_up_tracing("tokenwire-edge", instance_id=f"edge-{os.getpid()}")
-    drain = Drain()
-    app = create_app(settings, drain)
     logger.info(
         "edge ready on http://%s:%s, core at %s", settings.host, listener.getsockname()[1], settings.core
     )

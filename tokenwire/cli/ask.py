@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from enum import IntEnum
 from typing import Final
 
 from tokenwire.cli.doors import (
+    Access,
     BrokenError,
     Door,
     DoorError,
@@ -37,11 +38,14 @@ class Exit(IntEnum):
     LOST = 4
 
 
-def ask_and_show(question: Question, *, via: str, core: str, url: str, as_json: bool) -> int:
+def ask_and_show(  # noqa: PLR0913 - what the command line says
+    question: Question, access: Access, *, via: str, core: str, url: str, as_json: bool
+) -> int:
     """Ask, show all that comes, and return the exit status.
 
     Args:
         question: What is asked.
+        access: What proves who asks.
         via: `grpc` or `sse`.
         core: HOST:PORT of the core, for grpc.
         url: The edge, for sse.
@@ -49,15 +53,15 @@ def ask_and_show(question: Question, *, via: str, core: str, url: str, as_json: 
     """
     view: View = JsonView(sys.stdout, sys.stderr) if as_json else TextView(sys.stdout, sys.stderr)
     try:
-        return asyncio.run(_ask(question, view, via=via, core=core, url=url))
+        return asyncio.run(_ask(question, view, lambda: _open(via, core, url, access)))
     except BrokenPipeError:
         # Whoever read the answer has left, as `head` does. Python would complain at exit: nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNAL_STATUS + signal.SIGPIPE
 
 
-async def _ask(question: Question, view: View, *, via: str, core: str, url: str) -> int:
-    door = _open(via, core, url)
+async def _ask(question: Question, view: View, open_door: Callable[[], Door]) -> int:
+    door = open_door()  # within the loop that uses it
     asking = Asking(door, question, view)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,15 +72,15 @@ async def _ask(question: Question, view: View, *, via: str, core: str, url: str)
         await door.aclose()
 
 
-def _open(via: str, core: str, url: str) -> Door:
+def _open(via: str, core: str, url: str, access: Access) -> Door:
     """Return the door; only its own libraries are loaded, they take a moment."""
     if via == "sse":
         from tokenwire.cli.sse_door import SseDoor  # noqa: PLC0415
 
-        return SseDoor(url)
+        return SseDoor(url, access)
     from tokenwire.cli.grpc_door import GrpcDoor  # noqa: PLC0415
 
-    return GrpcDoor(core)
+    return GrpcDoor(core, access)
 
 
 class Asking:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import rich_click as click
@@ -67,12 +68,45 @@ def store_option(command: Command) -> Command:
     )(command)
 
 
+def model_options(command: Command) -> Command:
+    """Add --model-url and --model to a command that starts a core."""
+    url = click.option(
+        "--model-url",
+        envvar="TOKENWIRE_MODEL_URL",
+        show_envvar=True,
+        default="",
+        metavar="URL",
+        help="An OpenAI-compatible endpoint for `assistant`.  [default: the embedded model]",
+    )
+    name = click.option(
+        "--model",
+        envvar="TOKENWIRE_MODEL",
+        show_envvar=True,
+        default="",
+        metavar="NAME",
+        help="The model's name there. Its key comes from TOKENWIRE_MODEL_KEY alone.",
+    )
+    return url(name(command))
+
+
 def number_option(
     name: str, variable: str, default: int, text: str, kind: click.IntRange = PORT
 ) -> Decorator[Any]:
     """Return an option that takes a whole number."""
     return click.option(
         name, envvar=variable, show_envvar=True, type=kind, default=default, show_default=True, help=text
+    )
+
+
+def tls_option(name: str, variable: str, text: str) -> Decorator[Any]:
+    """Return an option that takes a PEM file."""
+    return click.option(
+        name,
+        envvar=variable,
+        show_envvar=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help=text,
     )
 
 
@@ -105,6 +139,7 @@ def main() -> None:
     "The core's port on loopback; 0 for any free one.",
 )
 @agent_option
+@model_options
 @store_option
 @number_option(
     "--workers",
@@ -114,7 +149,15 @@ def main() -> None:
     click.IntRange(1, MAX_WORKERS),
 )
 def up(  # noqa: PLR0913 - one parameter for each option
-    *, host: str, port: int, grpc_port: int, agents: tuple[str, ...], store: str, workers: int
+    *,
+    host: str,
+    port: int,
+    grpc_port: int,
+    agents: tuple[str, ...],
+    model_url: str,
+    model: str,
+    store: str,
+    workers: int,
 ) -> None:
     """Run a core and its edge on this machine, until Ctrl-C."""
     from tokenwire.cli import ports  # noqa: PLC0415 - grpc and httpx take a moment: only when needed
@@ -125,7 +168,7 @@ def up(  # noqa: PLR0913 - one parameter for each option
         port=port,
         grpc_port=grpc_port,
         workers=workers,
-        core_environment=_core_environment(agents, store),
+        core_environment=_core_environment(agents, store, model_url, model),
     )
     try:
         status = supervisor.run(plan)
@@ -138,15 +181,18 @@ def up(  # noqa: PLR0913 - one parameter for each option
 @text_option("--grpc-host", "TOKENWIRE_GRPC_HOST", DEFAULT_HOST, "Where it listens.", "HOST")
 @number_option("--grpc-port", "TOKENWIRE_GRPC_PORT", DEFAULT_GRPC_PORT, "Its port.")
 @agent_option
+@model_options
 @store_option
-def core(*, grpc_host: str, grpc_port: int, agents: tuple[str, ...], store: str) -> None:
+def core(  # noqa: PLR0913 - one parameter for each option
+    *, grpc_host: str, grpc_port: int, agents: tuple[str, ...], model_url: str, model: str, store: str
+) -> None:
     """Run an agent core alone."""
     _become(
         "agent_core",
         {
             "TOKENWIRE_GRPC_HOST": grpc_host,
             "TOKENWIRE_GRPC_PORT": str(grpc_port),
-            **_core_environment(agents, store),
+            **_core_environment(agents, store, model_url, model),
         },
     )
 
@@ -183,6 +229,27 @@ def edge(*, core: str, host: str, port: int) -> None:
     "--core", "TOKENWIRE_CORE", f"{DEFAULT_HOST}:{DEFAULT_GRPC_PORT}", "The core, for grpc.", "HOST:PORT"
 )
 @text_option("--url", "TOKENWIRE_URL", f"http://{DEFAULT_HOST}:{DEFAULT_PORT}", "The edge, for sse.", "URL")
+@click.option(
+    "--key",
+    "api_key",
+    envvar="TOKENWIRE_API_KEY",
+    show_envvar=True,
+    default="",
+    metavar="KEY",
+    help="The API key, for sse. Better in the variable: other users see what is typed here.",
+)
+@click.option(
+    "--principal",
+    envvar="TOKENWIRE_PRINCIPAL",
+    show_envvar=True,
+    default="cli",
+    show_default=True,
+    metavar="NAME",
+    help="Who asks, for grpc, signed with TOKENWIRE_PRINCIPAL_KEY where that is set.",
+)
+@tls_option("--tls-ca", "TOKENWIRE_CORE_TLS_CA", "Whose certificates the core may show, for grpc with TLS.")
+@tls_option("--tls-cert", "TOKENWIRE_CORE_TLS_CERT", "The certificate to show to the core (mTLS).")
+@tls_option("--tls-key", "TOKENWIRE_CORE_TLS_KEY", "That certificate's key.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @click.option(
     "--timeout",
@@ -199,6 +266,11 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     session: str,
     core: str,
     url: str,
+    api_key: str,
+    principal: str,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     as_json: bool,
     timeout_s: float | None,
 ) -> None:
@@ -214,15 +286,40 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     if not message:
         raise click.UsageError("The message is empty.")
     from tokenwire.cli.ask import ask_and_show  # noqa: PLC0415 - as above
-    from tokenwire.cli.doors import Question  # noqa: PLC0415
+    from tokenwire.cli.doors import Access, Question  # noqa: PLC0415
 
+    if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and tls_ca is None):
+        raise click.UsageError("--tls-cert and --tls-key go together, and with --tls-ca.")
+    principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
+    access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
-    sys.exit(ask_and_show(question, via=via, core=core, url=url, as_json=as_json))
+    sys.exit(ask_and_show(question, access, via=via, core=core, url=url, as_json=as_json))
 
 
-def _core_environment(agents: tuple[str, ...], store: str) -> dict[str, str]:
+@main.command()
+@click.argument("name")
+def key(*, name: str) -> None:
+    """Make an API key for NAME.
+
+    The first line is the key: it is shown only now. The second is its entry for
+    TOKENWIRE_API_KEYS or the file that TOKENWIRE_API_KEYS_FILE names: it holds no secret.
+    """
+    from tokenwire.cli.key import make_key  # noqa: PLC0415 - as above
+
+    try:
+        secret, entry = make_key(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(f"{secret}\n{entry}")
+
+
+def _core_environment(agents: tuple[str, ...], store: str, model_url: str, model: str) -> dict[str, str]:
     """Return a core's settings; without an agent it offers what it has built in."""
     environment = {"TOKENWIRE_STORE": store}
+    if model_url:
+        environment["TOKENWIRE_MODEL_URL"] = model_url
+    if model:
+        environment["TOKENWIRE_MODEL"] = model
     if agents:
         environment["TOKENWIRE_AGENT"] = " ".join(agents)
     return environment

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 TERMINAL = frozenset({"done", "error"})
@@ -21,6 +22,24 @@ class Question:
     """The conversation; empty for none."""
     timeout_s: float | None = None
     """The longest time that the run may take, in seconds; None for the server's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What proves to a server who asks."""
+
+    api_key: str = field(default="", repr=False)
+    """For the edge; empty for none."""
+    principal: str = "cli"
+    """Who asks, for the core."""
+    principal_key: str = field(default="", repr=False)
+    """Signs that; empty to say nothing."""
+    tls_ca: Path | None = None
+    """PEM of the authorities that the core's certificate is checked against; None for no TLS."""
+    tls_cert: Path | None = None
+    """PEM of the certificate to show to the core; None for none."""
+    tls_key: Path | None = None
+    """PEM of its key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,17 @@ import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
-from tokenwire.cli.doors import BrokenError, DoorError, Question, Received, RefusedError, UnreachableError
+from tokenwire.cli.doors import (
+    Access,
+    BrokenError,
+    DoorError,
+    Question,
+    Received,
+    RefusedError,
+    UnreachableError,
+)
 from tokenwire.cli.translate import cursor_of, received, received_control
+from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as messages
 from tokenwire.v1 import agent_service_pb2_grpc as service
 from tokenwire.v1 import run_pb2
@@ -34,10 +43,11 @@ class GrpcDoor:
     guard_s = 3.0
     """The core ends the run itself: this is for a core that does not answer."""
 
-    def __init__(self, core: str) -> None:
+    def __init__(self, core: str, access: Access) -> None:
         self.place = f"the core at {core}"
         self.run_id = ""
-        self._channel = grpc.aio.insecure_channel(core, options=OPTIONS)
+        self._access = access
+        self._channel = _channel(core, access)
         self._stub = service.AgentServiceStub(self._channel)
 
     async def start(self, question: Question) -> AsyncIterator[Received]:
@@ -50,13 +60,14 @@ class GrpcDoor:
             on_disconnect=run_pb2.ON_DISCONNECT_GRACE,
             timeout=_duration(question.timeout_s),
         )
-        call = self._stub.StreamRun(messages.StreamRunRequest(run=run))
+        call = self._stub.StreamRun(messages.StreamRunRequest(run=run), metadata=self._metadata())
         async for item in self._read(call):
             yield item
 
     async def follow(self, after: str) -> AsyncIterator[Received]:
         """Yield what comes after an event. See `Door`."""
-        call = self._stub.FollowRun(messages.FollowRunRequest(run_id=self.run_id, after=cursor_of(after)))
+        request = messages.FollowRunRequest(run_id=self.run_id, after=cursor_of(after))
+        call = self._stub.FollowRun(request, metadata=self._metadata())
         async for item in self._read(call):
             yield item
 
@@ -64,9 +75,14 @@ class GrpcDoor:
         """Stop the run. See `Door`."""
         request = messages.CancelRunRequest(run_id=self.run_id, cause=messages.CANCEL_CAUSE_STOP)
         try:
-            await self._stub.CancelRun(request, timeout=UNARY_TIMEOUT_S)
+            await self._stub.CancelRun(request, timeout=UNARY_TIMEOUT_S, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from error
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what tells the core who asks."""
+        key = self._access.principal_key
+        return ((METADATA_KEY, sign_principal(self._access.principal, key)),) if key else ()
 
     async def aclose(self) -> None:
         """Close the channel."""
@@ -121,3 +137,15 @@ def _duration(seconds: float | None) -> Duration | None:
         return None
     nanos = round(seconds * NANO)
     return Duration(seconds=nanos // NANO, nanos=nanos % NANO)
+
+
+def _channel(core: str, access: Access) -> grpc.aio.Channel:
+    """Return the channel to a core: with TLS when there is an authority to check it against."""
+    if access.tls_ca is None:
+        return grpc.aio.insecure_channel(core, options=OPTIONS)
+    credentials = grpc.ssl_channel_credentials(
+        access.tls_ca.read_bytes(),
+        access.tls_key.read_bytes() if access.tls_key else None,
+        access.tls_cert.read_bytes() if access.tls_cert else None,
+    )
+    return grpc.aio.secure_channel(core, credentials, options=OPTIONS)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from tokenwire.cli.doors import BrokenError, Question, Received, RefusedError, UnreachableError
+from tokenwire.cli.doors import Access, BrokenError, Question, Received, RefusedError, UnreachableError
 
 CONNECT_TIMEOUT_S: Final = 5.0
 SILENCE_S: Final = 60.0
@@ -24,11 +24,12 @@ class SseDoor:
     guard_s = 0.0
     """HTTP carries no time limit of a run: the client keeps it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: Access) -> None:
         self.place = f"the edge at {url}"
         self.run_id = ""
         self._client = httpx.AsyncClient(
             base_url=url,
+            headers={"Authorization": f"Bearer {access.api_key}"} if access.api_key else {},
             timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S),
         )
 

@@ -26,6 +26,8 @@ STOP_MARGIN_S = 15.0
 """What a process may take beyond that (stopping agents, joining the model's thread). Killing it is the
 last resort."""
 LOOPBACK = "127.0.0.1"
+TLS_SETTINGS = ("TOKENWIRE_GRPC_TLS_", "TOKENWIRE_CORE_TLS_")
+"""Not for these processes: between them is loopback, and nobody else's certificate is checked there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class _Up:
 
     async def _start(self, name: str, module: str, environment: Mapping[str, str]) -> None:
         command = (sys.executable, "-m", module)
-        given = {"TOKENWIRE_DRAIN_S": f"{DRAIN_S:g}", **os.environ, **environment}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(TLS_SETTINGS)}
+        given = {"TOKENWIRE_DRAIN_S": f"{DRAIN_S:g}", **inherited, **environment}
         self._children.append(await Child.start(name, command, given))
 
     async def _until_asked_to_stop(self, serve: Awaitable[None]) -> None:

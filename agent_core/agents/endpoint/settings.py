@@ -24,11 +24,11 @@ class EndpointSettings(BaseSettings):
     """The base URL of an endpoint that speaks OpenAI's Chat Completions, such as
     `http://127.0.0.1:11434/v1`. Unset: the embedded model."""
 
-    name: str | None = Field(default=None, validation_alias=AliasChoices("TOKENWIRE_MODEL", "name"))
+    name: str | None = Field(default=None, validation_alias="TOKENWIRE_MODEL")
     """The model's name at the endpoint. Unset: the only one that the endpoint lists."""
 
     key: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("TOKENWIRE_MODEL_KEY", "OPENAI_API_KEY", "key")
+        default=None, validation_alias=AliasChoices("TOKENWIRE_MODEL_KEY", "OPENAI_API_KEY")
     )
     """The endpoint's API key. TOKENWIRE_MODEL_KEY counts before OPENAI_API_KEY; set to nothing, it keeps
     that one from being sent to a server that is not meant to have it."""

@@ -1,0 +1,29 @@
+"""API keys: made here, kept by the edge as hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from typing import Final
+
+PREFIX: Final = "tw_"
+"""So that a key that has leaked into a text can be found."""
+
+KEY_BYTES: Final = 32
+NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+
+
+def make_key(name: str) -> tuple[str, str]:
+    """Return a new key, and the entry by which an edge knows its owner.
+
+    Args:
+        name: The owner: the principal of its requests.
+
+    Raises:
+        ValueError: The name can't be a principal's.
+    """
+    if NAME.fullmatch(name) is None:
+        raise ValueError("A name has 1 to 64 of letters, digits, '.', '_', '@' and '-'.")
+    key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    return key, f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}"
