@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from agent_core.agents.events import Usage
 from agent_core.runs.outcome import Outcome
-from agent_core.telemetry import attributes
+from tokenwire.telemetry import attributes
 
 _tracer: Final = trace.get_tracer("tokenwire.agent_core")
 
@@ -94,14 +94,14 @@ class RunSpan:
         if stop_cause:
             span.set_attribute(attributes.RUN_STOP_CAUSE, stop_cause)
         if usage is not None and usage.input_tokens is not None:
-            span.set_attribute(attributes.GEN_AI_INPUT_TOKENS, usage.input_tokens)
+            span.set_attribute(attributes.GEN_AI_USAGE_INPUT_TOKENS, usage.input_tokens)
         if usage is not None and usage.output_tokens is not None:
-            span.set_attribute(attributes.GEN_AI_OUTPUT_TOKENS, usage.output_tokens)
+            span.set_attribute(attributes.GEN_AI_USAGE_OUTPUT_TOKENS, usage.output_tokens)
         if outcome is not None and outcome.event == "done":
-            span.set_attribute(attributes.GEN_AI_FINISH_REASONS, [outcome.reason])
+            span.set_attribute(attributes.GEN_AI_RESPONSE_FINISH_REASONS, [outcome.reason])
             if outcome.reason == "cancelled":
                 # Not an error: somebody wanted it.
-                span.set_attribute(attributes.RUN_CANCELLED, True)
+                span.set_attribute(attributes.CANCELLED, True)
         else:
             span.set_attribute(attributes.ERROR_TYPE, outcome.reason if outcome else "LOG_REFUSED")
             span.set_status(Status(StatusCode.ERROR))

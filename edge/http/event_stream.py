@@ -23,13 +23,13 @@ from opentelemetry.trace import Status, StatusCode
 from edge.errors import EdgeError, UpstreamError
 from edge.http.drain import Drain
 from edge.http.problem import problem, request_log_fields
-from edge.telemetry import attributes
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from edge.upstream import RunCall
 from edge.wire import events
 from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
 from edge.wire.stream import StreamState, opening
 from tokenwire.logs import bind_log_fields, log_fields
+from tokenwire.telemetry import attributes
 
 CONTENT_TYPE: Final = "text/event-stream"
 """Exactly so: with a charset behind it, fetch-event-source retries for ever."""

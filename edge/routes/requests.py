@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -32,7 +32,7 @@ STATE = {
 
 
 EVENT_STREAM_RESPONSE = ResponseSpec(
-    StreamEvent,
+    cast(type[Any], StreamEvent),  # Litestar takes unions, though its annotation does not
     description="One event a frame: the schema is that of the JSON in its `data` line.",
     media_type=CONTENT_TYPE,
     generate_examples=False,

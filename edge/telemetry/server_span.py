@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from edge.telemetry import attributes
+from tokenwire.telemetry import attributes
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
 _SERVER_ERROR: Final = 500

@@ -10,7 +10,7 @@ import grpc
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from edge.telemetry import attributes
+from edge.telemetry import client_span
 from edge.upstream.contract import Caller, RunCall
 from edge.upstream.status import upstream_error
 from tokenwire.principal import METADATA_KEY, sign_principal
@@ -79,7 +79,7 @@ class GrpcRunCall:
 
     def _end_span(self, code: str) -> None:
         if self._span.is_recording():
-            attributes.set_rpc_outcome(self._span, code)
+            client_span.set_rpc_outcome(self._span, code)
             self._span.end()
 
 
@@ -114,11 +114,11 @@ class GrpcUpstream:
         )
         # Streamed responses stay encoded: the wire core takes bytes.
         self._stream_run: Any = self._channel.unary_stream(
-            f"/{attributes.SERVICE}/StreamRun",
+            f"/{client_span.SERVICE}/StreamRun",
             request_serializer=agent_service_pb2.StreamRunRequest.SerializeToString,
         )
         self._follow_run: Any = self._channel.unary_stream(
-            f"/{attributes.SERVICE}/FollowRun",
+            f"/{client_span.SERVICE}/FollowRun",
             request_serializer=agent_service_pb2.FollowRunRequest.SerializeToString,
         )
         self._health: Any = self._channel.unary_unary(_HEALTH)
@@ -180,16 +180,16 @@ class GrpcUpstream:
         else:
             return response
         finally:
-            attributes.set_rpc_outcome(span, code)
+            client_span.set_rpc_outcome(span, code)
             span.end()
 
     def _start_span(self, method: str, caller: Caller) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
         """Return a call's CLIENT span and the metadata that carries its context to the core."""
         span = _tracer.start_span(
-            f"{attributes.SERVICE}/{method}",
+            f"{client_span.SERVICE}/{method}",
             context=caller.context,
             kind=trace.SpanKind.CLIENT,
-            attributes=attributes.rpc_client(method, self._host, self._port),
+            attributes=client_span.rpc_client(method, self._host, self._port),
         )
         carrier: dict[str, str] = {}
         _propagator.inject(carrier, trace.set_span_in_context(span, caller.context))

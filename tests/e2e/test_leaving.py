@@ -140,6 +140,7 @@ def test_a_killed_edge_is_a_broken_link_not_a_leaving_browser(processes: Process
     browser = Browser(url, agent="slow", onDisconnect="cancel")
     browser.read_until(b'"content":" 3"')
     edge.send(signal.SIGKILL)
+    browser.leave()
     other, _ = processes.edge(core)
     run_id = journal(processes)[0][0]
     last = browser.seen.decode().rsplit("id: ", 1)[1].split("\n")[0]

@@ -85,5 +85,7 @@ def test_the_report_streams_section_by_section(browser: Browser, built_in: Stack
 def test_a_portfolio_that_is_not_there_is_an_error_with_words(browser: Browser, built_in: Stack) -> None:
     """The document's `error` event: what went wrong, fit for the user."""
     page, _ = ask(browser, built_in, "Calculate NAV for the portfolio Atlantis")
-    expect(page.get_by_test_id("error")).to_contain_text("no portfolio called “atlantis”", timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("error")).to_contain_text(
+        "no portfolio called “atlantis”", timeout=PATIENCE_MS
+    )
     expect(page.get_by_test_id("error")).to_contain_text("NOT_FOUND")

@@ -119,7 +119,7 @@ async def test_a_cancelled_call_and_run_are_no_errors(spans: Spans) -> None:
     assert run.attributes is not None
     assert rpc.attributes["rpc.response.status_code"] == "CANCELLED"
     assert "error.type" not in rpc.attributes
-    assert run.attributes["tokenwire.run.cancelled"] is True
+    assert run.attributes["tokenwire.cancelled"] is True
     assert run.attributes["tokenwire.run.stop_cause"] == "cancelled"
     assert run.attributes["gen_ai.response.finish_reasons"] == ("cancelled",)
     assert {rpc.status.status_code, run.status.status_code} == {StatusCode.UNSET}

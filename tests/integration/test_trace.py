@@ -85,7 +85,7 @@ async def test_a_stopped_run_is_no_error(spans: Spans) -> None:
     assert agent.attributes
     assert request.attributes["tokenwire.stream.outcome"] == "cancelled"
     assert agent.attributes["gen_ai.response.finish_reasons"] == ("cancelled",)
-    assert agent.attributes["tokenwire.run.cancelled"] is True
+    assert agent.attributes["tokenwire.cancelled"] is True
     assert {request.status.status_code, agent.status.status_code} == {StatusCode.UNSET}
 
 
@@ -103,7 +103,7 @@ async def test_a_client_that_leaves_is_seen_as_such(spans: Spans) -> None:
     assert request.attributes["tokenwire.stream.outcome"] == "client_disconnect"
     assert client.attributes["rpc.response.status_code"] == "CANCELLED"
     assert server.attributes["rpc.response.status_code"] == "CANCELLED"
-    assert agent.attributes["tokenwire.run.cancelled"] is True
+    assert agent.attributes["tokenwire.cancelled"] is True
     assert {s.status.status_code for s in (request, client, server, agent)} == {StatusCode.UNSET}
 
 

@@ -122,6 +122,18 @@ def test_a_stream_that_never_began_can_fail() -> None:
     assert [frame["data"]["code"] for frame in frames(state)] == ["UNAVAILABLE"]
 
 
+def test_a_going_edge_says_when_to_come_back() -> None:
+    """After what still waits, and without an id."""
+    state = new_state()
+    state.feed(response(text(1)))
+    state.reconnect(1500)
+    assert [(frame["event"], frame["id"], frame["data"]) for frame in frames(state)][-1] == (
+        "reconnect",
+        None,
+        {"retryMs": 1500},
+    )
+
+
 def test_a_resync_moves_the_cursor_and_is_said() -> None:
     """After it the stream goes on at the log's first event: no gap is taken for an error."""
     state = new_state(after=1)

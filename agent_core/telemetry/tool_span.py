@@ -13,11 +13,15 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from agent_core.agents.events import AgentError
-from agent_core.telemetry.gen_ai import CANCELLED, ERROR_TYPE, GEN_AI_OPERATION_NAME
+from tokenwire.telemetry.attributes import (
+    CANCELLED,
+    ERROR_TYPE,
+    GEN_AI_OPERATION_NAME,
+    GEN_AI_TOOL_CALL_ID,
+    GEN_AI_TOOL_NAME,
+)
 
 EXECUTE_TOOL: Final = "execute_tool"
-GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
-GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 
 
 class ToolSpan:

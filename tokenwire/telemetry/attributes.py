@@ -1,0 +1,53 @@
+"""The names of span attributes, each once.
+
+The RPC conventions are a release candidate, the GenAI ones are in development: a name that changes
+there changes here.
+
+Source: https://opentelemetry.io/docs/specs/semconv/ (1.44)
+Source: https://github.com/open-telemetry/semantic-conventions-genai
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ERROR_TYPE: Final = "error.type"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+HTTP_REQUEST_METHOD: Final = "http.request.method"
+HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
+HTTP_ROUTE: Final = "http.route"
+URL_PATH: Final = "url.path"
+URL_SCHEME: Final = "url.scheme"
+
+RPC_SYSTEM_NAME: Final = "rpc.system.name"
+RPC_METHOD: Final = "rpc.method"
+RPC_RESPONSE_STATUS_CODE: Final = "rpc.response.status_code"
+"""Renamed on the conventions' main branch: change it here when a release has the new name."""
+
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
+GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
+GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+"""Seconds, waiting in line and repeated attempts included."""
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+
+CANCELLED: Final = "tokenwire.cancelled"
+"""True on a span whose work was cancelled. That is no error: its status stays unset."""
+RUN_ID: Final = "tokenwire.run.id"
+RUN_EVENTS: Final = "tokenwire.run.events"
+RUN_STOP_CAUSE: Final = "tokenwire.run.stop_cause"
+STREAM_OUTCOME: Final = "tokenwire.stream.outcome"
+"""How an SSE response ended: completed, cancelled, error, client_disconnect, evicted or drained."""
+STREAM_SENDS: Final = "tokenwire.stream.sends"
+STREAM_BYTES: Final = "tokenwire.stream.bytes"
