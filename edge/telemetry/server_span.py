@@ -18,6 +18,9 @@ from tokenwire.telemetry import attributes
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
 _SERVER_ERROR: Final = 500
+_PROBES: Final = "/health/"
+"""Asked every few seconds by whoever watches the process: no traces of these."""
+
 _propagator: Final = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("tokenwire.edge")
 
@@ -36,6 +39,9 @@ class ServerSpanMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request within a span of its own."""
+        if scope["path"].startswith(_PROBES):
+            await self.app(scope, receive, send)
+            return
         span = self._start(cast(HTTPScope, scope))  # the edge has no other routes
         scope["state"][_SCOPE_KEY] = span
 

@@ -124,6 +124,15 @@ async def test_a_traceparent_from_outside_is_a_parent_only_when_trusted(
     )
 
 
+async def test_probes_are_not_traced(spans: Spans) -> None:
+    """They are asked every few seconds, and would bury what matters."""
+    async with running_stack() as stack:
+        await stack.client.get("/health/live")
+        await ask(stack, "scripted")
+        await spans.wait_for(POST)
+    assert {span.name for span in spans.all() if span.kind.name == "SERVER"} == {POST, STREAM_RUN}
+
+
 async def test_streams_do_not_see_each_others_spans(spans: Spans) -> None:
     """Each of many streams at once is a trace of its own."""
     async with running_stack() as stack:
