@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
 
 _exporter = InMemorySpanExporter()
 _installed = False
+
+
+class _Switch(Sampler):
+    """Samples everything while it is on: OpenTelemetry lets no provider be taken away again."""
+
+    on = False
+
+    def should_sample(self, *args: Any, **more: Any) -> SamplingResult:
+        """Return what the sampler of the moment says."""
+        return (ALWAYS_ON if self.on else ALWAYS_OFF).should_sample(*args, **more)
+
+    def get_description(self) -> str:
+        """Return the sampler's name."""
+        return "switch"
+
+
+_switch = _Switch()
 
 
 class Spans:
@@ -39,10 +58,12 @@ def spans() -> Iterator[Spans]:
     """Collect spans. The provider is installed once: OpenTelemetry allows no second one in a process."""
     global _installed  # noqa: PLW0603
     if not _installed:
-        provider = TracerProvider()
+        provider = TracerProvider(sampler=_switch)
         provider.add_span_processor(SimpleSpanProcessor(_exporter))
         trace.set_tracer_provider(provider)
         _installed = True
     _exporter.clear()
+    _switch.on = True
     yield Spans()
+    _switch.on = False
     _exporter.clear()
