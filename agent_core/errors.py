@@ -120,6 +120,14 @@ class CoreFullError(RefusalError):
         super().__init__("RESOURCE_EXHAUSTED", "LOG_FULL", message, retry_after_s=5.0)
 
 
+class CoreLogAwayError(RefusalError):
+    """The log can't be read or written at the moment."""
+
+    def __init__(self) -> None:
+        message = "The service can't do that at the moment."
+        super().__init__("UNAVAILABLE", "LOG_AWAY", message, retry_after_s=1.0)
+
+
 class NotImplementedYetError(RefusalError):
     """The rpc is declared, and not served by this version."""
 

@@ -13,10 +13,13 @@ from agent_core.agents.catalogue import AgentCatalogue
 from agent_core.agents.loading import parse_sources
 from agent_core.authentication import Callers
 from agent_core.reflection import add_reflection
-from agent_core.runs.log.contract import RunLog
+from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.manager import RunManager
+from agent_core.runs.orphans import reap_orphans
 from agent_core.runs.run import RunTimes
+from agent_core.runs.state import RunLimits
 from agent_core.service import SERVICE, AgentService
 from agent_core.settings import Settings
 from tokenwire.loopback import is_loopback
@@ -71,25 +74,28 @@ class CoreServer:
     ) -> None:
         self._settings = settings
         self.agents = agents or AgentCatalogue(parse_sources(settings.agent))
+        self._log = log or _make_log(settings)
         self.manager = RunManager(
-            log or _open_log(settings.store),
+            self._log,
             RunTimes(
                 disconnect_grace_s=settings.disconnect_grace_s,
                 stop_grace_s=settings.stop_grace_s,
                 run_timeout_s=settings.run_timeout_s,
             ),
+            RunLimits(max_bytes=settings.max_run_bytes, max_events=settings.max_run_events),
         )
+        self._log_is_open = False
         self.port = 0
         """The port that is listened on, once started."""
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=OPTIONS)
 
     async def start(self) -> None:
-        """Enter the agents and serve.
+        """Open the store, enter the agents and serve.
 
         Raises:
             AgentLoadError: An agent of the operator's can't be used.
-            CoreStartError: The address can't be listened on.
+            CoreStartError: The address can't be listened on, or the store can't be opened.
         """
         settings = self._settings
         callers = Callers(
@@ -106,6 +112,7 @@ class CoreServer:
         self._server.add_generic_rpc_handlers((service.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection(self._server, (SERVICE, health.SERVICE_NAME))
+        await self._open_log()
         await self.agents.start()
         await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         address = f"{settings.grpc_host}:{settings.grpc_port}"
@@ -115,6 +122,21 @@ class CoreServer:
             raise CoreStartError(f"can't listen on {address}: {error}") from error
         await self._server.start()
         logger.info("core ready on %s:%d", settings.grpc_host, self.port)
+
+    async def _open_log(self) -> None:
+        """Open the store, and give those runs their end that were lost with an earlier core.
+
+        Raises:
+            CoreStartError: The store can't be opened.
+        """
+        try:
+            await self._log.start()
+            self._log_is_open = True
+            lost = await reap_orphans(self._log)
+        except (LogOpenError, LogAwayError) as error:
+            raise CoreStartError(f"TOKENWIRE_STORE={self._settings.store}: {error}") from error
+        if lost:
+            logger.warning("%d runs were lost with an earlier core", lost)
 
     def _listen(self, address: str) -> int:
         """Return the port that is now listened on, with TLS when there is a certificate.
@@ -144,14 +166,27 @@ class CoreServer:
         await self.manager.drain(self._settings.drain_s, hurry or asyncio.Event())
         await self._server.stop(STOP_S)
         await self.agents.aclose()
+        if self._log_is_open:
+            await self._log.aclose()
 
 
-def _open_log(store: str) -> RunLog:
-    """Return the store that the settings name.
+def _make_log(settings: Settings) -> RunLog:
+    """Return the store that the settings name, not open yet.
 
     Raises:
         CoreStartError: There is no such store.
     """
-    if store != "memory":
-        raise CoreStartError(f"TOKENWIRE_STORE={store}: this version knows only the store 'memory'")
-    return MemoryLog()
+    budget = LogBudget(
+        run_bytes=settings.log_run_bytes,
+        run_events=settings.log_run_events,
+        total_bytes=settings.log_total_bytes,
+        retention_s=settings.log_retention_s,
+    )
+    kind, _, place = settings.store.partition(":")
+    if settings.store == "memory":
+        return MemoryLog(budget)
+    if kind == "sqlite" and place:
+        return SqliteLog(place, budget)
+    raise CoreStartError(
+        f"TOKENWIRE_STORE={settings.store}: this version knows the stores 'memory' and 'sqlite:PATH'"
+    )

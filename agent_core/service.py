@@ -19,6 +19,7 @@ from agent_core.agents.loading import AgentLoadError
 from agent_core.authentication import Callers
 from agent_core.errors import (
     AgentUnavailableError,
+    CoreLogAwayError,
     NotImplementedYetError,
     RefusalError,
     UnknownAgentError,
@@ -27,7 +28,7 @@ from agent_core.errors import (
 from agent_core.responses import ResponseEncoder
 from agent_core.run_message import run_message
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.contract import FIRST_EPOCH, START, LogGoneError, Position
+from agent_core.runs.log.contract import FIRST_EPOCH, START, LogAwayError, LogGoneError, Position
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run import StopCause
 from agent_core.status import grpc_status
@@ -288,6 +289,11 @@ async def _call(method: str, context: ServicerContext) -> AsyncIterator[trace.Sp
     except RefusalError as refusal:
         code = refusal.code
         await context.abort_with_status(grpc_status(refusal))
+    except LogAwayError as error:
+        logger.error("%s: the log is away: %s", name, error)  # noqa: TRY400 # the text says all
+        away = CoreLogAwayError()
+        code = away.code
+        await context.abort_with_status(grpc_status(away))
     except Exception as error:
         code = "INTERNAL"
         span.record_exception(error)

@@ -15,7 +15,8 @@ from tokenwire.principal import MIN_KEY_BYTES
 class Settings(BaseSettings):
     """What an operator can set. Each field is the variable TOKENWIRE_ and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True)
+    # A message about a wrong value does not show it: it may be a secret.
+    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     grpc_host: str = "127.0.0.1"
     """The address that the core listens on."""
@@ -42,7 +43,8 @@ class Settings(BaseSettings):
     Empty for the built-in ones, of which `assistant` is the default."""
 
     store: str = "memory"
-    """Where runs are logged. Only `memory` exists so far."""
+    """Where runs are logged: `memory`, lost with the process, or `sqlite:PATH`, a file that one core uses
+    at a time."""
 
     disconnect_grace_s: float = Field(default=30.0, ge=0)
     """How long a run without followers goes on where its on_disconnect says grace, in seconds."""
@@ -55,6 +57,26 @@ class Settings(BaseSettings):
 
     run_timeout_s: float = Field(default=3600.0, gt=0)
     """The longest time that any run may take, in seconds."""
+
+    max_run_bytes: int = Field(default=67_108_864, ge=1)
+    """The most that one run may write, in bytes of encoded events; then it ends in an Error."""
+
+    max_run_events: int = Field(default=1_000_000, ge=1)
+    """The most events that one run may write; then it ends in an Error."""
+
+    log_run_bytes: int = Field(default=4_194_304, ge=1)
+    """The most bytes of events that the log keeps of one run. Then the oldest go, and readers that lack
+    them are told so."""
+
+    log_run_events: int = Field(default=20_000, ge=1)
+    """The most events that the log keeps of one run."""
+
+    log_total_bytes: int = Field(default=268_435_456, ge=1)
+    """The most bytes that the log keeps of all runs. Ended runs go early then, and new ones are refused
+    where there is no room for all that the log may keep of one."""
+
+    log_retention_s: float = Field(default=900.0, ge=0)
+    """How long a run can be followed after its end, in seconds."""
 
     max_message_bytes: int = Field(default=131_072, ge=1, le=1_048_576)
     """The longest message of a user, in bytes of UTF-8."""
@@ -78,4 +100,6 @@ class Settings(BaseSettings):
             raise ValueError("TOKENWIRE_GRPC_TLS_CERT and TOKENWIRE_GRPC_TLS_KEY go together")
         if self.grpc_tls_client_ca is not None and self.grpc_tls_cert is None:
             raise ValueError("TOKENWIRE_GRPC_TLS_CLIENT_CA needs TOKENWIRE_GRPC_TLS_CERT")
+        if self.log_total_bytes < self.log_run_bytes:
+            raise ValueError("TOKENWIRE_LOG_TOTAL_BYTES must be at least TOKENWIRE_LOG_RUN_BYTES")
         return self

@@ -60,6 +60,13 @@ SHUT_DOWN: Final = Failure(
     details={"reason": "CORE_SHUTDOWN"},
 )
 
+PRODUCER_LOST: Final = Failure(
+    "UNAVAILABLE",
+    "The agent's process was lost.",
+    retryable=True,
+    details={"reason": "PRODUCER_LOST"},
+)
+
 TOO_LARGE: Final = Failure(
     "RESOURCE_EXHAUSTED", "The answer is larger than one may be.", details={"reason": "RUN_TOO_LARGE"}
 )

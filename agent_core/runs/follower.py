@@ -59,7 +59,11 @@ def start_of(info: RunInfo, after: Position) -> tuple[Position, Resync | None]:
         after: The last event that the reader has.
     """
     before_first = Position(info.first.epoch, info.first.sequence - 1)
-    if after.epoch > info.last.epoch or after.sequence > info.last.sequence:
+    ahead = after.epoch > info.last.epoch or after.sequence > info.last.sequence
+    # Of a lost writer the log may lack the last events, which this reader has: the terminal event,
+    # the only one of its epoch, then has a number that the reader has already.
+    ahead = ahead or (after.epoch < info.last.epoch and after.sequence == info.last.sequence)
+    if ahead:
         return before_first, Resync(info.first, info.last, "ahead")
     if after.sequence < before_first.sequence:
         return before_first, Resync(info.first, info.last, "trimmed")
@@ -92,6 +96,7 @@ class Follower:
         self._tail = tail
         self._cursor, resync = start
         self._given_first: list[Given] = [resync] if resync is not None else []
+        self._held: Batch | None = None
         self._last = info.last
         self._say_caught_up = say_caught_up and info.outcome is None
         self._on_close = on_close
@@ -108,7 +113,9 @@ class Follower:
             if self._say_caught_up and self._cursor >= self._last:
                 self._say_caught_up = False
                 return CaughtUp(self._cursor)
-            batch = await self._tail.next()
+            batch, self._held = self._held or await self._tail.next(), None
+            if batch.entries and batch.entries[0].sequence != self._cursor.sequence + 1:
+                return self._resync(batch)
             if batch.complete:
                 self.finished = True
                 self._say_caught_up = False
@@ -117,6 +124,13 @@ class Follower:
                 self._cursor = Position(last.epoch, last.sequence)
                 return batch
         return None
+
+    def _resync(self, batch: Batch) -> Resync:
+        """Return the word that the log was trimmed past this reader, and hold what it goes on with."""
+        first = batch.entries[0]
+        self._held = batch
+        self._cursor = Position(first.epoch, first.sequence - 1)
+        return Resync(Position(first.epoch, first.sequence), batch.last, "trimmed")
 
     def drain(self) -> None:
         """Tell the client, at the next occasion, that the core is going down."""

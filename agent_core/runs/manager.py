@@ -28,8 +28,10 @@ from agent_core.runs.log.contract import (
     RunLog,
     RunRecord,
 )
+from agent_core.runs.orphans import reap_when_possible
 from agent_core.runs.run import Run, RunOrder, RunTimes, StopCause
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
+from agent_core.runs.state import RunLimits
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 CANCEL_ANSWER_S: Final = 0.25
@@ -48,18 +50,21 @@ class RunManager:
     Args:
         log: The store.
         times: How long things may take.
+        limits: How much one run may say.
     """
 
-    def __init__(self, log: RunLog, times: RunTimes) -> None:
+    def __init__(self, log: RunLog, times: RunTimes, limits: RunLimits | None = None) -> None:
         self.draining = False
         """True when the core is going down: no run is started any more."""
         self.strays: set[asyncio.Task[None]] = set()
         """Tasks of agents that did not stop though their runs have ended."""
         self._log = log
         self._times = times
+        self._limits = limits or RunLimits()
         self._tag = make_tag(secrets.randbits(TAG_BITS))
         self._live: dict[str, Run] = {}
         self._followers: set[Follower] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
 
     @property
     def incarnation(self) -> str:
@@ -104,7 +109,7 @@ class RunManager:
             request_key=f"{owner}\n{spec.request_id}" if spec.request_id else "",
             fingerprint=fingerprint(spec) if spec.request_id else b"",
         )
-        order = RunOrder(record, spec, agent.agent, self._deadline(spec, deadline), parent)
+        order = RunOrder(record, spec, agent.agent, self._deadline(spec, deadline), parent, self._limits)
         run = Run(order, self._log, self._times, self._ended)
         self._live[record.run_id] = run
         try:
@@ -204,6 +209,8 @@ class RunManager:
             logger.warning("stopping %d runs that did not end in time", len(ends))
             await asyncio.wait(ends)
         await self._wait_for_strays()
+        for reaping in self._reaping:
+            reaping.cancel()  # What it did not close, the next core on the same log does.
 
     async def _wait_for_runs(self, drain_s: float, hurry: asyncio.Event) -> None:
         """Return when no run is live, the time has passed, or there is a hurry."""
@@ -231,6 +238,11 @@ class RunManager:
     def _ended(self, run: Run, stray: asyncio.Task[None] | None) -> None:
         """Forget a live run. From here on the log alone knows it."""
         self._live.pop(run.record.run_id, None)
+        if run.lost:
+            # Its followers wait for its end.
+            reaping = asyncio.create_task(reap_when_possible(self._log, run.record.run_id))
+            self._reaping.add(reaping)
+            reaping.add_done_callback(self._reaping.discard)
         if stray is not None:
             self.strays.add(stray)
             stray.add_done_callback(self._stray_stopped)

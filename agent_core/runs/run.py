@@ -23,6 +23,7 @@ from agent_core.agents.loading import model_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
 from agent_core.runs.failures import (
     AGENT_FAILED,
+    PRODUCER_LOST,
     SHUT_DOWN,
     TIMED_OUT,
     AgentExitError,
@@ -30,7 +31,7 @@ from agent_core.runs.failures import (
 )
 from agent_core.runs.log.contract import RunLog, RunRecord
 from agent_core.runs.presence import Presence, Verdict
-from agent_core.runs.state import RunState
+from agent_core.runs.state import RunLimits, RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter
 from agent_core.telemetry.run_span import RunSpan
 from tokenwire.logs import bind_log_fields, log_fields
@@ -52,6 +53,7 @@ class StopCause(enum.Enum):
     CANCELLED = "cancelled"
     DEADLINE = "deadline"
     SHUTDOWN = "shutdown"
+    LOG_LOST = "log_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class RunOrder:
     """When it must have ended, in seconds of the monotonic clock."""
     parent: Context
     """The trace context of the call that starts it."""
+    limits: RunLimits
+    """How much it may say."""
 
 
 class Run:
@@ -104,13 +108,15 @@ class Run:
         """Set when the terminal event is in the log."""
         self.span: RunSpan | None = None
         """The run's span, once it has begun."""
+        self.lost = False
+        """True while it is in the log without its terminal event: when it is over, somebody must reap it."""
         self._order = order
         self._log = log
         self._times = times
         self._on_end = on_end
         self._presence = Presence(order.record.on_disconnect)
-        self._state = RunState(wall_offset_nano=time.time_ns() - monotonic_nano())
-        self._writer = RunWriter(log, order.record.run_id)
+        self._state = RunState(wall_offset_nano=time.time_ns() - monotonic_nano(), limits=order.limits)
+        self._writer = RunWriter(log, order.record.run_id, on_refusal=lambda: self.stop(StopCause.LOG_LOST))
         self._stop: asyncio.Future[StopCause] = loop.create_future()
         self._grace: asyncio.TimerHandle | None = None
         self._agent_task: asyncio.Task[None] | None = None
@@ -178,6 +184,7 @@ class Run:
             if standing is not record:
                 self.begun.set_result(standing)
                 return False
+            self.lost = True
             self.span = RunSpan(
                 agent=record.agent,
                 run_id=record.run_id,
@@ -193,6 +200,7 @@ class Run:
                 traceparent=self.span.traceparent,
             )
             await self._writer.write([self._state.start(started, monotonic_nano())])
+            await self._writer.flush()
         except Exception as error:  # noqa: BLE001 # whoever waits for `begun` is told
             self.begun.set_exception(error)
             self.begun.exception()  # Counts as retrieved: the one who waits may have gone.
@@ -219,6 +227,7 @@ class Run:
         payload = self._end(pump)
         assert self._state.outcome is not None  # noqa: S101 # for the type checker
         await self._writer.close(payload, self._state.outcome)
+        self.lost = False
         if pump.done():
             return None
         logger.error(
@@ -239,6 +248,8 @@ class Run:
                 failure = TIMED_OUT
             case StopCause.SHUTDOWN:
                 failure = SHUT_DOWN
+            case StopCause.LOG_LOST:
+                failure = PRODUCER_LOST  # Nobody reads it: the log takes nothing more.
             case None:
                 if error is None:
                     return self._state.finish(now)

@@ -7,7 +7,7 @@ the log, in order. The first event is RunStarted; the last, and only the last, i
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 from agent_core.agents.events import (
     Custom,
@@ -31,9 +31,6 @@ MAX_FINAL_BYTES: Final = 256 * 1024
 MAX_PIECE_LENGTH: Final = 64 * 1024
 """The longest delta, in code points (of at most 4 bytes); longer ones become several."""
 
-MAX_RUN_BYTES: Final = 64 * 1024 * 1024
-"""The most that one run may write, in bytes of payloads."""
-
 MAX_COUNT: Final = 2**32 - 1
 MAX_USAGE: Final = 2**64 - 1
 MAX_PERCENT: Final = 100
@@ -49,6 +46,18 @@ _TEXT: Final = DeltaEncoder("text_delta")
 _REASONING: Final = DeltaEncoder("reasoning_delta")
 
 
+class RunLimits(NamedTuple):
+    """How much one run may say."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    """In bytes of payloads. The event that exceeds it still counts as one that fits."""
+    max_events: int = 1_000_000
+    """Besides the terminal event."""
+
+
+DEFAULT_LIMITS: Final = RunLimits()
+
+
 class RunState:
     """What a run has said so far.
 
@@ -57,10 +66,10 @@ class RunState:
     Args:
         wall_offset_nano: Unix time minus the monotonic clock, in nanoseconds, read once per run:
             event times then never run backwards, whatever becomes of the wall clock.
-        max_bytes: The most that the run may write.
+        limits: How much the run may say.
     """
 
-    def __init__(self, *, wall_offset_nano: int, max_bytes: int = MAX_RUN_BYTES) -> None:
+    def __init__(self, *, wall_offset_nano: int, limits: RunLimits = DEFAULT_LIMITS) -> None:
         self.sequence = 0
         """The number of the last event; 0 before the first."""
         self.outcome: Outcome | None = None
@@ -68,7 +77,8 @@ class RunState:
         self.usage: Usage | None = None
         """Tokens used, once the agent has told."""
         self._wall_offset_nano = wall_offset_nano
-        self._bytes_left = max_bytes
+        self._bytes_left = limits.max_bytes
+        self._max_events = limits.max_events
         self._reason = "stop"
         self._pieces: list[str] = []
         self._text_bytes = 0
@@ -98,7 +108,8 @@ class RunState:
             RunTooLargeError: The run has written more than it may.
         """
         self._require_running()
-        if self._bytes_left < 0:
+        full = self._bytes_left < 0 or self.sequence >= self._max_events
+        if full and not isinstance(item, Finish):
             raise RunTooLargeError
         try:
             if isinstance(item, str):

@@ -1,70 +1,186 @@
-"""Writes one run's events to the log: in order, none twice, none left out."""
+"""Writes one run's events to the log: in order, none twice, none left out.
+
+Commits in groups without a timer: what is handed over while the log is idle is appended at once;
+what comes while an append is under way waits for it, and goes together as the next one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
 
-from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, RunLog
+from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, LogAwayError, RunLog
 from agent_core.runs.outcome import Outcome
+
+MAX_PENDING_BYTES: Final = 256 * 1024
+"""How much may wait for the log before the agent has to: a few thousand tokens."""
+
+RETRY_FIRST_S: Final = 0.05
+RETRY_MOST_S: Final = 1.0
+"""How long after a failed append the next one is tried: twice as long each time, to a second."""
+
+PATIENCE_S: Final = 10.0
+"""How long a run's beginning and its end wait for a log that is away: its caller waits for the one, a
+core that goes down for the other. In between, the agent waits as long as its run may take."""
+
+logger = logging.getLogger(__name__)
 
 
 class LogRefusedError(Exception):
     """The log takes nothing more of this run from this core."""
 
-    def __init__(self, run_id: str, appended: Appended) -> None:
-        super().__init__(f"the log refuses run {run_id}: {appended.status.value}")
+    def __init__(self, run_id: str, why: str) -> None:
+        super().__init__(f"the log refuses run {run_id}: {why}")
 
 
 class RunWriter:
     """The only writer of one run.
 
-    What was handed over stays pending until the log has accepted it. A write that was cancelled half
-    way is repeated with the next one, under the same numbers, which changes nothing where it had
-    succeeded.
+    What was handed over stays pending until the log has accepted it. An append that fails because
+    the log is away is repeated, under the same numbers, which changes nothing where it had succeeded.
 
     Args:
         log: The store.
         run_id: The run.
+        on_refusal: Called when the log refuses what was handed over: perhaps nobody is writing then.
+        max_pending_bytes: How much may wait for the log.
     """
 
-    def __init__(self, log: RunLog, run_id: str) -> None:
+    def __init__(
+        self,
+        log: RunLog,
+        run_id: str,
+        *,
+        on_refusal: Callable[[], None] = lambda: None,
+        max_pending_bytes: int = MAX_PENDING_BYTES,
+    ) -> None:
         self._log = log
+        self._waits = log.waits
         self._run_id = run_id
+        self._on_refusal = on_refusal
+        self._max_pending_bytes = max_pending_bytes
         self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._next = 1  # the number of the first pending one
-        self._lock = asyncio.Lock()
+        self._committing: asyncio.Task[None] | None = None
+        self._closing = False
+        self._error: Exception | None = None
+        self._progress = asyncio.Event()
+        """Set at every step of the committing task."""
 
     async def write(self, payloads: Sequence[bytes]) -> None:
-        """Return when the log has accepted these events, and all before them.
+        """Hand events over. Returns when the log has accepted them, or they can wait for it.
 
         Raises:
             LogRefusedError: The log takes nothing more.
         """
-        self._pending.extend(payloads)
-        async with self._lock:
-            if self._pending:
-                count = len(self._pending)
-                batch = tuple(self._pending)
-                self._accepted(await self._log.append(self._run_id, FIRST_EPOCH, self._next, batch), count)
+        if not self._waits:
+            self._accepted(
+                await self._log.append(self._run_id, FIRST_EPOCH, self._next, payloads), len(payloads)
+            )
+            return
+        self._hand_over(payloads)
+        while self._pending_bytes > self._max_pending_bytes:
+            await self._step()
+        self._raise_error()
+
+    async def flush(self) -> None:
+        """Return when the log has accepted all that was handed over.
+
+        Raises:
+            LogRefusedError: The log takes nothing more, or has been away for too long.
+        """
+        async with self._patience():
+            await self._idle()
 
     async def close(self, payload: bytes, outcome: Outcome) -> None:
-        """Return when the log has accepted the terminal event and is closed.
+        """Return when the log has accepted the terminal event, with all before it, and is closed.
 
         Raises:
-            LogRefusedError: The log takes nothing more.
+            LogRefusedError: The log takes nothing more, or has been away for too long.
         """
-        async with self._lock:
-            # Never among the pending ones: a write must not append it without closing.
-            count = len(self._pending)
+        # From now on nothing is committed but by this: the terminal event goes with what is pending.
+        self._closing = True
+        async with self._patience():
+            await self._idle()
             batch = (*self._pending, payload)
-            self._accepted(
-                await self._log.close(self._run_id, FIRST_EPOCH, self._next, batch, outcome), count
-            )
+            close = partial(self._log.close, self._run_id, FIRST_EPOCH, self._next, batch, outcome)
+            appended = await self._patiently(close)
+        self._accepted(appended, len(batch))
+        self._pending.clear()
+
+    def _hand_over(self, payloads: Sequence[bytes]) -> None:
+        """Add to what is pending, and see to it that it is committed."""
+        self._raise_error()
+        self._pending += payloads
+        self._pending_bytes += sum(map(len, payloads))
+        if self._committing is None and self._pending and not self._closing:
+            self._committing = asyncio.create_task(self._commit(), name=f"log of {self._run_id}")
+
+    async def _commit(self) -> None:
+        """Append what is pending until nothing is."""
+        try:
+            while self._pending and not self._closing:
+                batch = tuple(self._pending)
+                append = partial(self._log.append, self._run_id, FIRST_EPOCH, self._next, batch)
+                appended = await self._patiently(append)
+                self._accepted(appended, len(batch))
+                del self._pending[: len(batch)]
+                self._pending_bytes -= sum(map(len, batch))
+                self._progress.set()
+        except Exception as error:  # noqa: BLE001 # whoever writes next is told
+            self._error = error
+            self._pending_bytes = 0  # Nobody waits for room any more.
+            self._on_refusal()
+        finally:
+            self._committing = None
+            self._progress.set()
+
+    async def _patiently(self, append: Callable[[], Awaitable[Appended]]) -> Appended:
+        """Return the answer to an append, however long the log is away."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await append()
+            except LogAwayError as error:
+                if wait_s == RETRY_FIRST_S:
+                    logger.error("the log is away; run %s waits for it: %s", self._run_id, error)  # noqa: TRY400 # the text says all
+                await asyncio.sleep(wait_s)
+                wait_s = min(RETRY_MOST_S, 2 * wait_s)
+
+    async def _idle(self) -> None:
+        """Return when no append is under way."""
+        while self._committing is not None:
+            await self._step()
+        self._raise_error()
+
+    @asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        """Give up on a log that is away for too long."""
+        try:
+            async with asyncio.timeout(PATIENCE_S if self._waits else None):
+                yield
+        except TimeoutError as error:
+            if self._committing is not None:
+                self._committing.cancel()
+            raise LogRefusedError(self._run_id, "it is away") from error
+
+    async def _step(self) -> None:
+        """Return when the committing task has done something."""
+        self._progress.clear()
+        await self._progress.wait()
 
     def _accepted(self, appended: Appended, count: int) -> None:
-        """Drop from the pending events what the log has."""
+        """Count on from what the log has."""
         if appended.status is not AppendStatus.OK:
-            raise LogRefusedError(self._run_id, appended)
-        del self._pending[:count]
+            raise LogRefusedError(self._run_id, appended.status.value)
         self._next += count
+
+    def _raise_error(self) -> None:
+        """Raise what the committing task has met."""
+        if self._error is not None:
+            raise self._error

@@ -153,6 +153,34 @@ async def test_a_full_log_starts_no_run() -> None:
     assert refusal.retry.retry_delay.seconds == 5
 
 
+async def test_a_run_that_outgrows_its_log_says_what_is_missing() -> None:
+    """One who comes too late begins at the first event that is left; the terminal one always is."""
+    async with running_core(log_run_events=16) as core:
+        run_id = await core.start("echo", "word " * 100)
+        await core.follow(run_id)
+        run = await core.run(run_id)
+        assert run.last.sequence == 103
+        assert 15 <= run.last.sequence - run.first.sequence + 1 <= 16
+        responses = await core.follow(run_id, 2)
+        assert (responses[0].control.resync.first, responses[0].control.resync.last) == (run.first, run.last)
+        assert responses[0].control.resync.reason == "trimmed"
+        events = events_of(responses)
+        assert [event.sequence for event in events] == list(range(run.first.sequence, 104))
+        assert events[-1].HasField("done")
+
+
+@pytest.mark.parametrize("limit", [{"max_run_events": 20}, {"max_run_bytes": 1000}])
+async def test_a_run_that_says_too_much_is_ended(limit: dict[str, int]) -> None:
+    """In its one terminal event, and what it said until then stands."""
+    async with running_core(**limit) as core:
+        events = await core.events("flood")
+        assert (events[-1].error.code, events[-1].error.details["reason"]) == (
+            "RESOURCE_EXHAUSTED",
+            "RUN_TOO_LARGE",
+        )
+        assert 10 < len(events) < 30
+
+
 async def test_a_repeated_request_names_the_run_that_it_started() -> None:
     """Live or ended, through either rpc, one after the other or all at once."""
     async with running_core() as core:

@@ -12,6 +12,7 @@ from typing import Final
 from agent_core.runs.encoding import encode_payload, new_event
 from agent_core.runs.log.contract import Entry, LogBudget, RunLog, RunRecord
 from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.outcome import Outcome
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_GRACE
@@ -48,10 +49,14 @@ class Setting:
 
 STORES: Final[dict[str, Callable[[Setting], RunLog]]] = {
     "memory": lambda setting: MemoryLog(setting.budget, unix_nano=setting.clock),
+    # So little in memory that readers are often behind it.
+    "sqlite": lambda setting: SqliteLog(
+        setting.folder / "runs.db", setting.budget, hot_bytes=1_000, unix_nano=setting.clock
+    ),
 }
 """The stores that the contract's tests go through."""
 
-DURABLE: Final[frozenset[str]] = frozenset()
+DURABLE: Final[frozenset[str]] = frozenset({"sqlite"})
 """Those that can be closed and opened again."""
 
 

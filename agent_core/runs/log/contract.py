@@ -44,6 +44,8 @@ class Batch(NamedTuple):
     """In order and without holes, unless the log was trimmed past the reader."""
     complete: bool
     """True when the log is closed and nothing comes after these entries."""
+    last: Position
+    """The log's last event at that moment."""
 
 
 class AppendStatus(enum.Enum):
@@ -103,6 +105,41 @@ class RunInfo:
     """When the store forgets it; 0 while it is open."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogBudget:
+    """How much a store keeps, and how long.
+
+    A run's log is a ring: beyond its budget the oldest events go, and `first` moves on. The newest
+    one always stays, so the terminal event does.
+    """
+
+    run_bytes: int = 4 * 1024 * 1024
+    """The most bytes of events of one run."""
+    run_events: int = 20_000
+    """The most events of one run."""
+    total_bytes: int = 256 * 1024 * 1024
+    """The most bytes of all runs. Ended runs that nobody reads are forgotten early, oldest first; then
+    no run is created unless there is room for its whole ring; then the largest lose their oldest events."""
+    retention_s: float = 15 * 60
+    """How long a run is kept after its end."""
+
+
+def ring_target(limit: int) -> int:
+    """Return what a ring is cut down to once it has passed a limit.
+
+    A sixteenth below: cutting costs as much for one event as for many.
+    """
+    return limit - limit // 16
+
+
+class LogOpenError(Exception):
+    """The store can't be opened. The text says why, for an operator."""
+
+
+class LogAwayError(Exception):
+    """The store can't do it at the moment, and has done nothing of it: try again later."""
+
+
 class LogFullError(Exception):
     """The store has no room for another run at the moment."""
 
@@ -118,7 +155,8 @@ class Tail(Protocol):
         """Return what comes after what was returned before.
 
         Waits until there is something, the log is closed, or `interrupt` was called: then the batch
-        may be empty. After a complete batch it returns empty complete ones.
+        may be empty. After a complete batch it returns empty complete ones. Where the log was trimmed
+        past the reader, the batch begins at the log's first event.
 
         Raises:
             LogGoneError: The store has forgotten the run.
@@ -132,14 +170,36 @@ class Tail(Protocol):
 
 
 class RunLog(Protocol):
-    """A store of runs. All of its methods may wait, and may be cancelled and then retried."""
+    """A store of runs. All of its methods may wait, and may be cancelled and then retried.
+
+    Those that write raise LogAwayError when the store can't be written.
+    """
 
     @property
     def volatile(self) -> bool:
         """True when the log is lost with its process."""
 
+    @property
+    def waits(self) -> bool:
+        """False when `append` and `close` are always done at once, in one step of the event loop."""
+
+    async def start(self) -> None:
+        """Open the store. Nothing else may be asked of it before.
+
+        Raises:
+            LogOpenError: It can't be opened.
+        """
+
+    async def aclose(self) -> None:
+        """Close the store. Nothing may be asked of it afterwards."""
+
+    async def open_runs(self) -> list[RunInfo]:
+        """Return the runs without a terminal event, whoever writes them."""
+
     async def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now: this one, or the earlier one with the same request_key.
+
+        Creating a run again changes nothing.
 
         Raises:
             LogFullError: There is no room for another run.

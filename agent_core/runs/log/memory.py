@@ -12,24 +12,21 @@ from typing import Final
 from agent_core.runs.encoding import NANO, seal
 from agent_core.runs.log.contract import (
     FIRST_EPOCH,
+    START,
     Appended,
     AppendStatus,
     Batch,
     Entry,
+    LogBudget,
     LogFullError,
     LogGoneError,
     Position,
     RunInfo,
     RunRecord,
+    ring_target,
 )
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
-
-RETENTION_S: Final = 15 * 60
-"""How long an ended run is kept."""
-
-MAX_BYTES: Final = 256 * 1024 * 1024
-"""What all runs together may hold before ended ones are forgotten early."""
 
 ENTRY_OVERHEAD_BYTES: Final = 160
 """What an entry costs in memory besides its event: measured with sys.getsizeof on CPython 3.11
@@ -48,13 +45,25 @@ class _Log:
     record: RunRecord
     epoch: int = FIRST_EPOCH
     entries: list[Entry] = field(default_factory=list)
-    size_bytes: int = RUN_OVERHEAD_BYTES
+    trimmed: int = 0
+    """How many events came before the entries."""
+    event_bytes: int = 0
     outcome: Outcome | None = None
     end_unix_nano: int = 0
     expire_unix_nano: int = 0
     gone: bool = False
     readers: int = 0
     waiting: dict[_MemoryTail, asyncio.Future[None]] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it costs in memory, about."""
+        return RUN_OVERHEAD_BYTES + self.event_bytes + ENTRY_OVERHEAD_BYTES * len(self.entries)
+
+    @property
+    def last(self) -> Position:
+        """The last event."""
+        return Position(*self.entries[-1][:2]) if self.entries else START
 
     def slice(self, after: int, max_events: int, max_bytes: int) -> Batch:
         """Return what comes after a sequence.
@@ -64,12 +73,25 @@ class _Log:
         """
         if self.gone:
             raise LogGoneError
-        # Dense from 1: the entry with sequence n stands at n - 1.
-        entries = self.entries[after : after + max_events]
+        # Dense: the entry with sequence n stands at n - 1 - trimmed.
+        start = max(0, after - self.trimmed)
+        entries = self.entries[start : start + max_events]
         if len(entries) > 1:
             entries = _cut(entries, max_bytes)
-        closed = self.outcome is not None
-        return Batch(entries, complete=closed and after + len(entries) >= len(self.entries))
+        complete = self.outcome is not None and start + len(entries) >= len(self.entries)
+        return Batch(entries, complete, self.last)
+
+    def trim(self, max_events: int, max_bytes: int) -> int:
+        """Drop the oldest entries until the others fit; never the last. Return the bytes of memory freed."""
+        count = max(0, len(self.entries) - max(1, max_events))
+        dropped = sum(len(entry.event) for entry in self.entries[:count])
+        while self.event_bytes - dropped > max_bytes and count < len(self.entries) - 1:
+            dropped += len(self.entries[count].event)
+            count += 1
+        del self.entries[:count]
+        self.trimmed += count
+        self.event_bytes -= dropped
+        return dropped + count * ENTRY_OVERHEAD_BYTES
 
     def wake(self) -> None:
         """Let every waiting reader look again."""
@@ -98,7 +120,8 @@ class _MemoryTail:
             batch = log.slice(self._after, self._max_events, self._max_bytes)
             if batch.entries or batch.complete or self._interrupted:
                 self._interrupted = False
-                self._after += len(batch.entries)
+                if batch.entries:
+                    self._after = batch.entries[-1].sequence
                 return batch
             waiter = log.waiting[self] = asyncio.get_running_loop().create_future()
             try:
@@ -123,22 +146,19 @@ class MemoryLog:
     """The store `memory`. It never waits, so each method is one step for all other tasks.
 
     Args:
-        retention_s: How long an ended run is kept.
-        max_bytes: What all runs may hold together before ended ones are forgotten early.
+        budget: How much it keeps, and how long.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
     """
 
     def __init__(
         self,
+        budget: LogBudget | None = None,
         *,
-        retention_s: float = RETENTION_S,
-        max_bytes: int = MAX_BYTES,
         unix_nano: Callable[[], int] = time.time_ns,
         stamp: Callable[[], int] = monotonic_nano,
     ) -> None:
-        self._retention_nano = int(retention_s * NANO)
-        self._max_bytes = max_bytes
+        self._budget = budget or LogBudget()
         self._unix_nano = unix_nano
         self._stamp = stamp
         self._logs: dict[str, _Log] = {}
@@ -151,14 +171,34 @@ class MemoryLog:
         """True: the log is lost with its process."""
         return True
 
+    @property
+    def waits(self) -> bool:
+        """False: all is done at once."""
+        return False
+
+    async def start(self) -> None:
+        """Do nothing: memory is always open."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    async def open_runs(self) -> list[RunInfo]:
+        """Return the runs that go on."""
+        return [_info(log) for log in self._logs.values() if log.outcome is None]
+
     async def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now. Forgets what has expired."""
-        self._sweep()
+        known = self._logs.get(record.run_id)
+        if known is not None:
+            return known.record
+        # Of the budget, a run's whole ring must be free.
+        room_bytes = self._budget.total_bytes - self._budget.run_bytes
+        self._sweep(room_bytes)
         if record.request_key:
             earlier = self._requests.get(record.request_key)
             if earlier is not None:
                 return earlier
-        if self._size_bytes > self._max_bytes:
+        if self._size_bytes > room_bytes:
             raise LogFullError
         if record.request_key:
             self._requests[record.request_key] = record
@@ -191,18 +231,11 @@ class MemoryLog:
 
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""
-        self._sweep()
+        self._sweep(self._budget.total_bytes)
         log = self._logs.get(run_id)
         if log is None:
             return None
-        return RunInfo(
-            record=log.record,
-            first=Position(FIRST_EPOCH, 1),
-            last=Position(*log.entries[-1][:2]) if log.entries else Position(FIRST_EPOCH, 0),
-            outcome=log.outcome,
-            end_unix_nano=log.end_unix_nano,
-            expire_unix_nano=log.expire_unix_nano,
-        )
+        return _info(log)
 
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Write the terminal event of a run whose writer is gone."""
@@ -214,7 +247,7 @@ class MemoryLog:
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         log.epoch += 1
-        appended = self._append(log, log.epoch, len(log.entries) + 1, (payload,))
+        appended = self._append(log, log.epoch, log.last.sequence + 1, (payload,))
         self._close(log, outcome)
         return appended
 
@@ -231,30 +264,48 @@ class MemoryLog:
         if epoch != log.epoch:
             return Appended(AppendStatus.FENCED)
         entries = log.entries
-        known = len(entries) + 1 - first
+        following = log.trimmed + len(entries) + 1
+        known = following - first
         if known < 0:
-            return Appended(AppendStatus.GAP, expected=len(entries) + 1)
+            return Appended(AppendStatus.GAP, expected=following)
         if known >= len(payloads):
             return _OK
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         now = self._stamp()
         size = 0
-        for sequence, payload in enumerate(payloads[known:] if known else payloads, len(entries) + 1):
+        before = len(entries)
+        for sequence, payload in enumerate(payloads[known:] if known else payloads, following):
             event = seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
-            size += len(event) + ENTRY_OVERHEAD_BYTES
+            size += len(event)
             entries.append(Entry(epoch, sequence, event))
-        log.size_bytes += size
-        self._size_bytes += size
+        log.event_bytes += size
+        self._size_bytes += size + (len(entries) - before) * ENTRY_OVERHEAD_BYTES
+        self._keep_to_budget(log)
         log.wake()
         return _OK
+
+    def _keep_to_budget(self, log: _Log) -> None:
+        """Drop what is too much after an append to a log."""
+        budget = self._budget
+        if log.event_bytes > budget.run_bytes or len(log.entries) > budget.run_events:
+            events, size = ring_target(budget.run_events), ring_target(budget.run_bytes)
+            self._size_bytes -= log.trim(events, size)
+        if self._size_bytes > budget.total_bytes:
+            self._sweep(budget.total_bytes)
+        while self._size_bytes > budget.total_bytes:
+            largest = max(self._logs.values(), key=lambda log: log.event_bytes)
+            freed = largest.trim(len(largest.entries) * 3 // 4, largest.event_bytes)
+            if not freed:
+                break
+            self._size_bytes -= freed
 
     def _close(self, log: _Log, outcome: Outcome) -> None:
         """Close a log, once."""
         if log.outcome is None:
             log.outcome = outcome
             log.end_unix_nano = self._unix_nano()
-            log.expire_unix_nano = log.end_unix_nano + self._retention_nano
+            log.expire_unix_nano = log.end_unix_nano + int(self._budget.retention_s * NANO)
             self._ended[log.record.run_id] = log
             log.wake()
 
@@ -265,22 +316,21 @@ class MemoryLog:
             raise LogGoneError
         return log
 
-    def _sweep(self) -> None:
-        """Forget ended runs, oldest first: the expired ones, and as many as there is no room for.
+    def _sweep(self, room_bytes: int) -> None:
+        """Forget ended runs, oldest first: the expired ones, and what exceeds some bytes.
 
-        Without room, one that is still read stays until it expires: its readers' streams would end
-        without the terminal event.
+        One that is still read stays until it expires: its readers' streams would end without the
+        terminal event.
         """
         now = self._unix_nano()
-        for log in self._oldest_ended():
-            if log.expire_unix_nano <= now or (self._size_bytes > self._max_bytes and not log.readers):
+        for log in self._oldest_ended(now, room_bytes):
+            if log.expire_unix_nano <= now or (self._size_bytes > room_bytes and not log.readers):
                 self._forget(log)
 
-    def _oldest_ended(self) -> list[_Log]:
+    def _oldest_ended(self, now: int, room_bytes: int) -> list[_Log]:
         """Return the ended runs that may have to go, oldest first."""
-        if self._size_bytes > self._max_bytes:
+        if self._size_bytes > room_bytes:
             return list(self._ended.values())
-        now = self._unix_nano()
         return list(itertools.takewhile(lambda log: log.expire_unix_nano <= now, self._ended.values()))
 
     def _forget(self, log: _Log) -> None:
@@ -292,6 +342,18 @@ class MemoryLog:
         self._size_bytes -= log.size_bytes
         log.gone = True
         log.wake()
+
+
+def _info(log: _Log) -> RunInfo:
+    """Return what is known of a run."""
+    return RunInfo(
+        record=log.record,
+        first=Position(*log.entries[0][:2]) if log.entries else Position(FIRST_EPOCH, 1),
+        last=log.last,
+        outcome=log.outcome,
+        end_unix_nano=log.end_unix_nano,
+        expire_unix_nano=log.expire_unix_nano,
+    )
 
 
 def _cut(entries: list[Entry], max_bytes: int) -> list[Entry]:

@@ -32,7 +32,7 @@ def test_events_arrive_as_protobuf_would_have_built_them(
 ) -> None:
     """The first response tells the wall clock too; the next ones only the monotonic one."""
     encoder = ResponseEncoder(RUN_ID, CLOCK_ID)
-    given = Batch(entries(count, size), complete=False)
+    given = Batch(entries(count, size), False, Position(1, count))
     expected = kind(run_id=RUN_ID, events=[Event.FromString(entry.event) for entry in given.entries])
     expected.clock.CopyFrom(Clock(id=CLOCK_ID, send_nano=7, send_unix_nano=8))
     assert kind.FromString(encoder.encode(given, 7, 8)) == expected

@@ -3,6 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from agent_core.runs.log.contract import LogBudget
+from agent_core.runs.state import DEFAULT_LIMITS
 from agent_core.settings import Settings
 
 
@@ -19,6 +21,10 @@ def test_the_defaults_bind_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (settings.disconnect_grace_s, settings.drain_s, settings.run_timeout_s) == (30.0, 10.0, 3600.0)
     assert settings.max_message_bytes == 128 * 1024
+    assert (settings.max_run_bytes, settings.max_run_events) == DEFAULT_LIMITS
+    assert LogBudget() == LogBudget(
+        settings.log_run_bytes, settings.log_run_events, settings.log_total_bytes, settings.log_retention_s
+    )
 
 
 def test_each_setting_is_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +42,10 @@ def test_each_setting_is_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RUN_TIMEOUT_S", "0"),
         ("MAX_MESSAGE_BYTES", "0"),
         ("LOG_LEVEL", "loud"),
+        ("LOG_RUN_EVENTS", "0"),
+        ("LOG_TOTAL_BYTES", "1000"),
+        ("LOG_RETENTION_S", "-1"),
+        ("MAX_RUN_BYTES", "0"),
     ],
 )
 def test_values_out_of_range_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 from agent_core.runs.follower import Follower, Resync, start_of
 from agent_core.runs.log.contract import Batch, Entry, Position, RunInfo
 from agent_core.runs.outcome import Outcome
-from tests.unit.agent_core.runs.log.test_memory import record
+from tests.support.stores import record
 
 FIRST, LAST = Position(1, 11), Position(2, 20)
 TRIMMED = RunInfo(record(), FIRST, LAST)
@@ -19,6 +19,7 @@ TRIMMED = RunInfo(record(), FIRST, LAST)
         (Position(1, 10), Position(1, 10), None),
         (Position(1, 15), Position(1, 15), None),
         (Position(2, 20), Position(2, 20), None),
+        (Position(1, 20), Position(1, 10), "ahead"),
         (Position(2, 21), Position(1, 10), "ahead"),
         (Position(1, 21), Position(1, 10), "ahead"),
         (Position(3, 1), Position(1, 10), "ahead"),
@@ -43,7 +44,7 @@ class ListTail:
         return self.batches.pop(0)
 
     def interrupt(self) -> None:
-        self.batches.insert(0, Batch([], complete=False))
+        self.batches.insert(0, Batch([], False, LAST))
 
     async def aclose(self) -> None:
         self.closed = True
@@ -51,13 +52,13 @@ class ListTail:
 
 async def test_what_is_said_between_events_comes_in_order() -> None:
     """Resync first, then the replay, caught_up once, draining when it is due, and the end."""
-    entry = Entry(2, 20, b"")
-    tail = ListTail(Batch([entry], complete=False), Batch([], complete=True))
+    replay = Batch([Entry(1, sequence, b"") for sequence in range(11, 20)] + [Entry(2, 20, b"")], False, LAST)
+    tail = ListTail(replay, Batch([], True, LAST))
     gone: list[Follower] = []
     start = start_of(TRIMMED, Position(1, 0))
     follower = Follower(tail, TRIMMED, start, say_caught_up=True, on_close=gone.append)
     assert await follower.next() == start[1]
-    assert await follower.next() == Batch([entry], complete=False)
+    assert await follower.next() == replay
     assert type(await follower.next()).__name__ == "CaughtUp"
     follower.drain()
     assert type(await follower.next()).__name__ == "Draining"
@@ -70,10 +71,23 @@ async def test_what_is_said_between_events_comes_in_order() -> None:
     assert gone == [follower]
 
 
+async def test_a_follower_that_was_overtaken_by_the_trimming_is_told_before_it_goes_on() -> None:
+    """And has not finished before it was given the terminal event."""
+    info = RunInfo(record(), Position(1, 1), Position(1, 1))
+    rest = Batch([Entry(1, 7, b""), Entry(1, 8, b"")], True, Position(1, 8))
+    tail = ListTail(Batch([Entry(1, 1, b"")], False, Position(1, 1)), rest)
+    follower = Follower(tail, info, start_of(info, Position(1, 0)), say_caught_up=False, on_close=id)
+    assert isinstance(await follower.next(), Batch)
+    assert await follower.next() == Resync(Position(1, 7), Position(1, 8), "trimmed")
+    assert not follower.finished
+    assert await follower.next() == rest
+    assert follower.finished
+
+
 async def test_an_ended_run_is_never_caught_up_with() -> None:
     """It has no live end."""
     info = RunInfo(record(), Position(1, 1), Position(1, 1), Outcome("done", "stop"))
-    tail = ListTail(Batch([Entry(1, 1, b"")], complete=True))
+    tail = ListTail(Batch([Entry(1, 1, b"")], True, LAST))
     follower = Follower(tail, info, start_of(info, Position(1, 0)), say_caught_up=True, on_close=id)
     assert isinstance(await follower.next(), Batch)
     assert await follower.next() is None

@@ -9,12 +9,15 @@ from opentelemetry.context import Context
 from agent_core.agents import RunRequest
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import UnknownRunError
+from agent_core.runs import orphans
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.contract import START, Appended, LogGoneError, Tail
+from agent_core.runs.log.contract import START, Appended, Batch, LogAwayError, LogGoneError, Tail
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager, fingerprint
 from agent_core.runs.outcome import Outcome
 from agent_core.runs.run import RunTimes, StopCause
+from agent_core.runs.writer import LogRefusedError
+from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, OnDisconnect, RunSpec
 
 OWNER = "alice"
@@ -84,6 +87,40 @@ async def test_a_broken_store_does_not_keep_the_run_alive(caplog: pytest.LogCapt
     await manager.drain(5, asyncio.Event())
     assert manager.live(run_id) is None
     assert "this is a bug of the core" in caplog.text
+
+
+class FullLog(MemoryLog):
+    """Has no room for a run's end, and for its reaping only the second time."""
+
+    full = 2
+
+    async def close(self, *_: object) -> Appended:
+        raise LogRefusedError(OWNER, "it is away")
+
+    async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
+        self.full -= 1
+        if self.full:
+            raise LogAwayError
+        return await super().reap(run_id, epoch, payload, outcome)
+
+
+async def test_a_run_whose_end_could_not_be_written_gets_one_when_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its followers wait for one; and the core does not wait for it when it goes down."""
+    monkeypatch.setattr(orphans, "RETRY_S", 0.001)
+    manager = RunManager(FullLog(), RunTimes())
+    run_id = await start(manager)
+    follower = await manager.follow(FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=False))
+    events: list[Event] = []
+    async with asyncio.timeout(20):
+        while (given := await follower.next()) is not None:
+            assert isinstance(given, Batch)
+            events += [Event.FromString(entry.event) for entry in given.entries]
+    assert [event.text_delta.content for event in events[1:-1]] == ["a", "b"]
+    assert (events[-1].epoch, events[-1].error.details["reason"]) == (2, "PRODUCER_LOST")
+    await follower.aclose()
+    await manager.drain(0, asyncio.Event())
 
 
 class UncreativeLog(MemoryLog):

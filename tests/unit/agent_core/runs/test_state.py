@@ -21,7 +21,13 @@ from agent_core.agents import (
 )
 from agent_core.runs.failures import TIMED_OUT, RubbishError, RunTooLargeError
 from agent_core.runs.outcome import Outcome
-from agent_core.runs.state import MAX_FINAL_BYTES, MAX_PIECE_LENGTH, RunState
+from agent_core.runs.state import (
+    DEFAULT_LIMITS,
+    MAX_FINAL_BYTES,
+    MAX_PIECE_LENGTH,
+    RunLimits,
+    RunState,
+)
 from tokenwire.v1 import event_pb2
 from tokenwire.v1.event_pb2 import Event
 
@@ -31,8 +37,8 @@ SELF_CONTAINING: list[object] = []
 SELF_CONTAINING.append(SELF_CONTAINING)
 
 
-def started(max_bytes: int = 10_000_000) -> RunState:
-    state = RunState(wall_offset_nano=WALL_OFFSET, max_bytes=max_bytes)
+def started(limits: RunLimits = DEFAULT_LIMITS) -> RunState:
+    state = RunState(wall_offset_nano=WALL_OFFSET, limits=limits)
     state.start(event_pb2.RunStarted(run_id=RUN_ID, agent="a"), 1)
     return state
 
@@ -264,11 +270,22 @@ def test_a_delta_too_long_for_one_response_becomes_several() -> None:
 
 def test_a_run_may_write_only_so_much() -> None:
     """Beyond the limit the next item is refused, and the terminal event is still written."""
-    state = started(max_bytes=200)
+    state = started(RunLimits(max_bytes=200))
     state.feed("x" * 500, 2)
     with pytest.raises(RunTooLargeError):
         state.feed("y", 3)
     assert Event.FromString(state.cancel(4)).done.final_message == "x" * 500
+
+
+def test_a_run_may_say_only_so_many_things() -> None:
+    """What the agent says of its end is no event, and comes through."""
+    state = started(RunLimits(max_events=2))
+    state.feed("x", 2)
+    with pytest.raises(RunTooLargeError):
+        state.feed("y", 3)
+    assert state.feed(Finish("length"), 4) == []
+    assert Event.FromString(state.finish(5)).sequence == 0
+    assert state.sequence == 3
 
 
 def test_nothing_comes_before_the_first_or_after_the_last_event() -> None:

@@ -1,0 +1,341 @@
+"""What the store `sqlite:PATH` writes into its file: no thread and no loop here, `sqlite.py` has them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agent_core.runs.encoding import NANO, seal
+from agent_core.runs.log.contract import (
+    FIRST_EPOCH,
+    Appended,
+    AppendStatus,
+    Entry,
+    LogBudget,
+    LogFullError,
+    RunRecord,
+    ring_target,
+)
+from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
+from agent_core.runs.log.sqlite_schema import FileLock, explained, prepared
+from agent_core.runs.outcome import Outcome
+
+RUN_OVERHEAD_BYTES: Final = 1024
+"""What a run costs in the file besides its events, about."""
+
+EXPIRED_AT_ONCE: Final = 32
+"""The most expired runs that one sweep deletes: appends wait meanwhile."""
+
+_RECORD_BY_ID: Final = f"SELECT {RECORD} FROM runs WHERE run_id = ?"  # noqa: S608 # our own words
+_RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE request_key = ?"  # noqa: S608 # our own words
+_INSERT_RUN: Final = f"INSERT INTO runs ({RECORD}, epoch, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 # our own words
+_INSERT_EVENT: Final = "INSERT INTO events (run, epoch, sequence, event) VALUES (?, ?, ?, ?)"
+
+_OK: Final = Appended(AppendStatus.OK)
+
+
+@dataclass(slots=True)
+class Change:
+    """What became of a run in one transaction, for those who read it in this process."""
+
+    entries: list[Entry] = field(default_factory=list)
+    """What was written, in order."""
+    first: int = 1
+    """The first event that is left."""
+    created: bool = False
+    closed: bool = False
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class _State:
+    """What the writer has in mind of a run."""
+
+    run_id: str
+    row: int
+    epoch: int
+    closed: bool
+    first: int
+    last: int
+    size_bytes: int
+
+
+class LogWriter:
+    """Writes the file. Each method but the first three is a part of a transaction that the caller opens.
+
+    Args:
+        path: The file.
+        budget: How much it keeps, and how long.
+        unix_nano: The wall clock.
+        stamp: The monotonic clock that `logged_nano` is read from.
+
+    Raises:
+        LogOpenError: It can't be opened, is another core's, or another program's.
+    """
+
+    def __init__(
+        self, path: Path, budget: LogBudget, unix_nano: Callable[[], int], stamp: Callable[[], int]
+    ) -> None:
+        self.changes: dict[str, Change] = {}
+        """By run id, what the open transaction has done so far."""
+        self._budget = budget
+        self._unix_nano = unix_nano
+        self._stamp = stamp
+        self._open: dict[str, _State] = {}
+        self._total_bytes = 0
+        self._lock = FileLock(path)
+        try:
+            with explained(path):
+                self._db = prepared(path)
+                self._load()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close_file(self) -> None:
+        """Close the file, and let another core have it."""
+        self._db.close()
+        self._lock.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done inside; nothing of it when anything fails."""
+        self.changes = {}
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # A full disk may have ended the transaction already.
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._load()
+            raise
+
+    def create(self, record: RunRecord, readers: Collection[str]) -> RunRecord:
+        """Return the record that stands now.
+
+        Args:
+            record: The new run's.
+            readers: The runs that are read: they are not forgotten early.
+
+        Raises:
+            LogFullError: There is no room.
+        """
+        known = self._db.execute(_RECORD_BY_ID, (record.run_id,)).fetchone()
+        if known is not None:
+            return record_of(known)
+        # Of the budget, a run's whole ring must be free.
+        room_bytes = self._budget.total_bytes - self._budget.run_bytes
+        self.sweep(room_bytes, readers)
+        if record.request_key:
+            earlier = self._db.execute(_RECORD_BY_KEY, (record.request_key,)).fetchone()
+            if earlier is not None:
+                if not 0 < earlier[-1] <= self._unix_nano():
+                    return record_of(earlier)
+                self.delete(earlier[0])
+        if self._total_bytes > room_bytes:
+            raise LogFullError
+        values = (
+            record.run_id,
+            record.session_id,
+            record.agent,
+            record.on_disconnect,
+            record.create_unix_nano,
+            record.owner,
+            record.request_key or None,
+            record.fingerprint,
+            FIRST_EPOCH,
+        )
+        row = self._db.execute(_INSERT_RUN, values).lastrowid
+        assert row is not None  # noqa: S101 # for the type checker
+        self._open[record.run_id] = _State(
+            record.run_id, row, FIRST_EPOCH, closed=False, first=1, last=0, size_bytes=0
+        )
+        self._total_bytes += RUN_OVERHEAD_BYTES
+        self._change(record.run_id).created = True
+        return record
+
+    def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Return what became of an append."""
+        return self._append(self._state(run_id), epoch, first, payloads)
+
+    def close(
+        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+    ) -> Appended:
+        """Return what became of the last append, with which the log is closed."""
+        state = self._state(run_id)
+        appended = self._append(state, epoch, first, payloads)
+        if state is not None and appended.status is AppendStatus.OK and not state.closed:
+            self._close(state, outcome)
+        return appended
+
+    def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
+        """Return what became of the terminal event of a run whose writer is gone."""
+        state = self._state(run_id)
+        if state is None:
+            return Appended(AppendStatus.GONE)
+        if state.epoch != epoch:
+            return Appended(AppendStatus.FENCED)
+        if state.closed:
+            return Appended(AppendStatus.CLOSED)
+        state.epoch += 1
+        self._write(state, (payload,))
+        self._close(state, outcome)
+        return _OK
+
+    def delete(self, run_id: str) -> None:
+        """Forget a run."""
+        found = self._db.execute("SELECT id, size_bytes FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if found is None:
+            return
+        state = self._open.pop(run_id, None)
+        self._db.execute("DELETE FROM events WHERE run = ?", found[:1])
+        self._db.execute("DELETE FROM runs WHERE id = ?", found[:1])
+        self._total_bytes -= RUN_OVERHEAD_BYTES + (state.size_bytes if state is not None else found[1])
+        self._change(run_id).gone = True
+
+    def sweep(self, room_bytes: int | None = None, readers: Collection[str] = ()) -> None:
+        """Forget some of the runs that have expired, and ended ones, oldest first, that exceed some bytes.
+
+        Args:
+            room_bytes: The bytes that may be left.
+            readers: The runs that are read: they are not forgotten early.
+        """
+        room_bytes = self._budget.total_bytes if room_bytes is None else room_bytes
+        expired = self._db.execute(
+            "SELECT run_id FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
+            "ORDER BY end_unix_nano LIMIT ?",
+            (self._unix_nano(), EXPIRED_AT_ONCE),
+        ).fetchall()
+        for (run_id,) in expired:
+            self.delete(run_id)
+        if self._total_bytes > room_bytes:
+            ended = self._db.execute(
+                "SELECT run_id FROM runs WHERE outcome IS NOT NULL ORDER BY end_unix_nano, id"
+            ).fetchall()
+            for (run_id,) in ended:
+                if self._total_bytes <= room_bytes:
+                    break
+                if run_id not in readers:
+                    self.delete(run_id)
+
+    def _append(self, state: _State | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        if state is None:
+            return Appended(AppendStatus.GONE)
+        if epoch != state.epoch:
+            return Appended(AppendStatus.FENCED)
+        known = state.last + 1 - first
+        if known < 0:
+            return Appended(AppendStatus.GAP, expected=state.last + 1)
+        if known >= len(payloads):
+            return _OK
+        if state.closed:
+            return Appended(AppendStatus.CLOSED)
+        self._write(state, payloads[known:])
+        return _OK
+
+    def _write(self, state: _State, payloads: Sequence[bytes]) -> None:
+        """Write events under the next numbers, and keep to the budget."""
+        now = self._stamp()
+        entries = [
+            Entry(state.epoch, sequence, seal(payload, epoch=state.epoch, sequence=sequence, logged_nano=now))
+            for sequence, payload in enumerate(payloads, state.last + 1)
+        ]
+        self._db.executemany(_INSERT_EVENT, [(state.row, *entry) for entry in entries])
+        size = sum(len(entry.event) for entry in entries)
+        state.last += len(entries)
+        state.size_bytes += size
+        self._total_bytes += size
+        self._change(state.run_id).entries += entries
+        budget = self._budget
+        if state.size_bytes > budget.run_bytes or state.last - state.first >= budget.run_events:
+            self._trim(state, ring_target(budget.run_events), ring_target(budget.run_bytes))
+        if self._total_bytes > budget.total_bytes:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Forget what has ended, then let the largest open runs lose their oldest events."""
+        budget = self._budget
+        self.sweep()
+        while self._total_bytes > budget.total_bytes and self._open:
+            largest = max(self._open.values(), key=lambda state: state.size_bytes)
+            held = largest.last - largest.first + 1
+            if held <= 1:
+                return
+            self._trim(largest, held * 3 // 4, budget.run_bytes)
+
+    def _trim(self, state: _State, max_events: int, max_bytes: int) -> None:
+        """Drop a run's oldest events until the others fit; never the last."""
+        held = self._db.execute(
+            "SELECT sequence, length(event) FROM events WHERE run = ? ORDER BY sequence", (state.row,)
+        )
+        least = state.last - max(1, max_events) + 1
+        dropped = 0
+        for sequence, size in held:
+            if sequence == state.last or (sequence >= least and state.size_bytes - dropped <= max_bytes):
+                break
+            dropped += size
+            state.first = sequence + 1
+        held.close()
+        self._db.execute("DELETE FROM events WHERE run = ? AND sequence < ?", (state.row, state.first))
+        state.size_bytes -= dropped
+        self._total_bytes -= dropped
+        self._change(state.run_id)
+
+    def _close(self, state: _State, outcome: Outcome) -> None:
+        """Close a log."""
+        end = self._unix_nano()
+        expire = end + int(self._budget.retention_s * NANO)
+        self._db.execute(
+            "UPDATE runs SET epoch = ?, size_bytes = ?, outcome = ?, reason = ?, end_unix_nano = ?, "
+            "expire_unix_nano = ? WHERE id = ?",
+            (state.epoch, state.size_bytes, *outcome, end, expire, state.row),
+        )
+        state.closed = True
+        self._change(state.run_id).closed = True
+        del self._open[state.run_id]
+
+    def _change(self, run_id: str) -> Change:
+        """Return what is noted of a run in this transaction, with its first event as it is now."""
+        change = self.changes.setdefault(run_id, Change())
+        state = self._open.get(run_id)
+        if state is not None:
+            change.first = state.first
+        return change
+
+    def _state(self, run_id: str) -> _State | None:
+        """Return what there is of a run; None when it is not known, or has expired."""
+        state = self._open.get(run_id)
+        if state is not None:
+            return state
+        found = self._db.execute(
+            "SELECT id, epoch, size_bytes FROM runs WHERE run_id = ? AND expire_unix_nano > ?",
+            (run_id, self._unix_nano()),
+        ).fetchone()
+        if found is None:
+            return None
+        row, epoch, size = found
+        first, last = bounds(self._db, row)
+        return _State(run_id, row, epoch, True, first.sequence, last.sequence, size)
+
+    def _load(self) -> None:
+        """Read from the file what the writer has in mind of it."""
+        self._open = {}
+        runs, size = self._db.execute(
+            "SELECT count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) FROM runs"
+        ).fetchone()
+        self._total_bytes = runs * RUN_OVERHEAD_BYTES + size
+        opened = self._db.execute("SELECT id, run_id, epoch FROM runs WHERE outcome IS NULL").fetchall()
+        for row, run_id, epoch in opened:
+            first, last = bounds(self._db, row)
+            (size,) = self._db.execute(
+                "SELECT coalesce(sum(length(event)), 0) FROM events WHERE run = ?", (row,)
+            ).fetchone()
+            self._open[run_id] = _State(run_id, row, epoch, False, first.sequence, last.sequence, size)
+            self._total_bytes += size

@@ -1,0 +1,434 @@
+"""What every store of runs must do, whichever it is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from agent_core.runs.encoding import NANO
+from agent_core.runs.follower import Follower, Resync, start_of
+from agent_core.runs.log.contract import (
+    START,
+    Appended,
+    AppendStatus,
+    LogBudget,
+    LogFullError,
+    LogGoneError,
+    Position,
+    RunInfo,
+    RunLog,
+)
+from agent_core.runs.outcome import Outcome
+from tests.support.stores import (
+    FAR,
+    LOST,
+    OTHER,
+    RUN,
+    STOP,
+    STORES,
+    WAKE_S,
+    Clock,
+    Setting,
+    open_store,
+    payload,
+    payloads,
+    record,
+    texts,
+)
+from tokenwire.telemetry import monotonic_nano
+from tokenwire.v1.event_pb2 import Event
+
+OpenLog: TypeAlias = Callable[..., Awaitable[RunLog]]
+
+OK = Appended(AppendStatus.OK)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=STORES)
+async def open_log(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[OpenLog]:
+    """Opens each store, empty, with the given parts of a budget."""
+    async with AsyncExitStack() as stack:
+
+        async def open_it(**budget: float) -> RunLog:
+            setting = Setting(tmp_path, LogBudget(**budget), clock)
+            return await stack.enter_async_context(open_store(request.param, setting))
+
+        yield open_it
+
+
+@pytest.fixture
+async def log(open_log: OpenLog) -> RunLog:
+    """Each store, empty."""
+    return await open_log()
+
+
+async def known(log: RunLog, run_id: str = RUN) -> RunInfo:
+    info = await log.info(run_id)
+    assert info is not None
+    return info
+
+
+async def all_texts(log: RunLog, run_id: str = RUN) -> list[str]:
+    return texts((await log.read(run_id, START, 10_000, FAR)).entries)
+
+
+async def test_events_get_their_numbers_and_the_logged_stamp(log: RunLog) -> None:
+    """What comes out is the whole event."""
+    await log.create(record())
+    before = monotonic_nano()
+    assert await log.append(RUN, 1, 1, payloads(1, 2)) == OK
+    batch = await log.read(RUN, START, 10, FAR)
+    events = [Event.FromString(entry.event) for entry in batch.entries]
+    assert [(event.epoch, event.sequence, event.text_delta.content) for event in events] == [
+        (1, 1, "1"),
+        (1, 2, "2"),
+    ]
+    assert all(before <= event.timing.logged_nano <= monotonic_nano() for event in events)
+    assert all(event.timing.model_nano == 1 for event in events)
+    assert [(entry.epoch, entry.sequence) for entry in batch.entries] == [(1, 1), (1, 2)]
+    assert (batch.complete, batch.last) == (False, Position(1, 2))
+
+
+async def test_a_run_is_known_as_it_was_created(log: RunLog) -> None:
+    """With its owner; and empty, until something is written."""
+    created = record(key="alice\nr1", fingerprint=b"\0\xff")
+    assert await log.create(created) is created
+    assert await log.info(RUN) == RunInfo(created, Position(1, 1), START)
+    assert await log.read(RUN, START, 10, FAR) == ([], False, START)
+
+
+async def test_retrying_an_append_changes_nothing(log: RunLog) -> None:
+    """Whole repetitions are passed over; of overlapping ones only the new part is written."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 3))
+    for first, count in ((1, 3), (2, 1), (4, 0)):
+        assert await log.append(RUN, 1, first, payloads(first, count)) == OK
+    assert await log.append(RUN, 1, 2, payloads(2, 4)) == OK
+    assert await all_texts(log) == ["1", "2", "3", "4", "5"]
+
+
+async def test_a_gap_is_refused_and_names_what_is_missing(log: RunLog) -> None:
+    """The writer appends again from there."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 2))
+    assert await log.append(RUN, 1, 4, payloads(4, 1)) == (AppendStatus.GAP, 3)
+    assert await all_texts(log) == ["1", "2"]
+
+
+async def test_closing_is_one_with_the_last_append(log: RunLog, clock: Clock) -> None:
+    """After it nothing is written, and repeating either of them changes nothing."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 1))
+    for _ in range(2):
+        assert await log.close(RUN, 1, 1, payloads(1, 2), STOP) == OK
+        clock.unix_nano += 1
+    assert await log.append(RUN, 1, 2, payloads(2, 1)) == OK
+    assert (await log.append(RUN, 1, 3, payloads(3, 1))).status is AppendStatus.CLOSED
+    assert (await log.close(RUN, 1, 3, payloads(3, 1), STOP)).status is AppendStatus.CLOSED
+    batch = await log.read(RUN, START, 99, FAR)
+    assert (texts(batch.entries), batch.complete) == (["1", "2"], True)
+    end = clock.unix_nano - 2
+    assert await log.info(RUN) == RunInfo(
+        record(), Position(1, 1), Position(1, 2), STOP, end, end + 15 * 60 * NANO
+    )
+
+
+async def test_a_gap_does_not_close(log: RunLog) -> None:
+    """Both or neither."""
+    await log.create(record())
+    assert await log.close(RUN, 1, 2, payloads(2, 1), STOP) == (AppendStatus.GAP, 1)
+    info = await known(log)
+    assert (info.outcome, info.last) == (None, START)
+
+
+async def test_reaping_fences_the_lost_writer(log: RunLog) -> None:
+    """The terminal event is in the next epoch, and only the first reaper writes it."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 1))
+    assert await log.reap(RUN, 1, payload("lost"), LOST) == OK
+    assert (await log.append(RUN, 1, 2, payloads(2, 1))).status is AppendStatus.FENCED
+    assert (await log.append(RUN, 1, 1, payloads(1, 1))).status is AppendStatus.FENCED
+    assert (await log.close(RUN, 1, 2, payloads(2, 1), STOP)).status is AppendStatus.FENCED
+    assert (await log.reap(RUN, 1, payload("again"), STOP)).status is AppendStatus.FENCED
+    assert (await log.reap(RUN, 2, payload("again"), STOP)).status is AppendStatus.CLOSED
+    assert (await log.reap(OTHER, 1, payload("x"), STOP)).status is AppendStatus.GONE
+    info = await known(log)
+    assert (info.last, info.outcome) == (Position(2, 2), LOST)
+    assert await all_texts(log) == ["1", "lost"]
+
+
+async def test_a_run_that_said_nothing_can_be_reaped(log: RunLog) -> None:
+    """Its writer was lost before the first event."""
+    await log.create(record())
+    assert await log.reap(RUN, 1, payload("lost"), LOST) == OK
+    info = await known(log)
+    assert (info.first, info.last) == (Position(2, 1), Position(2, 1))
+
+
+async def test_a_run_that_is_not_known_is_gone(log: RunLog) -> None:
+    """Whatever is asked of it."""
+    assert (await log.append(RUN, 1, 1, payloads(1, 1))).status is AppendStatus.GONE
+    assert (await log.close(RUN, 1, 1, payloads(1, 1), STOP)).status is AppendStatus.GONE
+    assert await log.info(RUN) is None
+    await log.delete(RUN)
+    with pytest.raises(LogGoneError):
+        await log.read(RUN, START, 1, FAR)
+    with pytest.raises(LogGoneError):
+        await log.tail(RUN, START, 1, FAR)
+
+
+async def test_batches_keep_to_their_limits_but_always_hold_one_event(log: RunLog) -> None:
+    """An event that is larger than the limit must not stop the reader for ever."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 10))
+    size = len((await log.read(RUN, START, 1, FAR)).entries[0].event)
+    assert texts((await log.read(RUN, START, 3, FAR)).entries) == ["1", "2", "3"]
+    assert texts((await log.read(RUN, Position(1, 4), 99, size * 2)).entries) == ["5", "6"]
+    assert texts((await log.read(RUN, Position(1, 4), 99, 1)).entries) == ["5"]
+    assert (await log.read(RUN, Position(1, 10), 99, FAR)).entries == []
+    tail = await log.tail(RUN, Position(1, 4), 99, size * 2)
+    assert [texts((await tail.next()).entries) for _ in range(3)] == [["5", "6"], ["7", "8"], ["9"]]
+    await tail.aclose()
+
+
+async def test_a_waiting_reader_wakes_for_events_for_the_end_and_for_an_interruption(log: RunLog) -> None:
+    """And for nothing else; an interruption before the call counts too."""
+    await log.create(record())
+    tail = await log.tail(RUN, START, 10, FAR)
+    async with asyncio.timeout(WAKE_S):
+        waiting = asyncio.create_task(tail.next())
+        await log.info(RUN)
+        assert not waiting.done()
+        await log.append(RUN, 1, 1, payloads(1, 1))
+        assert texts((await waiting).entries) == ["1"]
+        waiting = asyncio.create_task(tail.next())
+        await log.info(RUN)
+        tail.interrupt()
+        tail.interrupt()
+        assert (await waiting).entries == []
+        tail.interrupt()
+        assert (await tail.next()).entries == []
+        waiting = asyncio.create_task(tail.next())
+        await asyncio.sleep(0)
+        await log.close(RUN, 1, 2, payloads(2, 1), STOP)
+        assert texts((await waiting).entries) == ["2"]
+        assert waiting.result().complete
+        assert await tail.next() == ([], True, Position(1, 2))
+        await tail.aclose()
+
+
+async def test_a_reader_that_was_cancelled_can_go_on(log: RunLog) -> None:
+    """Nothing that it did not return is passed over."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 3))
+    tail = await log.tail(RUN, START, 1, FAR)
+    got: list[str] = []
+    for turns in range(4):
+        reading = asyncio.create_task(tail.next())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        if not reading.cancelled():
+            got += texts(reading.result().entries)
+    while len(got) < 3:
+        got += texts((await tail.next()).entries)
+    assert got == ["1", "2", "3"]
+    await tail.aclose()
+
+
+async def test_reading_an_ended_run_comes_to_its_end(log: RunLog) -> None:
+    """Also from the middle, from the end, and for two at once."""
+    await log.create(record())
+    await log.close(RUN, 1, 1, payloads(1, 5), STOP)
+    for after in (0, 3, 5):
+        tail = await log.tail(RUN, Position(1, after), 2, FAR)
+        got: list[str] = []
+        batch = await tail.next()
+        while got.extend(texts(batch.entries)) or not batch.complete:
+            batch = await tail.next()
+        assert got == [str(number) for number in range(after + 1, 6)]
+        await tail.aclose()
+
+
+async def test_creating_a_run_again_changes_nothing(log: RunLog) -> None:
+    """A creation that was cancelled half way is retried."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 1))
+    assert await log.create(record()) == record()
+    assert await all_texts(log) == ["1"]
+
+
+async def test_the_same_request_key_names_the_same_run(log: RunLog) -> None:
+    """As long as the run is kept."""
+    first = record(RUN, "key", b"1")
+    await log.create(first)
+    assert await log.create(record(OTHER, "key", b"2")) == first
+    assert await log.info(OTHER) is None
+    await log.delete(RUN)
+    again = record(OTHER, "key", b"2")
+    assert await log.create(again) is again
+
+
+async def test_creations_at_once_under_one_key_make_one_run(log: RunLog) -> None:
+    """Whoever comes first."""
+    records = [record(f"k7q2{number:026}", "key") for number in range(5)]
+    standing = await asyncio.gather(*map(log.create, records))
+    assert len({stands.run_id for stands in standing}) == 1
+
+
+async def test_ended_runs_are_forgotten_after_their_time(open_log: OpenLog, clock: Clock) -> None:
+    """Live ones never are."""
+    log = await open_log(retention_s=10)
+    await log.create(record())
+    await log.create(record(OTHER, "key"))
+    await log.close(OTHER, 1, 1, payloads(1, 1), STOP)
+    clock.unix_nano += 10 * NANO - 1
+    assert await log.info(OTHER) is not None
+    clock.unix_nano += 1
+    assert await log.info(OTHER) is None
+    with pytest.raises(LogGoneError):
+        await log.read(OTHER, START, 1, FAR)
+    with pytest.raises(LogGoneError):
+        await log.tail(OTHER, START, 1, FAR)
+    assert await log.info(RUN) is not None
+    again = record("k7q2" + "c" * 26, "key")
+    assert await log.create(again) is again
+
+
+async def test_a_reader_of_a_run_that_is_deleted_is_told(log: RunLog) -> None:
+    """One that waits, one that does not, of a live run and of an ended one."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 3))
+    await log.create(record(OTHER))
+    await log.close(OTHER, 1, 1, payloads(1, 3), STOP)
+    waiting = await log.tail(RUN, Position(1, 3), 1, FAR)
+    tails = [await log.tail(RUN, START, 1, FAR), await log.tail(OTHER, START, 1, FAR)]
+    for tail in tails:
+        assert texts((await tail.next()).entries) == ["1"]
+    wait = asyncio.create_task(waiting.next())
+    await asyncio.sleep(0)
+    await log.delete(RUN)
+    await log.delete(OTHER)
+    with pytest.raises(LogGoneError):
+        await asyncio.wait_for(wait, WAKE_S)
+    for tail in tails:
+        with pytest.raises(LogGoneError):
+            await tail.next()
+        await tail.aclose()
+    await waiting.aclose()
+    assert (await log.append(RUN, 1, 4, payloads(4, 1))).status is AppendStatus.GONE
+
+
+async def test_beyond_its_events_a_run_loses_the_oldest(open_log: OpenLog) -> None:
+    """`first` says what is left, and a sixteenth goes at once."""
+    log = await open_log(run_events=32)
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 32))
+    assert (await known(log)).first == Position(1, 1)
+    await log.append(RUN, 1, 33, payloads(33, 1))
+    info = await known(log)
+    assert (info.first, info.last) == (Position(1, 4), Position(1, 33))
+    batch = await log.read(RUN, START, 2, FAR)
+    assert texts(batch.entries) == ["4", "5"]
+    assert await log.append(RUN, 1, 1, payloads(1, 33)) == OK
+    assert await log.append(RUN, 1, 35, payloads(35, 1)) == (AppendStatus.GAP, 34)
+    await log.append(RUN, 1, 34, payloads(34, 500))
+    await log.close(RUN, 1, 534, payloads(534, 1), STOP)
+    info = await known(log)
+    assert 30 <= info.last.sequence - info.first.sequence + 1 <= 32
+    assert info.last == Position(1, 534)
+
+
+async def test_beyond_its_bytes_a_run_loses_the_oldest(open_log: OpenLog) -> None:
+    """The newest event stays even where it is too large alone: it may be the terminal one."""
+    log = await open_log(run_bytes=10_000)
+    await log.create(record())
+    for number in range(1, 12):
+        await log.append(RUN, 1, number, [payload("x" * 950)])
+    info = await known(log)
+    assert (info.first, info.last) == (Position(1, 3), Position(1, 11))
+    await log.close(RUN, 1, 12, [payload("y" * 20_000)], STOP)
+    info = await known(log)
+    assert (info.first, info.last) == (Position(1, 12), Position(1, 12))
+    batch = await log.read(RUN, START, 10, FAR)
+    assert (texts(batch.entries), batch.complete) == (["y" * 20_000], True)
+
+
+async def test_a_live_follower_whose_place_was_trimmed_is_told_and_goes_on(open_log: OpenLog) -> None:
+    """Not only one that comes back too late."""
+    log = await open_log(run_events=16)
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 4))
+    info = await known(log)
+    tail = await log.tail(RUN, START, 512, FAR)
+    follower = Follower(tail, info, start_of(info, START), say_caught_up=True, on_close=lambda _: None)
+    given = [await follower.next(), await follower.next()]
+    assert [type(one).__name__ for one in given] == ["Batch", "CaughtUp"]
+    for number in range(5, 40):
+        await log.append(RUN, 1, number, payloads(number, 1))
+    await log.close(RUN, 1, 40, payloads(40, 1), STOP)
+    first = (await known(log)).first
+    assert await follower.next() == Resync(first, Position(1, 40), "trimmed")
+    assert not follower.finished
+    batch = await follower.next()
+    assert batch is not None
+    assert texts(batch.entries) == [str(number) for number in range(first.sequence, 41)]
+    assert await follower.next() is None
+    await follower.aclose()
+
+
+async def test_without_room_ended_runs_go_early_and_live_ones_stay(open_log: OpenLog) -> None:
+    """Oldest first, but not one that is still read; when the rest must stay, no run is created."""
+    log = await open_log(run_bytes=60_000, total_bytes=200_000)
+    ids = [f"k7q2{number:026}" for number in range(4)]
+    for number, run_id in enumerate(ids[:3]):
+        await log.create(record(run_id))
+        await log.close(run_id, 1, 1, [payload("x" * 47_000)], STOP)
+        if number == 0:
+            reader = await log.tail(run_id, START, 1, FAR)
+    await log.create(record(RUN))
+    assert [await log.info(run_id) is not None for run_id in ids[:3]] == [True, False, True]
+    await log.append(RUN, 1, 1, [payload("x" * 50_000)])
+    await log.create(record(OTHER))
+    assert [await log.info(run_id) is not None for run_id in ids[:3]] == [True, False, False]
+    await log.append(OTHER, 1, 1, [payload("x" * 50_000)])
+    with pytest.raises(LogFullError):
+        await log.create(record(ids[3]))
+    await reader.aclose()
+    await log.create(record(ids[3]))
+    assert await log.info(ids[0]) is None
+    assert (await known(log)).last == (await known(log, OTHER)).last == Position(1, 1)
+
+
+async def test_live_runs_beyond_the_room_of_all_lose_their_oldest_events(open_log: OpenLog) -> None:
+    """The largest first; nothing is lost in silence, and nobody waits."""
+    log = await open_log(run_bytes=60_000, total_bytes=100_000)
+    await log.create(record(RUN))
+    await log.create(record(OTHER))
+    for number in range(1, 60):
+        await log.append(RUN, 1, number, [payload("x" * 950)])
+    for number in range(1, 50):
+        await log.append(OTHER, 1, number, [payload("x" * 950)])
+    large, small = await known(log), await known(log, OTHER)
+    assert large.first.sequence > 10
+    assert (large.last.sequence, small.last.sequence) == (59, 49)
+    held = (large.last.sequence - large.first.sequence) + (small.last.sequence - small.first.sequence)
+    assert held * 1000 < 100_000
+    assert held * 1000 > 50_000
+
+
+async def test_open_runs_are_found(log: RunLog) -> None:
+    """A core that starts reaps what it knows as open."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 2))
+    await log.create(record(OTHER))
+    await log.close(OTHER, 1, 1, payloads(1, 1), Outcome("error", "INTERNAL"))
+    assert await log.open_runs() == [RunInfo(record(), Position(1, 1), Position(1, 2))]

@@ -1,0 +1,416 @@
+"""Any order of writes, losses, readers and ends, against each store: nothing is lost in silence.
+
+What a reader gets is exactly 1, 2, 3 … without a hole or a repetition, or it is told of the hole
+first; and it ends in exactly one terminal event. A model says what the log must hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from agent_core.runs.encoding import NANO
+from agent_core.runs.follower import CaughtUp, Follower, Given, Resync, start_of
+from agent_core.runs.log.contract import (
+    AppendStatus,
+    Batch,
+    LogBudget,
+    LogGoneError,
+    Position,
+    RunLog,
+)
+from tests.support.stores import (
+    DURABLE,
+    LOST,
+    STOP,
+    STORES,
+    WAKE_S,
+    Clock,
+    Setting,
+    open_store,
+    payload,
+    record,
+)
+from tokenwire.v1.event_pb2 import Event
+
+T = TypeVar("T")
+
+BUDGET = LogBudget(run_events=16, run_bytes=3_000, retention_s=100)
+RUNS = st.integers(0, 1)
+READERS = st.integers(0, 5)
+SIZES = st.sampled_from([1, 40, 700, 4_000])
+TURNS = 20
+"""Turns of the event loop in which something that must not happen gets its chance."""
+
+
+@dataclass
+class Reader:
+    """Somebody who follows a run, leaves and comes back, and keeps what it got."""
+
+    run: Run
+    follower: Follower
+    cursor: int
+    task: asyncio.Task[Given | None] | None = None
+    finished: bool = False
+    terminals: int = 0
+
+    def take(self, given: Given | None) -> None:
+        """Check what the follower was given."""
+        run = self.run
+        if given is None:
+            assert self.finished
+        elif isinstance(given, Resync):
+            # The log's end when the reader met the hole, which may be a while ago.
+            assert given.first.sequence - 1 <= given.last.sequence <= len(run.texts)
+            if given.reason == "trimmed":
+                assert given.first.sequence > self.cursor + 1
+            else:
+                assert given.reason == "ahead"
+            self.cursor = given.first.sequence - 1
+        elif isinstance(given, CaughtUp):
+            assert given.cursor.sequence == self.cursor
+        else:
+            assert isinstance(given, Batch)
+            for entry in given.entries:
+                self.take_event(Event.FromString(entry.event), (entry.epoch, entry.sequence))
+
+    def take_event(self, event: Event, said: tuple[int, int]) -> None:
+        """Check that an event is the next one, and the one that was written."""
+        run = self.run
+        assert (event.epoch, event.sequence) == said
+        assert event.sequence == self.cursor + 1
+        assert not self.finished, "an event came after the terminal one"
+        assert event.text_delta.content == run.texts[event.sequence - 1]
+        self.cursor = event.sequence
+        if run.closed and event.sequence == len(run.texts):
+            self.terminals += 1
+            self.finished = True
+            assert event.epoch == run.epoch
+
+
+@dataclass
+class Run:
+    """What a run's log must hold, trimmed or not."""
+
+    run_id: str
+    epoch: int = 1
+    texts: list[str] = field(default_factory=list)
+    closed: bool = False
+    expire_unix_nano: int = 0
+    first: int = 1
+    readers: list[Reader] = field(default_factory=list)
+
+
+class LogMachine(RuleBasedStateMachine):
+    """Drives one store. Subclasses say which."""
+
+    store = "memory"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="tokenwire-log-"))
+        self.clock = Clock()
+        self.runs: dict[int, Run] = {}
+        self.made = 0
+        self.log: RunLog = self.wait(self.open())
+
+    async def open(self) -> RunLog:
+        setting = Setting(self.folder, BUDGET, self.clock)
+        return await self.stack.enter_async_context(open_store(self.store, setting))
+
+    def wait(self, coroutine: Coroutine[object, object, T]) -> T:
+        """Return what a coroutine returns; an event loop that is stuck fails."""
+
+        async def in_time() -> T:
+            async with asyncio.timeout(WAKE_S):
+                return await coroutine
+
+        return self.runner.run(in_time())
+
+    # What a writer does.
+
+    @rule(number=RUNS)
+    def create(self, number: int) -> None:
+        """A new run, or the creation of a known one again."""
+        run = self.runs.get(number)
+        if run is None:
+            run = self.runs[number] = Run(f"k7q2{self.made:026}")
+            self.made += 1
+        assert self.wait(self.log.create(record(run.run_id))) == record(run.run_id)
+
+    @rule(number=RUNS, count=st.integers(1, 20), size=SIZES)
+    def append(self, number: int, count: int, size: int) -> None:
+        """The next events."""
+        run = self.runs.get(number)
+        if run is None or run.closed:
+            return
+        first = len(run.texts) + 1
+        texts = [f"{sequence}".ljust(size, ".") for sequence in range(first, first + count)]
+        run.texts += texts
+        appended = self.wait(self.log.append(run.run_id, run.epoch, first, list(map(payload, texts))))
+        assert appended.status is AppendStatus.OK
+
+    @rule(number=RUNS, back=st.integers(0, 30), count=st.integers(0, 30))
+    def duplicate(self, number: int, back: int, count: int) -> None:
+        """A retry of events that the log has, trimmed or not, before the end or after it."""
+        run = self.runs.get(number)
+        if run is not None:
+            first = max(1, len(run.texts) + 1 - back)
+            again = list(map(payload, run.texts[first - 1 : first - 1 + count]))
+            appended = self.wait(self.log.append(run.run_id, run.epoch, first, again))
+            assert appended.status is AppendStatus.OK
+
+    @rule(number=RUNS, ahead=st.integers(1, 3), closing=st.booleans())
+    def gap(self, number: int, ahead: int, *, closing: bool) -> None:
+        """Events that do not follow."""
+        run = self.runs.get(number)
+        if run is None:
+            return
+        first = len(run.texts) + 1 + ahead
+        events = [payload("too early")]
+        if closing:
+            appended = self.wait(self.log.close(run.run_id, run.epoch, first, events, STOP))
+        else:
+            appended = self.wait(self.log.append(run.run_id, run.epoch, first, events))
+        assert appended == (AppendStatus.GAP, len(run.texts) + 1)
+
+    @rule(number=RUNS, count=st.integers(1, 4))
+    def close(self, number: int, count: int) -> None:
+        """The last events and the end, twice; then nothing more."""
+        run = self.runs.get(number)
+        if run is None or run.closed:
+            return
+        first = len(run.texts) + 1
+        texts = [f"last {sequence}" for sequence in range(first, first + count)]
+        run.texts += texts
+        self.ended(run)
+        for _ in range(2):
+            closing = self.log.close(run.run_id, run.epoch, first, list(map(payload, texts)), STOP)
+            assert self.wait(closing).status is AppendStatus.OK
+        late = self.log.append(run.run_id, run.epoch, len(run.texts) + 1, [payload("late")])
+        assert self.wait(late).status is AppendStatus.CLOSED
+
+    @rule(number=RUNS)
+    def reap(self, number: int) -> None:
+        """The writer is gone."""
+        run = self.runs.get(number)
+        if run is None:
+            return
+        if not run.closed:
+            run.texts.append("lost")
+            run.epoch += 1
+            self.ended(run)
+            reaped = self.wait(self.log.reap(run.run_id, run.epoch - 1, payload("lost"), LOST))
+            assert reaped.status is AppendStatus.OK
+        again = self.wait(self.log.reap(run.run_id, run.epoch, payload("again"), LOST))
+        assert again.status is AppendStatus.CLOSED
+
+    @rule(number=RUNS, ahead=st.integers(-3, 3))
+    def zombie(self, number: int, ahead: int) -> None:
+        """A writer that was taken for lost comes back."""
+        run = self.runs.get(number)
+        if run is None or run.epoch == 1:
+            return
+        first, events = max(1, len(run.texts) + ahead), [payload("zombie")]
+        for appended in (
+            self.wait(self.log.append(run.run_id, 1, first, events)),
+            self.wait(self.log.close(run.run_id, 1, first, events, STOP)),
+            self.wait(self.log.reap(run.run_id, 1, events[0], LOST)),
+        ):
+            assert appended.status is AppendStatus.FENCED
+
+    @rule(number=RUNS)
+    def delete(self, number: int) -> None:
+        """The run is forgotten; so are its readers, who are told."""
+        run = self.runs.pop(number, None)
+        if run is not None:
+            self.wait(self.log.delete(run.run_id))
+            self.forgotten(run)
+
+    @rule(seconds=st.integers(1, 60))
+    def time_passes(self, seconds: int) -> None:
+        """Ended runs are forgotten when their time has come."""
+        self.clock.unix_nano += seconds * NANO
+        for number, run in list(self.runs.items()):
+            if run.closed and run.expire_unix_nano <= self.clock.unix_nano:
+                assert self.wait(self.log.info(run.run_id)) is None
+                del self.runs[number]
+                self.wait(self.log.delete(run.run_id))
+                self.forgotten(run)
+
+    # What readers do.
+
+    @rule(number=RUNS, share=st.floats(0, 1), events=st.integers(1, 8), size=st.sampled_from([1, 900, 10**6]))
+    def attach(self, number: int, share: float, events: int, size: int) -> None:
+        """A reader comes, with a cursor that some earlier one had."""
+        run = self.runs.get(number)
+        if run is not None and len(run.readers) < 3:
+            cursor = int(share * len(run.texts))
+            run.readers.append(self.wait(self.attached(run, cursor, events, size)))
+
+    @rule(number=RUNS, ahead=st.integers(1, 3))
+    def attach_ahead(self, number: int, ahead: int) -> None:
+        """A reader knows events that the log does not: it is told so first."""
+        run = self.runs.get(number)
+        if run is not None and len(run.readers) < 3:
+            reader = self.wait(self.attached(run, len(run.texts) + ahead, 4, 10**6))
+            given = self.wait(reader.follower.next())
+            assert isinstance(given, Resync)
+            assert given.reason == "ahead"
+            reader.take(given)
+            run.readers.append(reader)
+
+    @rule(number=RUNS, index=READERS)
+    def read(self, number: int, index: int) -> None:
+        """A reader takes what is next, or waits for it."""
+        run = self.runs.get(number)
+        if run is not None and index < len(run.readers):
+            self.wait(self.reading(run.readers[index]))
+
+    @rule(number=RUNS, index=READERS, events=st.integers(1, 8))
+    def come_back(self, number: int, index: int, events: int) -> None:
+        """A reader's connection breaks, and it resumes at its cursor."""
+        run = self.runs.get(number)
+        if run is None or index >= len(run.readers):
+            return
+        reader = run.readers[index]
+        self.wait(self.detached(reader))
+        if not reader.finished:
+            cursor = reader.cursor
+            reader.follower = self.wait(self.attached(run, cursor, events, 10**6)).follower
+
+    @rule(number=RUNS, index=READERS)
+    def leave(self, number: int, index: int) -> None:
+        """A reader leaves for good."""
+        run = self.runs.get(number)
+        if run is not None and index < len(run.readers):
+            self.wait(self.detached(run.readers.pop(index)))
+
+    @precondition(lambda self: self.store in DURABLE)
+    @rule()
+    def restart(self) -> None:
+        """The store is closed and opened again: what it accepted is there."""
+        for run in self.runs.values():
+            for reader in run.readers:
+                self.wait(self.detached(reader))
+            run.readers.clear()
+
+        async def again() -> RunLog:
+            await self.stack.aclose()
+            return await self.open()
+
+        self.log = self.wait(again())
+
+    # What always holds.
+
+    @invariant()
+    def the_log_is_what_was_written(self) -> None:
+        """First and last, outcome and budget."""
+        opened = set()
+        for run in self.runs.values():
+            info = self.wait(self.log.info(run.run_id))
+            assert info is not None
+            assert info.record == record(run.run_id)
+            assert (info.outcome is not None) == run.closed
+            assert info.last.sequence == len(run.texts)
+            held = info.last.sequence - info.first.sequence + 1
+            assert min(1, len(run.texts)) <= held <= BUDGET.run_events
+            assert info.first.sequence >= run.first, "what was trimmed came back"
+            if not run.closed:
+                opened.add(run.run_id)
+            run.first = info.first.sequence
+        assert {info.record.run_id for info in self.wait(self.log.open_runs())} == opened
+
+    def teardown(self) -> None:
+        """Every run comes to its end, and every reader to its one terminal event."""
+        try:
+            for number, run in self.runs.items():
+                self.close(number, 1)
+                for reader in run.readers:
+                    while not reader.finished:
+                        self.wait(self.reading(reader))
+                    assert reader.terminals == 1 or reader.cursor == len(run.texts)
+                    assert self.wait(reader.follower.next()) is None
+                    self.wait(self.detached(reader))
+        finally:
+            self.wait(self.stack.aclose())
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+    # How.
+
+    def ended(self, run: Run) -> None:
+        run.closed = True
+        run.expire_unix_nano = self.clock.unix_nano + 100 * NANO
+
+    def forgotten(self, run: Run) -> None:
+        for reader in run.readers:
+            self.wait(self.detached(reader, gone=True))
+
+    async def attached(self, run: Run, cursor: int, events: int, size: int) -> Reader:
+        info = await self.log.info(run.run_id)
+        assert info is not None
+        after = Position(1 if cursor < len(run.texts) else info.last.epoch, cursor)
+        start = start_of(info, after)
+        tail = await self.log.tail(run.run_id, start[0], events, size)
+        follower = Follower(tail, info, start, say_caught_up=True, on_close=lambda _: None)
+        finished = run.closed and cursor == len(run.texts)
+        return Reader(run, follower, cursor, finished=finished)
+
+    async def reading(self, reader: Reader) -> None:
+        """Take what is there; where nothing is, the reader waits on, and takes it later."""
+        task = reader.task or asyncio.create_task(reader.follower.next())
+        reader.task = task
+        run = reader.run
+        there = run.closed or reader.cursor < len(run.texts)
+        if not there:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            if not task.done():
+                return
+        given = await task
+        reader.task = None
+        reader.take(given)
+
+    async def detached(self, reader: Reader, *, gone: bool = False) -> None:
+        task, reader.task = reader.task, None
+        if task is not None and gone:
+            # It waits, and must be woken.
+            with suppress(LogGoneError):
+                reader.take(await task)
+        elif task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        await reader.follower.aclose()
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_readers_get_all_or_are_told(store: str) -> None:
+    """In any order of events, with each store."""
+    machine = type(f"{store.title()}Machine", (LogMachine,), {"store": store})
+    limits = settings(
+        max_examples=80 if store == "memory" else 40,
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=limits)
