@@ -64,7 +64,7 @@ def store_option(command: Command) -> Command:
         show_envvar=True,
         default="memory",
         show_default=True,
-        help="Where runs are logged.",
+        help="Where runs are logged: `memory`, or `sqlite:PATH` (survives the core).",
     )(command)
 
 
