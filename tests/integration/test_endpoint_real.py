@@ -104,7 +104,7 @@ async def until_busy(server: Server, count: int, within_s: float = 30.0) -> None
 
 async def test_it_answers_token_by_token(server: Server, spans: Spans) -> None:
     """The only model is found; text comes in many pieces; usage counts them; the trace has the times."""
-    events = await told(server.settings(), "List three fruits.")
+    events = await told(server.settings(max_tokens=40), STORY)
     *deltas, finish = events
     assert all(isinstance(delta, TextDelta) for delta in deltas)
     assert len(deltas) >= 5

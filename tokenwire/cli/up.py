@@ -62,9 +62,29 @@ def run(plan: Plan) -> int:
     Raises:
         PortError: A port can't be had; nothing was started.
     """
-    port = ports.claim(plan.host, plan.port, option="--port (TOKENWIRE_PORT)")
-    grpc_port = ports.claim(LOOPBACK, plan.grpc_port, option="--grpc-port (TOKENWIRE_GRPC_PORT)")
+    port, grpc_port = claim_ports(plan)
     return asyncio.run(_Up(plan, port, grpc_port).run())
+
+
+def claim_ports(plan: Plan) -> tuple[int, int]:
+    """Return the page's port and the core's: two of them.
+
+    What was free a moment ago is handed out again as long as nobody listens: "any free one" may be
+    the other one.
+
+    Raises:
+        PortError: A port can't be had, or both were given and are the same.
+    """
+    grpc_port = ports.claim(LOOPBACK, plan.grpc_port, option="--grpc-port (TOKENWIRE_GRPC_PORT)")
+    port = ports.claim(plan.host, plan.port, option="--port (TOKENWIRE_PORT)")
+    while port == grpc_port:
+        if plan.port and plan.grpc_port:
+            raise ports.PortError(f"--port and --grpc-port can't both be {port}.")
+        if plan.port:
+            grpc_port = ports.claim(LOOPBACK, 0, option="--grpc-port (TOKENWIRE_GRPC_PORT)")
+        else:
+            port = ports.claim(plan.host, 0, option="--port (TOKENWIRE_PORT)")
+    return port, grpc_port
 
 
 class _Up:
