@@ -104,6 +104,14 @@ class RequestIdReusedError(RefusalError):
         super().__init__("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, metadata={"run_id": run_id})
 
 
+class SessionHasRunError(RefusalError):
+    """Another run of the session goes on."""
+
+    def __init__(self, run_id: str) -> None:
+        message = "Another answer of this session is still being written."
+        super().__init__("ABORTED", "SESSION_BUSY", message, metadata={"run_id": run_id}, retry_after_s=1.0)
+
+
 class CoreDrainingError(RefusalError):
     """The core is going down and starts no runs."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from agent_core.runs.encoding import varint
-from agent_core.runs.follower import CaughtUp, Draining, Given, Resync
+from agent_core.runs.follower import CaughtUp, Degraded, Draining, Given, Resync
 from agent_core.runs.log.contract import Entry, Position
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 from tokenwire.v1.run_pb2 import Cursor
@@ -17,6 +17,9 @@ from tokenwire.v1.stream_pb2 import Clock, Control
 
 DRAIN_RETRY_MS: Final = 1_000
 """How long followers of a draining core are asked to wait before they follow again."""
+
+DEGRADED: Final = "The answer goes on, but can't be shown at the moment."
+"""What followers are told while the log is away."""
 
 _LENGTH_DELIMITED: Final = 2
 
@@ -59,7 +62,7 @@ class ResponseEncoder:
             send_nano: Now, in nanoseconds of the monotonic clock.
             send_unix_nano: The same moment in Unix time. Told in the first response only.
         """
-        if isinstance(given, CaughtUp | Resync | Draining):
+        if isinstance(given, CaughtUp | Resync | Draining | Degraded):
             control = _control(given).SerializeToString()
             fields: Iterable[bytes] = (_CONTROL, varint(len(control)), control)
         else:
@@ -81,7 +84,7 @@ def _events(entries: Iterable[Entry]) -> list[bytes]:
     return fields
 
 
-def _control(given: CaughtUp | Resync | Draining) -> Control:
+def _control(given: CaughtUp | Resync | Draining | Degraded) -> Control:
     """Return a control."""
     control = Control()
     match given:
@@ -93,6 +96,8 @@ def _control(given: CaughtUp | Resync | Draining) -> Control:
             control.resync.reason = given.reason
         case Draining():
             control.draining.retry_ms = DRAIN_RETRY_MS
+        case Degraded():
+            control.degraded.message = DEGRADED
     return control
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import secrets
 from typing import Final
 
 import grpc
@@ -15,9 +17,11 @@ from agent_core.authentication import Callers
 from agent_core.reflection import add_reflection
 from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.orphans import reap_orphans
+from agent_core.runs.peers import Alone, Peers
 from agent_core.runs.run import RunTimes
 from agent_core.runs.state import RunLimits
 from agent_core.service import SERVICE, AgentService
@@ -74,7 +78,7 @@ class CoreServer:
     ) -> None:
         self._settings = settings
         self.agents = agents or AgentCatalogue(parse_sources(settings.agent))
-        self._log = log or _make_log(settings)
+        self._log, self._peers = (log, Alone()) if log is not None else _make_log(settings)
         self.manager = RunManager(
             self._log,
             RunTimes(
@@ -83,8 +87,10 @@ class CoreServer:
                 run_timeout_s=settings.run_timeout_s,
             ),
             RunLimits(max_bytes=settings.max_run_bytes, max_events=settings.max_run_events),
+            self._peers,
         )
         self._log_is_open = False
+        self._has_peers = False
         self.port = 0
         """The port that is listened on, once started."""
         self._health = health.aio.HealthServicer()
@@ -132,9 +138,15 @@ class CoreServer:
         try:
             await self._log.start()
             self._log_is_open = True
-            lost = await reap_orphans(self._log)
+            await self._peers.start(self.manager)
+            self._has_peers = True
+            # Of a shared store, others may write what is open there.
+            lost = await reap_orphans(self._log) if not self._peers.name else 0
         except (LogOpenError, LogAwayError) as error:
-            raise CoreStartError(f"TOKENWIRE_STORE={self._settings.store}: {error}") from error
+            if self._log_is_open:
+                await self._log.aclose()
+            store = _without_password(self._settings.store)
+            raise CoreStartError(f"TOKENWIRE_STORE={store}: {error}") from error
         if lost:
             logger.warning("%d runs were lost with an earlier core", lost)
 
@@ -166,12 +178,14 @@ class CoreServer:
         await self.manager.drain(self._settings.drain_s, hurry or asyncio.Event())
         await self._server.stop(STOP_S)
         await self.agents.aclose()
+        if self._has_peers:
+            await self._peers.aclose()
         if self._log_is_open:
             await self._log.aclose()
 
 
-def _make_log(settings: Settings) -> RunLog:
-    """Return the store that the settings name, not open yet.
+def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
+    """Return the store that the settings name, not open yet, and the other cores on it.
 
     Raises:
         CoreStartError: There is no such store.
@@ -181,12 +195,27 @@ def _make_log(settings: Settings) -> RunLog:
         run_events=settings.log_run_events,
         total_bytes=settings.log_total_bytes,
         retention_s=settings.log_retention_s,
+        session_exchanges=settings.session_exchanges,
+        session_bytes=settings.session_bytes,
+        session_retention_s=settings.session_retention_s,
     )
     kind, _, place = settings.store.partition(":")
     if settings.store == "memory":
-        return MemoryLog(budget)
+        return MemoryLog(budget), Alone()
     if kind == "sqlite" and place:
-        return SqliteLog(place, budget)
+        return SqliteLog(place, budget), Alone()
+    if kind in {"redis", "rediss", "unix"} and place.startswith("//"):
+        try:
+            shared = RedisLog(settings.store, budget, prefix=settings.redis_prefix, core=secrets.token_hex(8))
+        except ValueError as error:
+            raise CoreStartError(f"TOKENWIRE_STORE: {error}") from error
+        return shared, shared.peers
     raise CoreStartError(
-        f"TOKENWIRE_STORE={settings.store}: this version knows the stores 'memory' and 'sqlite:PATH'"
+        f"TOKENWIRE_STORE={settings.store}: this version knows the stores 'memory', 'sqlite:PATH' and "
+        "'redis://HOST:PORT/DB'"
     )
+
+
+def _without_password(store: str) -> str:
+    """Return where a store is, without what must not be in a log."""
+    return re.sub(r"//[^@/]*@", "//…@", store)

@@ -28,12 +28,12 @@ from agent_core.errors import (
 from agent_core.responses import ResponseEncoder
 from agent_core.run_message import run_message
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.contract import FIRST_EPOCH, START, LogAwayError, LogGoneError, Position
+from agent_core.runs.log.contract import FIRST_EPOCH, START, LogAwayError, LogGoneError, Position, RunInfo
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run import StopCause
 from agent_core.status import grpc_status
 from agent_core.telemetry.rpc_span import end_rpc_span, incoming_context, start_rpc_span
-from agent_core.validation import require_run_id, require_valid_spec
+from agent_core.validation import page_token, require_run_id, require_valid_page, require_valid_spec
 from tokenwire.telemetry import clock_id, monotonic_nano
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import link_pb2
@@ -154,19 +154,22 @@ class AgentService:
         async with _call("CancelRun", context):
             principal = self._principal(context)
             require_run_id(request.run_id)
-            await self._manager.info(request.run_id, principal)
-            run = self._manager.live(request.run_id)
-            if request.cause != pb.CANCEL_CAUSE_FOLLOWER_LEFT:
-                await self._manager.cancel(request.run_id)
-            elif run is not None:
-                run.follower_left()
-            return pb.CancelRunResponse(run=await self._run(request.run_id, principal))
+            if request.cause == pb.CANCEL_CAUSE_FOLLOWER_LEFT:
+                await self._manager.follower_left(request.run_id, principal)
+                return pb.CancelRunResponse(run=await self._run(request.run_id, principal))
+            info, stopping = await self._manager.cancel(request.run_id, principal)
+            return pb.CancelRunResponse(run=run_message(info, stopping=stopping))
 
     async def list_runs(self, request: pb.ListRunsRequest, context: ServicerContext) -> pb.ListRunsResponse:
-        """Refuse: not served yet."""
-        del request
+        """Tell a session's runs."""
         async with _call("ListRuns", context):
-            raise NotImplementedYetError("ListRuns")
+            principal = self._principal(context)
+            page = require_valid_page(request)
+            # One more than asked for tells whether there is another page.
+            infos = await self._manager.runs(principal, request.session_id, page.size + 1, page.before)
+            runs = [run_message(info, stopping=self._is_stopping(info)) for info in infos[: page.size]]
+            token = page_token(infos[page.size - 1].record) if len(infos) > page.size else ""
+            return pb.ListRunsResponse(runs=runs, next_page_token=token)
 
     async def link(self, requests: AsyncIterator[link_pb2.LinkRequest], context: ServicerContext) -> None:
         """Refuse: not served yet."""
@@ -224,8 +227,12 @@ class AgentService:
             RefusalError: There is no such run.
         """
         info = await self._manager.info(run_id, principal)
-        run = self._manager.live(run_id)
-        return run_message(info, stopping=run is not None and run.stopping)
+        return run_message(info, stopping=self._is_stopping(info))
+
+    def _is_stopping(self, info: RunInfo) -> bool:
+        """Return whether a run's agent was told to stop, as far as this core knows."""
+        run = self._manager.live(info.record.run_id)
+        return run is not None and run.stopping
 
     async def _stream(self, order: FollowOrder, context: ServicerContext, deadline: _Deadline) -> None:
         """Write what a follower of a run is given, until the terminal event was written.

@@ -43,8 +43,11 @@ class Settings(BaseSettings):
     Empty for the built-in ones, of which `assistant` is the default."""
 
     store: str = "memory"
-    """Where runs are logged: `memory`, lost with the process, or `sqlite:PATH`, a file that one core uses
-    at a time."""
+    """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file that one core uses at a
+    time; or `redis://HOST:PORT/DB` (also `rediss://` and `unix://`), Redis 7 or Valkey, for many cores."""
+
+    redis_prefix: str = Field(default="tokenwire", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
+    """What the names of all keys in Redis begin with. Cores with the same one share their runs."""
 
     disconnect_grace_s: float = Field(default=30.0, ge=0)
     """How long a run without followers goes on where its on_disconnect says grace, in seconds."""
@@ -77,6 +80,15 @@ class Settings(BaseSettings):
 
     log_retention_s: float = Field(default=900.0, ge=0)
     """How long a run can be followed after its end, in seconds."""
+
+    session_exchanges: int = Field(default=20, ge=0)
+    """The most exchanges (a question and its answer) that are kept of a session and given to its agent."""
+
+    session_bytes: int = Field(default=65_536, ge=0)
+    """The most bytes of text that are kept of a session's exchanges."""
+
+    session_retention_s: float = Field(default=86_400.0, ge=0)
+    """How long they are kept after the end of the session's last run, in seconds."""
 
     max_message_bytes: int = Field(default=131_072, ge=1, le=1_048_576)
     """The longest message of a user, in bytes of UTF-8."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from agent_core.errors import InvalidRequestError, Violation
 from agent_core.runs.encoding import NANO
+from agent_core.runs.log.contract import RunRecord
 from agent_core.runs.run_id import is_run_id
+from tokenwire.v1.agent_service_pb2 import ListRunsRequest
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
@@ -17,6 +19,9 @@ MAX_REQUEST_ID: Final = 128
 MAX_ATTRIBUTES: Final = 32
 MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
+MAX_PAGE_SIZE: Final = 100
+DEFAULT_PAGE_SIZE: Final = 20
+_PAGE_TOKEN: Final = re.compile(r"([0-9]{1,20})\.([0-9a-z]{30})")
 MAX_TIMEOUT_S: Final = 315_576_000_000
 """The longest Duration: 10,000 years.
 
@@ -47,6 +52,39 @@ def require_run_id(run_id: str) -> None:
     """
     if not is_run_id(run_id):
         raise InvalidRequestError([Violation("run_id", "must be 30 characters of [0-9a-z]")])
+
+
+class Page(NamedTuple):
+    """Which of a session's runs are asked for."""
+
+    size: int
+    before: tuple[int, str] | None
+    """Where the page before ended: a run's create_unix_nano and its id; None for the first page."""
+
+
+def require_valid_page(request: ListRunsRequest) -> Page:
+    """Return which runs are asked for.
+
+    Raises:
+        InvalidRequestError: Tells every field that is wrong.
+    """
+    violations: list[Violation] = []
+    if not request.session_id or not SESSION_ID.fullmatch(request.session_id):
+        violations.append(Violation("session_id", "must be 1 to 128 characters of [A-Za-z0-9._~:@-]"))
+    if request.page_size > MAX_PAGE_SIZE:
+        violations.append(Violation("page_size", f"must be at most {MAX_PAGE_SIZE}"))
+    place = _PAGE_TOKEN.fullmatch(request.page_token)
+    if request.page_token and place is None:
+        violations.append(Violation("page_token", "is not one that ListRuns has given"))
+    if violations:
+        raise InvalidRequestError(violations)
+    before = (int(place[1]), place[2]) if place is not None else None
+    return Page(request.page_size or DEFAULT_PAGE_SIZE, before)
+
+
+def page_token(last: RunRecord) -> str:
+    """Return what asks for the page that follows on a run."""
+    return f"{last.create_unix_nano}.{last.run_id}"
 
 
 def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import system
 from tests.support.processes import Processes, Stack
+from tests.support.redis_server import RedisServer, stop_shared_redis
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
@@ -39,6 +40,16 @@ def stack(shared_processes: Processes) -> Stack:
 
 
 @pytest.fixture
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for one test, which may disturb it. Such tests are marked `needs("redis")`."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
 def chromium() -> str:
     """The path of the system's Chromium. Tests that use it are marked `needs("chromium")`."""
     return system.find("chromium") or ""
@@ -48,6 +59,10 @@ def chromium() -> str:
 def node() -> str:
     """The path of Node. Tests that use it are marked `needs("node")`."""
     return system.find("node") or ""
+
+
+def pytest_sessionfinish() -> None:
+    stop_shared_redis()
 
 
 def pytest_configure(config: pytest.Config) -> None:

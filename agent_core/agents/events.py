@@ -11,7 +11,7 @@ A yielded `str` is a `TextDelta`. Returning ends the run with `Done`, raising wi
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -142,6 +142,19 @@ class RunRequest:
     """When the run must have ended, in seconds of `time.monotonic()`; None for never."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """The caller's labels."""
+
+    gate: Callable[[], Awaitable[None]] | None = None
+    """What `may_act` asks; None where there is nothing to ask."""
+
+    async def may_act(self) -> None:
+        """Return once the core still certainly owns this run.
+
+        To be awaited before something that must not happen in a run which another core has taken for lost:
+        a core that was cut off from its log for seconds waits here, and its run is mostly cancelled then. A
+        `ToolStart` that is yielded before its tool is called asks by itself.
+        """
+        if self.gate is not None:
+            await self.gate()
 
     def remaining_s(self) -> float | None:
         """Return the seconds left until the deadline (0 when it has passed), or None without one."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from agent_core.runs.log.contract import Batch, Position, RunInfo, Tail
+from agent_core.runs.log.contract import Batch, LogAwayError, Position, RunInfo, Tail
 
 MAX_EVENTS: Final = 512
 """The most events of one response."""
@@ -13,6 +14,10 @@ MAX_EVENTS: Final = 512
 MAX_BYTES: Final = 1024 * 1024 - 8 * 1024
 """The most bytes of events of one response: 1 MiB less what the response itself needs, of which
 512 events take 4 bytes each."""
+
+
+AWAY_RETRY_S: Final = 0.25
+"""How often a log that is away is asked again."""
 
 
 class CaughtUp(NamedTuple):
@@ -34,6 +39,10 @@ class Draining(NamedTuple):
     """The core is going down."""
 
 
+class Degraded(NamedTuple):
+    """The log is away: the run goes on, and what it says comes later."""
+
+
 class FollowOrder(NamedTuple):
     """What a reader asks for."""
 
@@ -48,10 +57,12 @@ class FollowOrder(NamedTuple):
     """Tell when the replay has met the live end."""
 
 
-Given: TypeAlias = Batch | CaughtUp | Resync | Draining
+Given: TypeAlias = Batch | CaughtUp | Resync | Draining | Degraded
+
+Start: TypeAlias = tuple[Position, Resync | None]
 
 
-def start_of(info: RunInfo, after: Position) -> tuple[Position, Resync | None]:
+def start_of(info: RunInfo, after: Position) -> Start:
     """Return where a reader begins to read, and what it is told when that is not at its cursor.
 
     Args:
@@ -70,36 +81,53 @@ def start_of(info: RunInfo, after: Position) -> tuple[Position, Resync | None]:
     return after, None
 
 
+class Opened(NamedTuple):
+    """A place in a log from which a follower reads."""
+
+    tail: Tail
+    """Reads from where `start` says."""
+    info: RunInfo
+    """What the log held at that moment."""
+    start: Start
+    """From `start_of`."""
+
+
 class Follower:
     """Reads one run for one client. Close it.
 
     Args:
-        tail: Reads the log from where `start_of` says.
-        info: What the log held when the follow began.
-        resync: Told first, when there is something to tell.
+        opened: Where it begins to read.
+        reopen: Opens the log again after a position, for a reader that has what the log has lost.
         say_caught_up: Tell when the replay has met the live end.
         on_close: Called once, when the follower has gone.
     """
 
     def __init__(
         self,
-        tail: Tail,
-        info: RunInfo,
-        start: tuple[Position, Resync | None],
+        opened: Opened,
         *,
+        reopen: Callable[[Position], Awaitable[Opened]],
         say_caught_up: bool,
         on_close: Callable[[Follower], None],
     ) -> None:
-        self.run_id = info.record.run_id
+        self.run_id = opened.info.record.run_id
         self.finished = False
         """True when the terminal event has been given."""
-        self._tail = tail
-        self._cursor, resync = start
-        self._given_first: list[Given] = [resync] if resync is not None else []
+        self._reopen = reopen
+        self._given_first: list[Given] = []
         self._held: Batch | None = None
-        self._last = info.last
-        self._say_caught_up = say_caught_up and info.outcome is None
+        self._open(opened)
+        self._last = opened.info.last
+        self._say_caught_up = say_caught_up and opened.info.outcome is None
+        self._degraded = False
         self._on_close = on_close
+
+    def _open(self, opened: Opened) -> None:
+        """Read from a place on."""
+        self._tail = opened.tail
+        self._cursor, resync = opened.start
+        if resync is not None:
+            self._given_first.append(resync)
 
     async def next(self) -> Given | None:
         """Return what the client is to be told next; None after the terminal event.
@@ -113,17 +141,47 @@ class Follower:
             if self._say_caught_up and self._cursor >= self._last:
                 self._say_caught_up = False
                 return CaughtUp(self._cursor)
-            batch, self._held = self._held or await self._tail.next(), None
-            if batch.entries and batch.entries[0].sequence != self._cursor.sequence + 1:
-                return self._resync(batch)
-            if batch.complete:
-                self.finished = True
-                self._say_caught_up = False
-            if batch.entries:
-                last = batch.entries[-1]
-                self._cursor = Position(last.epoch, last.sequence)
-                return batch
+            try:
+                batch = await self._batch()
+            except LogAwayError:
+                if not self._degraded:
+                    self._degraded = True
+                    return Degraded()
+                await asyncio.sleep(AWAY_RETRY_S)
+                continue
+            if batch is not None and (given := self._given(batch)) is not None:
+                return given
         return None
+
+    async def _batch(self) -> Batch | None:
+        """Return what comes next; None when the log had to be opened again.
+
+        Raises:
+            LogAwayError: The log can't be read now.
+        """
+        batch, self._held = self._held or await self._tail.next(), None
+        last = batch.last
+        if last.epoch > self._cursor.epoch and last.sequence <= self._cursor.sequence:
+            # A reaper wrote the end where the log had lost what this reader has.
+            opened = await self._reopen(self._cursor)
+            await self._tail.aclose()
+            self._open(opened)
+            return None
+        return batch
+
+    def _given(self, batch: Batch) -> Given | None:
+        """Return what a batch means for the client; None when it says nothing."""
+        if batch.entries and batch.entries[0].sequence != self._cursor.sequence + 1:
+            return self._resync(batch)
+        if batch.complete:
+            self.finished = True
+            self._say_caught_up = False
+        if not batch.entries:
+            return None
+        last = batch.entries[-1]
+        self._cursor = Position(last.epoch, last.sequence)
+        self._degraded = False
+        return batch
 
     def _resync(self, batch: Batch) -> Resync:
         """Return the word that the log was trimmed past this reader, and hold what it goes on with."""
@@ -136,6 +194,13 @@ class Follower:
         """Tell the client, at the next occasion, that the core is going down."""
         self._given_first.append(Draining())
         self._tail.interrupt()
+
+    def degrade(self) -> None:
+        """Tell the client, once until something comes again, that the log is away."""
+        if not self._degraded:
+            self._degraded = True
+            self._given_first.append(Degraded())
+            self._tail.interrupt()
 
     async def aclose(self) -> None:
         """Free what the follower holds."""

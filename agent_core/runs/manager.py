@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from opentelemetry.context import Context
@@ -18,18 +19,24 @@ from agent_core.errors import (
     CoreFullError,
     RequestIdReusedError,
     RunLostError,
+    SessionHasRunError,
     UnknownRunError,
 )
-from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, start_of
+from agent_core.runs.elsewhere import Elsewhere
+from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, Opened, start_of
 from agent_core.runs.log.contract import (
+    LogAwayError,
     LogFullError,
     LogGoneError,
+    Position,
     RunInfo,
     RunLog,
     RunRecord,
+    SessionBusyError,
 )
-from agent_core.runs.orphans import reap_when_possible
-from agent_core.runs.run import Run, RunOrder, RunTimes, StopCause
+from agent_core.runs.orphans import reap, reap_orphans, reap_when_possible
+from agent_core.runs.peers import Alone, Peers, Word
+from agent_core.runs.run import Run, RunOrder, RunTimes, StopCause, Surroundings
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
 from agent_core.runs.state import RunLimits
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
@@ -37,6 +44,12 @@ from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 CANCEL_ANSWER_S: Final = 0.25
 """How long a cancellation waits for the run's end, so that its answer can tell of it. An agent that
 stops when told needs a millisecond; for others the answer is that the run is being cancelled."""
+
+TIDY_RENEWALS: Final = 10
+"""After so many renewals of the lease, about as many seconds, runs are looked for that nobody writes."""
+
+OWN: Final = ""
+"""Stands for this core among those whose runs are being closed."""
 
 STRAY_S: Final = 1.0
 """How long the core waits, at its own end, for agents that did not stop when their runs ended."""
@@ -51,9 +64,16 @@ class RunManager:
         log: The store.
         times: How long things may take.
         limits: How much one run may say.
+        peers: The other cores on the same store.
     """
 
-    def __init__(self, log: RunLog, times: RunTimes, limits: RunLimits | None = None) -> None:
+    def __init__(
+        self,
+        log: RunLog,
+        times: RunTimes,
+        limits: RunLimits | None = None,
+        peers: Peers | None = None,
+    ) -> None:
         self.draining = False
         """True when the core is going down: no run is started any more."""
         self.strays: set[asyncio.Task[None]] = set()
@@ -65,6 +85,11 @@ class RunManager:
         self._live: dict[str, Run] = {}
         self._followers: set[Follower] = set()
         self._reaping: set[asyncio.Task[None]] = set()
+        self._peers = peers or Alone()
+        self._elsewhere = Elsewhere(self._peers)
+        self._renewals = 0
+        self._closing: dict[str, asyncio.Task[None]] = {}
+        self._surroundings = Surroundings(self._ended, self._degrade, self._peers.held)
 
     @property
     def incarnation(self) -> str:
@@ -95,6 +120,7 @@ class RunManager:
             CoreDrainingError: The core is going down.
             CoreFullError: The log has no room.
             RequestIdReusedError: Another request has used the request id.
+            SessionHasRunError: Another run of the session goes on.
         """
         if self.draining:
             raise CoreDrainingError
@@ -108,15 +134,18 @@ class RunManager:
             # Each principal has request ids of its own. A principal's name has no line break.
             request_key=f"{owner}\n{spec.request_id}" if spec.request_id else "",
             fingerprint=fingerprint(spec) if spec.request_id else b"",
+            core=self._peers.name,
         )
         order = RunOrder(record, spec, agent.agent, self._deadline(spec, deadline), parent, self._limits)
-        run = Run(order, self._log, self._times, self._ended)
+        run = Run(order, self._log, self._times, self._surroundings)
         self._live[record.run_id] = run
         try:
             # Shielded: a caller who leaves now has still started the run.
             standing = await asyncio.shield(run.begun)
         except LogFullError as error:
             raise CoreFullError from error
+        except SessionBusyError as error:
+            raise SessionHasRunError(error.run_id) from error
         if standing.fingerprint != record.fingerprint:
             raise RequestIdReusedError(standing.run_id)
         return standing.run_id
@@ -138,26 +167,49 @@ class RunManager:
         if run is not None:
             run.join()
 
-        def left(follower: Follower) -> None:
-            self._followers.discard(follower)
-            if run is not None and not follower.finished:
-                run.leave(relay=order.relay)
-
         try:
-            info = await self.info(run_id, order.owner)
-            start = start_of(info, order.after)
-            tail = await self._log.tail(run_id, start[0], MAX_EVENTS, MAX_BYTES)
-        except BaseException as error:
+            opened = await self._open(order, order.after)
+        except BaseException:
             if run is not None:
                 run.leave(relay=order.relay)
-            if isinstance(error, LogGoneError):
-                raise self._missing(run_id) from error
             raise
-        follower = Follower(tail, info, start, say_caught_up=order.say_caught_up, on_close=left)
+        info = opened.info
+        owner = info.record.core if run is None and info.outcome is None else ""
+        if owner:
+            self._elsewhere.join(run_id, owner)
+
+        def left(follower: Follower) -> None:
+            self._followers.discard(follower)
+            if owner:
+                self._elsewhere.leave(run_id, by_itself=not order.relay and not follower.finished)
+            elif run is not None and not follower.finished:
+                run.leave(relay=order.relay)
+
+        follower = Follower(
+            opened,
+            reopen=partial(self._open, order),
+            say_caught_up=order.say_caught_up,
+            on_close=left,
+        )
         self._followers.add(follower)
         if self.draining:
             follower.drain()
         return follower
+
+    async def _open(self, order: FollowOrder, after: Position) -> Opened:
+        """Return the log of a run, opened after a position.
+
+        Raises:
+            UnknownRunError: There is no such run, or it is another principal's.
+            RunLostError: It was lost with its core.
+        """
+        info = await self.info(order.run_id, order.owner)
+        start = start_of(info, after)
+        try:
+            tail = await self._log.tail(order.run_id, start[0], MAX_EVENTS, MAX_BYTES)
+        except LogGoneError as error:
+            raise self._missing(order.run_id) from error
+        return Opened(tail, info, start)
 
     async def info(self, run_id: str, owner: str) -> RunInfo:
         """Return what is known of a run.
@@ -181,13 +233,153 @@ class RunManager:
         """Return a run that has not ended; None when it has, or there is none."""
         return self._live.get(run_id)
 
-    async def cancel(self, run_id: str) -> None:
-        """Stop a run's agent, and wait a moment for the end. Does nothing when there is nothing to do."""
+    async def runs(
+        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None
+    ) -> list[RunInfo]:
+        """Return a session's runs, newest first.
+
+        Args:
+            owner: The principal that asks.
+            session_id: The session.
+            max_runs: The most runs to return.
+            before: Where the page before ended: a run's create_unix_nano and its id; None for the first page.
+        """
+        return await self._log.session_runs(owner, session_id, max_runs, before)
+
+    async def cancel(self, run_id: str, owner: str) -> tuple[RunInfo, bool]:
+        """Stop a run's agent, and wait a moment for the end. Return what came of it, and whether it stops.
+
+        Args:
+            run_id: The run.
+            owner: The principal that asks.
+
+        Raises:
+            UnknownRunError: There is no such run, or it is another principal's.
+            RunLostError: It was lost with its core.
+            LogAwayError: The core that writes it can't be told.
+        """
+        info = await self.info(run_id, owner)
         run = self._live.get(run_id)
         if run is not None:
             run.stop(StopCause.CANCELLED)
             with suppress(TimeoutError):
                 await asyncio.wait_for(run.ended.wait(), CANCEL_ANSWER_S)
+            return await self.info(run_id, owner), run.stopping
+        if info.outcome is not None or not info.record.core:
+            return info, False
+        told = await self._peers.tell(info.record.core, Word("cancel", run_id, self._peers.name))
+        if told:
+            await self._await_end(info)
+        return await self.info(run_id, owner), told
+
+    async def _await_end(self, info: RunInfo) -> None:
+        """Return when another core's run has ended, or a moment has passed."""
+        try:
+            tail = await self._log.tail(info.record.run_id, info.last, MAX_EVENTS, MAX_BYTES)
+        except LogGoneError:
+            return
+        try:
+            async with asyncio.timeout(CANCEL_ANSWER_S):
+                while not (await tail.next()).complete:
+                    pass
+        except (TimeoutError, LogGoneError):
+            return
+        finally:
+            await tail.aclose()
+
+    async def follower_left(self, run_id: str, owner: str) -> RunInfo:
+        """Take the word that one behind a relay has left by itself. Return the run's state.
+
+        Args:
+            run_id: The run.
+            owner: The principal that asks.
+
+        Raises:
+            UnknownRunError: There is no such run, or it is another principal's.
+            RunLostError: It was lost with its core.
+            LogAwayError: The core that writes it can't be told.
+        """
+        info = await self.info(run_id, owner)
+        run = self._live.get(run_id)
+        if run is not None:
+            run.follower_left()
+        elif info.outcome is None and info.record.core:
+            await self._peers.tell(info.record.core, Word("left", run_id, self._peers.name))
+        return info
+
+    # What is heard of other cores.
+
+    def heard(self, word: Word) -> None:
+        """Take a word for a run that this core writes."""
+        run = self._live.get(word.run_id)
+        if run is None:
+            return  # It has ended in the meantime.
+        match word.kind:
+            case "cancel":
+                run.stop(StopCause.CANCELLED)
+            case "left":
+                run.follower_left()
+            case "following":
+                run.follows_elsewhere(word.core, word.followers)
+
+    def peer_lost(self, core: str) -> None:
+        """Close the runs of a core that is gone."""
+        for run in self._live.values():
+            run.follows_elsewhere(core, 0)
+        if core not in self._closing:
+            closing = asyncio.create_task(self._close_runs_of(core), name=f"close the runs of {core}")
+            self._closing[core] = closing
+            closing.add_done_callback(lambda _: self._closing.pop(core, None))
+
+    async def _close_runs_of(self, core: str) -> None:
+        """Write the end of each run of a lost core, and forget it. What fails is done another time."""
+        try:
+            lost = await reap_orphans(self._log, core)
+            if lost:
+                logger.warning("core %s is gone: %d of its runs were closed", core, lost)
+            if not await self._log.open_runs(core):
+                await self._peers.forget(core)
+        except LogAwayError as error:
+            logger.warning("the runs of core %s could not be closed: %s", core, error)
+
+    async def lease_lost(self) -> None:
+        """Find out which runs this core still writes, and tell others again who follows here."""
+        await asyncio.gather(*(run.check() for run in self._live.values()))
+        self._elsewhere.announce_all()
+
+    def renewed(self) -> None:
+        """Tell what could not be told, and close what nobody writes any more."""
+        self._elsewhere.announce_untold()
+        if not self._renewals % TIDY_RENEWALS and OWN not in self._closing:
+            tidying = asyncio.create_task(self._tidy(), name="close forgotten runs")
+            self._closing[OWN] = tidying
+            tidying.add_done_callback(lambda _: self._closing.pop(OWN, None))
+        self._renewals += 1
+
+    async def _tidy(self) -> None:
+        """Close the runs that are this core's in the log, and that it does not know.
+
+        A log that was set back to an earlier state has runs open again whose end it has lost.
+        """
+        try:
+            infos = await self._log.open_runs(self._peers.name)
+            for info in infos:
+                if info.record.run_id not in self._live:
+                    logger.warning("run %s was open again in the log", info.record.run_id)
+                    await reap(self._log, info.record.run_id)
+        except LogAwayError as error:
+            logger.warning("the log could not be tidied: %s", error)
+
+    def log_away(self) -> None:
+        """Tell every follower that the log is away."""
+        for follower in self._followers:
+            follower.degrade()
+
+    def _degrade(self, run_id: str) -> None:
+        """Tell the followers of a run that the log is away."""
+        for follower in self._followers:
+            if follower.run_id == run_id:
+                follower.degrade()
 
     async def drain(self, drain_s: float, hurry: asyncio.Event) -> None:
         """Return when every run has ended. Starts no more of them.
@@ -209,8 +401,10 @@ class RunManager:
             logger.warning("stopping %d runs that did not end in time", len(ends))
             await asyncio.wait(ends)
         await self._wait_for_strays()
-        for reaping in self._reaping:
-            reaping.cancel()  # What it did not close, the next core on the same log does.
+        # What these do not close, the next core on the same log does.
+        for task in (*self._reaping, *self._closing.values()):
+            task.cancel()
+        await self._elsewhere.aclose()
 
     async def _wait_for_runs(self, drain_s: float, hurry: asyncio.Event) -> None:
         """Return when no run is live, the time has passed, or there is a hurry."""

@@ -16,12 +16,17 @@ RETRY_S: Final = 1.0
 """How often it is tried while the log is away."""
 
 
-async def reap_orphans(log: RunLog) -> int:
+async def reap_orphans(log: RunLog, core: str | None = None) -> int:
     """Close the runs that a store knows as open. Return how many they were.
 
-    Only for one who knows that nobody writes them: a core that starts on a store of its own.
+    Only for one who knows that nobody writes them: a core that starts on a store of its own, or one that
+    knows that another is gone.
+
+    Args:
+        log: The store.
+        core: Whose runs; None for all.
     """
-    appended = [await _reap(log, info.record.run_id) for info in await log.open_runs()]
+    appended = [await reap(log, info.record.run_id) for info in await log.open_runs(core)]
     return sum(answer.status is AppendStatus.OK for answer in appended)
 
 
@@ -32,14 +37,14 @@ async def reap_when_possible(log: RunLog, run_id: str) -> None:
     """
     while True:
         try:
-            await _reap(log, run_id)
+            await reap(log, run_id)
         except LogAwayError:
             await asyncio.sleep(RETRY_S)
         else:
             return
 
 
-async def _reap(log: RunLog, run_id: str) -> Appended:
+async def reap(log: RunLog, run_id: str) -> Appended:
     """Return what became of the terminal event of a lost run: no core has reaped it so far."""
     return await log.reap(run_id, FIRST_EPOCH, _lost(), Outcome("error", PRODUCER_LOST.code))
 

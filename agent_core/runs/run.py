@@ -12,13 +12,13 @@ import contextvars
 import enum
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry.context import Context
 
-from agent_core.agents.events import Agent, RunRequest
+from agent_core.agents.events import Agent, RunRequest, ToolStart, Turn
 from agent_core.agents.loading import model_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
 from agent_core.runs.failures import (
@@ -29,7 +29,7 @@ from agent_core.runs.failures import (
     AgentExitError,
     failure_of,
 )
-from agent_core.runs.log.contract import RunLog, RunRecord
+from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
 from agent_core.runs.presence import Presence, Verdict
 from agent_core.runs.state import RunLimits, RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter
@@ -83,6 +83,18 @@ class RunOrder:
     """How much it may say."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run tells those around it, and asks them."""
+
+    on_end: Callable[[Run, asyncio.Task[None] | None], None]
+    """Called when it is over, with its agent's task where that still runs."""
+    on_away: Callable[[str], None]
+    """Called with its id when the log does not take its events."""
+    held: Callable[[], Awaitable[None]]
+    """Returns once this core certainly owns its runs."""
+
+
 class Run:
     """A run from its creation in the log to its terminal event.
 
@@ -90,16 +102,10 @@ class Run:
         order: What it is to be.
         log: The store.
         times: How long things may take.
-        on_end: Called when it is over, with its agent's task where that still runs.
+        surroundings: What it tells, and asks.
     """
 
-    def __init__(
-        self,
-        order: RunOrder,
-        log: RunLog,
-        times: RunTimes,
-        on_end: Callable[[Run, asyncio.Task[None] | None], None],
-    ) -> None:
+    def __init__(self, order: RunOrder, log: RunLog, times: RunTimes, surroundings: Surroundings) -> None:
         loop = asyncio.get_running_loop()
         self.record = order.record
         self.begun: asyncio.Future[RunRecord] = loop.create_future()
@@ -113,13 +119,21 @@ class Run:
         self._order = order
         self._log = log
         self._times = times
-        self._on_end = on_end
+        self._on_end = surroundings.on_end
+        self._held = surroundings.held
         self._presence = Presence(order.record.on_disconnect)
+        self._following_elsewhere: dict[str, int] = {}
         self._state = RunState(wall_offset_nano=time.time_ns() - monotonic_nano(), limits=order.limits)
-        self._writer = RunWriter(log, order.record.run_id, on_refusal=lambda: self.stop(StopCause.LOG_LOST))
+        self._writer = RunWriter(
+            log,
+            order.record,
+            on_refusal=lambda: self.stop(StopCause.LOG_LOST),
+            on_away=lambda: surroundings.on_away(order.record.run_id),
+        )
         self._stop: asyncio.Future[StopCause] = loop.create_future()
         self._grace: asyncio.TimerHandle | None = None
         self._agent_task: asyncio.Task[None] | None = None
+        self._history: Sequence[Exchange] = ()
         # A context of its own: what a call has in its context does not concern the run.
         self._supervisor = asyncio.create_task(
             self._supervise(), name=f"run {self.record.run_id}", context=contextvars.Context()
@@ -154,6 +168,25 @@ class Run:
     def follower_left(self) -> None:
         """Do what is to be done on the word that one behind a relay has left by itself."""
         self._follow(self._presence.said_left())
+
+    def follows_elsewhere(self, core: str, followers: int) -> None:
+        """Take note of how many follow at another core, which passes the events on."""
+        before = self._following_elsewhere.pop(core, 0)
+        if followers:
+            self._following_elsewhere[core] = followers
+        for _ in range(before, followers):
+            self.join()
+        for _ in range(followers, before):
+            self.leave(relay=True)
+
+    async def check(self) -> None:
+        """See to it that the log has this run as it is; stop it when it is this core's no more."""
+        try:
+            await self._writer.check()
+        except LogRefusedError:
+            self.stop(StopCause.LOG_LOST)
+        except LogAwayError as error:
+            logger.warning("run %s could not be checked: %s", self.record.run_id, error)
 
     async def _supervise(self) -> None:
         """Take the run from its creation to its end. Raises nothing."""
@@ -199,6 +232,8 @@ class Run:
                 model=model_of(order.agent),
                 traceparent=self.span.traceparent,
             )
+            if record.session_id:
+                self._history = await self._log.history(record.owner, record.session_id)
             await self._writer.write([self._state.start(started, monotonic_nano())])
             await self._writer.flush()
         except Exception as error:  # noqa: BLE001 # whoever waits for `begun` is told
@@ -226,7 +261,7 @@ class Run:
             await asyncio.wait({pump}, timeout=self._times.stop_grace_s)
         payload = self._end(pump)
         assert self._state.outcome is not None  # noqa: S101 # for the type checker
-        await self._writer.close(payload, self._state.outcome)
+        await self._writer.close(payload, self._state.outcome, self._exchange())
         self.lost = False
         if pump.done():
             return None
@@ -236,6 +271,11 @@ class Run:
             extra=self._log_fields(),
         )
         return pump
+
+    def _exchange(self) -> Exchange | None:
+        """Return what the session is to remember: nothing of a run without an answer."""
+        answer = self._state.answer
+        return Exchange(self._order.spec.message, answer) if self.record.session_id and answer else None
 
     def _end(self, pump: asyncio.Task[None]) -> bytes:
         """Return the payload of the terminal event."""
@@ -306,6 +346,8 @@ class Run:
                 payloads = self._state.feed(item, monotonic_nano())
                 if payloads:
                     await self._writer.write(payloads)
+                if isinstance(item, ToolStart):
+                    await self._held()  # The agent goes on to its tool when this returns.
                 since_turn += 1
                 if since_turn >= EVENTS_PER_TURN:
                     since_turn = 0
@@ -322,6 +364,8 @@ class Run:
             run_id=self.record.run_id,
             session_id=spec.session_id,
             user_id=spec.user_id,
+            history=turns_of(self._history),
+            gate=self._held,
             deadline=self._order.deadline,
             attributes=dict(spec.attributes),
         )
@@ -344,3 +388,11 @@ class Run:
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
+
+
+def turns_of(history: Iterable[Exchange]) -> list[Turn]:
+    """Return what a session remembers as an agent reads it."""
+    turns: list[Turn] = []
+    for question, answer in history:
+        turns += (Turn("user", question), Turn("assistant", answer))
+    return turns

@@ -76,6 +76,8 @@ class RunState:
         """How the run ended; None while it goes on."""
         self.usage: Usage | None = None
         """Tokens used, once the agent has told."""
+        self.answer: str | None = None
+        """The whole text of a run that ended in Done; None where it was too long to keep."""
         self._wall_offset_nano = wall_offset_nano
         self._bytes_left = limits.max_bytes
         self._max_events = limits.max_events
@@ -207,8 +209,11 @@ class RunState:
         """Return the payload of a Done."""
         self._require_running()
         event = new_event(self._wall_offset_nano + nano)
-        event.done.final_message = "".join(self._pieces)
-        event.done.final_message_omitted = self._text_bytes > MAX_FINAL_BYTES
+        omitted = self._text_bytes > MAX_FINAL_BYTES
+        text = "".join(self._pieces)
+        self.answer = None if omitted else text
+        event.done.final_message = text
+        event.done.final_message_omitted = omitted
         event.done.finish_reason = FINISH_REASONS[reason]
         if self.usage is not None:
             event.done.usage.SetInParent()

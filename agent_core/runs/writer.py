@@ -11,9 +11,19 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
-from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, LogAwayError, RunLog
+from agent_core.runs.log.contract import (
+    FIRST_EPOCH,
+    Appended,
+    AppendStatus,
+    Exchange,
+    LogAwayError,
+    RestorableLog,
+    RunLog,
+    RunRecord,
+    ring_target,
+)
 from agent_core.runs.outcome import Outcome
 
 MAX_PENDING_BYTES: Final = 256 * 1024
@@ -23,9 +33,15 @@ RETRY_FIRST_S: Final = 0.05
 RETRY_MOST_S: Final = 1.0
 """How long after a failed append the next one is tried: twice as long each time, to a second."""
 
+RING_BYTES: Final = 4 * 1024 * 1024
+"""How much of what was accepted is kept where the log may lose it: as much as it keeps of a run itself."""
+
 PATIENCE_S: Final = 10.0
 """How long a run's beginning and its end wait for a log that is away: its caller waits for the one, a
 core that goes down for the other. In between, the agent waits as long as its run may take."""
+
+LOST: Final = frozenset({AppendStatus.GAP, AppendStatus.GONE})
+"""What a log says that has lost what it had accepted."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,32 +53,66 @@ class LogRefusedError(Exception):
         super().__init__(f"the log refuses run {run_id}: {why}")
 
 
+class Ring:
+    """The newest events that the log has accepted.
+
+    Args:
+        max_bytes: How much is kept: the newest event always.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.payloads: list[bytes] = []
+        """In order."""
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+
+    def add(self, payloads: Sequence[bytes]) -> None:
+        """Keep more, and drop the oldest beyond the limit: a sixteenth at a time."""
+        self.payloads += payloads
+        self._size_bytes += sum(map(len, payloads))
+        if self._size_bytes > self._max_bytes:
+            target, count = ring_target(self._max_bytes), 0
+            while self._size_bytes > target and count < len(self.payloads) - 1:
+                self._size_bytes -= len(self.payloads[count])
+                count += 1
+            del self.payloads[:count]
+
+
 class RunWriter:
     """The only writer of one run.
 
     What was handed over stays pending until the log has accepted it. An append that fails because
     the log is away is repeated, under the same numbers, which changes nothing where it had succeeded.
+    Where the log may lose what it has accepted, the newest of it is kept, and written again under the
+    same numbers when it turns out to be lost.
 
     Args:
         log: The store.
-        run_id: The run.
+        record: The run.
         on_refusal: Called when the log refuses what was handed over: perhaps nobody is writing then.
+        on_away: Called when the log is away, once until something was accepted again.
         max_pending_bytes: How much may wait for the log.
+        ring_bytes: How much is kept of what a log may lose.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what it writes, whom it tells, how much it keeps
         self,
         log: RunLog,
-        run_id: str,
+        record: RunRecord,
         *,
         on_refusal: Callable[[], None] = lambda: None,
+        on_away: Callable[[], None] = lambda: None,
         max_pending_bytes: int = MAX_PENDING_BYTES,
+        ring_bytes: int = RING_BYTES,
     ) -> None:
         self._log = log
         self._waits = log.waits
-        self._run_id = run_id
+        self._run_id = record.run_id
+        self._record = record
         self._on_refusal = on_refusal
+        self._on_away = on_away
         self._max_pending_bytes = max_pending_bytes
+        self._ring = Ring(ring_bytes) if log.forgets else None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._next = 1  # the number of the first pending one
@@ -79,9 +129,7 @@ class RunWriter:
             LogRefusedError: The log takes nothing more.
         """
         if not self._waits:
-            self._accepted(
-                await self._log.append(self._run_id, FIRST_EPOCH, self._next, payloads), len(payloads)
-            )
+            self._accepted(await self._log.append(self._run_id, FIRST_EPOCH, self._next, payloads), payloads)
             return
         self._hand_over(payloads)
         while self._pending_bytes > self._max_pending_bytes:
@@ -97,8 +145,27 @@ class RunWriter:
         async with self._patience():
             await self._idle()
 
-    async def close(self, payload: bytes, outcome: Outcome) -> None:
+    async def check(self) -> None:
+        """Return when the log has what was accepted so far: written again, where it was lost.
+
+        Raises:
+            LogRefusedError: The log takes nothing more: another core has closed the run.
+            LogAwayError: The log can't say.
+        """
+        nothing = partial(self._log.append, self._run_id, FIRST_EPOCH, self._next, ())
+        appended = await nothing()
+        if appended.status in LOST:
+            appended = await self._repair(appended)
+        if appended.status is not AppendStatus.OK:
+            raise LogRefusedError(self._run_id, appended.status.value)
+
+    async def close(self, payload: bytes, outcome: Outcome, exchange: Exchange | None = None) -> None:
         """Return when the log has accepted the terminal event, with all before it, and is closed.
+
+        Args:
+            payload: The terminal event.
+            outcome: Which it is.
+            exchange: What the run's session is to remember.
 
         Raises:
             LogRefusedError: The log takes nothing more, or has been away for too long.
@@ -108,9 +175,9 @@ class RunWriter:
         async with self._patience():
             await self._idle()
             batch = (*self._pending, payload)
-            close = partial(self._log.close, self._run_id, FIRST_EPOCH, self._next, batch, outcome)
-            appended = await self._patiently(close)
-        self._accepted(appended, len(batch))
+            close = partial(self._log.close, self._run_id, FIRST_EPOCH, self._next, batch, outcome, exchange)
+            appended = await self._surely(close)
+        self._accepted(appended, batch)
         self._pending.clear()
 
     def _hand_over(self, payloads: Sequence[bytes]) -> None:
@@ -127,8 +194,7 @@ class RunWriter:
             while self._pending and not self._closing:
                 batch = tuple(self._pending)
                 append = partial(self._log.append, self._run_id, FIRST_EPOCH, self._next, batch)
-                appended = await self._patiently(append)
-                self._accepted(appended, len(batch))
+                self._accepted(await self._surely(append), batch)
                 del self._pending[: len(batch)]
                 self._pending_bytes -= sum(map(len, batch))
                 self._progress.set()
@@ -140,6 +206,28 @@ class RunWriter:
             self._committing = None
             self._progress.set()
 
+    async def _surely(self, append: Callable[[], Awaitable[Appended]]) -> Appended:
+        """Return the answer to an append that lacks nothing before it: that is written again first."""
+        while (appended := await self._patiently(append)).status in LOST and self._ring is not None:
+            repaired = await self._patiently(partial(self._repair, appended))
+            if repaired.status is not AppendStatus.OK:
+                return repaired
+        return appended
+
+    async def _repair(self, appended: Appended) -> Appended:
+        """Write again what the log has lost, from what is kept.
+
+        Raises:
+            LogAwayError: Not now.
+        """
+        ring = self._ring
+        assert ring is not None  # noqa: S101 # for the type checker
+        held = self._next - len(ring.payloads)
+        first = max(held, appended.expected) if appended.status is AppendStatus.GAP else held
+        logger.warning("the log has lost events of run %s from %d on: written again", self._run_id, first)
+        payloads = ring.payloads[first - held :]
+        return await cast(RestorableLog, self._log).restore(self._record, FIRST_EPOCH, first, payloads)
+
     async def _patiently(self, append: Callable[[], Awaitable[Appended]]) -> Appended:
         """Return the answer to an append, however long the log is away."""
         wait_s = RETRY_FIRST_S
@@ -148,6 +236,7 @@ class RunWriter:
                 return await append()
             except LogAwayError as error:
                 if wait_s == RETRY_FIRST_S:
+                    self._on_away()
                     logger.error("the log is away; run %s waits for it: %s", self._run_id, error)  # noqa: TRY400 # the text says all
                 await asyncio.sleep(wait_s)
                 wait_s = min(RETRY_MOST_S, 2 * wait_s)
@@ -174,11 +263,13 @@ class RunWriter:
         self._progress.clear()
         await self._progress.wait()
 
-    def _accepted(self, appended: Appended, count: int) -> None:
+    def _accepted(self, appended: Appended, payloads: Sequence[bytes]) -> None:
         """Count on from what the log has."""
         if appended.status is not AppendStatus.OK:
             raise LogRefusedError(self._run_id, appended.status.value)
-        self._next += count
+        self._next += len(payloads)
+        if self._ring is not None:
+            self._ring.add(payloads)
 
     def _raise_error(self) -> None:
         """Raise what the committing task has met."""

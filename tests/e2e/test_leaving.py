@@ -7,6 +7,7 @@ import signal
 import socket
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ class Browser:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
-        content = json.dumps({"message": "hi", "sessionId": "s", **body}).encode()
+        content = json.dumps({"message": "hi", "sessionId": uuid4().hex, **body}).encode()
         head = (
             f"POST /api/chat HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(content)}\r\n\r\n"
@@ -99,7 +100,7 @@ def test_the_model_stops_too(processes: Processes) -> None:
     assert state()["terminal"] == {"event": "done", "reason": "cancelled"}
     answer = httpx.post(
         f"{stack.url}/api/chat",
-        json={"message": "Say hi.", "sessionId": "s"},
+        json={"message": "Say hi.", "sessionId": uuid4().hex},
         timeout=60,
         trust_env=False,
     )

@@ -245,7 +245,7 @@ async def test_a_run_that_is_cancelled_as_it_begins_ends_as_any_other(turns: int
         again = core.server.manager
         for _ in range(turns):
             await asyncio.sleep(0)
-        await again.cancel(run_id)
+        await again.cancel(run_id, "anonymous")
         events = events_of(await core.follow(run_id))
         assert [event.WhichOneof("payload") for event in events] == ["run_started", "done"]
         assert events[-1].done.finish_reason == FINISH_REASON_CANCELLED

@@ -16,11 +16,11 @@ from agent_core.runs.log.memory import MemoryLog
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tests.support import agents
-from tests.support.core import events_of, refusal_of, rest_of, running_core, stream_request
+from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import link_pb2
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
-from tokenwire.v1.run_pb2 import RunSpec
+from tokenwire.v1.run_pb2 import RUN_STATE_ENDED, RunSpec
 
 
 async def outcome(call: Any) -> object:
@@ -121,10 +121,67 @@ async def test_a_run_that_is_not_there_is_not_found_or_lost() -> None:
 async def test_rpcs_that_are_not_served_yet_say_so() -> None:
     """UNIMPLEMENTED, with a reason that is ours."""
     async with running_core() as core:
-        link = core.stub.Link(iter([link_pb2.LinkRequest()]))
-        for call in (core.stub.ListRuns(pb.ListRunsRequest(session_id="s")), link):
-            refusal = refusal_of(await refused(call))
-            assert (refusal.code, refusal.info.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
+        refusal = refusal_of(await refused(core.stub.Link(iter([link_pb2.LinkRequest()]))))
+        assert (refusal.code, refusal.info.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
+
+
+async def test_a_sessions_runs_come_by_pages_newest_first() -> None:
+    """To their owner; the token of one page asks for the next."""
+    async with running_core() as core:
+        ids = [await core.start("echo", session_id="s") for _ in range(3) if await idle(core, "s")]
+        told: list[str] = []
+        request = pb.ListRunsRequest(session_id="s", page_size=2)
+        while not told or request.page_token:
+            page = await core.stub.ListRuns(request)
+            told += [run.run_id for run in page.runs]
+            request.page_token = page.next_page_token
+        assert told == ids[::-1]
+        assert not (await core.stub.ListRuns(pb.ListRunsRequest(session_id="other"))).runs
+
+
+async def idle(core: Core, session_id: str) -> bool:
+    """Return once no run of a session goes on."""
+    while any(
+        run.state != RUN_STATE_ENDED
+        for run in (await core.stub.ListRuns(pb.ListRunsRequest(session_id=session_id))).runs
+    ):
+        await asyncio.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ListRunsRequest(), "session_id"),
+        (pb.ListRunsRequest(session_id="no spaces"), "session_id"),
+        (pb.ListRunsRequest(session_id="s", page_size=101), "page_size"),
+        (pb.ListRunsRequest(session_id="s", page_token="x"), "page_token"),  # noqa: S106 # no password
+    ],
+)
+async def test_a_wrong_page_is_refused(request_: pb.ListRunsRequest, field: str) -> None:
+    """With the field's name."""
+    async with running_core() as core:
+        refusal = refusal_of(await refused(core.stub.ListRuns(request_)))
+        assert refusal.code == "INVALID_ARGUMENT"
+        assert [violation.field for violation in refusal.bad_request.field_violations] == [field]
+
+
+async def test_an_agent_reads_what_its_session_said_before() -> None:
+    """The text so far of a cancelled run too; nothing of a failed one, or of another principal's."""
+    async with running_core() as core:
+        await core.events("echo", "one", session_id="s")
+        run_id = await core.start("slow", "two", session_id="s")
+        async with asyncio.timeout(10):
+            while (await core.run(run_id)).last.sequence < 2:
+                await asyncio.sleep(0.01)
+        await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
+        await core.events("raises_after", "three", session_id="s")
+        events = await core.events("recalls", session_id="s")
+        assert events[-1].done.final_message.startswith(
+            "user: one\nassistant: one \nuser: two\nassistant: Slow"
+        )
+        assert "three" not in events[-1].done.final_message
+        assert (await core.events("recalls"))[-1].done.final_message == ""
 
 
 async def test_a_forgotten_run_is_not_found_even_to_who_reads_it() -> None:

@@ -112,6 +112,13 @@ async def echo(request: RunRequest) -> AsyncIterator[str]:
             yield word + " "
 
 
+async def recalls(request: RunRequest) -> AsyncIterator[str]:
+    """Say what the session remembers, a line a turn."""
+    with journal("recalls", request):
+        for turn in request.history:
+            yield f"{turn.role}: {turn.content}\n"
+
+
 async def flood(request: RunRequest) -> AsyncIterator[str]:
     """Yield for ever without ever waiting."""
     with journal("flood", request):

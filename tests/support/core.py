@@ -23,6 +23,7 @@ AGENTS = [
     "slow",
     "silent",
     "echo",
+    "recalls",
     "flood",
     "raises_before",
     "raises_after",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ from edge.settings import EdgeSettings
 AGENTS = "tests.support.agents"
 
 
+_sessions = itertools.count(1)
+
+
+def new_session() -> str:
+    """Return a session of its own: of one session, only one run goes on at a time."""
+    return f"s{next(_sessions)}"
+
+
 @dataclass
 class Stack:
     """What runs."""
@@ -34,12 +43,12 @@ class Stack:
         """Return the context manager of a streamed POST /api/chat."""
         headers = more.pop("headers", {})
         params = more.pop("params", {})
-        body = {"message": message, "sessionId": "s1", "agent": agent, **more}
+        body = {"message": message, "sessionId": new_session(), "agent": agent, **more}
         return self.client.stream("POST", "/api/chat", json=body, headers=headers, params=params)
 
     async def start(self, message: str = "hi", agent: str = "scripted", **more: Any) -> str:
         """Start a run that is followed elsewhere; return its id."""
-        body = {"message": message, "sessionId": "s1", "agent": agent, **more}
+        body = {"message": message, "sessionId": new_session(), "agent": agent, **more}
         response = await self.client.post("/api/chat", json=body, headers={"accept": "application/json"})
         assert response.status_code == 202, response.text
         run_id: str = response.json()["runId"]

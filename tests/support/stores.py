@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from agent_core.runs.encoding import encode_payload, new_event
-from agent_core.runs.log.contract import Entry, LogBudget, RunLog, RunRecord
+from agent_core.runs.follower import Follower, Opened, start_of
+from agent_core.runs.log.contract import Entry, LogBudget, Position, RunLog, RunRecord
 from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.outcome import Outcome
+from tests.support.redis_server import shared_redis
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_GRACE
 
@@ -53,11 +58,25 @@ STORES: Final[dict[str, Callable[[Setting], RunLog]]] = {
     "sqlite": lambda setting: SqliteLog(
         setting.folder / "runs.db", setting.budget, hot_bytes=1_000, unix_nano=setting.clock
     ),
+    "redis": lambda setting: RedisLog(
+        shared_redis().url,
+        setting.budget,
+        # What it kept must be found again by the next one in the same folder.
+        prefix=f"t{setting.folder}",
+        core="core",
+        hot_bytes=1_000,
+        unix_nano=setting.clock,
+    ),
 }
 """The stores that the contract's tests go through."""
 
-DURABLE: Final[frozenset[str]] = frozenset({"sqlite"})
+DURABLE: Final[frozenset[str]] = frozenset({"sqlite", "redis"})
 """Those that can be closed and opened again."""
+
+STORE_PARAMETERS: Final = [
+    pytest.param(name, marks=[pytest.mark.needs("redis")] if name == "redis" else []) for name in STORES
+]
+"""The stores as a fixture's parameters."""
 
 
 @asynccontextmanager
@@ -71,8 +90,38 @@ async def open_store(name: str, setting: Setting) -> AsyncIterator[RunLog]:
         await log.aclose()
 
 
-def record(run_id: str = RUN, key: str = "", fingerprint: bytes = b"", owner: str = "alice") -> RunRecord:
-    return RunRecord(run_id, "s1", "agent", ON_DISCONNECT_GRACE, 1, owner, key, fingerprint)
+def record(
+    run_id: str = RUN,
+    key: str = "",
+    fingerprint: bytes = b"",
+    owner: str = "alice",
+    *,
+    session: str = "",
+    create: int = 1,
+    core: str = "",
+) -> RunRecord:
+    return RunRecord(run_id, session, "agent", ON_DISCONNECT_GRACE, create, owner, key, fingerprint, core)
+
+
+async def open_log_at(
+    log: RunLog, run_id: str, after: Position, max_events: int = 512, max_bytes: int = FAR
+) -> Opened:
+    """Open a run's log after a position, as a core does for a follower."""
+    info = await log.info(run_id)
+    assert info is not None
+    start = start_of(info, after)
+    return Opened(await log.tail(run_id, start[0], max_events, max_bytes), info, start)
+
+
+async def follow(
+    log: RunLog, run_id: str, after: Position, max_events: int = 512, max_bytes: int = FAR
+) -> Follower:
+    """Return a follower that is told when it has caught up."""
+
+    def again(position: Position) -> Awaitable[Opened]:
+        return open_log_at(log, run_id, position, max_events, max_bytes)
+
+    return Follower(await again(after), reopen=again, say_caught_up=True, on_close=lambda _: None)
 
 
 def payload(text: str) -> bytes:

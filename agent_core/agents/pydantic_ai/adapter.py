@@ -75,7 +75,7 @@ class PydanticAgent:
         Raises:
             ModelCallError: A model call failed, and how.
         """
-        observer = Observer(self._limits)
+        observer = Observer(self._limits, request.may_act)
         failure: Exception | None = None
         try:
             async with aclosing(self._events(request, observer)) as events:

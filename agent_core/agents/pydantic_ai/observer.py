@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -66,10 +67,12 @@ class Observer(AbstractCapability[Any]):
 
     Args:
         limits: What tools may do.
+        may_act: Awaited before each tool call: returns once the run is certainly still this core's.
     """
 
-    def __init__(self, limits: ToolLimits) -> None:
+    def __init__(self, limits: ToolLimits, may_act: Callable[[], Awaitable[None]]) -> None:
         self._limits = limits
+        self._may_act = may_act
         self._calls = 0
         self._over = False
         self._chat: ChatSpan | None = None
@@ -139,6 +142,7 @@ class Observer(AbstractCapability[Any]):
             self._over = True
             raise ToolFailed(f"Not called: a run may call tools {self._limits.calls} times.")
         self._calls += 1
+        await self._may_act()
         try:
             with ToolSpan(call.tool_name, call.tool_call_id):
                 return await self._execute(args, handler)

@@ -37,6 +37,14 @@ class Entry(NamedTuple):
     """The whole encoded Event."""
 
 
+class Exchange(NamedTuple):
+    """One question of a session, and what was answered."""
+
+    question: str
+    answer: str
+    """The text of a run that ended in Done: the text so far of a cancelled one."""
+
+
 class Batch(NamedTuple):
     """What a reader gets at once."""
 
@@ -86,6 +94,9 @@ class RunRecord:
     """Names the request that started the run; empty for none. No two runs of a store share one."""
     fingerprint: bytes = b""
     """What that request asked for, hashed: another request under the same key has another one."""
+    core: str = ""
+    """The core that writes the run, by the name under which it holds its lease. Empty where a store
+    belongs to one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,13 @@ class LogBudget:
     no run is created unless there is room for its whole ring; then the largest lose their oldest events."""
     retention_s: float = 15 * 60
     """How long a run is kept after its end."""
+    session_exchanges: int = 20
+    """The most exchanges that are kept of a session: the newest."""
+    session_bytes: int = 64 * 1024
+    """The most bytes of text (in UTF-8) that are kept of a session's exchanges. One that is larger by
+    itself is not kept."""
+    session_retention_s: float = 24 * 3600
+    """How long a session's exchanges are kept after its last run has ended."""
 
 
 def ring_target(limit: int) -> int:
@@ -130,6 +148,11 @@ def ring_target(limit: int) -> int:
     A sixteenth below: cutting costs as much for one event as for many.
     """
     return limit - limit // 16
+
+
+def exchange_bytes(exchange: Exchange) -> int:
+    """Return what an exchange counts in a session's budget: its text in UTF-8."""
+    return len(exchange.question.encode()) + len(exchange.answer.encode())
 
 
 class LogOpenError(Exception):
@@ -142,6 +165,15 @@ class LogAwayError(Exception):
 
 class LogFullError(Exception):
     """The store has no room for another run at the moment."""
+
+
+class SessionBusyError(Exception):
+    """Another run of the session goes on."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+        """That run."""
 
 
 class LogGoneError(Exception):
@@ -183,6 +215,10 @@ class RunLog(Protocol):
     def waits(self) -> bool:
         """False when `append` and `close` are always done at once, in one step of the event loop."""
 
+    @property
+    def forgets(self) -> bool:
+        """True for a RestorableLog."""
+
     async def start(self) -> None:
         """Open the store. Nothing else may be asked of it before.
 
@@ -193,16 +229,22 @@ class RunLog(Protocol):
     async def aclose(self) -> None:
         """Close the store. Nothing may be asked of it afterwards."""
 
-    async def open_runs(self) -> list[RunInfo]:
-        """Return the runs without a terminal event, whoever writes them."""
+    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
+        """Return the runs without a terminal event.
+
+        Args:
+            core: Whose; None for all, whoever writes them.
+        """
 
     async def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now: this one, or the earlier one with the same request_key.
 
-        Creating a run again changes nothing.
+        Creating a run again changes nothing. Of the runs of one session and one owner only one can
+        go on at a time.
 
         Raises:
             LogFullError: There is no room for another run.
+            SessionBusyError: Another run of its session goes on.
         """
 
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
@@ -215,8 +257,14 @@ class RunLog(Protocol):
             payloads: From `agent_core.runs.encoding.encode_payload`.
         """
 
-    async def close(
-        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        payloads: Sequence[bytes],
+        outcome: Outcome,
+        exchange: Exchange | None = None,
     ) -> Appended:
         """Append the run's last events and close its log, both or neither.
 
@@ -226,6 +274,7 @@ class RunLog(Protocol):
             first: The number of the first of these events.
             payloads: The last of them is the terminal event.
             outcome: Which terminal event it is.
+            exchange: What its session is to remember of it, where it belongs to one; None for nothing.
         """
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
@@ -269,3 +318,40 @@ class RunLog(Protocol):
 
     async def delete(self, run_id: str) -> None:
         """Forget a run. Does nothing when the store does not know it."""
+
+    async def session_runs(
+        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+    ) -> list[RunInfo]:
+        """Return a session's runs, newest first, those that have ended with those that go on.
+
+        Args:
+            owner: The principal whose session it is.
+            session_id: The session; not empty.
+            max_runs: The most runs to return.
+            before: Only those that come after this one in this order: its create_unix_nano and its id.
+        """
+
+    async def history(self, owner: str, session_id: str) -> list[Exchange]:
+        """Return what a session remembers, oldest first, within the budget.
+
+        Args:
+            owner: The principal whose session it is.
+            session_id: The session; not empty.
+        """
+
+
+class RestorableLog(RunLog, Protocol):
+    """A store that may lose what it has accepted while its writer lives: RunLog.forgets is True."""
+
+    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write again what the store has lost of a run, and go on from there.
+
+        What it still has of the run is kept where it reaches up to these events. Otherwise the log
+        begins with them: readers whose cursor lies before are told so.
+
+        Args:
+            record: As the run was created.
+            epoch: The writer's generation.
+            first: The number of the first of these events.
+            payloads: As with `append`: up to the last one that was accepted.
+        """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,12 +18,15 @@ from agent_core.runs.log.contract import (
     AppendStatus,
     Batch,
     Entry,
+    Exchange,
     LogBudget,
     LogFullError,
     LogGoneError,
     Position,
     RunInfo,
     RunRecord,
+    SessionBusyError,
+    exchange_bytes,
     ring_target,
 )
 from agent_core.runs.outcome import Outcome
@@ -102,6 +106,37 @@ class _Log:
             self.waiting.clear()
 
 
+@dataclass(slots=True, eq=False)
+class _Session:
+    """What is known of one principal's session."""
+
+    runs: dict[str, _Log] = field(default_factory=dict)
+    """Its runs, in the order of their creation."""
+    live: str = ""
+    """The run that goes on; empty for none."""
+    exchanges: deque[tuple[Exchange, int]] = field(default_factory=deque)
+    """What was said, with its bytes."""
+    size_bytes: int = 0
+    """The bytes of what was said."""
+    expire_unix_nano: int = 0
+    """When that is forgotten."""
+
+    def remember(self, exchange: Exchange, budget: LogBudget) -> None:
+        """Add an exchange, and drop the oldest ones that are too much."""
+        size = exchange_bytes(exchange)
+        if size > budget.session_bytes:
+            return
+        self.exchanges.append((exchange, size))
+        self.size_bytes += size
+        while len(self.exchanges) > budget.session_exchanges or self.size_bytes > budget.session_bytes:
+            self.size_bytes -= self.exchanges.popleft()[1]
+
+    def forget(self) -> None:
+        """Drop what was said."""
+        self.exchanges.clear()
+        self.size_bytes = 0
+
+
 class _MemoryTail:
     """A reader of one run's log."""
 
@@ -164,6 +199,8 @@ class MemoryLog:
         self._logs: dict[str, _Log] = {}
         self._ended: dict[str, _Log] = {}  # in the order of their ends
         self._requests: dict[str, RunRecord] = {}
+        self._sessions: dict[tuple[str, str], _Session] = {}
+        self._remembering: dict[tuple[str, str], _Session] = {}  # in the order of their last exchanges
         self._size_bytes = 0
 
     @property
@@ -182,9 +219,18 @@ class MemoryLog:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    async def open_runs(self) -> list[RunInfo]:
+    @property
+    def forgets(self) -> bool:
+        """False: what was accepted stays."""
+        return False
+
+    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
         """Return the runs that go on."""
-        return [_info(log) for log in self._logs.values() if log.outcome is None]
+        return [
+            _info(log)
+            for log in self._logs.values()
+            if log.outcome is None and core in {None, log.record.core}
+        ]
 
     async def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now. Forgets what has expired."""
@@ -198,11 +244,17 @@ class MemoryLog:
             earlier = self._requests.get(record.request_key)
             if earlier is not None:
                 return earlier
+        session = self._session(record) if record.session_id else None
+        if session is not None and session.live:
+            raise SessionBusyError(session.live)
         if self._size_bytes > room_bytes:
             raise LogFullError
         if record.request_key:
             self._requests[record.request_key] = record
-        self._logs[record.run_id] = _Log(record)
+        log = self._logs[record.run_id] = _Log(record)
+        if session is not None:
+            session.runs[record.run_id] = log
+            session.live = record.run_id
         self._size_bytes += RUN_OVERHEAD_BYTES
         return record
 
@@ -211,14 +263,22 @@ class MemoryLog:
         log = self._logs.get(run_id)
         return self._append(log, epoch, first, payloads)
 
-    async def close(
-        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        payloads: Sequence[bytes],
+        outcome: Outcome,
+        exchange: Exchange | None = None,
     ) -> Appended:
         """Append the last events and close the log."""
         log = self._logs.get(run_id)
         appended = self._append(log, epoch, first, payloads)
-        if log is not None and appended.status is AppendStatus.OK:
+        if log is not None and appended.status is AppendStatus.OK and log.outcome is None:
             self._close(log, outcome)
+            if exchange is not None and log.record.session_id:
+                self._remember(log, exchange)
         return appended
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
@@ -250,6 +310,22 @@ class MemoryLog:
         appended = self._append(log, log.epoch, log.last.sequence + 1, (payload,))
         self._close(log, outcome)
         return appended
+
+    async def session_runs(
+        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+    ) -> list[RunInfo]:
+        """Return a session's runs, newest first."""
+        self._sweep(self._budget.total_bytes)
+        session = self._sessions.get((owner, session_id))
+        infos = [_info(log) for log in session.runs.values()] if session is not None else []
+        infos.sort(key=lambda info: place_of(info.record), reverse=True)
+        return [info for info in infos if before is None or place_of(info.record) < before][:max_runs]
+
+    async def history(self, owner: str, session_id: str) -> list[Exchange]:
+        """Return what a session remembers, oldest first."""
+        self._sweep(self._budget.total_bytes)
+        session = self._sessions.get((owner, session_id))
+        return [exchange for exchange, _ in session.exchanges] if session is not None else []
 
     async def delete(self, run_id: str) -> None:
         """Forget a run."""
@@ -307,7 +383,25 @@ class MemoryLog:
             log.end_unix_nano = self._unix_nano()
             log.expire_unix_nano = log.end_unix_nano + int(self._budget.retention_s * NANO)
             self._ended[log.record.run_id] = log
+            session = self._sessions.get((log.record.owner, log.record.session_id))
+            if session is not None and session.live == log.record.run_id:
+                session.live = ""
             log.wake()
+
+    def _session(self, record: RunRecord) -> _Session:
+        """Return the session of a run."""
+        return self._sessions.setdefault((record.owner, record.session_id), _Session())
+
+    def _remember(self, log: _Log, exchange: Exchange) -> None:
+        """Keep what was said in a run's session."""
+        session = self._session(log.record)
+        before = session.size_bytes
+        session.remember(exchange, self._budget)
+        self._size_bytes += session.size_bytes - before
+        session.expire_unix_nano = log.end_unix_nano + int(self._budget.session_retention_s * NANO)
+        key = (log.record.owner, log.record.session_id)
+        self._remembering.pop(key, None)
+        self._remembering[key] = session
 
     def _known(self, run_id: str) -> _Log:
         """Return a run's log."""
@@ -326,6 +420,19 @@ class MemoryLog:
         for log in self._oldest_ended(now, room_bytes):
             if log.expire_unix_nano <= now or (self._size_bytes > room_bytes and not log.readers):
                 self._forget(log)
+        self._sweep_sessions(now, room_bytes)
+
+    def _sweep_sessions(self, now: int, room_bytes: int) -> None:
+        """Forget what was said, the oldest first: what has expired, and what exceeds some bytes."""
+        while self._remembering:
+            key, session = next(iter(self._remembering.items()))
+            if session.expire_unix_nano > now and self._size_bytes <= room_bytes:
+                return
+            del self._remembering[key]
+            self._size_bytes -= session.size_bytes
+            session.forget()
+            if not session.runs:
+                del self._sessions[key]
 
     def _oldest_ended(self, now: int, room_bytes: int) -> list[_Log]:
         """Return the ended runs that may have to go, oldest first."""
@@ -339,9 +446,26 @@ class MemoryLog:
         del self._logs[record.run_id]
         self._ended.pop(record.run_id, None)
         self._requests.pop(record.request_key, None)
+        self._forget_in_session(log)
         self._size_bytes -= log.size_bytes
         log.gone = True
         log.wake()
+
+    def _forget_in_session(self, log: _Log) -> None:
+        """Take a run from its session, and forget the session with its last trace."""
+        key = (log.record.owner, log.record.session_id)
+        session = self._sessions.get(key)
+        if session is not None:
+            session.runs.pop(log.record.run_id, None)
+            if session.live == log.record.run_id:
+                session.live = ""
+            if not session.runs and not session.exchanges:
+                del self._sessions[key]
+
+
+def place_of(record: RunRecord) -> tuple[int, str]:
+    """Return where a run stands among those of its session."""
+    return record.create_unix_nano, record.run_id
 
 
 def _info(log: _Log) -> RunInfo:

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -25,24 +24,22 @@ from agent_core.runs.log.contract import (
     START,
     Appended,
     Batch,
-    Entry,
+    Exchange,
     LogAwayError,
     LogBudget,
     LogFullError,
-    LogGoneError,
     Position,
     RunInfo,
     RunRecord,
+    SessionBusyError,
 )
+from agent_core.runs.log.hot import HOT_BYTES, HotRun, HotTail
 from agent_core.runs.log.sqlite_reader import LogReader
 from agent_core.runs.log.sqlite_writer import Change, LogWriter
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
 
 T = TypeVar("T")
-
-HOT_BYTES: Final = 128 * 1024
-"""What is kept in memory of a live run, at least half of it: about a thousand tokens."""
 
 JOBS_AT_ONCE: Final = 256
 """The most appends of one transaction."""
@@ -56,118 +53,6 @@ class _Job(NamedTuple):
 
     do: Callable[[], Any]
     done: asyncio.Future[Any]
-
-
-@dataclass(slots=True, eq=False)
-class _Live:
-    """The newest events of a run, and who waits for more."""
-
-    after: int
-    """The number of the event before the first one here."""
-    last: Position
-    hot_bytes: int
-    """The most that is kept here."""
-    entries: list[Entry] = field(default_factory=list)
-    size_bytes: int = 0
-    closed: bool = False
-    gone: bool = False
-    waiting: dict[_SqliteTail, asyncio.Future[None]] = field(default_factory=dict)
-
-    def apply(self, change: Change) -> None:
-        """Take in what was committed, and wake those who wait."""
-        self.entries += change.entries
-        self.size_bytes += sum(len(entry.event) for entry in change.entries)
-        if self.entries:
-            self.last = Position(*self.entries[-1][:2])
-        keep_bytes = self.hot_bytes // 2 if self.size_bytes > self.hot_bytes else self.size_bytes
-        count = max(0, change.first - 1 - self.after)
-        left = self.size_bytes - sum(len(entry.event) for entry in self.entries[:count])
-        while left > keep_bytes and count < len(self.entries) - 1:
-            left -= len(self.entries[count].event)
-            count += 1
-        del self.entries[:count]
-        self.size_bytes = left
-        self.after += count
-        self.closed |= change.closed
-        self.gone |= change.gone
-        for waiter in self.waiting.values():
-            if not waiter.done():
-                waiter.set_result(None)
-        self.waiting.clear()
-
-    def slice(self, after: int, max_events: int, max_bytes: int) -> Batch | None:
-        """Return what comes after a sequence; None when that is not here any more.
-
-        Raises:
-            LogGoneError: The run was forgotten.
-        """
-        if self.gone:
-            raise LogGoneError
-        if after < self.after:
-            return None
-        start = after - self.after
-        entries: list[Entry] = []
-        for entry in self.entries[start : start + max_events]:
-            max_bytes -= len(entry.event)
-            if max_bytes < 0 and entries:
-                break
-            entries.append(entry)
-        complete = self.closed and start + len(entries) >= len(self.entries)
-        return Batch(entries, complete, self.last)
-
-
-class _SqliteTail:
-    """A reader of one run's log."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 # what `tail` is given, and where it found it
-        self, log: SqliteLog, run_id: str, live: _Live | None, after: int, max_events: int, max_bytes: int
-    ) -> None:
-        self._log = log
-        self._run_id = run_id
-        self._live = live
-        self._after = after
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self._interrupted = False
-
-    async def next(self) -> Batch:
-        """Return what comes next; waits when there is nothing."""
-        while True:
-            batch = await self._batch()
-            if batch.entries or batch.complete or self._interrupted:
-                self._interrupted = False
-                if batch.entries:
-                    self._after = batch.entries[-1].sequence
-                return batch
-            live = self._live
-            assert live is not None  # noqa: S101 # only a live run has no end
-            if live.last.sequence > self._after or live.closed or live.gone:
-                continue  # It went on while the file was read.
-            waiter = live.waiting[self] = asyncio.get_running_loop().create_future()
-            try:
-                await waiter
-            finally:
-                live.waiting.pop(self, None)
-
-    def interrupt(self) -> None:
-        """Let `next` return at once."""
-        self._interrupted = True
-        waiter = self._live.waiting.get(self) if self._live is not None else None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def aclose(self) -> None:
-        """Let the log be forgotten early again."""
-        self._log.left(self._run_id)
-
-    async def _batch(self) -> Batch:
-        """Return what there is: from memory, else from the file."""
-        if self._live is not None:
-            batch = self._live.slice(self._after, self._max_events, self._max_bytes)
-            if batch is not None:
-                return batch
-        position = Position(START.epoch, self._after)
-        return await self._log.read(self._run_id, position, self._max_events, self._max_bytes)
 
 
 class SqliteLog:
@@ -196,7 +81,7 @@ class SqliteLog:
         self._unix_nano = unix_nano
         self._stamp = stamp
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, HotRun] = {}
         self._readers: Counter[str] = Counter()
 
     @property
@@ -221,7 +106,7 @@ class SqliteLog:
         self._writing.start()
         for info in await self.open_runs():
             # Lost by a core before: whoever follows them waits for the reaper.
-            self._live[info.record.run_id] = _Live(info.last.sequence, info.last, self._hot_bytes)
+            self._live[info.record.run_id] = HotRun(info.last, self._hot_bytes)
 
     async def aclose(self) -> None:
         """Write what is under way, and close the file."""
@@ -231,9 +116,24 @@ class SqliteLog:
         self._reader.close_file()
         await asyncio.to_thread(self._writer.close_file)
 
-    async def open_runs(self) -> list[RunInfo]:
+    @property
+    def forgets(self) -> bool:
+        """False: what was accepted stays, but for what a machine loses with its power."""
+        return False
+
+    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
         """Return the runs without a terminal event."""
-        return await self._ask(self._reader.open_runs)
+        return await self._ask(partial(self._reader.open_runs, core))
+
+    async def session_runs(
+        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+    ) -> list[RunInfo]:
+        """Return a session's runs, newest first."""
+        return await self._ask(partial(self._reader.session_runs, owner, session_id, max_runs, before))
+
+    async def history(self, owner: str, session_id: str) -> list[Exchange]:
+        """Return what a session remembers, oldest first."""
+        return await self._ask(partial(self._reader.history, owner, session_id))
 
     async def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now."""
@@ -245,11 +145,17 @@ class SqliteLog:
         """Write events; those that the log has already are passed over."""
         return await self._do(partial(self._writer.append, run_id, epoch, first, payloads))
 
-    async def close(
-        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        payloads: Sequence[bytes],
+        outcome: Outcome,
+        exchange: Exchange | None = None,
     ) -> Appended:
         """Append the last events and close the log."""
-        return await self._do(partial(self._writer.close, run_id, epoch, first, payloads, outcome))
+        return await self._do(partial(self._writer.close, run_id, epoch, first, payloads, outcome, exchange))
 
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Write the terminal event of a run whose writer is gone."""
@@ -263,20 +169,27 @@ class SqliteLog:
         """Return events after a position without waiting."""
         return await self._ask(partial(self._reader.read, run_id, after.sequence, max_events, max_bytes))
 
-    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> _SqliteTail:
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> HotTail:
         """Return a reader that begins after a position."""
         live = self._live.get(run_id)
         if live is None:
             await self.read(run_id, after, 1, 1)  # Raises where there is no such run.
             live = self._live.get(run_id)
         self._readers[run_id] += 1
-        return _SqliteTail(self, run_id, live, after.sequence, max_events, max_bytes)
+        return HotTail(
+            partial(self.read, run_id),
+            live,
+            after=after.sequence,
+            max_events=max_events,
+            max_bytes=max_bytes,
+            on_close=partial(self._left, run_id),
+        )
 
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""
         return await self._ask(partial(self._reader.info, run_id))
 
-    def left(self, run_id: str) -> None:
+    def _left(self, run_id: str) -> None:
         """Count one reader less."""
         self._readers[run_id] -= 1
         if not self._readers[run_id]:
@@ -332,7 +245,7 @@ class SqliteLog:
                 for job in jobs:
                     try:
                         answers.append((job.done, job.do()))
-                    except LogFullError as error:
+                    except (LogFullError, SessionBusyError) as error:
                         answers.append((job.done, error))
             changes = self._writer.changes
         except sqlite3.Error as error:
@@ -346,10 +259,10 @@ class SqliteLog:
         """Tell those who read and those who write what was committed."""
         for run_id, change in changes.items():
             if change.created:
-                self._live[run_id] = _Live(0, START, self._hot_bytes)
+                self._live[run_id] = HotRun(START, self._hot_bytes)
             live = self._live.get(run_id)
             if live is not None:
-                live.apply(change)
+                live.apply(change.entries, first=change.first, closed=change.closed, gone=change.gone)
             if change.gone or change.closed:
                 # Those who read it go on with what they have; others read the file.
                 self._live.pop(run_id, None)

@@ -13,6 +13,7 @@ from agent_core.runs.log.contract import (
     START,
     Batch,
     Entry,
+    Exchange,
     LogGoneError,
     Position,
     RunInfo,
@@ -22,7 +23,9 @@ from agent_core.runs.log.sqlite_schema import connect
 from agent_core.runs.outcome import Outcome
 from tokenwire.v1.run_pb2 import OnDisconnect
 
-RECORD: Final = "run_id, session_id, agent, on_disconnect, create_unix_nano, owner, request_key, fingerprint"
+RECORD: Final = (
+    "run_id, session_id, agent, on_disconnect, create_unix_nano, owner, request_key, fingerprint, core"
+)
 """The columns of a RunRecord."""
 
 _INFO: Final = f"SELECT {RECORD}, id, outcome, reason, end_unix_nano, expire_unix_nano FROM runs WHERE "  # noqa: S608 # our own words
@@ -81,12 +84,40 @@ class LogReader:
             found = self._infos("run_id = ?", run_id)
         return found[0] if found else None
 
-    def open_runs(self) -> list[RunInfo]:
-        """Return the runs without a terminal event."""
+    def open_runs(self, core: str | None) -> list[RunInfo]:
+        """Return the runs without a terminal event: all, or those of one core."""
         with self._snapshot():
-            return self._infos("outcome IS NULL")
+            infos = self._infos("outcome IS NULL")
+        return [info for info in infos if core in {None, info.record.core}]
 
-    def _infos(self, where: str, *values: str) -> list[RunInfo]:
+    def session_runs(
+        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None
+    ) -> list[RunInfo]:
+        """Return a session's runs, newest first."""
+        where = (
+            "session_id = ? AND session_id <> '' AND owner = ? "
+            "AND (expire_unix_nano = 0 OR expire_unix_nano > ?)"
+        )
+        values: list[str | int] = [session_id, owner, self._unix_nano()]
+        if before is not None:
+            where += " AND (create_unix_nano, run_id) < (?, ?)"
+            values += before
+        order = " ORDER BY create_unix_nano DESC, run_id DESC LIMIT ?"
+        with self._snapshot():
+            return self._infos(where + order, *values, max_runs)
+
+    def history(self, owner: str, session_id: str) -> list[Exchange]:
+        """Return what a session remembers, oldest first."""
+        rows = self._db.execute(
+            "SELECT question, answer, expire_unix_nano FROM exchanges WHERE session_id = ? AND owner = ? "
+            "ORDER BY id",
+            (session_id, owner),
+        ).fetchall()
+        if not rows or rows[-1][-1] <= self._unix_nano():
+            return []
+        return [Exchange(question, answer) for question, answer, _ in rows]
+
+    def _infos(self, where: str, *values: str | int) -> list[RunInfo]:
         """Return what is known of some runs, without the expired ones."""
         rows = self._db.execute(_INFO + where, values).fetchall()
         now = self._unix_nano()
@@ -118,7 +149,7 @@ def bounds(db: sqlite3.Connection, row: int) -> tuple[Position, Position]:
 
 def record_of(row: Sequence[object]) -> RunRecord:
     """Return a record from its columns."""
-    run_id, session_id, agent, on_disconnect, create_unix_nano, owner, request_key, fingerprint = row[:8]
+    run_id, session_id, agent, on_disconnect, create_unix_nano, owner, key, fingerprint, core = row[:9]
     return RunRecord(
         run_id=str(run_id),
         session_id=str(session_id),
@@ -126,6 +157,7 @@ def record_of(row: Sequence[object]) -> RunRecord:
         on_disconnect=OnDisconnect.ValueType(int(str(on_disconnect))),
         create_unix_nano=int(str(create_unix_nano)),
         owner=str(owner),
-        request_key=str(request_key or ""),
+        request_key=str(key or ""),
         fingerprint=bytes(fingerprint) if isinstance(fingerprint, bytes) else b"",
+        core=str(core),
     )

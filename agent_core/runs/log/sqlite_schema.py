@@ -15,7 +15,7 @@ from agent_core.runs.log.contract import LogOpenError
 APPLICATION_ID: Final = 0x544B5752
 """Marks the file as ours ("TKWR"). Source: https://www.sqlite.org/pragma.html#pragma_application_id"""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 SCHEMA: Final = """
 CREATE TABLE runs (
@@ -45,6 +45,26 @@ CREATE TABLE events (
 ) WITHOUT ROWID;
 """
 """An append inserts events and touches nothing else; `size_bytes` is right from the end of a run on."""
+
+SESSIONS: Final = """
+ALTER TABLE runs ADD COLUMN core TEXT NOT NULL DEFAULT '';
+CREATE INDEX session_runs ON runs (session_id, owner, create_unix_nano, run_id) WHERE session_id <> '';
+CREATE TABLE exchanges (
+  id INTEGER PRIMARY KEY,
+  owner TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  question TEXT NOT NULL,
+  answer TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  expire_unix_nano INTEGER NOT NULL
+);
+CREATE INDEX session_exchanges ON exchanges (session_id, owner, id);
+CREATE INDEX expired_exchanges ON exchanges (expire_unix_nano);
+"""
+"""What version 2 added."""
+
+MIGRATIONS: Final = {0: SCHEMA, 1: SESSIONS}
+"""What leads from each version to the next. 0 is an empty file."""
 
 JOURNAL_BYTES: Final = 16 * 1024 * 1024
 """What the write-ahead log is cut down to after a checkpoint."""
@@ -89,9 +109,10 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     # What is forgotten is overwritten with zeros where that costs no further write.
     db.execute("PRAGMA secure_delete = FAST")
-    if not tables:
+    if version < SCHEMA_VERSION:
+        steps = " ".join(MIGRATIONS[step] for step in range(version, SCHEMA_VERSION))
         db.executescript(
-            f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
+            f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; "
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
 

@@ -15,9 +15,12 @@ from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Entry,
+    Exchange,
     LogBudget,
     LogFullError,
     RunRecord,
+    SessionBusyError,
+    exchange_bytes,
     ring_target,
 )
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
@@ -32,7 +35,9 @@ EXPIRED_AT_ONCE: Final = 32
 
 _RECORD_BY_ID: Final = f"SELECT {RECORD} FROM runs WHERE run_id = ?"  # noqa: S608 # our own words
 _RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE request_key = ?"  # noqa: S608 # our own words
-_INSERT_RUN: Final = f"INSERT INTO runs ({RECORD}, epoch, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 # our own words
+_INSERT_RUN: Final = (
+    f"INSERT INTO runs ({RECORD}, epoch, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 # our own words
+)
 _INSERT_EVENT: Final = "INSERT INTO events (run, epoch, sequence, event) VALUES (?, ?, ?, ?)"
 
 _OK: Final = Appended(AppendStatus.OK)
@@ -126,6 +131,7 @@ class LogWriter:
 
         Raises:
             LogFullError: There is no room.
+            SessionBusyError: Another run of its session goes on.
         """
         known = self._db.execute(_RECORD_BY_ID, (record.run_id,)).fetchone()
         if known is not None:
@@ -139,6 +145,7 @@ class LogWriter:
                 if not 0 < earlier[-1] <= self._unix_nano():
                     return record_of(earlier)
                 self.delete(earlier[0])
+        self._require_idle(record)
         if self._total_bytes > room_bytes:
             raise LogFullError
         values = (
@@ -150,6 +157,7 @@ class LogWriter:
             record.owner,
             record.request_key or None,
             record.fingerprint,
+            record.core,
             FIRST_EPOCH,
         )
         row = self._db.execute(_INSERT_RUN, values).lastrowid
@@ -161,18 +169,41 @@ class LogWriter:
         self._change(record.run_id).created = True
         return record
 
+    def _require_idle(self, record: RunRecord) -> None:
+        """Return if no run of a session goes on.
+
+        Raises:
+            SessionBusyError: One does.
+        """
+        if record.session_id:
+            live = self._db.execute(
+                "SELECT run_id FROM runs WHERE session_id = ? AND session_id <> '' AND owner = ? "
+                "AND outcome IS NULL",
+                (record.session_id, record.owner),
+            ).fetchone()
+            if live is not None:
+                raise SessionBusyError(live[0])
+
     def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Return what became of an append."""
         return self._append(self._state(run_id), epoch, first, payloads)
 
-    def close(
-        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+    def close(  # noqa: PLR0913, PLR0917 # an append, and an end
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        payloads: Sequence[bytes],
+        outcome: Outcome,
+        exchange: Exchange | None,
     ) -> Appended:
         """Return what became of the last append, with which the log is closed."""
         state = self._state(run_id)
         appended = self._append(state, epoch, first, payloads)
         if state is not None and appended.status is AppendStatus.OK and not state.closed:
             self._close(state, outcome)
+            if exchange is not None:
+                self._remember(state, exchange)
         return appended
 
     def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
@@ -215,6 +246,11 @@ class LogWriter:
         ).fetchall()
         for (run_id,) in expired:
             self.delete(run_id)
+        self._db.execute(
+            "DELETE FROM exchanges WHERE id IN "
+            "(SELECT id FROM exchanges WHERE expire_unix_nano <= ? LIMIT ?)",
+            (self._unix_nano(), EXPIRED_AT_ONCE),
+        )
         if self._total_bytes > room_bytes:
             ended = self._db.execute(
                 "SELECT run_id FROM runs WHERE outcome IS NOT NULL ORDER BY end_unix_nano, id"
@@ -300,6 +336,35 @@ class LogWriter:
         state.closed = True
         self._change(state.run_id).closed = True
         del self._open[state.run_id]
+
+    def _remember(self, state: _State, exchange: Exchange) -> None:
+        """Keep what was said in a run's session, and drop the oldest that is too much."""
+        budget, size = self._budget, exchange_bytes(exchange)
+        session = self._db.execute("SELECT session_id, owner FROM runs WHERE id = ?", (state.row,)).fetchone()
+        if not session[0] or size > budget.session_bytes:
+            return
+        now = self._unix_nano()
+        kept = self._db.execute(
+            "SELECT id, size_bytes, expire_unix_nano FROM exchanges WHERE session_id = ? AND owner = ? "
+            "ORDER BY id DESC",
+            session,
+        ).fetchall()
+        # What was said is forgotten as a whole.
+        room = 0 if kept and kept[0][2] <= now else budget.session_bytes - size
+        for number, (row, kept_bytes, _) in enumerate(kept, 2):
+            room -= kept_bytes
+            if room < 0 or number > budget.session_exchanges:
+                self._db.execute(
+                    "DELETE FROM exchanges WHERE session_id = ? AND owner = ? AND id <= ?", (*session, row)
+                )
+                break
+        expire = now + int(budget.session_retention_s * NANO)
+        if budget.session_exchanges:
+            self._db.execute(
+                "INSERT INTO exchanges (session_id, owner, question, answer, size_bytes, expire_unix_nano) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (*session, *exchange, size, expire),
+            )
 
     def _change(self, run_id: str) -> Change:
         """Return what is noted of a run in this transaction, with its first event as it is now."""

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.follower import CaughtUp, Follower, Given, Resync, start_of
+from agent_core.runs.follower import CaughtUp, Follower, Given, Resync
 from agent_core.runs.log.contract import (
     AppendStatus,
     Batch,
@@ -41,10 +41,11 @@ from tests.support.stores import (
     DURABLE,
     LOST,
     STOP,
-    STORES,
+    STORE_PARAMETERS,
     WAKE_S,
     Clock,
     Setting,
+    follow,
     open_store,
     payload,
     record,
@@ -394,9 +395,7 @@ class LogMachine(RuleBasedStateMachine):
         info = await self.log.info(run.run_id)
         assert info is not None
         after = Position(1 if cursor < len(run.texts) else info.last.epoch, cursor)
-        start = start_of(info, after)
-        tail = await self.log.tail(run.run_id, start[0], events, size)
-        follower = Follower(tail, info, start, say_caught_up=True, on_close=lambda _: None)
+        follower = await follow(self.log, run.run_id, after, events, size)
         finished = run.closed and cursor == len(run.texts)
         return Reader(run, follower, cursor, finished=finished, seen=self.seen)
 
@@ -427,7 +426,7 @@ class LogMachine(RuleBasedStateMachine):
         await reader.follower.aclose()
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", STORE_PARAMETERS)
 def test_readers_get_all_or_are_told(store: str) -> None:
     """In any order of events, with each store."""
     seen: Counter[str] = Counter()

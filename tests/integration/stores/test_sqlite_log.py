@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import START, AppendStatus, LogAwayError, LogBudget, LogOpenError, Position
+from agent_core.runs.log.contract import (
+    START,
+    AppendStatus,
+    Exchange,
+    LogAwayError,
+    LogBudget,
+    LogOpenError,
+    Position,
+)
 from agent_core.runs.log.sqlite import SqliteLog
-from agent_core.runs.log.sqlite_schema import APPLICATION_ID
+from agent_core.runs.log.sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 from agent_core.runs.orphans import reap_orphans
 from tests.support.stores import FAR, OTHER, RUN, STOP, WAKE_S, Clock, payload, payloads, record, texts
 from tokenwire.v1.event_pb2 import Event
@@ -43,7 +51,7 @@ def foreign(path: Path) -> None:
 def later(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     db.close()
 
 
@@ -230,3 +238,23 @@ async def test_a_cancelled_append_is_written_all_the_same(log: SqliteLog) -> Non
     await asyncio.wait({appending})
     assert (await log.append(RUN, 1, 1, payloads(1, 3))).status is AppendStatus.OK
     assert texts((await log.read(RUN, START, 10, FAR)).entries) == ["1", "2", "3"]
+
+
+async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    """With its runs, and room for what is new."""
+    path = tmp_path / "runs.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(f"{SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;")
+        db.execute(
+            "INSERT INTO runs (run_id, session_id, agent, on_disconnect, create_unix_nano, owner, "
+            "fingerprint, epoch, size_bytes) VALUES (?, 's', 'agent', 2, 1, 'alice', x'', 1, 0)",
+            (RUN,),
+        )
+    log = SqliteLog(path)
+    await log.start()
+    try:
+        assert [info.record for info in await log.session_runs("alice", "s", 9)] == [record(session="s")]
+        await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
+        assert await log.history("alice", "s") == [Exchange("1", "one")]
+    finally:
+        await log.aclose()

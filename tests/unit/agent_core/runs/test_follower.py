@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_core.runs.follower import Follower, Resync, start_of
+from agent_core.runs.follower import Follower, Opened, Resync, start_of
 from agent_core.runs.log.contract import Batch, Entry, Position, RunInfo
 from agent_core.runs.outcome import Outcome
 from tests.support.stores import record
@@ -50,13 +50,21 @@ class ListTail:
         self.closed = True
 
 
+async def never(position: Position) -> Opened:
+    raise AssertionError(f"opened again at {position}")
+
+
+def opened(tail: ListTail, info: RunInfo) -> Opened:
+    return Opened(tail, info, start_of(info, Position(1, 0)))
+
+
 async def test_what_is_said_between_events_comes_in_order() -> None:
     """Resync first, then the replay, caught_up once, draining when it is due, and the end."""
     replay = Batch([Entry(1, sequence, b"") for sequence in range(11, 20)] + [Entry(2, 20, b"")], False, LAST)
     tail = ListTail(replay, Batch([], True, LAST))
     gone: list[Follower] = []
     start = start_of(TRIMMED, Position(1, 0))
-    follower = Follower(tail, TRIMMED, start, say_caught_up=True, on_close=gone.append)
+    follower = Follower(Opened(tail, TRIMMED, start), reopen=never, say_caught_up=True, on_close=gone.append)
     assert await follower.next() == start[1]
     assert await follower.next() == replay
     assert type(await follower.next()).__name__ == "CaughtUp"
@@ -76,7 +84,7 @@ async def test_a_follower_that_was_overtaken_by_the_trimming_is_told_before_it_g
     info = RunInfo(record(), Position(1, 1), Position(1, 1))
     rest = Batch([Entry(1, 7, b""), Entry(1, 8, b"")], True, Position(1, 8))
     tail = ListTail(Batch([Entry(1, 1, b"")], False, Position(1, 1)), rest)
-    follower = Follower(tail, info, start_of(info, Position(1, 0)), say_caught_up=False, on_close=id)
+    follower = Follower(opened(tail, info), reopen=never, say_caught_up=False, on_close=id)
     assert isinstance(await follower.next(), Batch)
     assert await follower.next() == Resync(Position(1, 7), Position(1, 8), "trimmed")
     assert not follower.finished
@@ -88,6 +96,6 @@ async def test_an_ended_run_is_never_caught_up_with() -> None:
     """It has no live end."""
     info = RunInfo(record(), Position(1, 1), Position(1, 1), Outcome("done", "stop"))
     tail = ListTail(Batch([Entry(1, 1, b"")], True, LAST))
-    follower = Follower(tail, info, start_of(info, Position(1, 0)), say_caught_up=True, on_close=id)
+    follower = Follower(opened(tail, info), reopen=never, say_caught_up=True, on_close=id)
     assert isinstance(await follower.next(), Batch)
     assert await follower.next() is None

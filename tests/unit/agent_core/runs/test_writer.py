@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from agent_core.runs import writer as module
-from agent_core.runs.log.contract import START, Appended, AppendStatus, LogAwayError
+from agent_core.runs.log.contract import START, Appended, AppendStatus, Exchange, LogAwayError
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.outcome import Outcome
 from agent_core.runs.writer import LogRefusedError, RunWriter
@@ -36,10 +36,16 @@ class SlowLog(MemoryLog):
         return Appended(AppendStatus.FENCED) if self.refuse else appended
 
     async def close(
-        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], outcome: Outcome
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        payloads: Sequence[bytes],
+        outcome: Outcome,
+        exchange: Exchange | None = None,
     ) -> Appended:
         await self._turn(payloads)
-        appended = await super().close(run_id, epoch, first, payloads, outcome)
+        appended = await super().close(run_id, epoch, first, payloads, outcome, exchange)
         await asyncio.sleep(0)
         return appended
 
@@ -73,7 +79,7 @@ async def turns(count: int = 5) -> None:
 
 async def test_what_comes_during_an_append_goes_together_as_the_next_one(log: SlowLog) -> None:
     """The first goes at once, alone; nobody waits for a timer."""
-    writer = RunWriter(log, RUN)
+    writer = RunWriter(log, record())
     await writer.write([payload("1")])
     await turns()
     assert log.sizes == [1]
@@ -91,7 +97,7 @@ async def test_what_comes_during_an_append_goes_together_as_the_next_one(log: Sl
 
 async def test_the_end_goes_with_what_is_pending(log: SlowLog) -> None:
     """In one step, after the append that is under way."""
-    writer = RunWriter(log, RUN)
+    writer = RunWriter(log, record())
     for number in range(1, 4):
         await writer.write([payload(str(number))])
         await turns()
@@ -107,7 +113,7 @@ async def test_the_end_goes_with_what_is_pending(log: SlowLog) -> None:
 
 async def test_only_so_much_may_wait(log: SlowLog) -> None:
     """Then the agent does; and a write that was cancelled while it waited is not lost."""
-    writer = RunWriter(log, RUN, max_pending_bytes=2 * len(payload("1")))
+    writer = RunWriter(log, record(), max_pending_bytes=2 * len(payload("1")))
     await writer.write([payload("1")])
     await turns()
     await writer.write([payload("2")])
@@ -130,7 +136,7 @@ async def test_only_so_much_may_wait(log: SlowLog) -> None:
 async def test_a_cancelled_write_leaves_no_hole(log: SlowLog, before: int) -> None:
     """Wherever the cancellation meets it: no event is lost, and none is written twice."""
     open_the_gate(log)
-    writer = RunWriter(log, RUN, max_pending_bytes=1)
+    writer = RunWriter(log, record(), max_pending_bytes=1)
     await writer.write([payload("1")])
     write = asyncio.create_task(writer.write([payload("2"), payload("3")]))
     await turns(before)
@@ -144,7 +150,7 @@ async def test_a_cancelled_write_leaves_no_hole(log: SlowLog, before: int) -> No
 async def test_writes_at_once_keep_their_order(log: SlowLog) -> None:
     """The supervisor's terminal event may meet the pump's last write."""
     open_the_gate(log)
-    writer = RunWriter(log, RUN)
+    writer = RunWriter(log, record())
     await asyncio.gather(
         writer.write([payload("1")]),
         writer.write([payload("2")]),
@@ -159,7 +165,7 @@ async def test_a_log_that_is_away_is_waited_for(
 ) -> None:
     """The run goes on meanwhile, and its events come in order when the log is back. Said once."""
     monkeypatch.setattr(module, "RETRY_FIRST_S", 0.001)
-    writer = RunWriter(log, RUN)
+    writer = RunWriter(log, record())
     log.away = 4
     open_the_gate(log)
     await writer.write([payload("1")])
@@ -174,7 +180,7 @@ async def test_a_log_that_is_away_is_waited_for(
 async def test_an_end_does_not_wait_for_ever(log: SlowLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A core that goes down could not, otherwise."""
     monkeypatch.setattr(module, "PATIENCE_S", 0.01)
-    writer = RunWriter(log, RUN)
+    writer = RunWriter(log, record())
     await writer.write([payload("1")])
     with pytest.raises(LogRefusedError, match="away"):
         await writer.close(payload("end"), STOP)
@@ -185,7 +191,7 @@ async def test_an_end_does_not_wait_for_ever(log: SlowLog, monkeypatch: pytest.M
 async def test_a_refusal_is_told_even_where_nobody_writes(log: SlowLog) -> None:
     """An agent that waits for its model is stopped too: another core has the run."""
     told: list[str] = []
-    writer = RunWriter(log, RUN, on_refusal=lambda: told.append("stop"))
+    writer = RunWriter(log, record(), on_refusal=lambda: told.append("stop"))
     log.refuse = True
     open_the_gate(log)
     await writer.write([payload("1")])
@@ -199,7 +205,7 @@ async def test_a_refusal_is_told_even_where_nobody_writes(log: SlowLog) -> None:
 async def test_a_log_that_refuses_is_an_error() -> None:
     """The run can't go on: nobody would ever see what it says."""
     log = MemoryLog()
-    writer = RunWriter(log, RUN)
+    writer = RunWriter(log, record())
     with pytest.raises(LogRefusedError):
         await writer.write([payload("1")])
     with pytest.raises(LogRefusedError):
@@ -210,7 +216,7 @@ async def test_a_log_that_never_waits_has_each_event_at_once() -> None:
     """There is nothing to be gained by groups."""
     log = MemoryLog()
     await log.create(record())
-    writer = RunWriter(log, RUN)
+    writer = RunWriter(log, record())
     for number in range(1, 4):
         await writer.write([payload(str(number))])
         assert len((await log.read(RUN, START, 99, FAR)).entries) == number

@@ -1,0 +1,332 @@
+"""The run log in Redis or Valkey, shared by many cores.
+
+A stream for each run is the truth, one script for each append, and a message tells of it. What this
+process writes it also keeps in memory, as new as it is, for those who read it here; runs of other cores
+are read from their messages, and from the stream wherever a message is missing.
+
+`logged_nano` of an event is when its append was sent, in the stream, and when it was accepted, for those
+who read it live at the core that wrote it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from agent_core.runs.encoding import seal
+from agent_core.runs.log.contract import (
+    START,
+    Appended,
+    AppendStatus,
+    Batch,
+    Entry,
+    Exchange,
+    LogBudget,
+    LogGoneError,
+    LogOpenError,
+    Position,
+    RunInfo,
+    RunRecord,
+    SessionBusyError,
+)
+from agent_core.runs.log.hot import HOT_BYTES, HotTail
+from agent_core.runs.log.redis_store.calls import Calls, Ending, Reaping
+from agent_core.runs.log.redis_store.committer import Committer
+from agent_core.runs.log.redis_store.connection import away_here, make_client
+from agent_core.runs.log.redis_store.keys import Keys
+from agent_core.runs.log.redis_store.known import KnownRuns
+from agent_core.runs.log.redis_store.messages import Messages
+from agent_core.runs.log.redis_store.peers import RedisPeers
+from agent_core.runs.log.redis_store.records import entries_of, exchanges_of, info_of, place_of, position_of
+from agent_core.runs.outcome import Outcome
+from tokenwire.telemetry import monotonic_nano
+
+MIN_VERSION: Final = 7
+"""The oldest Redis that is served. Valkey began with 7.2."""
+
+
+class RedisLog:
+    """The store `redis://…`.
+
+    Args:
+        url: Where Redis is: `redis://`, `rediss://` or `unix://`.
+        budget: How much it keeps, and how long. All runs' bytes are limited by Redis's own `maxmemory`.
+        prefix: What the names of its keys begin with.
+        core: The name under which this core holds its lease.
+        hot_bytes: How much of a live run is kept in memory besides.
+        unix_nano: The wall clock.
+        stamp: The monotonic clock that `logged_nano` is read from.
+
+    Raises:
+        ValueError: The URL is none.
+    """
+
+    def __init__(  # noqa: PLR0913 # what a store needs
+        self,
+        url: str,
+        budget: LogBudget | None = None,
+        *,
+        prefix: str = "tokenwire",
+        core: str,
+        hot_bytes: int = HOT_BYTES,
+        unix_nano: Callable[[], int] = time.time_ns,
+        stamp: Callable[[], int] = monotonic_nano,
+    ) -> None:
+        self._keys = Keys(prefix)
+        self._core = core
+        self._unix_nano = unix_nano
+        self._stamp = stamp
+        self._client = make_client(url)
+        self._calls = Calls(self._keys, budget or LogBudget())
+        self._committer = Committer(self._client)
+        self.peers = RedisPeers(url, self._keys, core)
+        """The other cores on this log."""
+        self._messages = Messages(
+            self._client,
+            self._keys.wake(core),
+            on_own=self.peers.look,
+            on_back=lambda: self._known.heal_all(),  # noqa: PLW0108 # it is made below
+        )
+        self._known = KnownRuns(self, self._messages, self._keys.channel, hot_bytes)
+
+    @property
+    def volatile(self) -> bool:
+        """False: the log is elsewhere."""
+        return False
+
+    @property
+    def waits(self) -> bool:
+        """True: for the network."""
+        return True
+
+    @property
+    def forgets(self) -> bool:
+        """True: what was accepted can be lost with a server, until another has it."""
+        return True
+
+    async def start(self) -> None:
+        """Look whether Redis is there and fit."""
+        try:
+            await self._require_fit()
+        except BaseException:
+            await self._client.aclose()
+            raise
+        await self._messages.start()
+        self._known.start()
+
+    async def _require_fit(self) -> None:
+        """Return if Redis can be used.
+
+        Raises:
+            LogOpenError: It can't, and why.
+        """
+        try:
+            server = await self._client.info("server")
+            memory = await self._client.info("memory")
+        except (RedisError, OSError) as error:
+            raise LogOpenError(f"Redis can't be used: {error}") from error
+        version = str(server.get("valkey_version", server["redis_version"]))
+        if int(version.partition(".")[0]) < MIN_VERSION:
+            raise LogOpenError(f"Redis {version} is too old: 7 is needed, or Valkey")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if memory.get("maxmemory") and policy != "noeviction":
+            raise LogOpenError(
+                f"Redis would throw runs away: its maxmemory-policy is {policy}, not noeviction"
+            )
+
+    async def aclose(self) -> None:
+        """Finish what is under way, and close the connections."""
+        await self._known.aclose()
+        await self._messages.aclose()
+        await self._committer.aclose()
+        await self._client.aclose()
+
+    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
+        """Return the runs without a terminal event."""
+        key = self._keys.open_runs if core is None else self._keys.core_runs(core)
+        async with away_here():
+            run_ids = [run_id.decode() for run_id in await self._client.smembers(key)]
+        return [info for info in await self._infos(run_ids) if info.outcome is None]
+
+    async def create(self, record: RunRecord) -> RunRecord:
+        """Return the record that stands now."""
+        while True:
+            call = self._calls.create(record, self._unix_nano())
+            answer = await self._committer.run(call, creating=True)
+            if answer[0] == b"BUSY":
+                raise SessionBusyError(answer[1].decode())
+            if answer[0] == b"OK" or answer[1].decode() == record.run_id:
+                # It may have stood already: from an attempt whose answer was lost.
+                info = await self.info(record.run_id) if answer[0] != b"OK" else None
+                self._known.write(record, info.last if info is not None else START)
+                return record
+            standing = await self.info(answer[1].decode())
+            if standing is not None:
+                return standing.record
+
+    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write events; those that the log has already are passed over."""
+        return await self._append(run_id, epoch, first, payloads, None)
+
+    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        payloads: Sequence[bytes],
+        outcome: Outcome,
+        exchange: Exchange | None = None,
+    ) -> Appended:
+        """Append the last events and close the log."""
+        ending = Ending(outcome, self._unix_nano(), exchange)
+        return await self._append(run_id, epoch, first, payloads, ending)
+
+    async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
+        """Return events after a position without waiting."""
+        found = await self._committer.run(self._calls.read(run_id, after, max_events, max_bytes))
+        if found is None:
+            raise LogGoneError
+        _, outcome, expire, last, last_epoch, flat = found
+        if outcome and int(expire) <= self._unix_nano():
+            raise LogGoneError
+        entries = entries_of(flat)
+        position = position_of(last_epoch, last)
+        end = entries[-1].sequence if entries else after.sequence
+        return Batch(entries, bool(outcome) and end >= position.sequence, position)
+
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> HotTail:
+        """Return a reader that begins after a position."""
+        hot, left = await self._known.read(run_id)
+        return HotTail(
+            partial(self.read, run_id),
+            hot,
+            after=after.sequence,
+            max_events=max_events,
+            max_bytes=max_bytes,
+            on_close=left,
+        )
+
+    async def info(self, run_id: str) -> RunInfo | None:
+        """Return what is known of a run."""
+        found = await self._infos([run_id])
+        return found[0] if found else None
+
+    async def positions(self, run_ids: Sequence[str]) -> list[Position | None]:
+        """Return the last position of each run; None for one that is not there."""
+        async with away_here():
+            pipeline = self._client.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.hmget(self._keys.meta(run_id), "le", "n")
+            found = await pipeline.execute() if run_ids else []
+        return [position_of(epoch, last) if last else None for epoch, last in found]
+
+    async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
+        """Write the terminal event of a run whose writer is gone, or is this core."""
+        while True:
+            info = await self.info(run_id)
+            if info is None:
+                return Appended(AppendStatus.GONE)
+            number = info.last.sequence + 1
+            answer = await self._committer.run(
+                self._calls.append(
+                    info.record,
+                    epoch,
+                    number,
+                    self._seal(epoch + 1, number, (payload,)),
+                    ending=Ending(outcome, self._unix_nano()),
+                    reaping=Reaping(info.last.sequence, info.record.core not in {"", self._core}),
+                )
+            )
+            if answer[0] != b"MOVED":
+                self._known.heal(run_id)
+                return _appended(answer)
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a run."""
+        info = await self.info(run_id)
+        if info is not None:
+            await self._committer.run(self._calls.delete(info.record))
+            self._known.forget(run_id)
+
+    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write again what Redis has lost of a run, and go on from there."""
+        room = self._calls.restore(record, epoch, first)
+        events = self._seal(epoch, first, payloads)
+        append = self._calls.append(record, epoch, first, events)
+        return _appended(await self._committer.run(room, append))
+
+    async def session_runs(
+        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+    ) -> list[RunInfo]:
+        """Return a session's runs, newest first."""
+        key = self._keys.session_runs(owner, session_id)
+        upper = f"({place_of(*before)}" if before is not None else "+"
+        infos: list[RunInfo] = []
+        while len(infos) < max_runs:
+            async with away_here():
+                places = await self._client.zrevrangebylex(key, upper, "-", 0, max_runs)
+            if not places:
+                break
+            upper = f"({places[-1].decode()}"
+            infos += await self._infos([place.decode().split()[1] for place in places])
+        return infos[:max_runs]
+
+    async def history(self, owner: str, session_id: str) -> list[Exchange]:
+        """Return what a session remembers, oldest first."""
+        async with away_here():
+            said = await self._client.lrange(self._keys.session_said(owner, session_id), 0, -1)
+        return exchanges_of(said, self._unix_nano())
+
+    async def _infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
+        """Return what is known of some runs, in one round trip, without those that are not known."""
+        async with away_here():
+            pipeline = self._client.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.hgetall(self._keys.meta(run_id))
+            metas = await pipeline.execute() if run_ids else []
+        infos = [info_of(meta) for meta in metas if meta]
+        now = self._unix_nano()
+        return [info for info in infos if info.outcome is None or info.expire_unix_nano > now]
+
+    async def _append(
+        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], ending: Ending | None
+    ) -> Appended:
+        """Return what became of an append, and let those who read here see it."""
+        record = self._known.record(run_id)
+        if record is None:
+            info = await self.info(run_id)
+            if info is None:
+                return Appended(AppendStatus.GONE)
+            record = info.record
+        events = self._seal(epoch, first, payloads)
+        call = self._calls.append(record, epoch, first, events, ending=ending)
+        appended = _appended(await self._committer.run(call))
+        if appended.status is AppendStatus.OK:
+            # Sealed again: now they are accepted.
+            accepted = self._entries(epoch, first, payloads)
+            self._known.accepted(run_id, accepted, closed=ending is not None)
+        elif appended.status in {AppendStatus.FENCED, AppendStatus.CLOSED}:
+            self._known.heal(run_id)
+        return appended
+
+    def _entries(self, epoch: int, first: int, payloads: Sequence[bytes]) -> list[Entry]:
+        """Return events that were accepted now."""
+        events = self._seal(epoch, first, payloads)
+        return [Entry(epoch, number, event) for number, event in enumerate(events, first)]
+
+    def _seal(self, epoch: int, first: int, payloads: Sequence[bytes]) -> list[bytes]:
+        """Return the whole events of payloads, stamped with now."""
+        now = self._stamp()
+        return [
+            seal(payload, epoch=epoch, sequence=number, logged_nano=now)
+            for number, payload in enumerate(payloads, first)
+        ]
+
+
+def _appended(answer: Sequence[Any]) -> Appended:
+    """Return what `append.lua` answers, in the contract's words."""
+    return Appended(AppendStatus[answer[0].decode()], int(answer[1]) if len(answer) > 1 else 0)

@@ -1,0 +1,126 @@
+"""One connection on which a process hears of what others append."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from agent_core.runs.log.contract import LogAwayError
+from agent_core.runs.log.redis_store.connection import ANSWER_S
+
+RETRY_S: Final = 0.1
+RETRY_MOST_S: Final = 1.0
+"""How long after a broken connection the next one is tried: twice as long each time, to a second."""
+
+logger = logging.getLogger(__name__)
+
+
+class Messages:
+    """Subscriptions of one process. Messages can be lost: whoever hears them has to look again.
+
+    Args:
+        client: Redis, for the event loop.
+        own: A channel that is always listened to.
+        on_own: Called when it says something.
+        on_back: Called whenever the connection stands, the first time too: messages may have been missed.
+    """
+
+    def __init__(
+        self, client: Any, own: str, *, on_own: Callable[[], None], on_back: Callable[[], None]
+    ) -> None:
+        self._client = client
+        self._handlers: dict[str, Callable[[bytes], None]] = {own: lambda _: on_own()}
+        self._confirming: dict[str, asyncio.Future[None]] = {}
+        self._on_back = on_back
+        self._pubsub: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._task = asyncio.create_task(self._listen(), name="redis messages")
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def subscribe(self, channel: str, handler: Callable[[bytes], None]) -> None:
+        """Return when a channel is listened to.
+
+        Args:
+            channel: Its name.
+            handler: Called with each message.
+
+        Raises:
+            LogAwayError: Redis did not confirm it.
+        """
+        confirmed = asyncio.get_running_loop().create_future()
+        self._handlers[channel] = handler
+        self._confirming[channel] = confirmed
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                if self._pubsub is not None:
+                    # A connection that breaks now is made again, with all channels.
+                    with suppress(RedisError, OSError):
+                        await self._pubsub.subscribe(channel)
+                await confirmed
+        except TimeoutError as error:
+            raise LogAwayError(f"no subscription to {channel}") from error
+        finally:
+            self._confirming.pop(channel, None)
+            if not confirmed.done() or confirmed.cancelled():
+                self._handlers.pop(channel, None)
+
+    def unsubscribe(self, channel: str) -> Awaitable[None]:
+        """Listen to a channel no longer: from now on, not only when what is returned was awaited."""
+        self._handlers.pop(channel, None)
+        return self._unsubscribe(channel)
+
+    async def _unsubscribe(self, channel: str) -> None:
+        """Tell Redis, unless somebody listens again."""
+        with suppress(RedisError, OSError):  # A connection that is made again leaves it out.
+            if self._pubsub is not None and channel not in self._handlers:
+                await self._pubsub.unsubscribe(channel)
+            if self._pubsub is not None and channel in self._handlers:
+                await self._pubsub.subscribe(channel)
+
+    async def _listen(self) -> None:
+        """Hear messages, over one connection after the other."""
+        wait_s = RETRY_S
+        while True:
+            pubsub = self._client.pubsub()
+            try:
+                await pubsub.subscribe(*self._handlers)
+                self._pubsub = pubsub
+                self._on_back()
+                while True:
+                    message = await pubsub.get_message(timeout=None)
+                    wait_s = RETRY_S
+                    if message is not None:
+                        self._heard(message)
+            except (RedisError, OSError) as error:
+                logger.warning("Redis tells nothing at the moment: %s", error)
+            finally:
+                self._pubsub = None
+                with suppress(RedisError, OSError):
+                    await pubsub.aclose()
+            await asyncio.sleep(wait_s)
+            wait_s = min(RETRY_MOST_S, 2 * wait_s)
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        """Pass a message on, or the word that a subscription stands."""
+        channel = message["channel"].decode()
+        if message["type"] == "subscribe":
+            confirmed = self._confirming.get(channel)
+            if confirmed is not None and not confirmed.done():
+                confirmed.set_result(None)
+        elif message["type"] == "message":
+            handler = self._handlers.get(channel)
+            if handler is not None:
+                handler(message["data"])

@@ -1,0 +1,187 @@
+"""The cores that share one Redis: leases, words, and the proof or the guess that one is gone.
+
+A core is gone when its lease has run out, or when its process is, on this machine. A lease that has run out
+says so only to one who has seen Redis well for as long as a lease stands: after an
+outage everybody's has run out, and everybody renews it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from functools import partial
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from agent_core.runs.log.contract import LogOpenError
+from agent_core.runs.log.redis_store.calls import Call
+from agent_core.runs.log.redis_store.committer import Committer
+from agent_core.runs.log.redis_store.connection import away_here, make_client
+from agent_core.runs.log.redis_store.keys import Keys
+from agent_core.runs.log.redis_store.lease import TTL_S, Lease, Peer, Renewal
+from agent_core.runs.peers import Hears, Word
+from agent_core.runs.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
+
+PROOF_S: Final = 0.25
+"""How often the processes of other cores on this machine are looked at."""
+
+INBOX_MS: Final = 60_000
+"""How long words wait for a core that does not read them."""
+
+logger = logging.getLogger(__name__)
+
+
+class RedisPeers:
+    """The other cores, from the event loop of this one.
+
+    Args:
+        url: Where Redis is.
+        keys: The names of its keys.
+        name: This core's.
+    """
+
+    def __init__(self, url: str, keys: Keys, name: str) -> None:
+        self._url = url
+        self._keys = keys
+        self._name = name
+        self._process = own_identity()
+        self._client: Any = make_client(url)
+        self._committer = Committer(self._client)
+        self._lease = Lease(url, keys, name, str(self._process), self._renewed_there)
+        self._peers: dict[str, Peer] = {}
+        self._held = asyncio.Event()
+        self._held_until = 0.0
+        self._verifying: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def name(self) -> str:
+        """The name under which this core holds its lease."""
+        return self._name
+
+    async def start(self, hears: Hears) -> None:
+        """Take the lease, and listen."""
+        self._loop = asyncio.get_running_loop()
+        self._hears = hears
+        try:
+            await asyncio.to_thread(self._lease.start)
+        except (RedisError, OSError) as error:
+            raise LogOpenError(f"no lease can be had: {error}") from error
+        self._watching = asyncio.create_task(self._watch(), name="watch other cores")
+
+    async def aclose(self) -> None:
+        """Give the lease back."""
+        ending = {self._watching, *self._tasks} | ({self._verifying} if self._verifying else set())
+        for task in ending:
+            task.cancel()
+        await asyncio.wait(ending)
+        await asyncio.to_thread(self._lease.stop)
+        await self._committer.aclose()
+        await self._client.aclose()
+
+    async def tell(self, core: str, word: Word) -> bool:
+        """Tell a core something. Return whether it lives."""
+        keys = (self._keys.lease(core), self._keys.inbox(core))
+        call = Call("tell", keys, (json.dumps(word), self._keys.wake(core), INBOX_MS))
+        return bool(await self._committer.run(call))
+
+    async def forget(self, core: str) -> None:
+        """Remember a lost core no longer."""
+        async with away_here():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hdel(self._keys.cores, core)
+            pipeline.delete(self._keys.lease(core), self._keys.inbox(core), self._keys.core_runs(core))
+            await pipeline.execute()
+        self._peers.pop(core, None)
+
+    async def held(self) -> None:
+        """Return once this core certainly holds its lease."""
+        while self._verifying is not None or time.monotonic() >= self._held_until:
+            self._held.clear()
+            await self._held.wait()
+
+    def look(self) -> None:
+        """Look into the inbox now: something was put there."""
+        task = asyncio.ensure_future(self._look())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look(self) -> None:
+        """Take what is in the inbox."""
+        inbox = self._keys.inbox(self._name)
+        try:
+            async with away_here():
+                pipeline = self._client.pipeline(transaction=True)
+                pipeline.lrange(inbox, 0, -1)
+                pipeline.delete(inbox)
+                words, _ = await pipeline.execute()
+        except Exception as error:  # noqa: BLE001 # the next renewal takes them
+            logger.warning("words of other cores wait: %s", error)
+            return
+        self._hear(words)
+
+    def _renewed_there(self, renewal: Renewal | None) -> None:
+        """Pass on what the lease's thread has found."""
+        self._loop.call_soon_threadsafe(partial(self._renewed, renewal))
+
+    def _renewed(self, renewal: Renewal | None) -> None:
+        """Do what a renewal asks for."""
+        if renewal is None:
+            self._hears.log_away()
+            return
+        self._peers = {peer.core: peer for peer in renewal.peers}
+        self._hear(renewal.words)
+        self._held_until = renewal.held_until
+        if not renewal.stood:
+            self._verify()
+        self._held.set()
+        self._hears.renewed()
+        if renewal.healthy_s >= TTL_S:
+            for peer in renewal.peers:
+                if not peer.alive:
+                    self._hears.peer_lost(peer.core)
+
+    def _verify(self) -> None:
+        """Have this core find out which runs are still its own."""
+        logger.warning("the lease had run out, or the log was wiped")
+        if self._verifying is None:
+            self._verifying = asyncio.create_task(self._verified(), name="verify runs")
+
+    async def _verified(self) -> None:
+        """Count the lease as held again once this core knows its runs."""
+        try:
+            await self._hears.lease_lost()
+        finally:
+            self._verifying = None
+            self._held.set()
+
+    def _hear(self, words: list[bytes] | Any) -> None:
+        """Pass words on."""
+        for text in words:
+            self._hears.heard(Word(*json.loads(text)))
+
+    async def _watch(self) -> None:
+        """Look whether the processes of other cores on this machine are gone."""
+        while True:
+            await asyncio.sleep(PROOF_S)
+            for peer in tuple(self._peers.values()):
+                other = parse_identity(peer.process)
+                if other is not None and self._is_gone(other):
+                    await self._bury(peer)
+
+    def _is_gone(self, other: ProcessIdentity) -> bool:
+        return is_certainly_gone(other, self._process)
+
+    async def _bury(self, peer: Peer) -> None:
+        """Take the lease from a core whose process is gone, so that its runs can be reaped now."""
+        try:
+            async with away_here():
+                await self._client.delete(self._keys.lease(peer.core))
+        except Exception as error:  # noqa: BLE001 # the next look does it
+            logger.warning("a lost core keeps its lease: %s", error)
+            return
+        self._peers.pop(peer.core, None)
+        self._hears.peer_lost(peer.core)

@@ -1,0 +1,40 @@
+-- Create a run, unless another one stands for its request, or keeps its session.
+-- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's runs
+-- ARGV: run id, now, key prefix, TTL while open (ms), request key, session, place in the session, meta's fields…
+-- Answers {'OK'}, {'STANDS', run id} or {'BUSY', run id}.
+local function known(run_id)
+  local meta = redis.call('HMGET', ARGV[3] .. ':{' .. run_id .. '}:meta', 'e', 'out', 'expire')
+  if not meta[1] then return false end
+  if meta[2] ~= '' and tonumber(meta[3]) <= tonumber(ARGV[2]) then return false end
+  return meta
+end
+
+if known(ARGV[1]) then return {'STANDS', ARGV[1]} end
+if ARGV[5] ~= '' then
+  local earlier = redis.call('GET', KEYS[5])
+  if earlier and known(earlier) then return {'STANDS', earlier} end
+end
+if ARGV[6] ~= '' then
+  local live = redis.call('GET', KEYS[6])
+  if live then
+    local meta = known(live)
+    if meta and meta[2] == '' then return {'BUSY', live} end
+  end
+end
+
+redis.call('DEL', KEYS[1], KEYS[2])
+for field = 8, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[field], ARGV[field + 1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('SADD', KEYS[4], ARGV[1])
+if ARGV[5] ~= '' then redis.call('SET', KEYS[5], ARGV[1], 'PX', ARGV[4]) end
+if ARGV[6] ~= '' then
+  redis.call('SET', KEYS[6], ARGV[1], 'PX', ARGV[4])
+  -- Those that were forgotten leave the list a few at a time.
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[7], 0, 3)) do
+    if not known(string.match(member, '%S+$')) then redis.call('ZREM', KEYS[7], member) end
+  end
+  redis.call('ZADD', KEYS[7], 0, ARGV[7])
+  redis.call('PEXPIRE', KEYS[7], ARGV[4])
+end
+return {'OK'}
