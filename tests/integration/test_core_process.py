@@ -110,7 +110,8 @@ async def test_an_agent_that_does_not_stop_does_not_keep_the_process() -> None:
 @pytest.mark.parametrize(
     ("environment", "status", "said"),
     [
-        ({"TOKENWIRE_STORE": "redis://x"}, 1, "knows the stores 'memory' and 'sqlite:PATH'"),
+        ({"TOKENWIRE_STORE": "nothing"}, 1, "knows the stores 'memory', 'sqlite:PATH' and 'redis://"),
+        ({"TOKENWIRE_STORE": "redis://127.0.0.1:1/0"}, 1, "Redis can't be used: "),
         ({"TOKENWIRE_AGENT": "nonsense"}, 1, "is not of the form name=package.module:attribute"),
         ({"TOKENWIRE_AGENT": "a=no.such.module:x"}, 1, "there is no module 'no'"),
         ({"TOKENWIRE_AGENT": "a=tests.support.agents:nope"}, 1, "has no 'nope'"),

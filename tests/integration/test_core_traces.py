@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from agent_core.agents import RunRequest
 from tests.support.core import Core, rest_of, running_core, stream_request
 from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1 import link_pb2
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -138,10 +139,11 @@ async def test_a_deadline_is_an_error(spans: Spans) -> None:
 async def test_a_refusal_is_the_callers_mistake_or_the_cores(spans: Spans) -> None:
     """The code says whose."""
     async with running_core() as core:
-        for call in (core.stub.GetRun(pb.GetRunRequest()), core.stub.ListRuns(pb.ListRunsRequest())):
+        link = core.stub.Link(iter([link_pb2.LinkRequest()]))
+        for call in (core.stub.GetRun(pb.GetRunRequest()), link.read()):
             with pytest.raises(grpc.aio.AioRpcError):
                 await call
-    refused, missing = spans()[RPC + "GetRun"], spans()[RPC + "ListRuns"]
+    refused, missing = spans()[RPC + "GetRun"], spans()[RPC + "Link"]
     assert refused.attributes is not None
     assert missing.attributes is not None
     assert refused.attributes["rpc.response.status_code"] == "INVALID_ARGUMENT"
