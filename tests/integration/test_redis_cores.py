@@ -56,8 +56,9 @@ async def test_a_run_is_followed_at_any_core(cores: tuple[Core, Core]) -> None:
     """While it goes on and after its end; each event once."""
     one, other = cores
     run_id = await one.start("echo", "a b c d e f")
-    followed = await asyncio.gather(one.follow(run_id), other.follow(run_id), other.follow(run_id, 3))
-    whole, there, rest = (events_of(responses) for responses in followed)
+    followed = await asyncio.gather(one.follow(run_id), other.follow(run_id))
+    whole, there = (events_of(responses) for responses in followed)
+    rest = events_of(await other.follow(run_id, 3))
     assert is_whole(whole)
     assert is_whole(there)
     assert [event.sequence for event in rest] == [event.sequence for event in whole][3:]

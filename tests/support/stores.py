@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import pytest
 
@@ -24,6 +24,7 @@ from tokenwire.v1.run_pb2 import ON_DISCONNECT_GRACE
 
 RUN: Final = "k7q2" + "a" * 26
 OTHER: Final = "k7q2" + "b" * 26
+THIRD: Final = "k7q2" + "c" * 26
 STOP: Final = Outcome("done", "stop")
 LOST: Final = Outcome("error", "UNAVAILABLE")
 FAR: Final = 1_000_000_000
@@ -77,6 +78,12 @@ STORE_PARAMETERS: Final = [
     pytest.param(name, marks=[pytest.mark.needs("redis")] if name == "redis" else []) for name in STORES
 ]
 """The stores as a fixture's parameters."""
+
+COUNTING: Final = ["memory", "sqlite"]
+"""Those that limit the bytes of all runs and sessions themselves: Redis has its own limit for that."""
+
+OpenLog: TypeAlias = Callable[..., Awaitable[RunLog]]
+"""Opens a store with the given parts of a budget."""
 
 
 @asynccontextmanager

@@ -129,8 +129,9 @@ class LogBudget:
     run_events: int = 20_000
     """The most events of one run."""
     total_bytes: int = 256 * 1024 * 1024
-    """The most bytes of all runs. Ended runs that nobody reads are forgotten early, oldest first; then
-    no run is created unless there is room for its whole ring; then the largest lose their oldest events."""
+    """The most bytes of all runs and sessions. Ended runs that nobody reads are forgotten early, oldest
+    first, then what sessions remember; then no run is created unless there is room for its whole ring; then
+    the largest lose their oldest events."""
     retention_s: float = 15 * 60
     """How long a run is kept after its end."""
     session_exchanges: int = 20
@@ -139,7 +140,12 @@ class LogBudget:
     """The most bytes of text (in UTF-8) that are kept of a session's exchanges. One that is larger by
     itself is not kept."""
     session_retention_s: float = 24 * 3600
-    """How long a session's exchanges are kept after its last run has ended."""
+    """How long a session's exchanges are kept after the last of them: they are forgotten as a whole."""
+
+    @property
+    def sessions_bytes(self) -> int:
+        """The most bytes of what all sessions remember: it must not keep ended runs from being kept."""
+        return self.total_bytes // 4
 
 
 def ring_target(limit: int) -> int:

@@ -109,13 +109,11 @@ class LogReader:
     def history(self, owner: str, session_id: str) -> list[Exchange]:
         """Return what a session remembers, oldest first."""
         rows = self._db.execute(
-            "SELECT question, answer, expire_unix_nano FROM exchanges WHERE session_id = ? AND owner = ? "
-            "ORDER BY id",
-            (session_id, owner),
+            "SELECT question, answer FROM sessions JOIN exchanges ON session = sessions.id "
+            "WHERE owner = ? AND session_id = ? AND expire_unix_nano > ? ORDER BY exchanges.id",
+            (owner, session_id, self._unix_nano()),
         ).fetchall()
-        if not rows or rows[-1][-1] <= self._unix_nano():
-            return []
-        return [Exchange(question, answer) for question, answer, _ in rows]
+        return list(map(Exchange._make, rows))
 
     def _infos(self, where: str, *values: str | int) -> list[RunInfo]:
         """Return what is known of some runs, without the expired ones."""

@@ -49,19 +49,25 @@ CREATE TABLE events (
 SESSIONS: Final = """
 ALTER TABLE runs ADD COLUMN core TEXT NOT NULL DEFAULT '';
 CREATE INDEX session_runs ON runs (session_id, owner, create_unix_nano, run_id) WHERE session_id <> '';
-CREATE TABLE exchanges (
+CREATE TABLE sessions (
   id INTEGER PRIMARY KEY,
   owner TEXT NOT NULL,
   session_id TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  expire_unix_nano INTEGER NOT NULL,
+  UNIQUE (owner, session_id)
+);
+CREATE INDEX expiring_sessions ON sessions (expire_unix_nano);
+CREATE TABLE exchanges (
+  id INTEGER PRIMARY KEY,
+  session INTEGER NOT NULL,
   question TEXT NOT NULL,
   answer TEXT NOT NULL,
-  size_bytes INTEGER NOT NULL,
-  expire_unix_nano INTEGER NOT NULL
+  size_bytes INTEGER NOT NULL
 );
-CREATE INDEX session_exchanges ON exchanges (session_id, owner, id);
-CREATE INDEX expired_exchanges ON exchanges (expire_unix_nano);
+CREATE INDEX session_exchanges ON exchanges (session, id);
 """
-"""What version 2 added."""
+"""What version 2 added: `sessions` holds those that remember something."""
 
 MIGRATIONS: Final = {0: SCHEMA, 1: SESSIONS}
 """What leads from each version to the next. 0 is an empty file."""

@@ -19,19 +19,15 @@ from agent_core.runs.log.contract import (
     LogBudget,
     LogFullError,
     RunRecord,
-    SessionBusyError,
-    exchange_bytes,
     ring_target,
 )
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
 from agent_core.runs.log.sqlite_schema import FileLock, explained, prepared
+from agent_core.runs.log.sqlite_sessions import EXPIRED_AT_ONCE, SessionWriter
 from agent_core.runs.outcome import Outcome
 
 RUN_OVERHEAD_BYTES: Final = 1024
 """What a run costs in the file besides its events, about."""
-
-EXPIRED_AT_ONCE: Final = 32
-"""The most expired runs that one sweep deletes: appends wait meanwhile."""
 
 _RECORD_BY_ID: Final = f"SELECT {RECORD} FROM runs WHERE run_id = ?"  # noqa: S608 # our own words
 _RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE request_key = ?"  # noqa: S608 # our own words
@@ -91,11 +87,12 @@ class LogWriter:
         self._unix_nano = unix_nano
         self._stamp = stamp
         self._open: dict[str, _State] = {}
-        self._total_bytes = 0
+        self._runs_bytes = 0
         self._lock = FileLock(path)
         try:
             with explained(path):
                 self._db = prepared(path)
+                self._sessions = SessionWriter(self._db, budget)
                 self._load()
         except BaseException:
             self._lock.close()
@@ -120,6 +117,7 @@ class LogWriter:
                 self._db.execute("ROLLBACK")
             with suppress(sqlite3.Error):
                 self._load()
+                self._sessions.load()
             raise
 
     def create(self, record: RunRecord, readers: Collection[str]) -> RunRecord:
@@ -145,7 +143,7 @@ class LogWriter:
                 if not 0 < earlier[-1] <= self._unix_nano():
                     return record_of(earlier)
                 self.delete(earlier[0])
-        self._require_idle(record)
+        self._sessions.require_idle(record)
         if self._total_bytes > room_bytes:
             raise LogFullError
         values = (
@@ -165,24 +163,9 @@ class LogWriter:
         self._open[record.run_id] = _State(
             record.run_id, row, FIRST_EPOCH, closed=False, first=1, last=0, size_bytes=0
         )
-        self._total_bytes += RUN_OVERHEAD_BYTES
+        self._runs_bytes += RUN_OVERHEAD_BYTES
         self._change(record.run_id).created = True
         return record
-
-    def _require_idle(self, record: RunRecord) -> None:
-        """Return if no run of a session goes on.
-
-        Raises:
-            SessionBusyError: One does.
-        """
-        if record.session_id:
-            live = self._db.execute(
-                "SELECT run_id FROM runs WHERE session_id = ? AND session_id <> '' AND owner = ? "
-                "AND outcome IS NULL",
-                (record.session_id, record.owner),
-            ).fetchone()
-            if live is not None:
-                raise SessionBusyError(live[0])
 
     def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Return what became of an append."""
@@ -203,7 +186,7 @@ class LogWriter:
         if state is not None and appended.status is AppendStatus.OK and not state.closed:
             self._close(state, outcome)
             if exchange is not None:
-                self._remember(state, exchange)
+                self._sessions.remember(state.row, exchange, self._unix_nano())
         return appended
 
     def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
@@ -228,11 +211,11 @@ class LogWriter:
         state = self._open.pop(run_id, None)
         self._db.execute("DELETE FROM events WHERE run = ?", found[:1])
         self._db.execute("DELETE FROM runs WHERE id = ?", found[:1])
-        self._total_bytes -= RUN_OVERHEAD_BYTES + (state.size_bytes if state is not None else found[1])
+        self._runs_bytes -= RUN_OVERHEAD_BYTES + (state.size_bytes if state is not None else found[1])
         self._change(run_id).gone = True
 
     def sweep(self, room_bytes: int | None = None, readers: Collection[str] = ()) -> None:
-        """Forget some of the runs that have expired, and ended ones, oldest first, that exceed some bytes.
+        """Forget some of what has expired, and what is too much: ended runs, then what sessions remember.
 
         Args:
             room_bytes: The bytes that may be left.
@@ -246,11 +229,6 @@ class LogWriter:
         ).fetchall()
         for (run_id,) in expired:
             self.delete(run_id)
-        self._db.execute(
-            "DELETE FROM exchanges WHERE id IN "
-            "(SELECT id FROM exchanges WHERE expire_unix_nano <= ? LIMIT ?)",
-            (self._unix_nano(), EXPIRED_AT_ONCE),
-        )
         if self._total_bytes > room_bytes:
             ended = self._db.execute(
                 "SELECT run_id FROM runs WHERE outcome IS NOT NULL ORDER BY end_unix_nano, id"
@@ -260,6 +238,12 @@ class LogWriter:
                     break
                 if run_id not in readers:
                     self.delete(run_id)
+        self._sessions.sweep(self._unix_nano(), self._total_bytes - room_bytes)
+
+    @property
+    def _total_bytes(self) -> int:
+        """What all of it takes in the file, about."""
+        return self._runs_bytes + self._sessions.size_bytes
 
     def _append(self, state: _State | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         if state is None:
@@ -287,7 +271,7 @@ class LogWriter:
         size = sum(len(entry.event) for entry in entries)
         state.last += len(entries)
         state.size_bytes += size
-        self._total_bytes += size
+        self._runs_bytes += size
         self._change(state.run_id).entries += entries
         budget = self._budget
         if state.size_bytes > budget.run_bytes or state.last - state.first >= budget.run_events:
@@ -321,7 +305,7 @@ class LogWriter:
         held.close()
         self._db.execute("DELETE FROM events WHERE run = ? AND sequence < ?", (state.row, state.first))
         state.size_bytes -= dropped
-        self._total_bytes -= dropped
+        self._runs_bytes -= dropped
         self._change(state.run_id)
 
     def _close(self, state: _State, outcome: Outcome) -> None:
@@ -336,35 +320,6 @@ class LogWriter:
         state.closed = True
         self._change(state.run_id).closed = True
         del self._open[state.run_id]
-
-    def _remember(self, state: _State, exchange: Exchange) -> None:
-        """Keep what was said in a run's session, and drop the oldest that is too much."""
-        budget, size = self._budget, exchange_bytes(exchange)
-        session = self._db.execute("SELECT session_id, owner FROM runs WHERE id = ?", (state.row,)).fetchone()
-        if not session[0] or size > budget.session_bytes:
-            return
-        now = self._unix_nano()
-        kept = self._db.execute(
-            "SELECT id, size_bytes, expire_unix_nano FROM exchanges WHERE session_id = ? AND owner = ? "
-            "ORDER BY id DESC",
-            session,
-        ).fetchall()
-        # What was said is forgotten as a whole.
-        room = 0 if kept and kept[0][2] <= now else budget.session_bytes - size
-        for number, (row, kept_bytes, _) in enumerate(kept, 2):
-            room -= kept_bytes
-            if room < 0 or number > budget.session_exchanges:
-                self._db.execute(
-                    "DELETE FROM exchanges WHERE session_id = ? AND owner = ? AND id <= ?", (*session, row)
-                )
-                break
-        expire = now + int(budget.session_retention_s * NANO)
-        if budget.session_exchanges:
-            self._db.execute(
-                "INSERT INTO exchanges (session_id, owner, question, answer, size_bytes, expire_unix_nano) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (*session, *exchange, size, expire),
-            )
 
     def _change(self, run_id: str) -> Change:
         """Return what is noted of a run in this transaction, with its first event as it is now."""
@@ -395,7 +350,7 @@ class LogWriter:
         runs, size = self._db.execute(
             "SELECT count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) FROM runs"
         ).fetchone()
-        self._total_bytes = runs * RUN_OVERHEAD_BYTES + size
+        self._runs_bytes = runs * RUN_OVERHEAD_BYTES + size
         opened = self._db.execute("SELECT id, run_id, epoch FROM runs WHERE outcome IS NULL").fetchall()
         for row, run_id, epoch in opened:
             first, last = bounds(self._db, row)
@@ -403,4 +358,4 @@ class LogWriter:
                 "SELECT coalesce(sum(length(event)), 0) FROM events WHERE run = ?", (row,)
             ).fetchone()
             self._open[run_id] = _State(run_id, row, epoch, False, first.sequence, last.sequence, size)
-            self._total_bytes += size
+            self._runs_bytes += size

@@ -1,10 +1,6 @@
 """What every store of runs must do, whichever it is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
@@ -14,28 +10,24 @@ from agent_core.runs.log.contract import (
     START,
     Appended,
     AppendStatus,
-    Exchange,
-    LogBudget,
     LogFullError,
     LogGoneError,
     Position,
     RunInfo,
     RunLog,
-    SessionBusyError,
 )
 from agent_core.runs.outcome import Outcome
 from tests.support.stores import (
+    COUNTING,
     FAR,
     LOST,
     OTHER,
     RUN,
     STOP,
-    STORE_PARAMETERS,
     WAKE_S,
     Clock,
-    Setting,
+    OpenLog,
     follow,
-    open_store,
     payload,
     payloads,
     record,
@@ -44,35 +36,7 @@ from tests.support.stores import (
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.event_pb2 import Event
 
-OpenLog: TypeAlias = Callable[..., Awaitable[RunLog]]
-
 OK = Appended(AppendStatus.OK)
-
-COUNTING = ["memory", "sqlite"]
-"""The stores that limit the bytes of all runs themselves: Redis has its own limit for that."""
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=STORE_PARAMETERS)
-async def open_log(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[OpenLog]:
-    """Opens each store, empty, with the given parts of a budget."""
-    async with AsyncExitStack() as stack:
-
-        async def open_it(**budget: float) -> RunLog:
-            setting = Setting(tmp_path, LogBudget(**budget), clock)
-            return await stack.enter_async_context(open_store(request.param, setting))
-
-        yield open_it
-
-
-@pytest.fixture
-async def log(open_log: OpenLog) -> RunLog:
-    """Each store, empty."""
-    return await open_log()
 
 
 async def known(log: RunLog, run_id: str = RUN) -> RunInfo:
@@ -438,80 +402,6 @@ async def test_open_runs_are_found(log: RunLog) -> None:
     await log.create(record(OTHER))
     await log.close(OTHER, 1, 1, payloads(1, 1), Outcome("error", "INTERNAL"))
     assert await log.open_runs() == [RunInfo(record(), Position(1, 1), Position(1, 2))]
-
-
-async def test_of_a_session_only_one_run_goes_on_at_a_time(log: RunLog) -> None:
-    """The refusal names it; other principals' sessions of that name are others; its end makes room."""
-    first = record(RUN, session="s", key="k")
-    await log.create(first)
-    with pytest.raises(SessionBusyError) as refused:
-        await log.create(record(OTHER, session="s"))
-    assert refused.value.run_id == RUN
-    assert await log.create(first) == first
-    assert await log.create(record(OTHER, session="s", key="k")) == first
-    await log.create(record("k7q2" + "c" * 26, session="s", owner="bob"))
-    await log.create(record("k7q2" + "d" * 26))
-    await log.create(record("k7q2" + "e" * 26))
-    await log.close(RUN, 1, 1, payloads(1, 1), STOP)
-    await log.create(record(OTHER, session="s"))
-    await log.reap(OTHER, 1, payload("lost"), LOST)
-    await log.create(record("k7q2" + "f" * 26, session="s"))
-
-
-async def test_a_session_remembers_what_was_said_within_its_budget(open_log: OpenLog) -> None:
-    """The newest exchanges, oldest first; none of a run that said nothing fit to remember."""
-    log = await open_log(session_exchanges=3, session_bytes=100)
-    said = [Exchange(f"question {number}", "x" * size) for number, size in enumerate((5, 5, 5, 5, 85, 101))]
-    seen = []
-    for number, exchange in enumerate([*said, None]):
-        run_id = f"k7q2{number:026}"
-        await log.create(record(run_id, session="s"))
-        for _ in range(2):  # the second time it is a repetition
-            await log.close(run_id, 1, 1, payloads(1, 1), STOP, exchange)
-        seen.append(await log.history("alice", "s"))
-    assert seen[:4] == [said[:1], said[:2], said[:3], said[1:4]]
-    assert seen[4] == seen[5] == seen[6] == said[4:5]
-    assert await log.history("bob", "s") == []
-    assert await log.history("alice", "other") == []
-
-
-async def test_what_a_session_remembers_outlives_its_runs_for_a_while(
-    open_log: OpenLog, clock: Clock
-) -> None:
-    """And is forgotten as a whole, so long after the last run has ended."""
-    log = await open_log(retention_s=10, session_retention_s=100)
-    await log.create(record(RUN, session="s"))
-    await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
-    clock.unix_nano += 99 * NANO
-    assert await log.info(RUN) is None
-    await log.create(record(OTHER, session="s"))
-    assert await log.history("alice", "s") == [Exchange("1", "one")]
-    await log.close(OTHER, 1, 1, payloads(1, 1), STOP, Exchange("2", "two"))
-    clock.unix_nano += 99 * NANO
-    assert (await log.history("alice", "s"))[-1] == Exchange("2", "two")
-    clock.unix_nano += NANO
-    assert await log.history("alice", "s") == []
-    await log.create(record(RUN, session="s"))
-    await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("3", "three"))
-    assert await log.history("alice", "s") == [Exchange("3", "three")]
-
-
-async def test_a_sessions_runs_are_told_newest_first_and_by_pages(open_log: OpenLog, clock: Clock) -> None:
-    """Live or ended, of one principal, until they are forgotten."""
-    log = await open_log(retention_s=10)
-    ids = [f"k7q2{number:026}" for number in range(5)]
-    for number, run_id in enumerate(ids):
-        await log.create(record(run_id, session="s", create=number // 2))
-        if run_id != ids[-1]:
-            await log.close(run_id, 1, 1, payloads(1, 1), STOP)
-    newest = await log.session_runs("alice", "s", 2)
-    assert [info.record.run_id for info in newest] == [ids[4], ids[3]]
-    assert [info.outcome for info in newest] == [None, STOP]
-    older = await log.session_runs("alice", "s", 9, (newest[1].record.create_unix_nano, ids[3]))
-    assert [info.record.run_id for info in older] == [ids[2], ids[1], ids[0]]
-    assert await log.session_runs("bob", "s", 9) == []
-    clock.unix_nano += 11 * NANO
-    assert [info.record.run_id for info in await log.session_runs("alice", "s", 9)] == [ids[4]]
 
 
 async def test_open_runs_can_be_asked_for_by_their_core(log: RunLog) -> None:

@@ -1,6 +1,7 @@
 """The store `sqlite:PATH`: its file, its lock, a full disk, and what one transaction holds."""
 
 import asyncio
+import shutil
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -17,11 +18,25 @@ from agent_core.runs.log.contract import (
     LogBudget,
     LogOpenError,
     Position,
+    SessionBusyError,
 )
 from agent_core.runs.log.sqlite import SqliteLog
-from agent_core.runs.log.sqlite_schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from agent_core.runs.log.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION
+from agent_core.runs.log.sqlite_sessions import SESSION_OVERHEAD_BYTES
 from agent_core.runs.orphans import reap_orphans
-from tests.support.stores import FAR, OTHER, RUN, STOP, WAKE_S, Clock, payload, payloads, record, texts
+from tests.support.stores import (
+    FAR,
+    OTHER,
+    RUN,
+    STOP,
+    THIRD,
+    WAKE_S,
+    Clock,
+    payload,
+    payloads,
+    record,
+    texts,
+)
 from tokenwire.v1.event_pb2 import Event
 
 
@@ -214,18 +229,19 @@ async def test_a_reader_behind_the_memory_reads_the_file_and_meets_the_live_end(
 
 
 async def test_what_is_forgotten_is_not_in_the_file(tmp_path: Path) -> None:
-    """Neither its events nor its row."""
+    """Neither its events nor its row, nor what its session remembered of it."""
     clock = Clock()
     path = tmp_path / "runs.db"
-    log = SqliteLog(path, LogBudget(retention_s=10), unix_nano=clock)
+    log = SqliteLog(path, LogBudget(retention_s=10, session_retention_s=10), unix_nano=clock)
     await log.start()
-    await log.create(record())
-    await log.close(RUN, 1, 1, [payload("the secret of the run")], STOP)
+    await log.create(record(session="a secret session"))
+    exchange = Exchange("the secret question", "the secret answer")
+    await log.close(RUN, 1, 1, [payload("the secret of the run")], STOP, exchange)
     clock.unix_nano += 10 * NANO
     await log.create(record(OTHER))
     await log.aclose()
     content = path.read_bytes()
-    assert b"the secret of the run" not in content
+    assert b"secret" not in content
     assert RUN.encode() not in content
     assert OTHER.encode() in content
 
@@ -240,21 +256,109 @@ async def test_a_cancelled_append_is_written_all_the_same(log: SqliteLog) -> Non
     assert texts((await log.read(RUN, START, 10, FAR)).entries) == ["1", "2", "3"]
 
 
+VERSION_1 = """
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, session_id TEXT NOT NULL, agent TEXT NOT NULL,
+  on_disconnect INTEGER NOT NULL, create_unix_nano INTEGER NOT NULL, owner TEXT NOT NULL,
+  request_key TEXT UNIQUE, fingerprint BLOB NOT NULL, epoch INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+  outcome TEXT, reason TEXT, end_unix_nano INTEGER NOT NULL DEFAULT 0,
+  expire_unix_nano INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX ended_runs ON runs (end_unix_nano) WHERE outcome IS NOT NULL;
+CREATE TABLE events (
+  run INTEGER NOT NULL, sequence INTEGER NOT NULL, epoch INTEGER NOT NULL, event BLOB NOT NULL,
+  PRIMARY KEY (run, sequence)
+) WITHOUT ROWID;
+INSERT INTO runs (run_id, session_id, agent, on_disconnect, create_unix_nano, owner, fingerprint, epoch,
+  size_bytes) VALUES ('k7q2aaaaaaaaaaaaaaaaaaaaaaaaaa', 's', 'agent', 2, 1, 'alice', x'', 1, 0);
+PRAGMA user_version = 1;
+"""
+"""What the first version of the store wrote: one open run."""
+
+
 async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
-    """With its runs, and room for what is new."""
+    """With its runs, and room for what is new; once."""
     path = tmp_path / "runs.db"
     with sqlite3.connect(path) as db:
-        db.executescript(f"{SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;")
-        db.execute(
-            "INSERT INTO runs (run_id, session_id, agent, on_disconnect, create_unix_nano, owner, "
-            "fingerprint, epoch, size_bytes) VALUES (?, 's', 'agent', 2, 1, 'alice', x'', 1, 0)",
-            (RUN,),
-        )
-    log = SqliteLog(path)
+        db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; {VERSION_1}")
+    db.close()
+    for _ in range(2):
+        log = SqliteLog(path)
+        await log.start()
+        try:
+            assert [info.record for info in await log.session_runs("alice", "s", 9)] == [record(session="s")]
+            await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
+            assert await log.history("alice", "s") == [Exchange("1", "one")]
+        finally:
+            await log.aclose()
+
+
+async def test_a_new_file_is_like_one_that_was_taken_over(tmp_path: Path) -> None:
+    """There is one way to the newest schema, whatever a file began with."""
+    schemas = []
+    for name, script in (
+        ("new.db", ""),
+        ("old.db", f"PRAGMA application_id = {APPLICATION_ID}; {VERSION_1}"),
+    ):
+        with sqlite3.connect(tmp_path / name) as db:
+            db.executescript(script)
+        db.close()
+        log = SqliteLog(tmp_path / name)
+        await log.start()
+        await log.aclose()
+        with sqlite3.connect(tmp_path / name) as db:
+            rows = db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+            version = db.execute("PRAGMA user_version").fetchone()
+        db.close()
+        schemas.append((version, [(name, "".join((sql or "").split())) for name, sql in rows]))
+    assert schemas[0] == schemas[1]
+
+
+async def test_a_killed_core_forgets_nothing_that_was_said(tmp_path: Path) -> None:
+    """The file as kill -9 leaves it, with its write-ahead log, has the exchange and the end together."""
+    log = SqliteLog(tmp_path / "runs.db")
+    await log.start()
+    await log.create(record(session="s"))
+    await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
+    await log.create(record(OTHER, session="s"))
+    found = tmp_path / "found"
+    found.mkdir()
+    for name in ("runs.db", "runs.db-wal"):
+        shutil.copy(tmp_path / name, found)
+    await log.aclose()
+
+    log = SqliteLog(found / "runs.db")
     await log.start()
     try:
-        assert [info.record for info in await log.session_runs("alice", "s", 9)] == [record(session="s")]
-        await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
         assert await log.history("alice", "s") == [Exchange("1", "one")]
+        with pytest.raises(SessionBusyError):
+            await log.create(record(THIRD, session="s"))
+        assert await reap_orphans(log) == 1
+        await log.create(record(THIRD, session="s"))
     finally:
         await log.aclose()
+
+
+async def test_what_sessions_remember_is_counted_right_after_a_failure(tmp_path: Path) -> None:
+    """A transaction that was rolled back counts nothing; nor does a restart lose count."""
+    log = SqliteLog(tmp_path / "runs.db")
+    await log.start()
+    for number, text in enumerate(("a", "b" * 100)):
+        run_id = f"k7q2{number:026}"
+        await log.create(record(run_id, session="s"))
+        await log.close(run_id, 1, 1, payloads(1, 1), STOP, Exchange("?", text))
+    size = log._writer._sessions.size_bytes
+    assert size == SESSION_OVERHEAD_BYTES + 2 + 101
+    await log.create(record(session="s"))
+    db = log._writer._db
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LogAwayError, match="full"):
+        await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("?", "x" * 50_000))
+    assert log._writer._sessions.size_bytes == size
+    assert len(await log.history("alice", "s")) == 2
+    await log.aclose()
+    log = SqliteLog(tmp_path / "runs.db")
+    await log.start()
+    assert log._writer._sessions.size_bytes == size
+    await log.aclose()

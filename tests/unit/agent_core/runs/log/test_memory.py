@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import START, AppendStatus, LogBudget, LogGoneError, Position, Tail
+from agent_core.runs.log.contract import (
+    START,
+    AppendStatus,
+    Exchange,
+    LogBudget,
+    LogGoneError,
+    Position,
+    Tail,
+)
 from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.log.memory_sessions import EXCHANGE_OVERHEAD_BYTES, SESSION_OVERHEAD_BYTES
 from tests.support.stores import FAR, OTHER, RUN, STOP, Clock, payload, payloads, record, texts
 
 
@@ -60,6 +69,20 @@ async def test_what_was_forgotten_costs_nothing() -> None:
     await log.delete(RUN)
     await log.delete(OTHER)
     assert (log._size_bytes, log._requests) == (0, {})
+
+
+async def test_what_sessions_remember_counts_until_it_is_forgotten() -> None:
+    """Exactly: with what it costs besides the text, and without a trace of what has gone."""
+    clock = Clock()
+    log = MemoryLog(LogBudget(retention_s=1, session_retention_s=10, session_exchanges=2), unix_nano=clock)
+    for number in range(5):
+        run_id = f"k7q2{number:026}"
+        await log.create(record(run_id, session="s"))
+        await log.close(run_id, 1, 1, payloads(1, 1), STOP, Exchange("?", "\U0001f44d"))
+    assert log._sessions.size_bytes == SESSION_OVERHEAD_BYTES + 2 * (EXCHANGE_OVERHEAD_BYTES + 5)
+    clock.unix_nano += 10 * NANO
+    assert await log.info(RUN) is None
+    assert (log._size_bytes, log._sessions._sessions, log._sessions._remembering) == (0, {}, {})
 
 
 class Reader:

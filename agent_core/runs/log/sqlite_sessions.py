@@ -1,0 +1,140 @@
+"""What the store `sqlite:PATH` writes of sessions: in the transactions of `sqlite_writer.py`."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from agent_core.runs.encoding import NANO
+from agent_core.runs.log.contract import Exchange, LogBudget, RunRecord, SessionBusyError, exchange_bytes
+
+SESSION_OVERHEAD_BYTES: Final = 1024
+"""What a session costs in the file besides what was said in it, about."""
+
+EXPIRED_AT_ONCE: Final = 32
+"""The most expired sessions that one sweep deletes: appends wait meanwhile."""
+
+
+class SessionWriter:
+    """Writes what sessions remember.
+
+    Args:
+        db: The writer's connection.
+        budget: How much they remember, and how long.
+    """
+
+    def __init__(self, db: sqlite3.Connection, budget: LogBudget) -> None:
+        self.size_bytes = 0
+        """What it takes in the file to remember all that they do, about."""
+        self._db = db
+        self._budget = budget
+        self.load()
+
+    def load(self) -> None:
+        """Read from the file how much is remembered."""
+        count, size = self._db.execute(
+            "SELECT count(*), coalesce(sum(size_bytes), 0) FROM sessions"
+        ).fetchone()
+        self.size_bytes = count * SESSION_OVERHEAD_BYTES + size
+
+    def require_idle(self, record: RunRecord) -> None:
+        """Return if no run of a run's session goes on.
+
+        Raises:
+            SessionBusyError: One does.
+        """
+        # What is said twice here lets SQLite use the index.
+        live = self._db.execute(
+            "SELECT run_id FROM runs WHERE session_id = ? AND session_id <> '' AND owner = ? "
+            "AND outcome IS NULL",
+            (record.session_id, record.owner),
+        ).fetchone()
+        if live is not None:
+            raise SessionBusyError(live[0])
+
+    def remember(self, run: int, exchange: Exchange, unix_nano: int) -> None:
+        """Keep what was said in a run, and drop the oldest that is too much.
+
+        Args:
+            run: The run's row.
+            exchange: What was said.
+            unix_nano: Now.
+        """
+        budget, size = self._budget, exchange_bytes(exchange)
+        key = self._db.execute("SELECT owner, session_id FROM runs WHERE id = ?", (run,)).fetchone()
+        if not key[1] or size > budget.session_bytes or not budget.session_exchanges:
+            return
+        session = self._session(key, unix_nano)
+        self._db.execute(
+            "INSERT INTO exchanges (session, question, answer, size_bytes) VALUES (?, ?, ?, ?)",
+            (session, *exchange, size),
+        )
+        self._db.execute(
+            "UPDATE sessions SET size_bytes = size_bytes + ?, expire_unix_nano = ? WHERE id = ?",
+            (size, unix_nano + int(budget.session_retention_s * NANO), session),
+        )
+        self.size_bytes += size
+        self._drop_oldest(session)
+        self.sweep(unix_nano, 0)
+
+    def sweep(self, unix_nano: int, excess_bytes: int) -> None:
+        """Forget what sessions remember, each as a whole: some that has expired, the oldest that is too much.
+
+        Args:
+            unix_nano: Now.
+            excess_bytes: How much has to be freed.
+        """
+        expired = self._db.execute(
+            "SELECT id, size_bytes FROM sessions WHERE expire_unix_nano <= ? LIMIT ?",
+            (unix_nano, EXPIRED_AT_ONCE),
+        ).fetchall()
+        most_bytes = min(self.size_bytes - excess_bytes, self._budget.sessions_bytes)
+        for session, size in expired:
+            self._forget(session, size)
+        while self.size_bytes > most_bytes:
+            oldest = self._db.execute(
+                "SELECT id, size_bytes FROM sessions ORDER BY expire_unix_nano LIMIT 1"
+            ).fetchone()
+            if oldest is None:
+                return
+            self._forget(*oldest)
+
+    def _session(self, key: tuple[str, str], unix_nano: int) -> int:
+        """Return the row of a session: a new one where it remembers nothing, or nothing any more."""
+        found = self._db.execute(
+            "SELECT id, size_bytes, expire_unix_nano FROM sessions WHERE owner = ? AND session_id = ?", key
+        ).fetchone()
+        if found is not None and found[2] > unix_nano:
+            return int(found[0])
+        if found is not None:
+            self._forget(*found[:2])
+        row = self._db.execute(
+            "INSERT INTO sessions (owner, session_id, size_bytes, expire_unix_nano) VALUES (?, ?, 0, 0)", key
+        ).lastrowid
+        assert row is not None  # noqa: S101 # for the type checker
+        self.size_bytes += SESSION_OVERHEAD_BYTES
+        return row
+
+    def _drop_oldest(self, session: int) -> None:
+        """Drop a session's oldest exchanges that are too much."""
+        kept = self._db.execute(
+            "SELECT id, size_bytes FROM exchanges WHERE session = ? ORDER BY id DESC", (session,)
+        ).fetchall()
+        count, left = 0, self._budget.session_bytes
+        for _, size in kept[: self._budget.session_exchanges]:
+            left -= size
+            if left < 0:
+                break
+            count += 1
+        dropped = kept[count:]
+        if dropped:
+            size = sum(size for _, size in dropped)
+            self._db.execute("DELETE FROM exchanges WHERE session = ? AND id <= ?", (session, dropped[0][0]))
+            self._db.execute("UPDATE sessions SET size_bytes = size_bytes - ? WHERE id = ?", (size, session))
+            self.size_bytes -= size
+
+    def _forget(self, session: int, size: int) -> None:
+        """Forget what a session remembers."""
+        self._db.execute("DELETE FROM exchanges WHERE session = ?", (session,))
+        self._db.execute("DELETE FROM sessions WHERE id = ?", (session,))
+        self.size_bytes -= SESSION_OVERHEAD_BYTES + size
