@@ -91,7 +91,9 @@ async def _resume(
 ) -> ASGIResponse:
     """Go on with the run that the id names: a client that repeats its POST wants no second one."""
     run_id, after = parse_event_id(last_event_id)
-    run = await edge.upstream.get_run(run_id, caller_of(request))
+    run = await edge.run_to_follow(request, run_id)
+    if run is None:
+        return edge.come_back_later()
     if run.state == run_pb2.RUN_STATE_ENDED and after >= (run.last.epoch, run.last.sequence):
         # A POST has no "204: there is nothing more": the terminal event is told again.
         after = Cursor(run.last.epoch, run.last.sequence - 1)

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from litestar.response.base import ASGIResponse
 
+from edge.errors import UpstreamError
 from edge.http.authentication import Authenticator, principal_of
 from edge.http.drain import Drain
 from edge.http.event_stream import CONTENT_TYPE, EventStream, HeartbeatKind, StreamPolicy
@@ -82,6 +83,25 @@ class EdgeContext:
             policy=replace(self.policy, heartbeat=heartbeat),
             drain=self.drain,
         )
+
+    async def run_to_follow(self, request: Request[Any, Any, Any], run_id: str) -> run_pb2.Run | None:
+        """Return the state of a run that is to be followed; None when that can't be done now.
+
+        Args:
+            request: On whose behalf.
+            run_id: The run.
+
+        Raises:
+            UpstreamError: There is no such run, or it was lost.
+        """
+        if self.drain.started:
+            return None
+        try:
+            return await self.upstream.get_run(run_id, caller_of(request))
+        except UpstreamError as error:
+            if error.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
+                raise
+            return None
 
     def come_back_later(self) -> ASGIResponse:
         """Return the answer to a follow that can't be served now.
