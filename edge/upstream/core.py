@@ -83,7 +83,8 @@ class GrpcStream:
             self._end_span(error.code().name)
             raise upstream_error(error) from error
         except asyncio.CancelledError:
-            if self._call.done() and not self._cancelled:
+            task = asyncio.current_task()
+            if self._call.done() and not self._cancelled and not (task and task.cancelling()):
                 # The core has cancelled it: grpc.aio makes no difference.
                 self._end_span("CANCELLED")
                 raise UpstreamError("UNAVAILABLE") from None
