@@ -70,7 +70,10 @@ class Member:
 
     async def _watch(self) -> None:
         while True:
-            await self.ask()
+            try:
+                await self.ask()
+            except Exception:
+                logger.exception("asking core %s failed: this is a bug of the edge", self.target)
             await asyncio.sleep(ASK_EVERY_S)
 
     async def _ask(self) -> None:
