@@ -8,7 +8,7 @@ import hashlib
 import logging
 import secrets
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Final
 
@@ -18,6 +18,7 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import (
     CoreDrainingError,
     CoreFullError,
+    LimitReachedError,
     RequestIdReusedError,
     RunLostError,
     SessionHasRunError,
@@ -25,6 +26,7 @@ from agent_core.errors import (
 )
 from agent_core.runs.elsewhere import Elsewhere
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, Opened, start_of
+from agent_core.runs.limits import Limiter
 from agent_core.runs.log.contract import (
     LogAwayError,
     LogFullError,
@@ -35,6 +37,7 @@ from agent_core.runs.log.contract import (
     RunRecord,
     SessionBusyError,
 )
+from agent_core.runs.log_health import LogHealth
 from agent_core.runs.orphans import reap, reap_orphans, reap_when_possible
 from agent_core.runs.peers import Alone, Peers, Word
 from agent_core.runs.run import Run, RunOrder, RunTimes, StopCause, Surroundings
@@ -48,6 +51,9 @@ stops when told needs a millisecond; for others the answer is that the run is be
 
 TIDY_RENEWALS: Final = 10
 """After so many renewals of the lease, about as many seconds, runs are looked for that nobody writes."""
+
+PROBE_S: Final = 1.0
+"""How often a log that was away is tried, where nothing else uses it all the time."""
 
 OWN: Final = ""
 """Stands for this core among those whose runs are being closed."""
@@ -77,6 +83,7 @@ class RunManager:
         times: How long things may take.
         limits: How much one run may say.
         peers: The other cores on the same store.
+        limiter: How many runs and follows there may be.
     """
 
     def __init__(
@@ -85,12 +92,17 @@ class RunManager:
         times: RunTimes,
         limits: RunLimits | None = None,
         peers: Peers | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.draining = False
         """True when the core is going down: no run is started any more."""
         self.strays: set[asyncio.Task[None]] = set()
         """Tasks of agents that did not stop though their runs have ended."""
+        self.log_health = LogHealth()
+        """Whether the log is there."""
         self._log = log
+        self._limiter = limiter or Limiter()
+        self._probing: asyncio.Task[None] | None = None
         self._times = times
         self._limits = limits or RunLimits()
         self._tag = make_tag(secrets.randbits(TAG_BITS))
@@ -145,6 +157,7 @@ class RunManager:
             CoreFullError: The log has no room.
             RequestIdReusedError: Another request has used the request id.
             SessionHasRunError: Another run of the session goes on.
+            LimitReachedError: The principal has started too many, or too many go on.
         """
         if self.draining:
             raise CoreDrainingError
@@ -160,6 +173,13 @@ class RunManager:
             fingerprint=fingerprint(spec) if spec.request_id else b"",
             core=self._peers.name,
         )
+        try:
+            self._limiter.start_run(owner, time.monotonic())
+        except LimitReachedError:
+            standing = await self._standing(record)
+            if standing is None:
+                raise
+            return _same(standing, record)
         order = RunOrder(record, spec, agent.agent, self._deadline(spec, deadline), parent, self._limits)
         run = Run(order, self._log, self._times, self._surroundings)
         self._live[record.run_id] = run
@@ -170,9 +190,28 @@ class RunManager:
             raise CoreFullError from error
         except SessionBusyError as error:
             raise SessionHasRunError(error.run_id) from error
-        if standing.fingerprint != record.fingerprint:
-            raise RequestIdReusedError(standing.run_id)
-        return standing.run_id
+        return _same(standing, record)
+
+    async def _standing(self, record: RunRecord) -> RunRecord | None:
+        """Return the record of the run that stands for a request already; None where there is none."""
+        if not record.request_key:
+            return None
+        for run in self._live.values():
+            if run.record.request_key == record.request_key:
+                with suppress(LogFullError, SessionBusyError):
+                    return await asyncio.shield(run.begun)
+        return await self._log.standing(record.request_key)
+
+    def following(self, owner: str) -> AbstractContextManager[None]:
+        """Have a place for one follow as long as the block lasts.
+
+        Args:
+            owner: The principal that follows.
+
+        Raises:
+            LimitReachedError: There is none.
+        """
+        return self._limiter.follow(owner)
 
     async def follow(self, order: FollowOrder) -> Follower:
         """Return a follower of a run. Close it.
@@ -373,6 +412,7 @@ class RunManager:
 
     def renewed(self) -> None:
         """Tell what could not be told, and close what nobody writes any more."""
+        self.log_health.there(time.monotonic())
         self._elsewhere.announce_untold()
         if not self._renewals % TIDY_RENEWALS and OWN not in self._closing:
             tidying = asyncio.create_task(self._tidy(), name="close forgotten runs")
@@ -396,6 +436,7 @@ class RunManager:
 
     def log_away(self) -> None:
         """Tell every follower that the log is away."""
+        self.log_health.away(time.monotonic())
         for follower in self._followers:
             follower.degrade()
 
@@ -404,6 +445,24 @@ class RunManager:
         for follower in self._followers:
             if follower.run_id == run_id:
                 follower.degrade()
+        if not self._peers.name and self._probing is None:
+            # A lease would find out by itself.
+            self._probing = asyncio.create_task(self._probe(), name="probe the log")
+
+    async def _probe(self) -> None:
+        """Try the log until it has been there again for a while."""
+        self.log_health.away(time.monotonic())
+        try:
+            while not self.log_health.settled:
+                await asyncio.sleep(PROBE_S)
+                try:
+                    await self._log.probe()
+                except LogAwayError:
+                    self.log_health.away(time.monotonic())
+                else:
+                    self.log_health.there(time.monotonic())
+        finally:
+            self._probing = None
 
     async def drain(self, drain_s: float, hurry: asyncio.Event) -> None:
         """Return when every run has ended. Starts no more of them.
@@ -426,7 +485,7 @@ class RunManager:
             await asyncio.wait(ends)
         await self._wait_for_strays()
         # What these do not close, the next core on the same log does.
-        for task in (*self._reaping, *self._closing.values()):
+        for task in (*self._reaping, *self._closing.values(), *filter(None, (self._probing,))):
             task.cancel()
         await self._elsewhere.aclose()
 
@@ -456,6 +515,7 @@ class RunManager:
     def _ended(self, run: Run, stray: asyncio.Task[None] | None) -> None:
         """Forget a live run. From here on the log alone knows it."""
         self._live.pop(run.record.run_id, None)
+        self._limiter.end_run(run.record.owner, time.monotonic(), repeated=run.repeated)
         if run.lost:
             # Its followers wait for its end.
             reaping = asyncio.create_task(reap_when_possible(self._log, run.record.run_id))
@@ -484,6 +544,17 @@ class RunManager:
         if self._log.volatile and tag_of(run_id) != self._tag:
             return RunLostError()
         return UnknownRunError()
+
+
+def _same(standing: RunRecord, record: RunRecord) -> str:
+    """Return the id of the run that stands for a request.
+
+    Raises:
+        RequestIdReusedError: It was started by another request.
+    """
+    if standing.fingerprint != record.fingerprint:
+        raise RequestIdReusedError(standing.run_id)
+    return standing.run_id
 
 
 def fingerprint(spec: RunSpec) -> bytes:

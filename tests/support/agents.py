@@ -127,6 +127,22 @@ async def recalls(request: RunRequest) -> AsyncIterator[str]:
             yield f"{turn.role}: {turn.content}\n"
 
 
+called: dict[str, list[float]] = {}
+"""When the agents of a run called their tool, in seconds of the monotonic clock, by the run's id."""
+
+
+async def tools(request: RunRequest) -> AsyncIterator[AgentEvent | str]:
+    """Call a tool every 20 ms, for an hour, with a word before each call."""
+    calls = called.setdefault(request.run_id, [])
+    with journal("tools", request):
+        for number in range(180_000):
+            yield f"word{number} "
+            yield ToolStart(f"call-{number}", "act")
+            calls.append(time.monotonic())
+            yield ToolResult(f"call-{number}", "act", number)
+            await asyncio.sleep(0.02)
+
+
 async def flood(request: RunRequest) -> AsyncIterator[str]:
     """Yield for ever without ever waiting."""
     with journal("flood", request):

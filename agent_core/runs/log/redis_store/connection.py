@@ -11,6 +11,7 @@ import redis as blocking
 from redis import asyncio as aioredis
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from agent_core.runs.log.contract import LogAwayError, LogFullError
 
@@ -61,6 +62,9 @@ def _options() -> dict[str, Any]:
         "socket_timeout": ANSWER_S,
         "socket_keepalive": True,
         "decode_responses": False,
+        # With them on, the client hands out connections that the server has closed in the meantime: the
+        # first command after a restart of Redis would fail.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
 
 

@@ -168,6 +168,18 @@ class RedisLog:
             if standing is not None:
                 return standing.record
 
+    async def standing(self, request_key: str) -> RunRecord | None:
+        """Return the record that stands for a request."""
+        async with away_here():
+            run_id = await self._client.get(self._keys.request(request_key))
+        info = await self.info(run_id.decode()) if run_id is not None else None
+        return info.record if info is not None else None
+
+    async def probe(self) -> None:
+        """Return if Redis answers: that it takes writes, the lease finds out."""
+        async with away_here():
+            await self._client.ping()
+
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write events; those that the log has already are passed over."""
         return await self._append(run_id, epoch, first, payloads, None)
