@@ -18,6 +18,10 @@ CONNECT_S: Final = 1.0
 ANSWER_S: Final = 2.0
 """How long Redis may take to accept a connection, and to answer. Then it counts as away."""
 
+CONNECTIONS: Final = 16
+"""The most connections of one client. Whoever asks while all are in use waits for one, as long as for an
+answer: when an edge goes down, its hundreds of readers come back within a second, and each asks at once."""
+
 PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """How Redis's refusals begin that may pass by themselves.
 
@@ -41,7 +45,10 @@ def make_client(url: str) -> Any:
     """
     from redis.asyncio.retry import Retry  # noqa: PLC0415 # the one for the event loop, beside the other
 
-    return aioredis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options())
+    pool = aioredis.BlockingConnectionPool.from_url(
+        url, max_connections=CONNECTIONS, timeout=ANSWER_S, retry=Retry(NoBackoff(), 0), **_options()
+    )
+    return aioredis.Redis.from_pool(pool)
 
 
 def make_blocking_client(url: str) -> Any:
