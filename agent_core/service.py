@@ -29,7 +29,7 @@ from agent_core.responses import ResponseEncoder
 from agent_core.run_message import run_message
 from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import FIRST_EPOCH, START, LogAwayError, LogGoneError, Position, RunInfo
-from agent_core.runs.manager import RunManager
+from agent_core.runs.manager import LogScope, RunManager
 from agent_core.runs.run import StopCause
 from agent_core.status import grpc_status
 from agent_core.telemetry.rpc_span import end_rpc_span, incoming_context, start_rpc_span
@@ -46,6 +46,12 @@ from tokenwire.v1.run_pb2 import (
 )
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["AgentService"].full_name
+
+LOG_SCOPE: Final = {
+    LogScope.PROCESS: pb.LOG_SCOPE_PROCESS,
+    LogScope.CORE: pb.LOG_SCOPE_CORE,
+    LogScope.SHARED: pb.LOG_SCOPE_SHARED,
+}
 
 DEADLINE_SLACK_S: Final = 0.05
 DEADLINE_SLACK_SHARE: Final = 0.01
@@ -102,6 +108,7 @@ class AgentService:
                 "GetRun": _unary(self.get_run, pb.GetRunRequest),
                 "CancelRun": _unary(self.cancel_run, pb.CancelRunRequest),
                 "ListRuns": _unary(self.list_runs, pb.ListRunsRequest),
+                "GetCore": _unary(self.get_core, pb.GetCoreRequest),
                 "Link": grpc.stream_stream_rpc_method_handler(
                     self.link,
                     request_deserializer=link_pb2.LinkRequest.FromString,
@@ -170,6 +177,22 @@ class AgentService:
             runs = [run_message(info, stopping=self._is_stopping(info)) for info in infos[: page.size]]
             token = page_token(infos[page.size - 1].record) if len(infos) > page.size else ""
             return pb.ListRunsResponse(runs=runs, next_page_token=token)
+
+    async def get_core(self, request: pb.GetCoreRequest, context: ServicerContext) -> pb.GetCoreResponse:
+        """Tell what a caller of several cores has to know of this one. Asked each second, so not traced."""
+        del request
+        try:
+            self._principal(context)
+        except RefusalError as refusal:
+            await context.abort_with_status(grpc_status(refusal))
+        manager = self._manager
+        core = pb.Core(
+            incarnation=manager.incarnation,
+            log_scope=LOG_SCOPE[manager.log_scope],
+            ready=manager.ready,
+            draining=manager.draining,
+        )
+        return pb.GetCoreResponse(core=core)
 
     async def link(self, requests: AsyncIterator[link_pb2.LinkRequest], context: ServicerContext) -> None:
         """Refuse: not served yet."""

@@ -18,7 +18,7 @@ from edge.http.drain import Drain
 from edge.http.event_stream import StreamPolicy
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import chat, health, runs
+from edge.routes import chat, health, runs, sessions
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
@@ -27,7 +27,7 @@ from edge.upstream import GrpcUpstream
 
 
 def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
-    """Return the ASGI application. Its lifespan opens the channel to the core, in the serving loop.
+    """Return the ASGI application. Its lifespan opens the channels to the cores, in the serving loop.
 
     Args:
         settings: The settings.
@@ -38,7 +38,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
         OSError: A file that they name can't be read.
     """
     drain = drain or Drain()
-    core, authenticator = settings.core_address(), settings.authenticator()
+    security, authenticator = settings.core_security(), settings.authenticator()
     policy = StreamPolicy(
         commit_s=settings.commit_ms / 1000,
         heartbeat_s=settings.heartbeat_s,
@@ -48,12 +48,12 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
-        channel = GrpcUpstream(core)
-        app.state.edge = EdgeContext(settings, channel, policy, drain, authenticator)
+        cores = GrpcUpstream(settings.core_targets, security)
+        app.state.edge = EdgeContext(settings, cores, policy, drain, authenticator)
         try:
             yield
         finally:
-            await channel.close()
+            await cores.close()
 
     def edge_context() -> EdgeContext:
         context: EdgeContext = app.state.edge
@@ -63,7 +63,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
         route_handlers=[
             Router(
                 "/api",
-                route_handlers=[chat.chat, runs.follow, runs.state, runs.cancel],
+                route_handlers=[chat.chat, runs.follow, runs.state, runs.cancel, sessions.session_runs],
                 guards=[require_principal],
             ),
             health.live,

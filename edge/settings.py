@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from edge.http.authentication import Authenticator, NoAuthentication, load_keys
-from edge.upstream import CoreAddress
+from edge.upstream import CoreSecurity
 from tokenwire.logs import LogFormat
 from tokenwire.loopback import is_loopback
 from tokenwire.principal import MIN_KEY_BYTES
@@ -28,7 +28,7 @@ class EdgeSettings(BaseSettings):
     reuse_port: bool = False
     """Whether several edge processes share the port (SO_REUSEPORT)."""
     core: str = "127.0.0.1:50051"
-    """HOST:PORT of the core."""
+    """HOST:PORT of the core; of several, separated by commas."""
     core_tls_ca: Path | None = None
     """PEM file of the authorities that the core's certificate is checked against. Without it: no TLS."""
     core_tls_cert: Path | None = None
@@ -79,12 +79,14 @@ class EdgeSettings(BaseSettings):
 
     @field_validator("core")
     @classmethod
-    def _one_core(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if "," in value:
-            raise ValueError("several cores are not supported yet: name one HOST:PORT")
-        if not host or not port.isdigit():
-            raise ValueError(f"{value!r} is not HOST:PORT")
+    def _addresses(cls, value: str) -> str:
+        targets = value.split(",")
+        for target in targets:
+            host, _, port = target.rpartition(":")
+            if not host or not (port.isascii() and port.isdigit()):
+                raise ValueError(f"{target!r} is not HOST:PORT")
+        if len(set(targets)) < len(targets):
+            raise ValueError("names a core twice")
         return value
 
     @field_validator("principal_key")
@@ -102,14 +104,18 @@ class EdgeSettings(BaseSettings):
             raise ValueError("TOKENWIRE_CORE_TLS_CERT needs TOKENWIRE_CORE_TLS_CA")
         return self
 
-    def core_address(self) -> CoreAddress:
-        """Return where the core is.
+    @property
+    def core_targets(self) -> tuple[str, ...]:
+        """HOST:PORT of each core."""
+        return tuple(self.core.split(","))
+
+    def core_security(self) -> CoreSecurity:
+        """Return how cores are spoken to.
 
         Raises:
             OSError: A certificate can't be read.
         """
-        return CoreAddress(
-            target=self.core,
+        return CoreSecurity(
             principal_key=self.principal_key.get_secret_value(),
             tls_ca=self.core_tls_ca.read_bytes() if self.core_tls_ca else None,
             tls_cert=self.core_tls_cert.read_bytes() if self.core_tls_cert else None,

@@ -23,6 +23,8 @@ PURE = (
     "agent_core/runs/presence.py",
     "agent_core/runs/failures.py",
     "agent_core/runs/run_id.py",
+    "edge/upstream/patience.py",
+    "edge/upstream/placement.py",
 )
 """The modules that are held to it: the wire core and the state of runs."""
 

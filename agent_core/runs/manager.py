@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import hashlib
 import logging
 import secrets
@@ -57,6 +58,17 @@ STRAY_S: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
+class LogScope(enum.Enum):
+    """Where the runs of a core can be followed."""
+
+    PROCESS = "process"
+    """At this process alone."""
+    CORE = "core"
+    """At this core, or the one that comes after it."""
+    SHARED = "shared"
+    """At every core on the same store."""
+
+
 class RunManager:
     """The live runs, and the way to those that have ended.
 
@@ -95,6 +107,18 @@ class RunManager:
     def incarnation(self) -> str:
         """The first characters of the ids that this core mints."""
         return self._tag
+
+    @property
+    def log_scope(self) -> LogScope:
+        """Where this core's runs can be followed."""
+        if self._peers.name:
+            return LogScope.SHARED
+        return LogScope.PROCESS if self._log.volatile else LogScope.CORE
+
+    @property
+    def ready(self) -> bool:
+        """True when a run can be started now."""
+        return not self.draining
 
     async def start(  # noqa: PLR0913 # what a run needs, from three sources
         self,

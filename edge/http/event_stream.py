@@ -20,7 +20,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 from opentelemetry.trace import Status, StatusCode
 
-from edge.errors import EdgeError, UpstreamError
+from edge.errors import EdgeError, StreamBrokenError, UpstreamError
 from edge.http.drain import Drain
 from edge.http.problem import problem, request_log_fields
 from edge.telemetry.server_span import server_span, trace_id, traceparent
@@ -189,7 +189,7 @@ class _Session:
         """Feed the state from the core, no faster than its budget allows."""
         try:
             while (response := await self._call.read()) is not None:
-                self._state.feed(response)
+                self._feed(response)
                 self.wake()
                 while self._state.full and not self._closing:
                     self._room.clear()
@@ -202,6 +202,16 @@ class _Session:
             self._failure = EdgeError("INTERNAL")
         self._call_ended = True
         self.wake()
+
+    def _feed(self, response: bytes) -> None:
+        """Take in what a core has sent, and have the call go on elsewhere where that does not do."""
+        try:
+            self._state.feed(response)
+        except StreamBrokenError as error:
+            self._call.broken(error)
+        if self._state.core_draining:
+            self._state.core_draining = False
+            self._call.move()
 
     async def _write(self, receive: Receive, drain: Drain) -> Outcome:
         """Answer in two phases: a status within the commit time, then frames to the end."""

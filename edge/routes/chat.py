@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import secrets
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Request, post
@@ -18,6 +19,12 @@ from edge.telemetry.server_span import traceparent
 from edge.wire.event_id import Cursor, parse_event_id
 from tokenwire.v1 import run_pb2
 
+MAX_REQUEST_ID: Final = 128
+"""The longest `Idempotency-Key`, in characters: it becomes the run's request_id."""
+
+REQUEST_ID_BYTES: Final = 18
+"""The random bytes of a request id that is the edge's own."""
+
 _JSON = "application/json"
 _EVENT_STREAM = "text/event-stream"
 
@@ -27,22 +34,29 @@ _EVENT_STREAM = "text/event-stream"
     status_code=200,
     summary="Ask an agent",
     description="Answers with the run's events as they come. With `Accept: application/json` the run is "
-    "started and followed elsewhere. With `Last-Event-ID` a run is resumed, never started again.",
+    "started and followed elsewhere. With `Last-Event-ID` a run is resumed, never started again. "
+    "Repeated with the same `Idempotency-Key` it answers with the run that it started.",
     responses={
         200: EVENT_STREAM_RESPONSE,
         202: ResponseSpec(RunAccepted, description="The run was started: follow it at `eventsUrl`."),
         **RUN_REFUSALS,
         404: refusal("There is no such agent; or no such run, with `Last-Event-ID`."),
-        409: refusal("The request contradicts an earlier one."),
+        409: refusal(
+            "Another answer of the session is still being written; or another request has used the "
+            "`Idempotency-Key`."
+        ),
         413: refusal("The body is too large."),
     },
 )
-async def chat(
+async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the request
     request: Request[Any, Any, Any],
     data: JSONBody[ChatRequest],
     edge: EdgeDependency,
     heartbeat: FromQuery[HeartbeatKind] = "comment",
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
+    idempotency_key: Annotated[
+        str | None, HeaderParameter(name="Idempotency-Key", min_length=1, max_length=MAX_REQUEST_ID)
+    ] = None,
 ) -> ASGIResponse:
     """Start a run and stream it; or resume one; or start one to be followed elsewhere."""
     if last_event_id:
@@ -50,6 +64,8 @@ async def chat(
     if edge.drain.started:
         raise EdgeError("UNAVAILABLE", "This server is going down. Try again.", retry_after_s=1)
     run = data.to_run_spec()
+    # Without a key of the client's, the edge's own makes it safe to ask a second core.
+    run.request_id = idempotency_key or secrets.token_urlsafe(REQUEST_ID_BYTES)
     accept = request.headers.get("accept", "")
     if _JSON in accept and _EVENT_STREAM not in accept:
         return await _accept(request, edge, run)
@@ -75,7 +91,9 @@ async def _resume(
 ) -> ASGIResponse:
     """Go on with the run that the id names: a client that repeats its POST wants no second one."""
     run_id, after = parse_event_id(last_event_id)
-    run = await edge.upstream.get_run(run_id, caller_of(request))
+    run = await edge.run_to_follow(request, run_id)
+    if run is None:
+        return edge.come_back_later()
     if run.state == run_pb2.RUN_STATE_ENDED and after >= (run.last.epoch, run.last.sequence):
         # A POST has no "204: there is nothing more": the terminal event is told again.
         after = Cursor(run.last.epoch, run.last.sequence - 1)

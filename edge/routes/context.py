@@ -10,14 +10,15 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from litestar.response.base import ASGIResponse
 
+from edge.errors import UpstreamError
 from edge.http.authentication import Authenticator, principal_of
 from edge.http.drain import Drain
 from edge.http.event_stream import CONTENT_TYPE, EventStream, HeartbeatKind, StreamPolicy
 from edge.settings import EdgeSettings
 from edge.telemetry.server_span import server_context
-from edge.upstream import Caller, Upstream
+from edge.upstream import Caller, Progress, Upstream
 from edge.wire.dialects import NativeDialect
-from edge.wire.event_id import Cursor
+from edge.wire.event_id import START, Cursor
 from edge.wire.stream import StreamState, opening
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
@@ -48,9 +49,10 @@ class EdgeContext:
             heartbeat: What heartbeats look like.
         """
         caller = caller_of(request)
+        state = self._state(START, live=True)
         return EventStream(
-            lambda: self.upstream.stream_run(run, caller),
-            self._state(Cursor(1, 0)),
+            lambda: self.upstream.stream_run(run, caller, lambda: progress_of(state)),
+            state,
             say_left=lambda run_id: self.upstream.cancel_run(
                 run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, caller
             ),
@@ -70,11 +72,10 @@ class EdgeContext:
             heartbeat: What heartbeats look like.
         """
         caller = caller_of(request)
-        cursor = run_pb2.Cursor(epoch=after.epoch, sequence=after.sequence)
-        state = self._state(after)
+        state = self._state(after, live=False)
         state.name_run(run_id)
         return EventStream(
-            lambda: self.upstream.follow_run(run_id, cursor, caller),
+            lambda: self.upstream.follow_run(caller, lambda: progress_of(state)),
             state,
             say_left=lambda run_id: self.upstream.cancel_run(
                 run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, caller
@@ -82,6 +83,25 @@ class EdgeContext:
             policy=replace(self.policy, heartbeat=heartbeat),
             drain=self.drain,
         )
+
+    async def run_to_follow(self, request: Request[Any, Any, Any], run_id: str) -> run_pb2.Run | None:
+        """Return the state of a run that is to be followed; None when that can't be done now.
+
+        Args:
+            request: On whose behalf.
+            run_id: The run.
+
+        Raises:
+            UpstreamError: There is no such run, or it was lost.
+        """
+        if self.drain.started:
+            return None
+        try:
+            return await self.upstream.get_run(run_id, caller_of(request))
+        except UpstreamError as error:
+            if error.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
+                raise
+            return None
 
     def come_back_later(self) -> ASGIResponse:
         """Return the answer to a follow that can't be served now.
@@ -95,13 +115,21 @@ class EdgeContext:
             headers={"content-type": CONTENT_TYPE, "cache-control": "no-cache, no-transform"},
         )
 
-    def _state(self, after: Cursor) -> StreamState:
+    def _state(self, after: Cursor, *, live: bool) -> StreamState:
         return StreamState(
             NativeDialect,
             after=after,
             budget_bytes=self.settings.client_budget_bytes,
             merge=self.settings.merge,
+            live=live,
         )
+
+
+def progress_of(state: StreamState) -> Progress:
+    """Return how far a stream has come, as the way to the cores wants to know it."""
+    epoch, sequence = state.last
+    cursor = run_pb2.Cursor(epoch=epoch, sequence=sequence)
+    return Progress(state.run_id, cursor, ended=state.terminal is not None)
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

@@ -9,7 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, HeaderParameter
 from litestar.response.base import ASGIResponse
 
-from edge.errors import RequestError, UpstreamError
+from edge.errors import RequestError
 from edge.http.event_stream import HeartbeatKind
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import EVENT_STREAM_RESPONSE, RUN_REFUSALS, RunView, view_of
@@ -38,13 +38,8 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
 ) -> ASGIResponse:
     """Follow a run, or resume following it."""
     cursor = _cursor(check_run_id(run_id), last_event_id or after)
-    if edge.drain.started:
-        return edge.come_back_later()
-    try:
-        run = await edge.upstream.get_run(run_id, caller_of(request))
-    except UpstreamError as error:
-        if error.code != "UNAVAILABLE":
-            raise
+    run = await edge.run_to_follow(request, run_id)
+    if run is None:
         return edge.come_back_later()
     if run.state == run_pb2.RUN_STATE_ENDED and cursor == (run.last.epoch, run.last.sequence):
         return ASGIResponse(status_code=204)

@@ -18,7 +18,7 @@ from tokenwire.telemetry.attributes import (
 SERVICE: Final = "tokenwire.v1.AgentService"
 
 
-def rpc_client(method: str, host: str, port: str) -> dict[str, str | int]:
+def rpc_client(method: str, host: str, port: int) -> dict[str, str | int]:
     """Return the attributes with which an rpc CLIENT span starts.
 
     Args:
@@ -30,7 +30,7 @@ def rpc_client(method: str, host: str, port: str) -> dict[str, str | int]:
         RPC_SYSTEM_NAME: "grpc",
         RPC_METHOD: f"{SERVICE}/{method}",
         SERVER_ADDRESS: host,
-        SERVER_PORT: int(port),
+        SERVER_PORT: port,
     }
 
 

@@ -1,6 +1,7 @@
 """The way to the cores: the only modules that import grpc."""
 
-from edge.upstream.contract import Caller, RunCall, Upstream
-from edge.upstream.grpc_core import CoreAddress, GrpcUpstream
+from edge.upstream.contract import Caller, Progress, RunCall, RunsPage, Upstream
+from edge.upstream.core import CoreSecurity
+from edge.upstream.grpc_upstream import GrpcUpstream
 
-__all__ = ["Caller", "CoreAddress", "GrpcUpstream", "RunCall", "Upstream"]
+__all__ = ["Caller", "CoreSecurity", "GrpcUpstream", "Progress", "RunCall", "RunsPage", "Upstream"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.context import Context
 
+from edge.errors import EdgeError
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
 
@@ -18,39 +20,76 @@ class Caller(NamedTuple):
     """Who is asking."""
 
 
+class Progress(NamedTuple):
+    """How far the reader of a stream has come."""
+
+    run_id: str
+    """The run; empty until its first response."""
+    cursor: run_pb2.Cursor
+    """The last event that the reader has."""
+    ended: bool
+    """Whether that is the terminal event."""
+
+
+TellProgress: TypeAlias = Callable[[], Progress]
+
+
 class RunCall(Protocol):
-    """One streaming call. Whoever opened it cancels it, always."""
+    """The stream of one run, which outlives the calls that it is made of. Whoever opened it cancels it."""
 
     async def read(self) -> bytes | None:
-        """Return the next encoded StreamRunResponse or FollowRunResponse, or None after the last one.
+        """Return the next encoded StreamRunResponse or FollowRunResponse; None after the terminal event.
+
+        A call that breaks is followed by another one from where the reader is: what it has already may
+        come again.
 
         Raises:
-            UpstreamError: the core refused the call, broke it, or can't be reached.
-            asyncio.CancelledError: the call was cancelled.
+            UpstreamError: The run can't be started, or can't be followed any further.
+            asyncio.CancelledError: The stream was cancelled.
         """
 
+    def broken(self, error: EdgeError) -> None:
+        """Say that what was read lacks an event, so that the next `read` follows from where the reader is.
+
+        Args:
+            error: What is lacking: raised by `read` when it stays so.
+        """
+
+    def move(self) -> None:
+        """Say that the core is going down, so that the next `read` goes to another one, if there is one."""
+
     def cancel(self) -> None:
-        """End the call at once. Needless, and harmless, after its end."""
+        """End the stream at once. Needless, and harmless, after its end."""
+
+
+class RunsPage(NamedTuple):
+    """Which of a session's runs are asked for."""
+
+    session_id: str
+    page_size: int
+    """0 for the core's usual one."""
+    page_token: str
+    """Empty for the first page."""
 
 
 class Upstream(Protocol):
-    """The cores. Every method raises UpstreamError when the core refuses or can't be reached."""
+    """The cores. Every method raises UpstreamError when they refuse or can't be reached."""
 
-    def stream_run(self, run: run_pb2.RunSpec, caller: Caller) -> RunCall:
+    def stream_run(self, run: run_pb2.RunSpec, caller: Caller, progress: TellProgress) -> RunCall:
         """Return the call that starts a run and streams its events.
 
         Args:
-            run: What to run.
+            run: What to run. Its request_id makes it safe to ask twice.
             caller: On whose behalf.
+            progress: Tells how far the reader has come.
         """
 
-    def follow_run(self, run_id: str, after: run_pb2.Cursor, caller: Caller) -> RunCall:
-        """Return the call that streams a run's events after a cursor.
+    def follow_run(self, caller: Caller, progress: TellProgress) -> RunCall:
+        """Return the call that streams a run's events.
 
         Args:
-            run_id: The run.
-            after: The last event that the reader has; sequence 0 for none.
             caller: On whose behalf.
+            progress: Tells which run, and how far the reader has come: it begins after that.
         """
 
     async def start_run(self, run: run_pb2.RunSpec, caller: Caller) -> run_pb2.Run:
@@ -77,6 +116,14 @@ class Upstream(Protocol):
         Args:
             run_id: The run.
             cause: Why.
+            caller: On whose behalf.
+        """
+
+    async def list_runs(self, page: RunsPage, caller: Caller) -> agent_service_pb2.ListRunsResponse:
+        """Return a page of a session's runs, newest first.
+
+        Args:
+            page: Which.
             caller: On whose behalf.
         """
 

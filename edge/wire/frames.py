@@ -64,10 +64,14 @@ def write_event(out: bytearray, event_id: str, event: StreamEvent) -> None:
 def write_control(out: bytearray, control: ControlEvent) -> None:
     """Append one control's frame. It has no id.
 
+    That of `reconnect` also tells an `EventSource` how long to wait.
+
     Args:
         out: Appended to.
         control: The control.
     """
+    if isinstance(control, Reconnect):
+        out += b"retry: %d\n" % control.retry_ms
     out += b"event: "
     out += CONTROL_NAME[type(control)]
     out += b"\ndata: "

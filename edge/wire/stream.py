@@ -37,6 +37,7 @@ class StreamState:
         after: The last event that the client has.
         budget_bytes: How much may wait (in encoded bytes) before `full` asks the rim to stop feeding.
         merge: Whether adjacent deltas that wait together become one frame.
+        live: Whether the client reads the run from its start: then there is nothing to catch up with.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class StreamState:
         after: Cursor = START,
         budget_bytes: int,
         merge: bool = True,
+        live: bool = False,
     ) -> None:
         self._make_dialect = dialect
         self._dialect: Dialect | None = None
@@ -58,6 +60,9 @@ class StreamState:
         """The run's id; empty until the first response or `name_run`."""
         self.terminal: events.Done | events.Error | None = None
         """The terminal event, once it was fed or made by `fail`."""
+        self.core_draining = False
+        """Set when the core has said that it is going down."""
+        self._caught_up = live
         self.unknown = 0
         """Events that were passed over since their payload is unknown here."""
 
@@ -131,8 +136,13 @@ class StreamState:
     def _feed_control(self, control: stream_pb2.Control) -> None:
         translated = translate_control(control, self.run_id)
         if translated is None:
+            self.core_draining |= control.HasField("draining")
             return
-        if isinstance(translated, events.Resync):
+        if isinstance(translated, events.CaughtUp):
+            if self._caught_up:
+                return  # The stream went on at another core: the client never fell behind.
+            self._caught_up = True
+        elif isinstance(translated, events.Resync):
             first = cursor_of(control.resync.first)
             self._epoch, self._sequence = first.epoch, max(0, first.sequence - 1)
         self._items.append(translated)

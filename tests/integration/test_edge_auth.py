@@ -74,6 +74,6 @@ def test_secrets_are_in_no_representation() -> None:
     """A settings object that is logged by mistake tells nothing."""
     secret = "s3cret-" * 8
     settings = EdgeSettings(auth="keys", api_keys=ENTRY, principal_key=secret)
-    text = f"{settings!r} {settings} {settings.core_address()!r} {settings.authenticator()!r}"
+    text = f"{settings!r} {settings} {settings.core_security()!r} {settings.authenticator()!r}"
     assert secret not in text
     assert ENTRY.split(":")[1] not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 
@@ -248,7 +249,7 @@ async def test_a_going_edge_hands_its_streams_over(stack: Stack) -> None:
         stack.drain.start()
         async for text in texts:
             seen += text
-    assert seen.rsplit("\n\n", 2)[-2].startswith("event: reconnect\ndata: {")
+    assert re.fullmatch(r"retry: \d+\nevent: reconnect\ndata: {.*}", seen.rsplit("\n\n", 2)[-2])
     assert not [event for event in events_of(seen) if event["type"] in {"done", "error"}]
     run_id = response.headers["run-id"]
     assert (await stack.client.get("/health/ready")).json() == {"status": "draining"}
@@ -258,6 +259,9 @@ async def test_a_going_edge_hands_its_streams_over(stack: Stack) -> None:
     assert follow.status_code == 200
     assert follow.headers["content-type"] == "text/event-stream"
     assert follow.text.startswith("retry: ")
+    repeated = {"message": "hi", "sessionId": "s1"}
+    resumed = await stack.client.post("/api/chat", json=repeated, headers={"last-event-id": f"{run_id}.1.1"})
+    assert (resumed.status_code, ": open" in resumed.text, "data:" in resumed.text) == (200, True, False)
     state = (await stack.client.get(f"/api/runs/{run_id}")).json()
     assert state["state"] == "running", "a drained edge cancels nothing"
 

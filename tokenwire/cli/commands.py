@@ -202,8 +202,8 @@ def core(  # noqa: PLR0913 - one parameter for each option
     "--core",
     "TOKENWIRE_CORE",
     f"{DEFAULT_HOST}:{DEFAULT_GRPC_PORT}",
-    "The core.",
-    "HOST:PORT",
+    "The core; several, separated by commas, to be tried in turn.",
+    "HOST:PORT[,…]",
 )
 @text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Where it listens.", "HOST")
 @number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Its port.")

@@ -50,6 +50,34 @@ says once no follower is left.
 """
 Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
 
+class _LogScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_SCOPE_UNSPECIFIED: _LogScope.ValueType  # 0
+    """Not told. Read as CORE."""
+    LOG_SCOPE_PROCESS: _LogScope.ValueType  # 1
+    """At this process alone: its runs are lost with it."""
+    LOG_SCOPE_CORE: _LogScope.ValueType  # 2
+    """At this core alone, or at the one that comes after it with the same store."""
+    LOG_SCOPE_SHARED: _LogScope.ValueType  # 3
+    """At every core that shares the store."""
+
+class LogScope(_LogScope, metaclass=_LogScopeEnumTypeWrapper):
+    """LogScope says where the runs of a core can be followed."""
+
+LOG_SCOPE_UNSPECIFIED: LogScope.ValueType  # 0
+"""Not told. Read as CORE."""
+LOG_SCOPE_PROCESS: LogScope.ValueType  # 1
+"""At this process alone: its runs are lost with it."""
+LOG_SCOPE_CORE: LogScope.ValueType  # 2
+"""At this core alone, or at the one that comes after it with the same store."""
+LOG_SCOPE_SHARED: LogScope.ValueType  # 3
+"""At every core that shares the store."""
+Global___LogScope: _TypeAlias = LogScope  # noqa: Y015
+
 @_typing.final
 class StreamRunRequest(_message.Message):
     """StreamRunRequest starts a run and follows it."""
@@ -394,3 +422,78 @@ class ListRunsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
+
+@_typing.final
+class Core(_message.Message):
+    """Core is what a core tells of itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    LOG_SCOPE_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    incarnation: _builtins.str
+    """The first 4 characters of the ids that it mints, new with each process."""
+    log_scope: Global___LogScope.ValueType
+    """Where its runs can be followed."""
+    ready: _builtins.bool
+    """True when it starts runs now: it is not going down, and its log is there."""
+    draining: _builtins.bool
+    """True when it is going down: it starts no runs any more."""
+    def __init__(
+        self,
+        *,
+        incarnation: _builtins.str = ...,
+        log_scope: Global___LogScope.ValueType = ...,
+        ready: _builtins.bool = ...,
+        draining: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "incarnation", b"incarnation", "log_scope", b"log_scope", "ready", b"ready"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Core: _TypeAlias = Core  # noqa: Y015
+
+@_typing.final
+class GetCoreRequest(_message.Message):
+    """GetCoreRequest asks a core about itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCoreRequest: _TypeAlias = GetCoreRequest  # noqa: Y015
+
+@_typing.final
+class GetCoreResponse(_message.Message):
+    """GetCoreResponse tells of the core that answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def core(self) -> Global___Core:
+        """The core."""
+
+    def __init__(
+        self,
+        *,
+        core: Global___Core | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["core", b"core"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["core", b"core"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCoreResponse: _TypeAlias = GetCoreResponse  # noqa: Y015

@@ -69,6 +69,11 @@ class AgentServiceStub:
                 request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.GetCore = channel.unary_unary(
+                '/tokenwire.v1.AgentService/GetCore',
+                request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.GetCoreRequest.SerializeToString,
+                response_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.GetCoreResponse.FromString,
+                _registered_method=True)
         self.Link = channel.stream_stream(
                 '/tokenwire.v1.AgentService/Link',
                 request_serializer=tokenwire_dot_v1_dot_link__pb2.LinkRequest.SerializeToString,
@@ -149,6 +154,14 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCore(self, request, context):
+        """GetCore tells which core answers, and who can serve its runs: for callers
+        that know several cores.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Link(self, request_iterator, context):
         """Link carries the events of all the runs that one edge process follows at
         one core, on one long-lived stream. See LinkRequest.
@@ -189,6 +202,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsRequest.FromString,
                     response_serializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'GetCore': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCore,
+                    request_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.GetCoreRequest.FromString,
+                    response_serializer=tokenwire_dot_v1_dot_agent__service__pb2.GetCoreResponse.SerializeToString,
             ),
             'Link': grpc.stream_stream_rpc_method_handler(
                     servicer.Link,
@@ -362,6 +380,33 @@ class AgentService:
             '/tokenwire.v1.AgentService/ListRuns',
             tokenwire_dot_v1_dot_agent__service__pb2.ListRunsRequest.SerializeToString,
             tokenwire_dot_v1_dot_agent__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenwire.v1.AgentService/GetCore',
+            tokenwire_dot_v1_dot_agent__service__pb2.GetCoreRequest.SerializeToString,
+            tokenwire_dot_v1_dot_agent__service__pb2.GetCoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

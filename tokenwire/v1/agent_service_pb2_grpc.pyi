@@ -78,6 +78,10 @@ class AgentServiceStub:
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListRunsRequest, _agent_service_pb2.ListRunsResponse]
     """ListRuns tells a session's runs, newest first."""
+    GetCore: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetCoreRequest, _agent_service_pb2.GetCoreResponse]
+    """GetCore tells which core answers, and who can serve its runs: for callers
+    that know several cores.
+    """
     Link: _grpc.StreamStreamMultiCallable[_link_pb2.LinkRequest, _link_pb2.LinkResponse]
     """Link carries the events of all the runs that one edge process follows at
     one core, on one long-lived stream. See LinkRequest.
@@ -132,6 +136,10 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListRunsRequest, _agent_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """ListRuns tells a session's runs, newest first."""
+    GetCore: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetCoreRequest, _agent_service_pb2.GetCoreResponse]  # type: ignore[assignment]
+    """GetCore tells which core answers, and who can serve its runs: for callers
+    that know several cores.
+    """
     Link: _aio.StreamStreamMultiCallable[_link_pb2.LinkRequest, _link_pb2.LinkResponse]  # type: ignore[assignment]
     """Link carries the events of all the runs that one edge process follows at
     one core, on one long-lived stream. See LinkRequest.
@@ -219,6 +227,16 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.ListRunsResponse, _abc.Awaitable[_agent_service_pb2.ListRunsResponse]]:
         """ListRuns tells a session's runs, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetCore(
+        self,
+        request: _agent_service_pb2.GetCoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.GetCoreResponse, _abc.Awaitable[_agent_service_pb2.GetCoreResponse]]:
+        """GetCore tells which core answers, and who can serve its runs: for callers
+        that know several cores.
+        """
 
     @_abc_1.abstractmethod
     def Link(

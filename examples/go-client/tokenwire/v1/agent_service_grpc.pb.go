@@ -26,6 +26,7 @@ const (
 	AgentService_GetRun_FullMethodName    = "/tokenwire.v1.AgentService/GetRun"
 	AgentService_CancelRun_FullMethodName = "/tokenwire.v1.AgentService/CancelRun"
 	AgentService_ListRuns_FullMethodName  = "/tokenwire.v1.AgentService/ListRuns"
+	AgentService_GetCore_FullMethodName   = "/tokenwire.v1.AgentService/GetCore"
 	AgentService_Link_FullMethodName      = "/tokenwire.v1.AgentService/Link"
 )
 
@@ -74,6 +75,9 @@ type AgentServiceClient interface {
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
 	// ListRuns tells a session's runs, newest first.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
+	// GetCore tells which core answers, and who can serve its runs: for callers
+	// that know several cores.
+	GetCore(ctx context.Context, in *GetCoreRequest, opts ...grpc.CallOption) (*GetCoreResponse, error)
 	// Link carries the events of all the runs that one edge process follows at
 	// one core, on one long-lived stream. See LinkRequest.
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LinkRequest, LinkResponse], error)
@@ -165,6 +169,16 @@ func (c *agentServiceClient) ListRuns(ctx context.Context, in *ListRunsRequest, 
 	return out, nil
 }
 
+func (c *agentServiceClient) GetCore(ctx context.Context, in *GetCoreRequest, opts ...grpc.CallOption) (*GetCoreResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCoreResponse)
+	err := c.cc.Invoke(ctx, AgentService_GetCore_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentServiceClient) Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LinkRequest, LinkResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &AgentService_ServiceDesc.Streams[2], AgentService_Link_FullMethodName, cOpts...)
@@ -223,6 +237,9 @@ type AgentServiceServer interface {
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
 	// ListRuns tells a session's runs, newest first.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
+	// GetCore tells which core answers, and who can serve its runs: for callers
+	// that know several cores.
+	GetCore(context.Context, *GetCoreRequest) (*GetCoreResponse, error)
 	// Link carries the events of all the runs that one edge process follows at
 	// one core, on one long-lived stream. See LinkRequest.
 	Link(grpc.BidiStreamingServer[LinkRequest, LinkResponse]) error
@@ -253,6 +270,9 @@ func (UnimplementedAgentServiceServer) CancelRun(context.Context, *CancelRunRequ
 }
 func (UnimplementedAgentServiceServer) ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method ListRuns not implemented")
+}
+func (UnimplementedAgentServiceServer) GetCore(context.Context, *GetCoreRequest) (*GetCoreResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method GetCore not implemented")
 }
 func (UnimplementedAgentServiceServer) Link(grpc.BidiStreamingServer[LinkRequest, LinkResponse]) error {
 	return status.Errorf(codes.Unimplemented, "method Link not implemented")
@@ -372,6 +392,24 @@ func _AgentService_ListRuns_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentService_GetCore_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCoreRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).GetCore(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_GetCore_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).GetCore(ctx, req.(*GetCoreRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AgentService_Link_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(AgentServiceServer).Link(&grpc.GenericServerStream[LinkRequest, LinkResponse]{ServerStream: stream})
 }
@@ -401,6 +439,10 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRuns",
 			Handler:    _AgentService_ListRuns_Handler,
+		},
+		{
+			MethodName: "GetCore",
+			Handler:    _AgentService_GetCore_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -27,7 +27,7 @@ def test_an_event_that_is_not_in_the_log_has_no_id() -> None:
 @pytest.mark.parametrize(
     ("control", "frame"),
     [
-        (events.Reconnect(retry_ms=5), b'event: reconnect\ndata: {"retryMs":5}\n\n'),
+        (events.Reconnect(retry_ms=5), b'retry: 5\nevent: reconnect\ndata: {"retryMs":5}\n\n'),
         (events.CaughtUp(cursor="r.1.2"), b'event: caught_up\ndata: {"cursor":"r.1.2"}\n\n'),
     ],
 )

@@ -243,3 +243,41 @@ def _runs_of_text(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
         else:
             runs.append((kind, content))
     return runs
+
+
+def caught_up(sequence: int) -> bytes:
+    return control(caught_up=stream_pb2.CaughtUp(cursor=run_pb2.Cursor(epoch=1, sequence=sequence)))
+
+
+def test_a_client_catches_up_once() -> None:
+    """A stream that goes on at another core tells it again there: the client never fell behind."""
+    state = new_state(after=1)
+    for sequence in (1, 4):
+        state.feed(caught_up(sequence))
+    assert [frame["event"] for frame in frames(state)] == ["caught_up"]
+
+
+def test_one_who_reads_a_run_from_its_start_has_nothing_to_catch_up_with() -> None:
+    """What a second core says of it is not the client's affair."""
+    state = StreamState(NativeDialect, budget_bytes=1 << 20, live=True)
+    state.feed(response(text(1)))
+    state.feed(caught_up(1))
+    assert [frame["id"] for frame in frames(state)] == [f"{RUN_ID}.1.1"]
+
+
+def test_that_a_core_goes_down_is_for_the_edge_alone() -> None:
+    """The client sees nothing of it."""
+    state = new_state()
+    assert not state.core_draining
+    state.feed(control(draining=stream_pb2.Draining(retry_ms=5)))
+    assert state.core_draining
+    assert not state.waiting
+
+
+def test_that_the_log_is_away_is_passed_on() -> None:
+    """The client is to know why nothing comes."""
+    state = new_state()
+    state.feed(control(degraded=stream_pb2.Degraded(message="later")))
+    assert [(frame["event"], frame["data"]) for frame in frames(state)] == [
+        ("degraded", {"message": "later"})
+    ]

@@ -1,0 +1,234 @@
+"""One core, over one gRPC channel: its calls, each with a CLIENT span."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from edge.errors import UpstreamError
+from edge.telemetry import client_span
+from edge.upstream.contract import Caller
+from edge.upstream.status import upstream_error
+from tokenwire.principal import METADATA_KEY, sign_principal
+from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1 import agent_service_pb2_grpc, run_pb2
+
+CHANNEL_OPTIONS: Final = (
+    # A core that comes back is found within a second: the default back-off grows to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A core that is gone without a word is noticed within 15 s.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Backlogs come in messages of up to 1 MiB, and one event may be larger.
+    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
+)
+UNARY_TIMEOUT_S: Final = 10.0
+"""How long a core may take to answer a unary call."""
+
+EDGE_PRINCIPAL: Final = "edge"
+"""On whose behalf the edge asks a core about itself."""
+
+_StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
+
+_propagator: Final = TraceContextTextMapPropagator()
+_tracer = trace.get_tracer("tokenwire.edge")
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSecurity:
+    """How cores are spoken to."""
+
+    principal_key: str = field(default="", repr=False)
+    """Signs on whose behalf calls are made; empty to say nothing."""
+    tls_ca: bytes | None = None
+    """PEM of the authorities that a core's certificate is checked against; None for no TLS."""
+    tls_cert: bytes | None = None
+    """PEM of the certificate that the edge shows (mTLS); None for none."""
+    tls_key: bytes | None = field(default=None, repr=False)
+    """PEM of its key."""
+
+
+class GrpcStream:
+    """A streaming call and its CLIENT span.
+
+    Args:
+        call: The call, started.
+        span: Its span, ended here.
+    """
+
+    def __init__(self, call: _StreamCall, span: trace.Span) -> None:
+        self._call = call
+        self._span = span
+        self._cancelled = False
+
+    async def read(self) -> bytes | None:
+        """Return the next encoded message, or None after the last one.
+
+        Raises:
+            UpstreamError: The core refused the call, broke it, or can't be reached.
+            asyncio.CancelledError: The call was cancelled here.
+        """
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            self._end_span(error.code().name)
+            raise upstream_error(error) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._call.done() and not self._cancelled and not (task and task.cancelling()):
+                # The core has cancelled it: grpc.aio makes no difference.
+                self._end_span("CANCELLED")
+                raise UpstreamError("UNAVAILABLE") from None
+            self.cancel()
+            raise
+        if message is grpc.aio.EOF:
+            self._end_span("OK")
+            return None
+        return cast(bytes, message)
+
+    def cancel(self) -> None:
+        """End the call at once."""
+        # Since grpcio 1.83 an abandoned call is neither collected nor cancelled by itself.
+        self._cancelled = True
+        self._call.cancel()
+        self._end_span("CANCELLED")
+
+    def _end_span(self, code: str) -> None:
+        if self._span.is_recording():
+            client_span.set_rpc_outcome(self._span, code)
+            self._span.end()
+
+
+class Core:
+    """One core. Made inside the event loop that uses it.
+
+    Args:
+        target: HOST:PORT.
+        security: How it is spoken to.
+    """
+
+    def __init__(self, target: str, security: CoreSecurity) -> None:
+        self.target = target
+        """HOST:PORT."""
+        self.host, _, port = target.rpartition(":")
+        self.port = int(port)
+        self._principal_key = security.principal_key
+        self._channel = _channel(target, security)
+        self._stub: agent_service_pb2_grpc.AgentServiceAsyncStub = agent_service_pb2_grpc.AgentServiceStub(
+            self._channel
+        )
+        # Streamed responses stay encoded: the wire core takes bytes.
+        self._stream_run: Any = self._channel.unary_stream(
+            f"/{client_span.SERVICE}/StreamRun", request_serializer=pb.StreamRunRequest.SerializeToString
+        )
+        self._follow_run: Any = self._channel.unary_stream(
+            f"/{client_span.SERVICE}/FollowRun", request_serializer=pb.FollowRunRequest.SerializeToString
+        )
+
+    async def close(self) -> None:
+        """Close the channel; calls that are still open end as cancelled."""
+        await self._channel.close()
+
+    def stream_run(self, run: run_pb2.RunSpec, caller: Caller) -> GrpcStream:
+        """Return the call that starts a run and streams it."""
+        span, metadata = self._start_span("StreamRun", caller)
+        request = pb.StreamRunRequest(run=run, relay=True)
+        return GrpcStream(self._stream_run(request, metadata=metadata), span)
+
+    def follow_run(self, run_id: str, after: run_pb2.Cursor, caller: Caller) -> GrpcStream:
+        """Return the call that streams a run after a cursor."""
+        span, metadata = self._start_span("FollowRun", caller)
+        request = pb.FollowRunRequest(run_id=run_id, after=after, relay=True)
+        return GrpcStream(self._follow_run(request, metadata=metadata), span)
+
+    async def unary(self, method: str, request: Any, caller: Caller) -> Any:
+        """Return the answer to a unary call.
+
+        Args:
+            method: The rpc's bare name.
+            request: Its message.
+            caller: On whose behalf.
+
+        Raises:
+            UpstreamError: The core refuses, or can't be reached.
+        """
+        span, metadata = self._start_span(method, caller)
+        code = "CANCELLED"
+        try:
+            response = await getattr(self._stub, method)(request, metadata=metadata, timeout=UNARY_TIMEOUT_S)
+            code = "OK"
+        except grpc.aio.AioRpcError as error:
+            code = error.code().name
+            raise upstream_error(error) from error
+        else:
+            return response
+        finally:
+            client_span.set_rpc_outcome(span, code)
+            span.end()
+
+    async def describe(self, timeout_s: float) -> pb.Core | None:
+        """Return what the core tells of itself; None when it does not answer. Not traced: asked all the time.
+
+        Args:
+            timeout_s: How long it may take.
+        """
+        metadata = self._principal_metadata(EDGE_PRINCIPAL)
+        try:
+            answer = await self._stub.GetCore(pb.GetCoreRequest(), metadata=metadata, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                upstream_error(error)  # It tells the operator.
+            return None
+        core: pb.Core = answer.core
+        return core
+
+    async def refuses_connections(self, timeout_s: float) -> bool:
+        """Return whether nobody listens at the core's address: proof that its process is gone.
+
+        Args:
+            timeout_s: How long a connection may take; then there is no proof.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, writer = await asyncio.open_connection(self.host.strip("[]"), self.port)
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # TimeoutError is one.
+            return False
+        writer.close()
+        return False
+
+    def _start_span(self, method: str, caller: Caller) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
+        """Return a call's CLIENT span and the metadata that carries its context to the core."""
+        span = _tracer.start_span(
+            f"{client_span.SERVICE}/{method}",
+            context=caller.context,
+            kind=trace.SpanKind.CLIENT,
+            attributes=client_span.rpc_client(method, self.host, self.port),
+        )
+        carrier: dict[str, str] = {}
+        context: Context = trace.set_span_in_context(span, caller.context)
+        _propagator.inject(carrier, context)
+        return span, (*carrier.items(), *self._principal_metadata(caller.principal))
+
+    def _principal_metadata(self, principal: str) -> tuple[tuple[str, str], ...]:
+        if not self._principal_key:
+            return ()
+        return ((METADATA_KEY, sign_principal(principal, self._principal_key)),)
+
+
+def _channel(target: str, security: CoreSecurity) -> grpc.aio.Channel:
+    """Return the channel to a core: with TLS when there is an authority to check it against."""
+    if security.tls_ca is None:
+        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(security.tls_ca, security.tls_key, security.tls_cert)
+    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)

@@ -1,0 +1,162 @@
+"""The cores that an edge knows: how each stands, and which is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from edge.errors import UpstreamError
+from edge.upstream.core import Core, CoreSecurity
+from edge.upstream.placement import for_run, for_start, is_ready, is_shared
+from tokenwire.v1 import agent_service_pb2 as pb
+
+ASK_EVERY_S: Final = 1.0
+"""How often each core is asked how it stands."""
+
+ASK_TIMEOUT_S: Final = 2.0
+"""How long it may take to answer that."""
+
+ELSEWHERE: Final = frozenset({"NOT_FOUND", "DATA_LOSS"})
+"""What a core says of a run that another one may have."""
+
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
+
+
+class Member:
+    """One of the cores, and what is known of it."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        """The way to it."""
+        self.told: pb.Core | None = None
+        """What it has last told of itself; None before the first time."""
+        self.answers = False
+        """Whether it answered when it was last asked."""
+        self.streams = 0
+        """How many streams are read from it."""
+        self._asking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def target(self) -> str:
+        """HOST:PORT."""
+        return self.core.target
+
+    def start(self) -> None:
+        """Begin to ask it how it stands."""
+        self._watching = asyncio.create_task(self._watch(), name=f"watch {self.target}")
+
+    def suspect(self) -> None:
+        """Take note that it did not answer a call: it is not asked for others before it answers again."""
+        self.answers = False
+
+    async def ask(self) -> None:
+        """Return when it is known how the core stands. Those who ask at the same time share the answer."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(), name=f"ask {self.target}")
+        await asyncio.shield(self._asking)
+
+    async def aclose(self) -> None:
+        """Close the way to it."""
+        for task in (self._watching, self._asking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        await self.core.close()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.ask()
+            except Exception:
+                logger.exception("asking core %s failed: this is a bug of the edge", self.target)
+            await asyncio.sleep(ASK_EVERY_S)
+
+    async def _ask(self) -> None:
+        try:
+            told = await self.core.describe(ASK_TIMEOUT_S)
+        finally:
+            self._asking = None
+        if self.answers != (told is not None):
+            logger.info("core %s %s", self.target, "answers" if told is not None else "does not answer")
+        self.answers = told is not None
+        self.told = told or self.told
+
+
+class Cores:
+    """All of them. Made inside the event loop that uses them.
+
+    Args:
+        targets: HOST:PORT of each.
+        security: How they are spoken to.
+    """
+
+    def __init__(self, targets: Sequence[str], security: CoreSecurity) -> None:
+        self.members = [Member(Core(target, security)) for target in targets]
+        """The cores, in the order in which they were named."""
+
+    def start(self) -> None:
+        """Begin to ask them how they stand."""
+        for member in self.members:
+            member.start()
+
+    async def aclose(self) -> None:
+        """Close the way to each."""
+        for member in self.members:
+            await member.aclose()
+
+    async def ready(self) -> bool:
+        """Return whether one of them starts runs now: they are asked."""
+        await self._ask_all()
+        return any(map(is_ready, self.members))
+
+    async def for_start(self, session: str) -> list[Member]:
+        """Return them in the order in which a run is to be started at them.
+
+        Args:
+            session: Names the session, with its owner.
+        """
+        await self._know_one()
+        return for_start(self.members, session)
+
+    async def for_run(self, run_id: str) -> list[Member]:
+        """Return them in the order in which they are to be asked for a run."""
+        await self._know_one()
+        return for_run(self.members, run_id)
+
+    async def ask_each(self, members: Sequence[Member], ask: Callable[[Core], Awaitable[Answer]]) -> Answer:
+        """Return the first core's answer that is one, of those that may have the run.
+
+        Args:
+            members: In the order in which they are asked.
+            ask: Asks one.
+
+        Raises:
+            UpstreamError: What they say instead: that one can't be reached counts before that others
+                do not have the run.
+        """
+        failure: UpstreamError | None = None
+        for member in members:
+            try:
+                return await ask(member.core)
+            except UpstreamError as error:
+                if error.code == "UNAVAILABLE":
+                    failure = error
+                elif error.code in ELSEWHERE and not is_shared(member):
+                    failure = failure or error
+                else:
+                    raise
+        assert failure is not None  # noqa: S101 # there is one core at least
+        raise failure
+
+    async def _know_one(self) -> None:
+        """Return once one of several cores has told how it stands, or all were asked."""
+        if len(self.members) > 1 and all(member.told is None for member in self.members):
+            await self._ask_all()
+
+    async def _ask_all(self) -> None:
+        await asyncio.gather(*(member.ask() for member in self.members))

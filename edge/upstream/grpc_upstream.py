@@ -1,0 +1,85 @@
+"""The cores over gRPC: one call per stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge.errors import UpstreamError
+from edge.upstream.contract import Caller, RunsPage, TellProgress
+from edge.upstream.core import CoreSecurity
+from edge.upstream.cores import Cores
+from edge.upstream.run_call import FollowCall, StartCall, session_of, starts_elsewhere
+from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1 import run_pb2
+
+
+class GrpcUpstream:
+    """All that the edge wants of the cores. Made inside the event loop that uses it.
+
+    Args:
+        targets: HOST:PORT of each core.
+        security: How they are spoken to.
+    """
+
+    def __init__(self, targets: Sequence[str], security: CoreSecurity) -> None:
+        self._cores = Cores(targets, security)
+        self._cores.start()
+
+    async def close(self) -> None:
+        """Close the channels; calls that are still open end as cancelled."""
+        await self._cores.aclose()
+
+    def stream_run(self, run: run_pb2.RunSpec, caller: Caller, progress: TellProgress) -> StartCall:
+        """Return the call that starts a run and streams its events."""
+        return StartCall(self._cores, run, caller, progress)
+
+    def follow_run(self, caller: Caller, progress: TellProgress) -> FollowCall:
+        """Return the call that streams a run's events."""
+        return FollowCall(self._cores, caller, progress)
+
+    async def start_run(self, run: run_pb2.RunSpec, caller: Caller) -> run_pb2.Run:
+        """Start a run without following it and return its state."""
+        members = await self._cores.for_start(session_of(run, caller))
+        request = pb.StartRunRequest(run=run)
+        for member in members[:-1]:
+            try:
+                return _run(await member.core.unary("StartRun", request, caller))
+            except UpstreamError as error:
+                if not await starts_elsewhere(member, error):
+                    raise
+        return _run(await members[-1].core.unary("StartRun", request, caller))
+
+    async def get_run(self, run_id: str, caller: Caller) -> run_pb2.Run:
+        """Return a run's state."""
+        return await self._ask_for_run("GetRun", pb.GetRunRequest(run_id=run_id), caller)
+
+    async def cancel_run(self, run_id: str, cause: pb.CancelCause.ValueType, caller: Caller) -> run_pb2.Run:
+        """Cancel a run and return the state that came of it."""
+        return await self._ask_for_run("CancelRun", pb.CancelRunRequest(run_id=run_id, cause=cause), caller)
+
+    async def list_runs(self, page: RunsPage, caller: Caller) -> pb.ListRunsResponse:
+        """Return a page of a session's runs, newest first."""
+        request = pb.ListRunsRequest(
+            session_id=page.session_id, page_size=page.page_size, page_token=page.page_token
+        )
+        # Where cores do not share their runs, this is also where the session's runs are started.
+        members = await self._cores.for_start(f"{caller.principal}\n{page.session_id}")
+        response: pb.ListRunsResponse = await self._cores.ask_each(
+            members, lambda core: core.unary("ListRuns", request, caller)
+        )
+        return response
+
+    async def ready(self) -> bool:
+        """Return whether a core can start runs now."""
+        return await self._cores.ready()
+
+    async def _ask_for_run(self, method: str, request: Any, caller: Caller) -> run_pb2.Run:
+        """Return what a core that has the run says of it."""
+        members = await self._cores.for_run(request.run_id)
+        return _run(await self._cores.ask_each(members, lambda core: core.unary(method, request, caller)))
+
+
+def _run(response: Any) -> run_pb2.Run:
+    run: run_pb2.Run = response.run
+    return run

@@ -1,0 +1,244 @@
+"""The stream of one run: one gRPC call after the other, to whichever core serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from edge.errors import EdgeError, UpstreamError
+from edge.upstream.contract import Caller, TellProgress
+from edge.upstream.core import GrpcStream
+from edge.upstream.cores import ELSEWHERE, Cores, Member
+from edge.upstream.patience import Patience, passes
+from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
+from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1 import run_pb2, stream_pb2
+
+PROOF_TIMEOUT_S: Final = 0.5
+"""How long a connection may take that is to tell whether a core's process is gone."""
+
+AWAY: Final = "The answer goes on, but can't be shown at the moment."
+"""What a client is told while no core can read the log."""
+
+logger = logging.getLogger(__name__)
+
+
+class FollowCall:
+    """Reads one run to its end.
+
+    Args:
+        cores: The cores.
+        caller: On whose behalf.
+        progress: Tells how far the reader has come.
+    """
+
+    def __init__(self, cores: Cores, caller: Caller, progress: TellProgress) -> None:
+        self._cores = cores
+        self._caller = caller
+        self._progress = progress
+        self._patience = Patience()
+        self._loop = asyncio.get_running_loop()
+        self._stream: GrpcStream | None = None
+        self._member: Member | None = None
+        self._served_by: Member | None = None
+        self._avoided: Member | None = None
+        self._without_it: set[Member] = set()
+        self._moving = False
+        self._lacking: EdgeError | None = None
+        self._told_away = False
+        self._cancelled = asyncio.Event()
+
+    async def read(self) -> bytes | None:
+        """Return the next message; None after the terminal event, or when it was cancelled."""
+        while not self._cancelled.is_set():
+            try:
+                message = await self._read()
+            except EdgeError as error:
+                self._drop()
+                if self._progress().ended:
+                    return None
+                degraded = await self._failed(error)
+                if degraded is not None:
+                    return degraded
+                continue
+            if message is not None:
+                self._served_by = self._member
+                self._patience.heard()
+                self._told_away = False
+                return message
+            if self._progress().ended:
+                return None
+        return None
+
+    async def _read(self) -> bytes | None:
+        """Return what the current call says next; None at its end in good order.
+
+        Raises:
+            EdgeError: It failed, or ended too early.
+        """
+        if self._lacking is not None:
+            error, self._lacking = self._lacking, None
+            raise error
+        if self._moving:
+            self._moving = False
+            self._drop()
+        if self._stream is None:
+            self._member = await self._next_member()
+            if self._cancelled.is_set():
+                raise asyncio.CancelledError
+            self._member.streams += 1
+            self._stream = self._open(self._member)
+        message = await self._stream.read()
+        if message is None and not self._progress().ended:
+            raise UpstreamError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
+        return message
+
+    def broken(self, error: EdgeError) -> None:
+        """Say that what was read lacks an event."""
+        self._lacking = error
+
+    def move(self) -> None:
+        """Say that the core is going down."""
+        member = self._member
+        others = [other for other in self._cores.members if other is not member and is_ready(other)]
+        if member is not None and is_shared(member) and others:
+            self._avoided = member
+            self._moving = True
+
+    def cancel(self) -> None:
+        """End the stream at once."""
+        self._cancelled.set()
+        self._drop()
+
+    async def _next_member(self) -> Member:
+        """Return the core that is asked next: another one than has just failed, if there is one."""
+        if self._served_by is not None and not is_shared(self._served_by):
+            return self._served_by  # Nobody else has the run.
+        members = await self._cores.for_run(self._progress().run_id)
+        avoided, self._avoided = self._avoided, None
+        others = [member for member in members if member is not avoided and member not in self._without_it]
+        return (others or members)[0]
+
+    def _open(self, member: Member) -> GrpcStream:
+        """Return the call at a core that goes on where the reader is."""
+        progress = self._progress()
+        return member.core.follow_run(progress.run_id, progress.cursor, self._caller)
+
+    async def _failed(self, error: EdgeError) -> bytes | None:
+        """Return when the run is to be followed again; with a message where the client is to be told.
+
+        Raises:
+            EdgeError: It is not: the stream is over.
+        """
+        member = self._member
+        assert member is not None  # noqa: S101 # it has failed
+        if self._may_be_elsewhere(member, error):
+            return None
+        wait_s = self._patience.after(error, self._loop.time())
+        await self._require_alive(member, error)
+        self._avoided = member
+        if "reason" not in error.details:
+            member.suspect()
+        logger.debug("run %s is followed again: %s", self._progress().run_id, error)
+        if error.details.get("reason") == "LOG_AWAY" and not self._told_away:
+            self._told_away = True
+            control = stream_pb2.Control(degraded=stream_pb2.Degraded(message=AWAY))
+            run_id = self._progress().run_id
+            return pb.FollowRunResponse(run_id=run_id, control=control).SerializeToString()
+        await self._pause(wait_s)
+        return None
+
+    def _may_be_elsewhere(self, member: Member, error: EdgeError) -> bool:
+        """Return whether another core may have a run that this one does not have."""
+        if self._served_by is not None or error.code not in ELSEWHERE or is_shared(member):
+            return False
+        self._without_it.add(member)
+        return len(self._without_it) < len(self._cores.members)
+
+    async def _require_alive(self, member: Member, error: EdgeError) -> None:
+        """Return unless it is proven that the run was lost with its core.
+
+        Raises:
+            UpstreamError: It is.
+        """
+        if not is_lost_with_process(member) or error.code != "UNAVAILABLE":
+            return
+        if await member.core.refuses_connections(PROOF_TIMEOUT_S):
+            raise UpstreamError("UNAVAILABLE", details={"reason": "CORE_LOST"}) from error
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, but not once the stream was cancelled."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._cancelled.wait()
+        except TimeoutError:
+            return
+
+    def _drop(self) -> None:
+        """End the current call."""
+        if self._stream is not None and self._member is not None:
+            self._stream.cancel()
+            self._stream = None
+            self._member.streams -= 1
+
+
+class StartCall(FollowCall):
+    """Starts a run, and reads it to its end.
+
+    Args:
+        cores: The cores.
+        run: What to run. Its request_id makes it safe to ask twice where the cores share their runs.
+        caller: On whose behalf.
+        progress: Tells how far the reader has come.
+    """
+
+    def __init__(self, cores: Cores, run: run_pb2.RunSpec, caller: Caller, progress: TellProgress) -> None:
+        super().__init__(cores, caller, progress)
+        self._run = run
+        self._untried: list[Member] | None = None
+
+    async def _next_member(self) -> Member:
+        """Return the core that is asked next: until the run has begun, each once."""
+        if self._progress().run_id:
+            return await super()._next_member()
+        if self._untried is None:
+            self._untried = await self._cores.for_start(session_of(self._run, self._caller))
+        return self._untried.pop(0)
+
+    def _open(self, member: Member) -> GrpcStream:
+        """Return the call that starts the run, or goes on with it."""
+        if self._progress().run_id:
+            return super()._open(member)
+        return member.core.stream_run(self._run, self._caller)
+
+    async def _failed(self, error: EdgeError) -> bytes | None:
+        """Return when the next core is to be asked."""
+        if self._progress().run_id:
+            return await super()._failed(error)
+        member = self._member
+        if not self._untried or member is None or not await starts_elsewhere(member, error):
+            raise error
+        logger.info("a run is started at another core than %s: %s", member.target, error)
+        return None
+
+
+async def starts_elsewhere(member: Member, error: EdgeError) -> bool:
+    """Return whether a run that could not be started at one core may be started at another one.
+
+    It may not where the first one could have started it unheard, and would not know of the second time.
+
+    Args:
+        member: The core that was asked.
+        error: What it said.
+    """
+    if error.details.get("reason") == "CORE_DRAINING":
+        return True
+    if error.code != "UNAVAILABLE" or not passes(error):
+        return False
+    return is_shared(member) or await member.core.refuses_connections(PROOF_TIMEOUT_S)
+
+
+def session_of(run: run_pb2.RunSpec, caller: Caller) -> str:
+    """Return what names a run's session, with its owner."""
+    return f"{caller.principal}\n{run.session_id}"
