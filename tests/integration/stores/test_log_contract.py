@@ -66,6 +66,22 @@ async def test_events_get_their_numbers_and_the_logged_stamp(log: RunLog) -> Non
     assert (batch.complete, batch.last) == (False, Position(1, 2))
 
 
+async def test_hundreds_who_ask_at_once_are_all_answered(log: RunLog) -> None:
+    """When an edge goes down, all of its readers come back within the same second."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 2))
+
+    async def ask() -> list[str]:
+        assert (await known(log)).last == Position(1, 2)
+        tail = await log.tail(RUN, START, 10, FAR)
+        try:
+            return texts((await tail.next()).entries)
+        finally:
+            await tail.aclose()
+
+    assert await asyncio.gather(*(ask() for _ in range(500))) == [["1", "2"]] * 500
+
+
 async def test_a_run_is_known_as_it_was_created(log: RunLog) -> None:
     """With its owner; and empty, until something is written."""
     created = record(key="alice\nr1", fingerprint=b"\0\xff")

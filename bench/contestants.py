@@ -1,0 +1,125 @@
+"""The stores that are compared, each opened fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from agent_core.runs.log.contract import RunLog
+from agent_core.runs.log.memory import MemoryLog
+from agent_core.runs.log.redis_store import RedisLog
+from agent_core.runs.log.sqlite import SqliteLog
+from agent_core.runs.manager import RunManager
+from agent_core.runs.peers import Alone, Peers
+from agent_core.runs.run import RunTimes
+from bench.no_log import NoLog
+from tests.support import system
+from tests.support.redis_server import RedisServer
+
+BASELINE: Final = "no log"
+NEEDS_REDIS: Final = "redis"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the stores of one measurement stand on."""
+
+    folder: Path
+    """Where SQLite's files go."""
+    redis: RedisServer | None
+    """None where there is no Redis on this machine."""
+
+    @property
+    def redis_cpu_s(self) -> float:
+        """The processor time that the server of Redis has taken so far."""
+        if self.redis is None:
+            return 0.0
+        with self.redis.client as client:
+            used = client.info("cpu")
+        return float(used["used_cpu_sys"]) + float(used["used_cpu_user"])
+
+    @property
+    def redis_version(self) -> str:
+        """Which server it is."""
+        if self.redis is None:
+            return ""
+        with self.redis.client as client:
+            server = client.info("server")
+        return f"{server.get('server_name', 'redis')} {server.get('valkey_version', server['redis_version'])}"
+
+    def clear_redis(self) -> None:
+        """Forget what an earlier round has left."""
+        if self.redis is not None:
+            with self.redis.client as client:
+                client.flushall()
+
+
+@contextmanager
+def ground(folder: Path | None) -> Iterator[Ground]:
+    """Make a folder, start Redis where there is one, and take both away in the end.
+
+    Args:
+        folder: Where to make the folder; None for the system's place for temporary files.
+    """
+    place = Path(tempfile.mkdtemp(prefix="tokenwire-bench-", dir=folder))
+    server: RedisServer | None = None
+    try:
+        if system.find("redis") is not None:
+            server = RedisServer(place)
+        yield Ground(place, server)
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(place)
+
+
+def _no_log(_: Ground) -> tuple[RunLog, Peers]:
+    return NoLog(), Alone()
+
+
+def _memory(_: Ground) -> tuple[RunLog, Peers]:
+    return MemoryLog(), Alone()
+
+
+def _sqlite(place: Ground) -> tuple[RunLog, Peers]:
+    return SqliteLog(place.folder / f"{uuid4().hex}.db"), Alone()
+
+
+def _redis(place: Ground) -> tuple[RunLog, Peers]:
+    assert place.redis is not None
+    log = RedisLog(place.redis.url, core=uuid4().hex)
+    return log, log.peers
+
+
+CONTESTANTS: Final[dict[str, Callable[[Ground], tuple[RunLog, Peers]]]] = {
+    BASELINE: _no_log,
+    "memory": _memory,
+    "sqlite": _sqlite,
+    NEEDS_REDIS: _redis,
+}
+
+
+@asynccontextmanager
+async def open_manager(name: str, place: Ground) -> AsyncIterator[RunManager]:
+    """Open a store that holds nothing yet, with the machinery of runs on it, as a core does."""
+    if name == NEEDS_REDIS:
+        place.clear_redis()
+    log, peers = CONTESTANTS[name](place)
+    await log.start()
+    manager = RunManager(log, RunTimes(), peers=peers)
+    await peers.start(manager)
+    try:
+        yield manager
+    finally:
+        await manager.drain(0, asyncio.Event())
+        await peers.aclose()
+        await log.aclose()
+        for file in place.folder.glob("*.db*"):
+            file.unlink()

@@ -1,0 +1,178 @@
+"""No log: a stand-in for measurements alone, against which the real stores are held.
+
+It is the least that the contract lets a store do: it takes events, and hands each on to the run's one
+reader. What was handed on is gone, so nobody can follow again, a second reader gets nothing, and nothing
+is ever trimmed, swept or remembered. No core can be told to use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from agent_core.runs.encoding import seal
+from agent_core.runs.log.contract import (
+    FIRST_EPOCH,
+    START,
+    Appended,
+    AppendStatus,
+    Batch,
+    Entry,
+    Exchange,
+    LogGoneError,
+    Position,
+    RunInfo,
+    RunRecord,
+)
+from agent_core.runs.outcome import Outcome
+
+_OK: Final = Appended(AppendStatus.OK)
+_GONE: Final = Appended(AppendStatus.GONE)
+
+
+class Pipe:
+    """What one run has said and its reader has not taken yet.
+
+    Args:
+        record: The run.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+        self.last = START
+        self.outcome: Outcome | None = None
+        self.entries: list[Entry] = []
+        self.waiter: asyncio.Future[None] | None = None
+
+    def put(self, epoch: int, first: int, payloads: Sequence[bytes]) -> None:
+        """Take events. They are numbered and sealed as by every store: a reader gets whole events."""
+        for sequence, payload in enumerate(payloads, first):
+            sealed = seal(payload, epoch=epoch, sequence=sequence, logged_nano=0)
+            self.entries.append(Entry(epoch, sequence, sealed))
+        self.last = Position(epoch, first + len(payloads) - 1)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the reader look again."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class PipeTail:
+    """The one reader of a run."""
+
+    def __init__(self, pipe: Pipe, max_events: int) -> None:
+        self._pipe = pipe
+        self._max_events = max_events
+        self._interrupted = False
+
+    async def next(self) -> Batch:
+        """Return what has come and was not returned before; waits when there is nothing."""
+        pipe = self._pipe
+        while True:
+            entries, pipe.entries = pipe.entries[: self._max_events], pipe.entries[self._max_events :]
+            if entries or pipe.outcome is not None or self._interrupted:
+                self._interrupted = False
+                return Batch(entries, pipe.outcome is not None and not pipe.entries, pipe.last)
+            pipe.waiter = asyncio.get_running_loop().create_future()
+            await pipe.waiter
+
+    def interrupt(self) -> None:
+        """Let `next` return at once."""
+        self._interrupted = True
+        self._pipe.wake()
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class NoLog:
+    """The store that keeps nothing. Limits a batch by events only: the benchmark's are small."""
+
+    volatile: Final = True
+    waits: Final = False
+    forgets: Final = False
+
+    def __init__(self) -> None:
+        self._pipes: dict[str, Pipe] = {}
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
+        """Return nothing: nothing outlives the process."""
+        del core
+        return []
+
+    async def create(self, record: RunRecord) -> RunRecord:
+        """Return the record."""
+        self._pipes[record.run_id] = Pipe(record)
+        return record
+
+    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Hand events on."""
+        self._pipe(run_id).put(epoch, first, payloads)
+        return _OK
+
+    async def close(  # noqa: PLR0913, PLR0917 # the contract's
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        payloads: Sequence[bytes],
+        outcome: Outcome,
+        exchange: Exchange | None = None,
+    ) -> Appended:
+        """Hand the last events on."""
+        del exchange
+        pipe = self._pipe(run_id)
+        pipe.outcome = outcome
+        pipe.put(epoch, first, payloads)
+        return _OK
+
+    async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
+        """Return nothing: nothing is kept."""
+        del after, max_events, max_bytes
+        pipe = self._pipe(run_id)
+        return Batch((), pipe.outcome is not None, pipe.last)
+
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> PipeTail:
+        """Return the run's one reader."""
+        del after, max_bytes
+        return PipeTail(self._pipe(run_id), max_events)
+
+    async def info(self, run_id: str) -> RunInfo | None:
+        """Return what is known of a run."""
+        pipe = self._pipes.get(run_id)
+        return pipe and RunInfo(pipe.record, Position(FIRST_EPOCH, 1), pipe.last, pipe.outcome)
+
+    async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
+        """Do nothing: no writer is ever lost here."""
+        del run_id, epoch, payload, outcome
+        return _GONE
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a run."""
+        self._pipes.pop(run_id, None)
+
+    async def session_runs(
+        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+    ) -> list[RunInfo]:
+        """Return nothing."""
+        del owner, session_id, max_runs, before
+        return []
+
+    async def history(self, owner: str, session_id: str) -> list[Exchange]:
+        """Return nothing."""
+        del owner, session_id
+        return []
+
+    def _pipe(self, run_id: str) -> Pipe:
+        pipe = self._pipes.get(run_id)
+        if pipe is None:
+            raise LogGoneError
+        return pipe
