@@ -83,7 +83,8 @@ class JwksEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the set fresh meanwhile. The first fetch begins at once; nobody waits for it here."""
-        async with httpx.AsyncClient(headers={"accept": "application/json"}) as client:
+        # No timeout of its own: it would be one for each step, and the whole has one.
+        async with httpx.AsyncClient(headers={"accept": "application/json"}, timeout=None) as client:  # noqa: S113
             self._client = client
             keeper = asyncio.create_task(self._keep_fresh())
             try:
