@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from random import uniform
 
 from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
+from litestar.types import Message, Receive, Scope, Send
 
 from edge.http.authentication import principal_of
 from edge.http.event_stream import CONTENT_TYPE
@@ -20,7 +21,8 @@ class LimitedStream(ASGIResponse):
     """A response that serves a stream if there is room for it, and says so if not.
 
     The slot is taken when the response begins and given back when it ends, in this one place: however it
-    ends, and whether or not its client was still there at all, no slot is lost.
+    ends, and whether or not its client was still there at all, no slot is lost. It is back before the
+    client can see the end, so that a client that asks again at once finds it.
 
     Args:
         stream: The stream; it has opened nothing yet.
@@ -43,7 +45,13 @@ class LimitedStream(ASGIResponse):
                 held.enter_context(self._limits.stream(principal, starts=self._starts))
             except LimitError as error:
                 answer = _come_back_later() if _may_be_event_source(scope) else problem(error, scope)
-            await answer(scope, receive, send)
+
+            def release_and_send(message: Message) -> Awaitable[None]:
+                if message["type"] == "http.response.body" and not message["more_body"]:
+                    held.close()
+                return send(message)  # not awaited here: a stream sends for every token
+
+            await answer(scope, receive, release_and_send)
 
 
 def _may_be_event_source(scope: Scope) -> bool:
