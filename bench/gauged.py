@@ -45,7 +45,7 @@ def process_gauges() -> Gauges:
         "tasks": len(asyncio.all_tasks()) - 1,
         "calls": sum(kinds[kind] for kind in CALLS),
         # The gauges' own connection does not count.
-        "descriptors": len(os.listdir("/proc/self/fd")) - 1,
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())) - 1,
         "objects": len(objects),
         "blocks": sys.getallocatedblocks(),
         "rss_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
