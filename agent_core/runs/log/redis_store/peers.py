@@ -83,7 +83,7 @@ class RedisPeers:
         await self._client.aclose()
 
     async def tell(self, core: str, word: Word) -> bool:
-        """Tell a core something. Return whether it lives."""
+        """Tell a core something. Return whether it holds its lease."""
         keys = (self._keys.lease(core), self._keys.inbox(core))
         call = Call("tell", keys, (json.dumps(word), self._keys.wake(core), INBOX_MS))
         return bool(await self._committer.run(call))
