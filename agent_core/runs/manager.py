@@ -286,6 +286,11 @@ class RunManager:
             RunLostError: It was lost with its core.
         """
         info = await self._log.info(run_id)
+        run = self._live.get(run_id)
+        if info is None and run is not None and run.lost:
+            # The log was wiped, and this core has what it had.
+            await run.check()
+            info = await self._log.info(run_id)
         if info is None:
             raise self._missing(run_id)
         if info.record.owner != owner:
@@ -330,10 +335,10 @@ class RunManager:
             return await self.info(run_id, owner), run.stopping
         if info.outcome is not None or not info.record.core:
             return info, False
-        told = await self._peers.tell(info.record.core, Word("cancel", run_id, self._peers.name))
-        if told:
+        if await self._peers.tell(info.record.core, Word("cancel", run_id, self._peers.name)):
             await self._await_end(info)
-        return await self.info(run_id, owner), told
+        # Its core comes back and hears of it, or is gone and the run is closed as lost: it ends either way.
+        return await self.info(run_id, owner), True
 
     async def _await_end(self, info: RunInfo) -> None:
         """Return when another core's run has ended, or a moment has passed."""

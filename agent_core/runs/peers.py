@@ -60,7 +60,7 @@ class Peers(Protocol):
         """Give the lease back."""
 
     async def tell(self, core: str, word: Word) -> bool:
-        """Tell a core something. Return whether it lives.
+        """Tell a core something. Return whether it is known to live: one that comes back hears it, too.
 
         Raises:
             LogAwayError: It can't be told now.

@@ -120,6 +120,15 @@ async def echo(request: RunRequest) -> AsyncIterator[str]:
             yield word + " "
 
 
+async def counts(request: RunRequest) -> AsyncIterator[str]:
+    """Say so many numbers, one every so many milliseconds: the message is "COUNT MILLISECONDS"."""
+    with journal("counts", request):
+        count, every_ms = map(int, request.message.split())
+        for number in range(count):
+            await asyncio.sleep(every_ms / 1000)
+            yield f"{number} "
+
+
 async def recalls(request: RunRequest) -> AsyncIterator[str]:
     """Say what the session remembers, a line a turn."""
     with journal("recalls", request):

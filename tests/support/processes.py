@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -250,11 +251,35 @@ class Processes:
         settings: Mapping[str, str] | None = None,
     ) -> tuple[str, Running]:
         """Run `tokenwire core`; return its address and the process once it is ready."""
-        port = port or free_port()
-        options = ["--grpc-port", str(port), *agent_arguments(agents)]
-        process = self.start("core", [*TOKENWIRE, "core", *options], settings)
-        process.wait_ready(lambda: core_is_serving(f"127.0.0.1:{port}"))
-        return f"127.0.0.1:{port}", process
+        return self.cores(1, port, agents=agents, settings=settings)[0]
+
+    def cores(
+        self,
+        count: int,
+        port: int = 0,
+        *,
+        agents: Sequence[str] = SCRIPTED,
+        settings: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
+    ) -> list[tuple[str, Running]]:
+        """Run several cores with the same settings; return them once all are ready: they start side by side.
+
+        Args:
+            count: How many.
+            port: The first one's; any free one by default, as for the others.
+            agents: The scripted agents that they offer.
+            settings: TOKENWIRE_ and other variables.
+            through: A command that runs another one: the core, here.
+        """
+        ports = [port or free_port(), *(free_port() for _ in range(count - 1))]
+        started = []
+        for each in ports:
+            options = ["--grpc-port", str(each), *agent_arguments(agents)]
+            process = self.start("core", [*through, *TOKENWIRE, "core", *options], settings)
+            started.append((f"127.0.0.1:{each}", process))
+        for address, process in started:
+            process.wait_ready(partial(core_is_serving, address))
+        return started
 
     def edge(
         self, core: str, port: int = 0, *, settings: Mapping[str, str] | None = None
