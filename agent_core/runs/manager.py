@@ -130,7 +130,7 @@ class RunManager:
     @property
     def ready(self) -> bool:
         """True when a run can be started now."""
-        return not self.draining
+        return not self.draining and self.log_health.well
 
     async def start(  # noqa: PLR0913 # what a run needs, from three sources
         self,

@@ -97,14 +97,6 @@ async def slow(request: RunRequest) -> AsyncIterator[str]:
             yield f" {number}"
 
 
-async def counts(request: RunRequest) -> AsyncIterator[str]:
-    """Say a number every 50 ms, for three seconds, and come to its end."""
-    with journal("counts", request):
-        for number in range(60):
-            await asyncio.sleep(0.05)
-            yield f" {number}"
-
-
 async def silent(request: RunRequest) -> AsyncIterator[str]:
     """Say nothing for an hour, as a model does that reads a long prompt."""
     with journal("silent", request):
