@@ -412,7 +412,10 @@ class RunManager:
 
     async def lease_lost(self) -> None:
         """Find out which runs this core still writes, and tell others again who follows here."""
-        await asyncio.gather(*(run.check() for run in self._live.values()))
+        checks = [run.check() for run in self._live.values()]
+        for failed in await asyncio.gather(*checks, return_exceptions=True):
+            if isinstance(failed, BaseException):
+                raise failed
         self._elsewhere.announce_all()
 
     def renewed(self) -> None:

@@ -30,7 +30,7 @@ from agent_core.runs.failures import (
     ToolLimitError,
     failure_of,
 )
-from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
+from agent_core.runs.log.contract import Exchange, RunLog, RunRecord
 from agent_core.runs.presence import Presence, Verdict
 from agent_core.runs.state import RunLimits, RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter
@@ -188,13 +188,15 @@ class Run:
             self.leave(relay=True)
 
     async def check(self) -> None:
-        """See to it that the log has this run as it is; stop it when it is this core's no more."""
+        """See to it that the log has this run as it is; stop it when it is this core's no more.
+
+        Raises:
+            LogAwayError: The log can't say.
+        """
         try:
             await self._writer.check()
         except LogRefusedError:
             self.stop(StopCause.LOG_LOST)
-        except LogAwayError as error:
-            logger.warning("run %s could not be checked: %s", self.record.run_id, error)
 
     async def _supervise(self) -> None:
         """Take the run from its creation to its end. Raises nothing."""

@@ -66,7 +66,8 @@ def store_option(command: Command) -> Command:
         show_envvar=True,
         default="memory",
         show_default=True,
-        help="Where runs are logged: `memory`, or `sqlite:PATH` (survives the core).",
+        help="Where runs are logged: `memory`, `sqlite:PATH` (survives the core), or `redis://HOST:PORT/DB` "
+        "(shared by many cores).",
     )(command)
 
 

@@ -32,7 +32,7 @@ Source: https://github.com/redis/redis/blob/7.2/src/server.c (createSharedObject
 
 SCRIPTS: Final = {
     name: (files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
-    for name in ("create", "append", "restore", "read", "delete", "renew", "tell")
+    for name in ("create", "append", "restore", "read", "delete", "renew", "tell", "leave", "forget")
 }
 
 

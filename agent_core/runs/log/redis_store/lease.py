@@ -91,6 +91,7 @@ class Lease:
         self._on_renewal = on_renewal
         self._client = make_blocking_client(url)
         self._renew = self._client.register_script(SCRIPTS["renew"])
+        self._leave = self._client.register_script(SCRIPTS["leave"])
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._begun = False
@@ -114,7 +115,7 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join()
         try:
-            self._client.delete(self._keys.lease(self._core))
+            self._leave(keys=_keys_of(self._keys, self._core), args=[self._core])
         except (RedisError, OSError) as error:
             logger.warning("the lease is left to run out: %s", error)
         self._client.close()
@@ -156,6 +157,11 @@ class Lease:
             healthy_s=now - self._healthy_since,
             held_until=sent + HELD_S,
         )
+
+
+def _keys_of(keys: Keys, core: str) -> list[str]:
+    """Return a core's own keys, as `leave.lua` wants them."""
+    return [keys.lease(core), keys.cores, keys.inbox(core), keys.core_runs(core)]
 
 
 def _peers(flat: Sequence[Any]) -> list[Peer]:

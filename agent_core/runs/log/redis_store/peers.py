@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from agent_core.runs.log.contract import LogOpenError
+from agent_core.runs.log.contract import LogAwayError, LogOpenError
 from agent_core.runs.log.redis_store.calls import Call
 from agent_core.runs.log.redis_store.committer import Committer
 from agent_core.runs.log.redis_store.connection import away_here, make_client
 from agent_core.runs.log.redis_store.keys import Keys
-from agent_core.runs.log.redis_store.lease import TTL_S, UNHEARD, Lease, Letter, Peer, Renewal
+from agent_core.runs.log.redis_store.lease import RENEW_S, TTL_S, UNHEARD, Lease, Letter, Peer, Renewal
 from agent_core.runs.peers import Hears, Word
 from agent_core.runs.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
 
@@ -60,6 +60,7 @@ class RedisPeers:
         self._peers: dict[str, Peer] = {}
         self._held = asyncio.Event()
         self._held_until = 0.0
+        self._unsure = False
         self._verifying: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -96,12 +97,10 @@ class RedisPeers:
 
     async def forget(self, core: str) -> None:
         """Remember a lost core no longer."""
-        async with away_here():
-            pipeline = self._client.pipeline(transaction=True)
-            pipeline.hdel(self._keys.cores, core)
-            pipeline.delete(self._keys.lease(core), self._keys.inbox(core), self._keys.core_runs(core))
-            await pipeline.execute()
-        self._peers.pop(core, None)
+        keys = self._keys
+        owned = (keys.lease(core), keys.cores, keys.inbox(core), keys.core_runs(core), keys.open_runs)
+        if await self._committer.run(Call("forget", owned, (core, keys.prefix))):
+            self._peers.pop(core, None)
 
     async def held(self) -> None:
         """Return once this core certainly holds its lease."""
@@ -151,16 +150,23 @@ class RedisPeers:
     def _verify(self) -> None:
         """Have this core find out which runs are still its own."""
         logger.warning("the lease may have run out, or the log was wiped")
+        self._unsure = True
         if self._verifying is None:
             self._verifying = asyncio.create_task(self._verified(), name="verify runs")
 
     async def _verified(self) -> None:
         """Count the lease as held again once this core knows its runs."""
-        try:
-            await self._hears.lease_lost()
-        finally:
-            self._verifying = None
-            self._held.set()
+        while self._unsure:
+            # Lost again in the meantime, it is found out again.
+            self._unsure = False
+            try:
+                await self._hears.lease_lost()
+            except LogAwayError as error:
+                logger.warning("it is not known which runs are still this core's: %s", error)
+                self._unsure = True
+                await asyncio.sleep(RENEW_S)
+        self._verifying = None
+        self._held.set()
 
     def _hear(self, words: Sequence[Letter]) -> None:
         """Pass on the words that were not heard yet: one can be fetched twice."""
