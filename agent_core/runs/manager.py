@@ -48,6 +48,9 @@ stops when told needs a millisecond; for others the answer is that the run is be
 TIDY_RENEWALS: Final = 10
 """After so many renewals of the lease, about as many seconds, runs are looked for that nobody writes."""
 
+CHECK_AGAIN_S: Final = 0.25
+"""How soon the log is asked again about runs that it could say nothing of."""
+
 OWN: Final = ""
 """Stands for this core among those whose runs are being closed."""
 
@@ -349,7 +352,12 @@ class RunManager:
 
     async def lease_lost(self) -> None:
         """Find out which runs this core still writes, and tell others again who follows here."""
-        await asyncio.gather(*(run.check() for run in self._live.values()))
+        unsure = tuple(self._live.values())
+        while unsure:
+            known = await asyncio.gather(*(run.check() for run in unsure))
+            unsure = tuple(run for run, is_known in zip(unsure, known, strict=True) if not is_known)
+            if unsure:
+                await asyncio.sleep(CHECK_AGAIN_S)
         self._elsewhere.announce_all()
 
     def renewed(self) -> None:
@@ -377,6 +385,7 @@ class RunManager:
 
     def log_away(self) -> None:
         """Tell every follower that the log is away."""
+        self._renewals = 0  # Once it is back, see at once what was begun there and given up here.
         for follower in self._followers:
             follower.degrade()
 

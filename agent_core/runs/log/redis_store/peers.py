@@ -60,6 +60,7 @@ class RedisPeers:
         self._peers: dict[str, Peer] = {}
         self._held = asyncio.Event()
         self._held_until = 0.0
+        self._in_doubt = False
         self._verifying: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -151,13 +152,16 @@ class RedisPeers:
     def _verify(self) -> None:
         """Have this core find out which runs are still its own."""
         logger.warning("the lease may have run out, or the log was wiped")
+        self._in_doubt = True
         if self._verifying is None:
             self._verifying = asyncio.create_task(self._verified(), name="verify runs")
 
     async def _verified(self) -> None:
         """Count the lease as held again once this core knows its runs."""
         try:
-            await self._hears.lease_lost()
+            while self._in_doubt:
+                self._in_doubt = False  # Until it comes again in the meantime.
+                await self._hears.lease_lost()
         finally:
             self._verifying = None
             self._held.set()
