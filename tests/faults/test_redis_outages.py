@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.support.core import refusal_of
-from tests.support.cores import CoreProcess, running_cores, steps
+from tests.support.cores import CoreProcess, cancel_when_possible, running_cores, steps
 from tests.support.processes import Processes
 from tests.support.reader import Reader, reading
 from tests.support.redis_server import RedisServer
@@ -124,17 +124,3 @@ async def test_stop_while_redis_is_away_is_refused_and_can_be_repeated(
         for reader in readers:
             assert (await reader.whole()).events[-1].HasField("done")
         assert steps(processes, run_id) == ["started", "cancelled"]
-
-
-async def cancel_when_possible(core: CoreProcess, run_id: str) -> None:
-    """Repeat a cancellation as a client does: until Redis is back, and has the run again that it has lost."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await core.cancel(run_id)
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND}:
-                    raise
-                await asyncio.sleep(0.2)
-            else:
-                return
