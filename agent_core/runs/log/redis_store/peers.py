@@ -62,6 +62,7 @@ class RedisPeers:
         self._held_until = 0.0
         self._in_doubt = False
         self._verifying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -81,10 +82,11 @@ class RedisPeers:
 
     async def aclose(self) -> None:
         """Give the lease back."""
-        ending = {self._watching, *self._tasks} | ({self._verifying} if self._verifying else set())
+        ending = {task for task in (self._watching, self._verifying, *self._tasks) if task is not None}
         for task in ending:
             task.cancel()
-        await asyncio.wait(ending)
+        if ending:
+            await asyncio.wait(ending)
         await asyncio.to_thread(self._lease.stop)
         await self._committer.aclose()
         await self._client.aclose()
@@ -149,9 +151,14 @@ class RedisPeers:
                 if not peer.alive:
                     self._hears.peer_lost(peer.core)
 
+    def doubt(self) -> None:
+        """Find out which runs are still this core's: Redis was away, and another one may have come back."""
+        if self._watching is not None:
+            self._verify()
+
     def _verify(self) -> None:
         """Have this core find out which runs are still its own."""
-        logger.warning("the lease may have run out, or the log was wiped")
+        logger.warning("the lease may have run out, or the log was wiped: all runs are looked at")
         self._in_doubt = True
         if self._verifying is None:
             self._verifying = asyncio.create_task(self._verified(), name="verify runs")
