@@ -55,6 +55,9 @@ TIDY_RENEWALS: Final = 10
 PROBE_S: Final = 1.0
 """How often a log that was away is tried, where nothing else uses it all the time."""
 
+CHECK_AGAIN_S: Final = 0.25
+"""How soon the log is asked again about runs that it could say nothing of."""
+
 OWN: Final = ""
 """Stands for this core among those whose runs are being closed."""
 
@@ -412,10 +415,12 @@ class RunManager:
 
     async def lease_lost(self) -> None:
         """Find out which runs this core still writes, and tell others again who follows here."""
-        checks = [run.check() for run in self._live.values()]
-        for failed in await asyncio.gather(*checks, return_exceptions=True):
-            if isinstance(failed, BaseException):
-                raise failed
+        unsure = tuple(self._live.values())
+        while unsure:
+            known = await asyncio.gather(*(run.check() for run in unsure))
+            unsure = tuple(run for run, is_known in zip(unsure, known, strict=True) if not is_known)
+            if unsure:
+                await asyncio.sleep(CHECK_AGAIN_S)
         self._elsewhere.announce_all()
 
     def renewed(self) -> None:
@@ -445,6 +450,7 @@ class RunManager:
     def log_away(self) -> None:
         """Tell every follower that the log is away."""
         self.log_health.away(time.monotonic())
+        self._renewals = 0  # Once it is back, see at once what was begun there and given up here.
         for follower in self._followers:
             follower.degrade()
 

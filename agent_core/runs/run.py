@@ -30,7 +30,7 @@ from agent_core.runs.failures import (
     ToolLimitError,
     failure_of,
 )
-from agent_core.runs.log.contract import Exchange, RunLog, RunRecord
+from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
 from agent_core.runs.presence import Presence, Verdict
 from agent_core.runs.state import RunLimits, RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter
@@ -187,16 +187,20 @@ class Run:
         for _ in range(followers, before):
             self.leave(relay=True)
 
-    async def check(self) -> None:
+    async def check(self) -> bool:
         """See to it that the log has this run as it is; stop it when it is this core's no more.
 
-        Raises:
-            LogAwayError: The log can't say.
+        Returns:
+            Whether that is known now: False where the log is away.
         """
         try:
             await self._writer.check()
         except LogRefusedError:
             self.stop(StopCause.LOG_LOST)
+        except LogAwayError as error:
+            logger.warning("run %s could not be checked: %s", self.record.run_id, error)
+            return False
+        return True
 
     async def _supervise(self) -> None:
         """Take the run from its creation to its end. Raises nothing."""
@@ -223,7 +227,7 @@ class Run:
         """Return whether the run is now in the log, with its first event; else another one is."""
         order, record = self._order, self.record
         try:
-            standing = await self._log.create(record)
+            standing = await self._create()
             if standing is not record:
                 self.begun.set_result(standing)
                 return False
@@ -253,6 +257,16 @@ class Run:
         self._follow(self._presence.unfollowed())
         self.begun.set_result(record)
         return True
+
+    async def _create(self) -> RunRecord:
+        """Return the record that stands now for this run's request.
+
+        Tried twice: where an answer was lost, the run may be there already, without anybody to write it.
+        """
+        try:
+            return await self._log.create(self.record)
+        except LogAwayError:
+            return await self._log.create(self.record)
 
     async def _conduct(self) -> asyncio.Task[None] | None:
         """Run the agent and write the terminal event. Return the agent's task if it did not stop."""

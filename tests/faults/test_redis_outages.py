@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.support.core import refusal_of
-from tests.support.cores import CoreProcess, running_cores, steps
+from tests.support.cores import CoreProcess, cancel_when_possible, running_cores, steps
 from tests.support.processes import Processes
 from tests.support.reader import Reader, reading
 from tests.support.redis_server import RedisServer
@@ -63,11 +63,11 @@ async def test_a_run_outlives_a_restart_of_redis(
 ) -> None:
     """Whether Redis keeps its data or not; readers at both cores are told that it was away."""
     server = make_redis(*options)
-    async with run_in_progress(processes, server, "600 10") as (one, other, readers):
+    async with run_in_progress(processes, server, "400 10") as (one, other, readers):
         await asyncio.to_thread(server.stop)
         await asyncio.gather(*(reader.until(lambda read: "degraded" in read.controls) for reader in readers))
         await asyncio.to_thread(server.start)
-        await assert_whole(readers, 600)
+        await assert_whole(readers, 400)
         run_id = readers[0].reading.events[0].run_started.run_id
         assert steps(processes, run_id) == ["started", "finished"]
         for core in (one, other):
@@ -75,13 +75,31 @@ async def test_a_run_outlives_a_restart_of_redis(
                 assert (await late.whole()).text == readers[0].reading.text
 
 
+async def test_a_redis_that_is_set_back_is_brought_up_to_date(
+    processes: Processes, make_redis: Callable[..., RedisServer]
+) -> None:
+    """It crashes and comes back as it was some seconds ago: with half of one run, and without another."""
+    server = make_redis(*RDB)
+    async with run_in_progress(processes, server, "400 10") as (one, other, readers):
+        server.client.save()
+        quiet = await one.start("silent")
+        async with reading(quiet, other.address) as waits:
+            await asyncio.gather(waits.more(1), *(reader.more(50) for reader in readers))
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            await assert_whole(readers, 400)
+            await cancel_when_possible(other, quiet)
+            assert (await waits.whole()).events[-1].HasField("done")
+            assert waits.connections == 1
+
+
 async def test_a_stall_of_redis_reaps_nobody(processes: Processes, redis_server: RedisServer) -> None:
     """For three seconds it answers nothing; then all goes on where it was, also what says nothing itself."""
-    async with run_in_progress(processes, redis_server, "600 10") as (one, other, readers):
+    async with run_in_progress(processes, redis_server, "400 10") as (one, other, readers):
         quiet = await one.start("silent")
         with redis_server.stalled():
             await asyncio.sleep(3)
-        await assert_whole(readers, 600)
+        await assert_whole(readers, 400)
         assert (await other.run(quiet)).state != RUN_STATE_ENDED
         assert (await one.cancel(quiet)).run_id == quiet
 
@@ -90,14 +108,14 @@ async def test_a_wiped_redis_gets_every_live_run_back(
     processes: Processes, redis_server: RedisServer
 ) -> None:
     """Those that talk, and those that are silent; with the same numbers, also for one who comes later."""
-    async with run_in_progress(processes, redis_server, "600 10") as (one, other, readers):
+    async with run_in_progress(processes, redis_server, "400 10") as (one, other, readers):
         quiet = await one.start("silent")
         async with reading(quiet, other.address) as waits:
             await waits.more(1)
             for _ in range(3):
                 redis_server.client.flushall()
                 await asyncio.gather(*(reader.more(50) for reader in readers))
-            await assert_whole(readers, 600)
+            await assert_whole(readers, 400)
             cancelled = await other.cancel(quiet)
             assert cancelled.run_id == quiet
             assert (await waits.whole()).events[-1].HasField("done")
@@ -124,17 +142,3 @@ async def test_stop_while_redis_is_away_is_refused_and_can_be_repeated(
         for reader in readers:
             assert (await reader.whole()).events[-1].HasField("done")
         assert steps(processes, run_id) == ["started", "cancelled"]
-
-
-async def cancel_when_possible(core: CoreProcess, run_id: str) -> None:
-    """Repeat a cancellation as a client does: until Redis is back, and has the run again that it has lost."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await core.cancel(run_id)
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND}:
-                    raise
-                await asyncio.sleep(0.2)
-            else:
-                return

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import grpc
@@ -251,35 +250,32 @@ class Processes:
         settings: Mapping[str, str] | None = None,
     ) -> tuple[str, Running]:
         """Run `tokenwire core`; return its address and the process once it is ready."""
-        return self.cores(1, port, agents=agents, settings=settings)[0]
+        address, process = self.start_core(port, agents=agents, settings=settings)
+        process.wait_ready(lambda: core_is_serving(address))
+        return address, process
 
-    def cores(
+    def start_core(
         self,
-        count: int,
         port: int = 0,
         *,
+        host: str = "127.0.0.1",
         agents: Sequence[str] = SCRIPTED,
         settings: Mapping[str, str] | None = None,
         through: Sequence[str] = (),
-    ) -> list[tuple[str, Running]]:
-        """Run several cores with the same settings; return them once all are ready: they start side by side.
+    ) -> tuple[str, Running]:
+        """Run `tokenwire core`; return where it will listen, and the process, without waiting.
 
         Args:
-            count: How many.
-            port: The first one's; any free one by default, as for the others.
-            agents: The scripted agents that they offer.
+            port: Any free one by default.
+            host: Where it listens.
+            agents: The scripted agents that it offers.
             settings: TOKENWIRE_ and other variables.
             through: A command that runs another one: the core, here.
         """
-        ports = [port or free_port(), *(free_port() for _ in range(count - 1))]
-        started = []
-        for each in ports:
-            options = ["--grpc-port", str(each), *agent_arguments(agents)]
-            process = self.start("core", [*through, *TOKENWIRE, "core", *options], settings)
-            started.append((f"127.0.0.1:{each}", process))
-        for address, process in started:
-            process.wait_ready(partial(core_is_serving, address))
-        return started
+        port = port or free_port()
+        options = ["--grpc-host", host, "--grpc-port", str(port), *agent_arguments(agents)]
+        process = self.start("core", [*through, *TOKENWIRE, "core", *options], settings)
+        return f"{host}:{port}", process
 
     def edge(
         self, core: str, port: int = 0, *, settings: Mapping[str, str] | None = None

@@ -32,7 +32,7 @@ class Reader:
         self.reading = Reading()
         self.connections = 0
         """How often it has begun to follow."""
-        self._run_id = run_id
+        self.run_id = run_id
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._read(addresses), name=f"read {run_id}")
         self._task.add_done_callback(lambda _: self._news.set())
@@ -91,7 +91,7 @@ class Reader:
         """Read at one core for as long as that goes."""
         self.connections += 1
         async with grpc.aio.insecure_channel(address) as channel:
-            request = pb.FollowRunRequest(run_id=self._run_id, after=self.reading.cursor)
+            request = pb.FollowRunRequest(run_id=self.run_id, after=self.reading.cursor)
             call = AgentServiceStub(channel).FollowRun(request)
             try:
                 async for response in call:

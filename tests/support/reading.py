@@ -86,7 +86,7 @@ class Reading:
             self.wrong.append(f"event {event.sequence} came instead of {self._next}")
         if self.events and event.epoch < self.events[-1].epoch:
             self.wrong.append(f"event {event.sequence} is of an earlier epoch than the one before")
-        content = _content(event)
+        content = content_of(event)
         if self._known.setdefault((event.epoch, event.sequence), content) != content:
             self.wrong.append(f"event {event.sequence} says something else the second time")
         self.events.append(event)
@@ -98,7 +98,7 @@ def is_terminal(event: Event) -> bool:
     return event.WhichOneof("payload") in TERMINAL
 
 
-def _content(event: Event) -> bytes:
+def content_of(event: Event) -> bytes:
     """Return an event without its stamps, which differ between live and replay."""
     bare = Event()
     bare.CopyFrom(event)

@@ -25,7 +25,20 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
 
 PROBES: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
-    "netns": ("unshare", "--net", "--mount", "ip", "link", "add", "a", "type", "veth", "peer", "name", "b"),
+    "netns": (
+        "unshare",
+        "--net",
+        "--mount",
+        "ip",
+        "link",
+        "add",
+        "tw0",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "tw1",
+    ),
 }
 """Needs that take a permission besides: a command that succeeds with it and leaves nothing behind."""
 

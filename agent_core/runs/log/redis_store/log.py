@@ -89,7 +89,7 @@ class RedisLog:
             self._client,
             self._keys.wake(core),
             on_own=self.peers.look,
-            on_back=lambda: self._known.heal_all(),  # noqa: PLW0108 # it is made below
+            on_back=self._back,
         )
         self._known = KnownRuns(self, self._messages, self._keys.channel, hot_bytes)
 
@@ -144,6 +144,11 @@ class RedisLog:
         await self._messages.aclose()
         await self._committer.aclose()
         await self._client.aclose()
+
+    def _back(self) -> None:
+        """Look for what was missed, and for what was lost, while there was no connection."""
+        self._known.heal_all()
+        self.peers.doubt()
 
     async def open_runs(self, core: str | None = None) -> list[RunInfo]:
         """Return the runs without a terminal event."""

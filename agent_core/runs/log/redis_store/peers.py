@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from agent_core.runs.log.contract import LogAwayError, LogOpenError
+from agent_core.runs.log.contract import LogOpenError
 from agent_core.runs.log.redis_store.calls import Call
 from agent_core.runs.log.redis_store.committer import Committer
 from agent_core.runs.log.redis_store.connection import away_here, make_client
@@ -60,8 +60,9 @@ class RedisPeers:
         self._peers: dict[str, Peer] = {}
         self._held = asyncio.Event()
         self._held_until = 0.0
-        self._unsure = False
+        self._in_doubt = False
         self._verifying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -81,10 +82,11 @@ class RedisPeers:
 
     async def aclose(self) -> None:
         """Give the lease back."""
-        ending = {self._watching, *self._tasks} | ({self._verifying} if self._verifying else set())
+        ending = {task for task in (self._watching, self._verifying, *self._tasks) if task is not None}
         for task in ending:
             task.cancel()
-        await asyncio.wait(ending)
+        if ending:
+            await asyncio.wait(ending)
         await asyncio.to_thread(self._lease.stop)
         await self._committer.aclose()
         await self._client.aclose()
@@ -147,23 +149,27 @@ class RedisPeers:
                 if not peer.alive:
                     self._hears.peer_lost(peer.core)
 
+    def doubt(self) -> None:
+        """Find out which runs are still this core's: Redis was away, and another one may have come back."""
+        if self._watching is not None:
+            self._verify()
+
     def _verify(self) -> None:
         """Have this core find out which runs are still its own."""
-        logger.warning("the lease may have run out, or the log was wiped")
-        self._unsure = True
+        logger.warning("the lease may have run out, or the log was wiped: all runs are looked at")
+        self._in_doubt = True
         if self._verifying is None:
             self._verifying = asyncio.create_task(self._verified(), name="verify runs")
 
     async def _verified(self) -> None:
         """Count the lease as held again once this core knows its runs."""
-        while self._unsure:
-            # Lost again in the meantime, it is found out again.
-            self._unsure = False
+        while self._in_doubt:
+            self._in_doubt = False  # Until it comes again in the meantime.
             try:
                 await self._hears.lease_lost()
-            except LogAwayError as error:
-                logger.warning("it is not known which runs are still this core's: %s", error)
-                self._unsure = True
+            except Exception:
+                logger.exception("it is not known which runs are still this core's")
+                self._in_doubt = True
                 await asyncio.sleep(RENEW_S)
         self._verifying = None
         self._held.set()
