@@ -8,38 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
+from tests.support.paced import events_at, kill, order, pace_core, places_of, port_of, start_at
 from tests.support.processes import Processes, Running, wait_until
 from tests.support.redis_server import RedisServer
-from tokenwire.v1 import agent_service_pb2 as pb
-from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
-from tokenwire.v1.event_pb2 import Event
-from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
+from tests.support.relay import relay_to
 
 AGENTS = ("slow", "echo")
 PATIENT = ("--json", "--patience", "60")
 """Long enough for a core to start on a slow machine."""
-
-
-def order(tokens: int, rate: int) -> str:
-    """Return what the pace agent is told."""
-    return json.dumps({"tokens": tokens, "rate": rate, "size": 4})
-
-
-def events_at(core: str, run_id: str) -> list[Event]:
-    """Return a run's events as a core has them."""
-    with grpc.insecure_channel(core) as channel:
-        responses = AgentServiceStub(channel).FollowRun(pb.FollowRunRequest(run_id=run_id), timeout=60)
-        return [event for response in responses for event in response.events]
-
-
-def start_at(core: str, message: str) -> str:
-    """Start a run that nobody needs to follow; return its id."""
-    spec = RunSpec(agent="pace", message=message, on_disconnect=ON_DISCONNECT_CONTINUE)
-    with grpc.insecure_channel(core) as channel:
-        return str(AgentServiceStub(channel).StartRun(pb.StartRunRequest(run=spec), timeout=30).run.run_id)
 
 
 def printed(reader: Running) -> list[dict[str, Any]]:
@@ -61,17 +39,6 @@ def run_id_of(reader: Running) -> str:
     first = printed(reader)[0]
     started = first.get("run_started", first)
     return str(started.get("run_id") or started["runId"])
-
-
-def places_of(events: Sequence[Event]) -> list[tuple[int, int]]:
-    """Return the epoch and the sequence of each event."""
-    return [(event.epoch, event.sequence) for event in events]
-
-
-def kill(process: Running) -> None:
-    """End a process as kill -9 does."""
-    process.send(signal.SIGKILL)
-    process.wait()
 
 
 def on_redis(server: RedisServer) -> dict[str, str]:
@@ -181,12 +148,33 @@ def test_ctrl_c_stops_the_run_and_reads_it_to_its_end(
     assert whole[-1].done.final_message.startswith("Slow 0")
 
 
-def pace_core(processes: Processes, settings: dict[str, str], port: int = 0) -> tuple[str, Running]:
-    """Run a core that offers `pace` too; return its address and its process."""
-    agents = "pace=agent_core.agents.pace:pace"
-    return processes.core(port, agents=(), settings={**settings, "TOKENWIRE_AGENT": agents})
+def test_a_link_that_breaks_again_and_again_costs_nothing(
+    processes: Processes, client_command: Sequence[str]
+) -> None:
+    """The core is alive, the network is not: all events, each once, exit 0."""
+    address, _ = pace_core(processes, {})
+    with relay_to(address) as relay:
+        command = [*client_command, *PATIENT, "--core", relay.address, "--agent", "pace"]
+        reader = processes.start("client", [*command, order(tokens=100, rate=20)])
+        for number in range(1, 6):
+            wait_until(lambda at_least=10 * number: len(printed(reader)) > at_least, "some more events")  # type: ignore[misc]
+            relay.cut()
+        assert reader.wait(60) == 0, reader.stderr
+    assert [place_of(line) for line in printed(reader)] == places_of(events_at(address, run_id_of(reader)))
+    assert len(printed(reader)) == 102
 
 
-def port_of(address: str) -> int:
-    """Return the port of HOST:PORT."""
-    return int(address.rpartition(":")[2])
+def test_a_start_whose_answer_was_lost_starts_no_second_run(
+    processes: Processes, client_command: Sequence[str]
+) -> None:
+    """It is sent again under the same id, and gets all events of the run that the first one started."""
+    address, _ = processes.core(agents=AGENTS)
+    with relay_to(address) as relay:
+        relay.swallow(b"echo")  # the agent's name, in the first event
+        reader = processes.start(
+            "client", [*client_command, *PATIENT, "--core", relay.address, "--agent", "echo", "a b c"]
+        )
+        assert reader.wait(60) == 0, reader.stderr
+        assert relay.cuts == 1
+    assert [place_of(line) for line in printed(reader)] == places_of(events_at(address, run_id_of(reader)))
+    assert processes.journal.read_text().count('"started"') == 1
