@@ -37,6 +37,11 @@ def places_in(lines: list[dict[str, Any]]) -> list[tuple[int, int]]:
     return places
 
 
+def last_of(asking: Running) -> int:
+    """Return the sequence of the last event that --json printed so far; 0 before the first."""
+    return max((sequence for _, sequence in places_in(printed(asking))), default=0)
+
+
 def tokens(number: int) -> str:
     """Return what `pace` says, as it is printed."""
     return "".join(f"{token:04d}" for token in range(1, number + 1)) + "\n"
@@ -64,14 +69,15 @@ def test_a_link_that_breaks_again_and_again_costs_nothing(processes: Processes, 
     url, _ = processes.edge(core)
     with relay_to(core if via == "grpc" else url.removeprefix("http://")) as relay:
         doors = ("--via", via, "--core", relay.address, "--url", f"http://{relay.address}")
-        asking = ask(processes, order(tokens=100, rate=20), "--json", *doors)
-        for number in range(1, 6):
-            wait_until(lambda at_least=10 * number: len(printed(asking)) > at_least, "some more events")  # type: ignore[misc]
+        asking = ask(processes, order(tokens=160, rate=20), "--json", *doors)
+        for _ in range(3):
+            cut_at = last_of(asking)
+            wait_until(lambda at=cut_at: last_of(asking) > at + 5, "some more events")  # type: ignore[misc]
             relay.cut()
         assert asking.wait(60) == 0, asking.stderr
     whole = events_at_core_of(core, asking)
     assert places_in(printed(asking)) == whole
-    assert len(whole) == 102
+    assert len(whole) == 162
 
 
 def test_a_start_whose_answer_was_lost_starts_no_second_run(processes: Processes) -> None:

@@ -34,6 +34,11 @@ def place_of(line: dict[str, Any]) -> tuple[int, int]:
     return int(epoch), int(sequence)
 
 
+def last_of(reader: Running) -> int:
+    """Return the sequence of the last event that --json printed so far; 0 before the first."""
+    return max((place_of(line)[1] for line in printed(reader)), default=0)
+
+
 def run_id_of(reader: Running) -> str:
     """Return the run that the first line names."""
     first = printed(reader)[0]
@@ -155,13 +160,14 @@ def test_a_link_that_breaks_again_and_again_costs_nothing(
     address, _ = pace_core(processes, {})
     with relay_to(address) as relay:
         command = [*client_command, *PATIENT, "--core", relay.address, "--agent", "pace"]
-        reader = processes.start("client", [*command, order(tokens=100, rate=20)])
-        for number in range(1, 6):
-            wait_until(lambda at_least=10 * number: len(printed(reader)) > at_least, "some more events")  # type: ignore[misc]
+        reader = processes.start("client", [*command, order(tokens=160, rate=20)])
+        for _ in range(3):
+            cut_at = last_of(reader)
+            wait_until(lambda at=cut_at: last_of(reader) > at + 5, "some more events")  # type: ignore[misc]
             relay.cut()
         assert reader.wait(60) == 0, reader.stderr
     assert [place_of(line) for line in printed(reader)] == places_of(events_at(address, run_id_of(reader)))
-    assert len(printed(reader)) == 102
+    assert len(printed(reader)) == 162
 
 
 def test_a_start_whose_answer_was_lost_starts_no_second_run(
