@@ -1,5 +1,6 @@
 -- Append events to a run's log, and close it where this is its end. A repetition changes nothing.
--- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's exchanges, the core's lease
+-- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's exchanges, the core's lease,
+--   the session's runs
 -- ARGV: run id, epoch, number of the first event, channel, hint, TTL while open (ms),
 --   limits: events, bytes, and what to cut down to: events, bytes,
 --   end: outcome ('' to go on), reason, end, expire, TTL then (ms),
@@ -60,6 +61,8 @@ if open and ARGV[11] ~= '' then
   redis.call('SREM', KEYS[3], ARGV[1])
   redis.call('SREM', KEYS[4], ARGV[1])
   if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
+  -- With no run of the session open, its list is needed no longer than the last of them.
+  if redis.call('EXISTS', KEYS[6]) == 0 then redis.call('PEXPIRE', KEYS[9], ARGV[15]) end
   if ARGV[16] ~= '' then
     -- Each: its expiry and its bytes, a line break, the exchange.
     local newest = redis.call('LINDEX', KEYS[7], -1)
