@@ -54,5 +54,5 @@ def test_nothing_stays_of_clients_that_vanish(processes: Processes, store: str) 
     for gauge in ("streams", "connections", "calls"):
         assert last["edge"][gauge] == 0
     for process in ("core", "edge"):
-        for gauge in ("tasks", "descriptors", "calls"):
+        for gauge in ("tasks", "calls"):
             assert last[process][gauge] == result["base"][process][gauge]
