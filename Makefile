@@ -70,6 +70,10 @@ format: $(PYTHON_STAMP) $(WEB_STAMP) ## put all sources into their form
 bench: $(PYTHON_STAMP) ## measure the wire core
 	$(BIN)/python bench/wire_core.py $(ARGS)
 
+.PHONY: vanish
+vanish: $(PYTHON_STAMP) ## clients that vanish at random: what is left of them (ARGS="--clients 2000")
+	$(BIN)/python -m bench.vanish $(ARGS)
+
 .PHONY: proto
 proto: $(PYTHON_STAMP) ## generate tokenwire/v1 from proto/
 	$(BIN)/buf format --write

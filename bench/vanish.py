@@ -65,6 +65,9 @@ SETTLE_S: Final = 60.0
 
 POLL_S: Final = 0.1
 
+REDIS_POOL: Final = 64
+"""How many connections to Redis a core may keep after its busiest moment."""
+
 LOG_TAIL: Final = 4_000
 """How many characters of each process's log are shown at the end."""
 
@@ -185,12 +188,15 @@ class Crowd:
 
 def differences(base: dict[str, Gauges], now: dict[str, Gauges]) -> dict[str, str]:
     """Return the gauges that are not where they were, with what they are and should be."""
-    return {
-        f"{process}.{name}": f"{value}, not {wanted}"
-        for process, gauges in now.items()
-        for name, value in gauges.items()
-        if name in AT_REST | BASED and value != (wanted := 0 if name in AT_REST else base[process][name])
-    }
+    left = {}
+    for process, gauges in now.items():
+        for name in gauges.keys() & (AT_REST | BASED):
+            value, wanted = gauges[name], 0 if name in AT_REST else base[process][name]
+            # The core keeps its connections to Redis for the next calls.
+            spare = REDIS_POOL if (process, name) == ("core", "descriptors") and "redis" in now else 0
+            if not wanted <= value <= wanted + spare:
+                left[f"{process}.{name}"] = f"{value}, not {wanted}"
+    return left
 
 
 async def settled(stand: Stand, base: dict[str, Gauges] | None) -> tuple[dict[str, Gauges], dict[str, str]]:

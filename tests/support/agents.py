@@ -36,6 +36,17 @@ JOURNAL = "TOKENWIRE_TEST_JOURNAL"
 SCRIPTED_TEXT = "Apples, pears and plums."
 """What `scripted` says."""
 
+RICH_TEXT = (
+    "Grüße, 世界! ",
+    "🍐",
+    "👩\u200d👩\u200d👧",
+    " two\n\nlines,\r\na carriage\rreturn ",
+    "data: no field\n\nid: nobody.1.99\n\n",
+    'and "quoted" \\ \u2028\u2029\u0000 ',
+    "e\u0301nd",
+)
+"""What `rich` says, delta by delta: all that could be torn or mistaken on the way."""
+
 
 @contextmanager
 def journal(agent: str, request: RunRequest) -> Iterator[None]:
@@ -86,6 +97,29 @@ async def scripted(request: RunRequest) -> AsyncIterator[AgentEvent | str]:
             yield piece
         yield TextDelta(" plums.", 2)
         yield Finish("stop", Usage(input_tokens=11, output_tokens=6))
+
+
+async def rich(request: RunRequest) -> AsyncIterator[AgentEvent | str]:
+    """Yield every kind of event, some at once and some apart, with characters that are hard to carry."""
+    with journal("rich", request):
+        yield Progress(0, "Suche 🔎", step="search")
+        yield ReasoningDelta("Hm…\n\n", 1)
+        yield ReasoningDelta("梨!", 2)
+        await asyncio.sleep(0.01)
+        yield ToolStart("call-1", "search", {"query": "Birnen & 梨\n", "limit": 3})
+        yield Progress(50, "Lese", step="read")
+        yield ToolResult("call-1", "search", JsonText('{"found":["Birne 🍐"],"line":"a\\nb"}'))
+        await asyncio.sleep(0.01)
+        for piece in RICH_TEXT[:3]:
+            yield piece
+        await asyncio.sleep(0.01)
+        yield Custom("chart", {"bars": [3, 2, 1], "título": "Fruta\n"})
+        yield ToolStart("call-2", "price", {"of": "plum"})
+        yield ToolResult("call-2", "price", "kein Markt", is_error=True)
+        for piece in RICH_TEXT[3:]:
+            await asyncio.sleep(0.005)
+            yield piece
+        yield Finish("stop", Usage(input_tokens=11, output_tokens=7))
 
 
 async def slow(request: RunRequest) -> AsyncIterator[str]:

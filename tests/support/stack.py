@@ -65,8 +65,18 @@ class Stack:
 @asynccontextmanager
 async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
     """Run a core with the scripted agents on a port of its own."""
-    names = ("scripted", "slow", "silent", "echo", "flood", "raises_before", "raises_after", "refuses")
-    agents = " ".join(f"{name}={AGENTS}:{name}" for name in names)
+    names = (
+        "scripted",
+        "rich",
+        "slow",
+        "silent",
+        "echo",
+        "flood",
+        "raises_before",
+        "raises_after",
+        "refuses",
+    )
+    agents = " ".join([*(f"{name}={AGENTS}:{name}" for name in names), "pace=agent_core.agents.pace:pace"])
     core = CoreServer(CoreSettings(agent=agents, grpc_port=0, drain_s=0.1, **settings))
     await core.start()
     try:

@@ -64,11 +64,9 @@ if open and ARGV[11] ~= '' then
   if redis.call('GET', KEYS[5]) == ARGV[1] then redis.call('PEXPIRE', KEYS[5], ARGV[15]) end
   redis.call('SREM', KEYS[3], ARGV[1])
   redis.call('SREM', KEYS[4], ARGV[1])
-  if redis.call('GET', KEYS[6]) == ARGV[1] then
-    redis.call('DEL', KEYS[6])
-    -- Its other runs have ended before this one.
-    redis.call('PEXPIRE', KEYS[9], ARGV[15])
-  end
+  if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
+  -- With no run of the session open, its list is needed no longer than the last of them.
+  if redis.call('EXISTS', KEYS[6]) == 0 then redis.call('PEXPIRE', KEYS[9], ARGV[15]) end
   if ARGV[16] ~= '' then
     -- Each: its expiry and its bytes, a line break, the exchange.
     local newest = redis.call('LINDEX', KEYS[7], -1)
