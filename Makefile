@@ -74,8 +74,8 @@ bench-log: $(PYTHON_STAMP) ## ... in each store of runs alone (half an hour), an
 
 .PHONY: rolling-restart
 rolling-restart: $(PYTHON_STAMP) ## restart edges and cores under 200 live streams, with and without time to drain
-	$(BIN)/python -m bench.rolling_restart $(ARGS)
-	$(BIN)/python -m bench.rolling_restart --drain 2 $(ARGS)
+	$(BIN)/python -m bench.rolling_restart --json bench/results/rolling-restart.json $(ARGS)
+	$(BIN)/python -m bench.rolling_restart --drain 2 --json bench/results/rolling-restart-short-drain.json $(ARGS)
 
 .PHONY: proto
 proto: $(PYTHON_STAMP) ## generate tokenwire/v1 from proto/

@@ -110,7 +110,8 @@ def test_a_process_that_ends_badly_spoils_the_report() -> None:
 
 def test_the_decoder_reads_streams_cut_anywhere() -> None:
     """Comments and unknown fields say nothing; a block without its blank line is no message."""
-    text = b'retry: 7\n: open\n\nid: a\ndata: {"x":\ndata: 1}\n\n: heartbeat\nevent: ping\na: 1\ndata: {}\n\ndata: c'
+    text = b'retry: 7\n: open\n\nid: a\ndata: {"x":\ndata: 1}\n\n: heartbeat\nevent: ping\na: 1\ndata: {}\n\n'
+    text += b"data: cut"
     whole = Decoder().feed(text)
     assert whole == [
         Message("", "", "", 7),
