@@ -128,6 +128,24 @@ class CoreFullError(RefusalError):
         super().__init__("RESOURCE_EXHAUSTED", "LOG_FULL", message, retry_after_s=5.0)
 
 
+class LimitReachedError(RefusalError):
+    """There are as many runs, starts or follows as there may be.
+
+    Args:
+        reason: Which limit it is, for programs.
+        limit: The setting's name, in lower case.
+        most: How much it allows.
+        retry_after_s: When to try again.
+    """
+
+    def __init__(self, reason: str, limit: str, most: int, retry_after_s: float) -> None:
+        message = "There are too many requests at the moment."
+        metadata = {"limit": limit, "most": str(most)}
+        super().__init__(
+            "RESOURCE_EXHAUSTED", reason, message, metadata=metadata, retry_after_s=retry_after_s
+        )
+
+
 class CoreLogAwayError(RefusalError):
     """The log can't be read or written at the moment."""
 

@@ -15,6 +15,7 @@ from agent_core.agents.catalogue import AgentCatalogue
 from agent_core.agents.loading import parse_sources
 from agent_core.authentication import Callers
 from agent_core.reflection import add_reflection
+from agent_core.runs.limits import CoreLimits, Limiter
 from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.redis_store import RedisLog
@@ -78,6 +79,9 @@ class CoreServer:
     ) -> None:
         self._settings = settings
         self.agents = agents or AgentCatalogue(parse_sources(settings.agent))
+        self._callers = Callers(
+            settings.principal_key.get_secret_value(), certificates=settings.grpc_tls_client_ca is not None
+        )
         self._log, self._peers = (log, Alone()) if log is not None else _make_log(settings)
         self.manager = RunManager(
             self._log,
@@ -86,9 +90,13 @@ class CoreServer:
                 stop_grace_s=settings.stop_grace_s,
                 run_timeout_s=settings.run_timeout_s,
             ),
-            RunLimits(max_bytes=settings.max_run_bytes, max_events=settings.max_run_events),
+            RunLimits(settings.max_run_bytes, settings.max_run_events, settings.max_run_tool_calls),
             self._peers,
+            Limiter(_limits(settings), principals=self._callers.proven),
         )
+        self._log_changed = asyncio.Event()
+        self.manager.log_health.on_change = lambda _: self._log_changed.set()
+        self._telling: asyncio.Task[None] | None = None
         self._log_is_open = False
         self._has_peers = False
         self.port = 0
@@ -104,9 +112,7 @@ class CoreServer:
             CoreStartError: The address can't be listened on, or the store can't be opened.
         """
         settings = self._settings
-        callers = Callers(
-            settings.principal_key.get_secret_value(), certificates=settings.grpc_tls_client_ca is not None
-        )
+        callers = self._callers
         if not (callers.proven or is_loopback(settings.grpc_host)):
             raise CoreStartError(
                 f"refusing to listen on {settings.grpc_host}, where anybody could start runs: set "
@@ -121,6 +127,7 @@ class CoreServer:
         await self._open_log()
         await self.agents.start()
         await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        self._telling = asyncio.create_task(self._tell_health(), name="tell the log's health")
         address = f"{settings.grpc_host}:{settings.grpc_port}"
         try:
             self.port = self._listen(address)
@@ -150,6 +157,22 @@ class CoreServer:
         if lost:
             logger.warning("%d runs were lost with an earlier core", lost)
 
+    async def _tell_health(self) -> None:
+        """Let the health of the service say whether the log is there.
+
+        Once the core drains, nothing changes it any more.
+        """
+        while True:
+            await self._log_changed.wait()
+            self._log_changed.clear()
+            well = self.manager.log_health.well
+            status = health_pb2.HealthCheckResponse
+            await self._health.set(SERVICE, status.SERVING if well else status.NOT_SERVING)
+            if well:
+                logger.info("the log is back: the core takes runs")
+            else:
+                logger.error("the log is away: the core counts as not serving")
+
     def _listen(self, address: str) -> int:
         """Return the port that is now listened on, with TLS when there is a certificate.
 
@@ -177,11 +200,24 @@ class CoreServer:
         await self._health.enter_graceful_shutdown()
         await self.manager.drain(self._settings.drain_s, hurry or asyncio.Event())
         await self._server.stop(STOP_S)
+        if self._telling is not None:
+            self._telling.cancel()
         await self.agents.aclose()
         if self._has_peers:
             await self._peers.aclose()
         if self._log_is_open:
             await self._log.aclose()
+
+
+def _limits(settings: Settings) -> CoreLimits:
+    """Return how many runs and follows there may be."""
+    return CoreLimits(
+        max_runs=settings.max_runs,
+        max_principal_runs=settings.max_principal_runs,
+        max_starts_per_minute=settings.max_principal_starts_per_minute,
+        max_follows=settings.max_follows,
+        max_principal_follows=settings.max_principal_follows,
+    )
 
 
 def _make_log(settings: Settings) -> tuple[RunLog, Peers]:

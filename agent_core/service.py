@@ -122,9 +122,12 @@ class AgentService:
         async with _call("StreamRun", context) as span:
             principal = self._principal(context)
             deadline = _deadline(context)
-            run_id = await self._start(request.run, principal, ON_DISCONNECT_CANCEL, span, deadline.latest)
-            order = FollowOrder(run_id, principal, START, request.relay, say_caught_up=False)
-            await self._stream(order, context, deadline)
+            with self._manager.following(principal):  # before there is a run that nobody could follow
+                run_id = await self._start(
+                    request.run, principal, ON_DISCONNECT_CANCEL, span, deadline.latest
+                )
+                order = FollowOrder(run_id, principal, START, request.relay, say_caught_up=False)
+                await self._stream(order, context, deadline)
 
     async def follow_run(self, request: pb.FollowRunRequest, context: ServicerContext) -> None:
         """Stream a run from a cursor to its end."""
@@ -138,7 +141,8 @@ class AgentService:
                 run.span.add_follower(span.get_span_context())
             after = Position(request.after.epoch or FIRST_EPOCH, request.after.sequence)
             order = FollowOrder(request.run_id, principal, after, request.relay, say_caught_up=True)
-            await self._stream(order, context, NEVER)
+            with self._manager.following(principal):
+                await self._stream(order, context, NEVER)
 
     async def start_run(self, request: pb.StartRunRequest, context: ServicerContext) -> pb.StartRunResponse:
         """Start a run."""

@@ -67,6 +67,27 @@ class Settings(BaseSettings):
     max_run_events: int = Field(default=1_000_000, ge=1)
     """The most events that one run may write; then it ends in an Error."""
 
+    max_run_tool_calls: int = Field(default=256, ge=0)
+    """The most tool calls of one run. One that wants more ends in a Done with the finish reason
+    `tool_limit`. 0 for no limit; so with those that follow."""
+
+    max_runs: int = Field(default=10_000, ge=0)
+    """The most runs that may go on at this core at a time."""
+
+    max_principal_runs: int = Field(default=100, ge=0)
+    """The most runs of one principal that may go on at this core at a time. This and the other limits for
+    each principal hold where callers prove who they are."""
+
+    max_principal_starts_per_minute: int = Field(default=120, ge=0)
+    """How many runs one principal may start at this core in a minute. Who has started none for a while may
+    start as many at once."""
+
+    max_follows: int = Field(default=20_000, ge=0)
+    """The most streams (StreamRun, FollowRun) that may be open at this core at a time."""
+
+    max_principal_follows: int = Field(default=200, ge=0)
+    """The most streams of one principal that may be open at this core at a time."""
+
     log_run_bytes: int = Field(default=4_194_304, ge=1)
     """The most bytes of events that the log keeps of one run. Then the oldest go, and readers that lack
     them are told so."""

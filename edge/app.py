@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,9 +17,10 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from edge.http.authentication import require_principal
 from edge.http.drain import Drain
 from edge.http.event_stream import StreamPolicy
+from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import chat, health, runs, sessions
+from edge.routes import chat, health, runs, sessions, tickets
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
@@ -39,6 +41,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
     """
     drain = drain or Drain()
     security, authenticator = settings.core_security(), settings.authenticator()
+    ticket_signer, limits = settings.tickets(), Limits(settings.limit_policy(), time.monotonic)
     policy = StreamPolicy(
         commit_s=settings.commit_ms / 1000,
         heartbeat_s=settings.heartbeat_s,
@@ -49,9 +52,10 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
         cores = GrpcUpstream(settings.core_targets, security)
-        app.state.edge = EdgeContext(settings, cores, policy, drain, authenticator)
+        app.state.edge = EdgeContext(settings, cores, policy, drain, authenticator, ticket_signer, limits)
         try:
-            yield
+            async with authenticator.running():
+                yield
         finally:
             await cores.close()
 
@@ -63,7 +67,14 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
         route_handlers=[
             Router(
                 "/api",
-                route_handlers=[chat.chat, runs.follow, runs.state, runs.cancel, sessions.session_runs],
+                route_handlers=[
+                    chat.chat,
+                    runs.follow,
+                    runs.state,
+                    runs.cancel,
+                    tickets.ticket,
+                    sessions.session_runs,
+                ],
                 guards=[require_principal],
             ),
             health.live,
@@ -98,6 +109,6 @@ def _cors(settings: EdgeSettings) -> CORSConfig | None:
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
-        expose_headers=["Run-Id", "traceparent", "Location", "Retry-After"],
+        expose_headers=["Run-Id", "traceparent", "Location", "Retry-After", "WWW-Authenticate"],
         max_age=600,
     )

@@ -82,6 +82,21 @@ class RequestError(EdgeError):
     """The client's request can't be served as it is."""
 
 
+class UnauthenticatedError(RequestError):
+    """The request does not prove who asks.
+
+    Args:
+        message: What is wrong, fit for a user.
+        reason: The same in a word for programs.
+        presented: Whether the request held credentials: then they are what is wrong.
+    """
+
+    def __init__(self, message: str, reason: str, *, presented: bool) -> None:
+        super().__init__("UNAUTHENTICATED", message, details={"reason": reason})
+        self.challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
+        """The header WWW-Authenticate. Source: https://www.rfc-editor.org/rfc/rfc6750#section-3"""
+
+
 class UpstreamError(EdgeError):
     """A core refused a call, or could not be reached."""
 

@@ -8,7 +8,21 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from edge.http.authentication import Authenticator, NoAuthentication, load_keys
+from edge.http.authentication import (
+    ApiKeys,
+    Authenticator,
+    JwksEndpoint,
+    JwtRules,
+    JwtTokens,
+    KeysAndTokens,
+    KeySource,
+    NoAuthentication,
+    Tickets,
+    load_keys,
+    read_key_file,
+    ticket_key,
+)
+from edge.http.limits import LimitPolicy
 from edge.upstream import CoreSecurity
 from tokenwire.logs import LogFormat
 from tokenwire.loopback import is_loopback
@@ -38,12 +52,33 @@ class EdgeSettings(BaseSettings):
     principal_key: SecretStr = SecretStr("")
     """Signs on whose behalf the edge calls the core: the same text, of at least 32 bytes, as at the
     core. Without it the core takes every call for the edge's own."""
-    auth: Literal["none", "keys"] = "none"
-    """Who may use the API: `none` (everybody; only when listening on loopback) or `keys`."""
+    auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
+    """Who may use the API: `none` (everybody; only when listening on loopback), who has an API key, who has
+    a JWT of the issuer, or both of them."""
     api_keys: SecretStr = SecretStr("")
     """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""
     api_keys_file: Path | None = None
     """File of API keys, one such entry a line."""
+    jwt_issuer: str = ""
+    """The `iss` of the JWTs that are let in. Must be set for them."""
+    jwt_audience: str = ""
+    """Their `aud`, or one of them. Must be set for them."""
+    jwt_jwks_url: str = ""
+    """Where the issuer publishes its keys (JWKS): https, or http in a network that is trusted."""
+    jwt_keys_file: Path | None = None
+    """File of the issuer's keys instead: JWKS, or one public key in PEM."""
+    jwt_refresh_s: float = Field(default=300, ge=1)
+    """How often the keys are fetched anew, in seconds. A key that the issuer withdrew is good for as long."""
+    jwt_claim: str = Field(default="sub", min_length=1)
+    """The claim that names the principal."""
+    jwt_leeway_s: float = Field(default=30, ge=0, le=600)
+    """By how much the issuer's clock and this one may differ, in seconds."""
+    ticket_key: SecretStr = SecretStr("")
+    """Signs tickets for `EventSource`: the same text, of at least 32 bytes, at every edge. Without it a key
+    is derived from TOKENWIRE_PRINCIPAL_KEY; without both, only the edge process that made a ticket takes
+    it."""
+    ticket_lifetime_s: float = Field(default=600, ge=1, le=3600)
+    """How long a ticket opens its run's events, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are logged, to standard error."""
     log_format: LogFormat = "text"
@@ -65,6 +100,15 @@ class EdgeSettings(BaseSettings):
     drain_s: float = Field(default=10, ge=0)
     """How long open responses may take to end after SIGTERM, in seconds."""
 
+    max_streams: int = Field(default=10_000, ge=0)
+    """The most streams that one edge process has open at a time; 0 for any number."""
+    max_streams_per_principal: int = Field(default=64, ge=0)
+    """The most of one principal; 0 for any number. Not with TOKENWIRE_AUTH=none."""
+    starts_per_minute: float = Field(default=120, ge=0)
+    """How many runs a principal may start a minute at one edge process; 0 for any number. Not with
+    TOKENWIRE_AUTH=none."""
+    starts_burst: int = Field(default=30, ge=1)
+    """How many of them at once, after a rest."""
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     """The largest request body, in bytes."""
     trust_traceparent: bool = False
@@ -76,6 +120,15 @@ class EdgeSettings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("auth", mode="before")
+    @classmethod
+    def _in_order(cls, value: object) -> object:
+        return (
+            ",".join(sorted((part.strip() for part in value.split(",")), reverse=True))
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("core")
     @classmethod
@@ -89,7 +142,7 @@ class EdgeSettings(BaseSettings):
             raise ValueError("names a core twice")
         return value
 
-    @field_validator("principal_key")
+    @field_validator("principal_key", "ticket_key")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value().encode()) < MIN_KEY_BYTES:
@@ -126,13 +179,55 @@ class EdgeSettings(BaseSettings):
         """Return what tells who is asking.
 
         Raises:
-            ValueError: The API keys can't be used, or `none` is not safe here.
-            OSError: The key file can't be read.
+            ValueError: API keys or JWTs can't be checked with what is set, or `none` is not safe here.
+            OSError: A file of keys can't be read.
         """
-        if self.auth == "keys":
-            return load_keys(self.api_keys.get_secret_value(), self.api_keys_file)
+        match self.auth:
+            case "keys":
+                return self._api_keys()
+            case "jwt":
+                return self._jwt_tokens()
+            case "keys,jwt":
+                return KeysAndTokens(self._api_keys(), self._jwt_tokens())
         if not is_loopback(self.host):
             raise ValueError(
-                f"TOKENWIRE_AUTH=none is only for loopback, not for {self.host}: set TOKENWIRE_AUTH=keys"
+                f"TOKENWIRE_AUTH=none is only for loopback, not for {self.host}: "
+                "set TOKENWIRE_AUTH=keys or jwt"
             )
         return NoAuthentication()
+
+    def tickets(self) -> Tickets:
+        """Return what signs and checks tickets."""
+        key = ticket_key(self.ticket_key.get_secret_value(), self.principal_key.get_secret_value())
+        return Tickets(key, lifetime_s=self.ticket_lifetime_s)
+
+    def limit_policy(self) -> LimitPolicy:
+        """Return what the limits are. Where everybody is one principal, there are none for a principal."""
+        if self.auth == "none":
+            return LimitPolicy(streams=self.max_streams)
+        return LimitPolicy(
+            self.max_streams, self.max_streams_per_principal, self.starts_per_minute, self.starts_burst
+        )
+
+    def _api_keys(self) -> ApiKeys:
+        return load_keys(self.api_keys.get_secret_value(), self.api_keys_file)
+
+    def _jwt_tokens(self) -> JwtTokens:
+        """Return what checks JWTs.
+
+        Raises:
+            ValueError: What a token must say, or who signs them, is not set.
+            OSError: The file of keys can't be read.
+        """
+        for name, value in (("ISSUER", self.jwt_issuer), ("AUDIENCE", self.jwt_audience)):
+            if not value:
+                raise ValueError(f"TOKENWIRE_AUTH={self.auth} needs TOKENWIRE_JWT_{name}")
+        rules = JwtRules(self.jwt_issuer, self.jwt_audience, self.jwt_claim, self.jwt_leeway_s)
+        return JwtTokens(self._issuer_keys(), rules)
+
+    def _issuer_keys(self) -> KeySource:
+        if bool(self.jwt_jwks_url) == (self.jwt_keys_file is not None):
+            raise ValueError("set one of TOKENWIRE_JWT_JWKS_URL and TOKENWIRE_JWT_KEYS_FILE")
+        if self.jwt_keys_file is not None:
+            return read_key_file(self.jwt_keys_file)
+        return JwksEndpoint(self.jwt_jwks_url, refresh_s=self.jwt_refresh_s)

@@ -14,6 +14,8 @@ look() {
     || packages+=(chromium fonts-liberation)
   [ -n "${TOKENWIRE_TEST_REDIS:-}" ] || any_of redis-server valkey-server || packages+=(redis-server)
   [ -n "${TOKENWIRE_TEST_GO:-}" ] || any_of go || packages+=(golang-go)
+  [ -n "${TOKENWIRE_TEST_NAMESPACES:-}" ] || any_of unshare || packages+=(util-linux)
+  [ -n "${TOKENWIRE_TEST_NETNS:-}" ] || any_of ip || packages+=(iproute2)
 }
 
 look

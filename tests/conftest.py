@@ -74,11 +74,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         for need in marker.args:
-            if system.find(need) is not None:
+            if system.find(need) is None:
+                reason = f"no {' or '.join(system.PROGRAMS[need])} on this machine"
+                if system.is_ci():
+                    pytest.fail(f"{reason}, and CI leaves nothing out", pytrace=False)
+            elif not system.is_permitted(need):
+                reason = f"not permitted on this machine: {' '.join(system.PROBES[need])}"
+            else:
                 continue
-            reason = f"no {' or '.join(system.PROGRAMS[need])} on this machine"
-            if system.is_ci():
-                pytest.fail(f"{reason}, and CI leaves nothing out", pytrace=False)
             left_out = item.config.stash[LEFT_OUT]
             left_out[reason] = left_out.get(reason, 0) + 1
             pytest.skip(reason)

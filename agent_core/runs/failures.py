@@ -26,6 +26,10 @@ class RunTooLargeError(Exception):
     """A run has written more than the log keeps of one run."""
 
 
+class ToolLimitError(Exception):
+    """A run wants more tool calls than it may have. No failure: it ends in Done."""
+
+
 class AgentExitError(Exception):
     """An agent raised SystemExit or KeyboardInterrupt: it wanted to end the whole process."""
 

@@ -121,6 +121,7 @@ class Follower:
         self._say_caught_up = say_caught_up and opened.info.outcome is None
         self._degraded = False
         self._on_close = on_close
+        self._closed = False
 
     def _open(self, opened: Opened) -> None:
         """Read from a place on."""
@@ -203,6 +204,11 @@ class Follower:
             self._tail.interrupt()
 
     async def aclose(self) -> None:
-        """Free what the follower holds."""
-        await self._tail.aclose()
-        self._on_close(self)
+        """Free what the follower holds. A repetition does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._tail.aclose()
+        finally:
+            self._on_close(self)

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import secrets
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Final
 
@@ -18,6 +18,7 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import (
     CoreDrainingError,
     CoreFullError,
+    LimitReachedError,
     RequestIdReusedError,
     RunLostError,
     SessionHasRunError,
@@ -25,6 +26,7 @@ from agent_core.errors import (
 )
 from agent_core.runs.elsewhere import Elsewhere
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, Opened, start_of
+from agent_core.runs.limits import Limiter
 from agent_core.runs.log.contract import (
     LogAwayError,
     LogFullError,
@@ -35,6 +37,7 @@ from agent_core.runs.log.contract import (
     RunRecord,
     SessionBusyError,
 )
+from agent_core.runs.log_health import LogHealth
 from agent_core.runs.orphans import reap, reap_orphans, reap_when_possible
 from agent_core.runs.peers import Alone, Peers, Word
 from agent_core.runs.run import Run, RunOrder, RunTimes, StopCause, Surroundings
@@ -48,6 +51,12 @@ stops when told needs a millisecond; for others the answer is that the run is be
 
 TIDY_RENEWALS: Final = 10
 """After so many renewals of the lease, about as many seconds, runs are looked for that nobody writes."""
+
+PROBE_S: Final = 1.0
+"""How often a log that was away is tried, where nothing else uses it all the time."""
+
+CHECK_AGAIN_S: Final = 0.25
+"""How soon the log is asked again about runs that it could say nothing of."""
 
 OWN: Final = ""
 """Stands for this core among those whose runs are being closed."""
@@ -77,6 +86,7 @@ class RunManager:
         times: How long things may take.
         limits: How much one run may say.
         peers: The other cores on the same store.
+        limiter: How many runs and follows there may be.
     """
 
     def __init__(
@@ -85,12 +95,17 @@ class RunManager:
         times: RunTimes,
         limits: RunLimits | None = None,
         peers: Peers | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.draining = False
         """True when the core is going down: no run is started any more."""
         self.strays: set[asyncio.Task[None]] = set()
         """Tasks of agents that did not stop though their runs have ended."""
+        self.log_health = LogHealth()
+        """Whether the log is there."""
         self._log = log
+        self._limiter = limiter or Limiter()
+        self._probing: asyncio.Task[None] | None = None
         self._times = times
         self._limits = limits or RunLimits()
         self._tag = make_tag(secrets.randbits(TAG_BITS))
@@ -118,7 +133,7 @@ class RunManager:
     @property
     def ready(self) -> bool:
         """True when a run can be started now."""
-        return not self.draining
+        return not self.draining and self.log_health.well
 
     async def start(  # noqa: PLR0913 # what a run needs, from three sources
         self,
@@ -145,6 +160,7 @@ class RunManager:
             CoreFullError: The log has no room.
             RequestIdReusedError: Another request has used the request id.
             SessionHasRunError: Another run of the session goes on.
+            LimitReachedError: The principal has started too many, or too many go on.
         """
         if self.draining:
             raise CoreDrainingError
@@ -160,6 +176,13 @@ class RunManager:
             fingerprint=fingerprint(spec) if spec.request_id else b"",
             core=self._peers.name,
         )
+        try:
+            self._limiter.start_run(owner, time.monotonic())
+        except LimitReachedError:
+            standing = await self._standing(record)
+            if standing is None:
+                raise
+            return _same(standing, record)
         order = RunOrder(record, spec, agent.agent, self._deadline(spec, deadline), parent, self._limits)
         run = Run(order, self._log, self._times, self._surroundings)
         self._live[record.run_id] = run
@@ -170,9 +193,28 @@ class RunManager:
             raise CoreFullError from error
         except SessionBusyError as error:
             raise SessionHasRunError(error.run_id) from error
-        if standing.fingerprint != record.fingerprint:
-            raise RequestIdReusedError(standing.run_id)
-        return standing.run_id
+        return _same(standing, record)
+
+    async def _standing(self, record: RunRecord) -> RunRecord | None:
+        """Return the record of the run that stands for a request already; None where there is none."""
+        if not record.request_key:
+            return None
+        for run in self._live.values():
+            if run.record.request_key == record.request_key:
+                with suppress(LogFullError, SessionBusyError):
+                    return await asyncio.shield(run.begun)
+        return await self._log.standing(record.request_key)
+
+    def following(self, owner: str) -> AbstractContextManager[None]:
+        """Have a place for one follow as long as the block lasts.
+
+        Args:
+            owner: The principal that follows.
+
+        Raises:
+            LimitReachedError: There is none.
+        """
+        return self._limiter.follow(owner)
 
     async def follow(self, order: FollowOrder) -> Follower:
         """Return a follower of a run. Close it.
@@ -247,6 +289,11 @@ class RunManager:
             RunLostError: It was lost with its core.
         """
         info = await self._log.info(run_id)
+        run = self._live.get(run_id)
+        if info is None and run is not None and run.lost:
+            # The log was wiped, and this core has what it had.
+            await run.check()
+            info = await self._log.info(run_id)
         if info is None:
             raise self._missing(run_id)
         if info.record.owner != owner:
@@ -291,10 +338,10 @@ class RunManager:
             return await self.info(run_id, owner), run.stopping
         if info.outcome is not None or not info.record.core:
             return info, False
-        told = await self._peers.tell(info.record.core, Word("cancel", run_id, self._peers.name))
-        if told:
+        if await self._peers.tell(info.record.core, Word("cancel", run_id, self._peers.name)):
             await self._await_end(info)
-        return await self.info(run_id, owner), told
+        # Its core comes back and hears of it, or is gone and the run is closed as lost: it ends either way.
+        return await self.info(run_id, owner), True
 
     async def _await_end(self, info: RunInfo) -> None:
         """Return when another core's run has ended, or a moment has passed."""
@@ -368,11 +415,17 @@ class RunManager:
 
     async def lease_lost(self) -> None:
         """Find out which runs this core still writes, and tell others again who follows here."""
-        await asyncio.gather(*(run.check() for run in self._live.values()))
+        unsure = tuple(self._live.values())
+        while unsure:
+            known = await asyncio.gather(*(run.check() for run in unsure))
+            unsure = tuple(run for run, is_known in zip(unsure, known, strict=True) if not is_known)
+            if unsure:
+                await asyncio.sleep(CHECK_AGAIN_S)
         self._elsewhere.announce_all()
 
     def renewed(self) -> None:
         """Tell what could not be told, and close what nobody writes any more."""
+        self.log_health.there(time.monotonic())
         self._elsewhere.announce_untold()
         if not self._renewals % TIDY_RENEWALS and OWN not in self._closing:
             tidying = asyncio.create_task(self._tidy(), name="close forgotten runs")
@@ -396,6 +449,8 @@ class RunManager:
 
     def log_away(self) -> None:
         """Tell every follower that the log is away."""
+        self.log_health.away(time.monotonic())
+        self._renewals = 0  # Once it is back, see at once what was begun there and given up here.
         for follower in self._followers:
             follower.degrade()
 
@@ -404,6 +459,24 @@ class RunManager:
         for follower in self._followers:
             if follower.run_id == run_id:
                 follower.degrade()
+        if not self._peers.name and self._probing is None:
+            # A lease would find out by itself.
+            self._probing = asyncio.create_task(self._probe(), name="probe the log")
+
+    async def _probe(self) -> None:
+        """Try the log until it has been there again for a while."""
+        self.log_health.away(time.monotonic())
+        try:
+            while not self.log_health.settled:
+                await asyncio.sleep(PROBE_S)
+                try:
+                    await self._log.probe()
+                except LogAwayError:
+                    self.log_health.away(time.monotonic())
+                else:
+                    self.log_health.there(time.monotonic())
+        finally:
+            self._probing = None
 
     async def drain(self, drain_s: float, hurry: asyncio.Event) -> None:
         """Return when every run has ended. Starts no more of them.
@@ -426,7 +499,7 @@ class RunManager:
             await asyncio.wait(ends)
         await self._wait_for_strays()
         # What these do not close, the next core on the same log does.
-        for task in (*self._reaping, *self._closing.values()):
+        for task in (*self._reaping, *self._closing.values(), *filter(None, (self._probing,))):
             task.cancel()
         await self._elsewhere.aclose()
 
@@ -456,6 +529,7 @@ class RunManager:
     def _ended(self, run: Run, stray: asyncio.Task[None] | None) -> None:
         """Forget a live run. From here on the log alone knows it."""
         self._live.pop(run.record.run_id, None)
+        self._limiter.end_run(run.record.owner, time.monotonic(), repeated=run.repeated)
         if run.lost:
             # Its followers wait for its end.
             reaping = asyncio.create_task(reap_when_possible(self._log, run.record.run_id))
@@ -484,6 +558,17 @@ class RunManager:
         if self._log.volatile and tag_of(run_id) != self._tag:
             return RunLostError()
         return UnknownRunError()
+
+
+def _same(standing: RunRecord, record: RunRecord) -> str:
+    """Return the id of the run that stands for a request.
+
+    Raises:
+        RequestIdReusedError: It was started by another request.
+    """
+    if standing.fingerprint != record.fingerprint:
+        raise RequestIdReusedError(standing.run_id)
+    return standing.run_id
 
 
 def fingerprint(spec: RunSpec) -> bytes:

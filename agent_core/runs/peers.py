@@ -33,6 +33,9 @@ class Hears(Protocol):
         """Find out which runs this core still writes: it was taken for gone, or the log was wiped.
 
         Until this returns, the lease does not count as held.
+
+        Raises:
+            LogAwayError: That can't be found out now.
         """
 
     def renewed(self) -> None:
@@ -60,14 +63,14 @@ class Peers(Protocol):
         """Give the lease back."""
 
     async def tell(self, core: str, word: Word) -> bool:
-        """Tell a core something. Return whether it lives.
+        """Tell a core something. Return whether it is known to live: one that comes back hears it, too.
 
         Raises:
             LogAwayError: It can't be told now.
         """
 
     async def forget(self, core: str) -> None:
-        """Remember a lost core no longer: it has no runs any more.
+        """Remember a lost core no longer, unless it is back or has an open run.
 
         Raises:
             LogAwayError: That can't be done now.

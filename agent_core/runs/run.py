@@ -27,6 +27,7 @@ from agent_core.runs.failures import (
     SHUT_DOWN,
     TIMED_OUT,
     AgentExitError,
+    ToolLimitError,
     failure_of,
 )
 from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
@@ -121,6 +122,7 @@ class Run:
         self._times = times
         self._on_end = surroundings.on_end
         self._held = surroundings.held
+        self._may_act_no_more = False
         self._presence = Presence(order.record.on_disconnect)
         self._following_elsewhere: dict[str, int] = {}
         self._state = RunState(wall_offset_nano=time.time_ns() - monotonic_nano(), limits=order.limits)
@@ -138,6 +140,12 @@ class Run:
         self._supervisor = asyncio.create_task(
             self._supervise(), name=f"run {self.record.run_id}", context=contextvars.Context()
         )
+
+    @property
+    def repeated(self) -> bool:
+        """True when it has started nothing: an earlier run stands for its request."""
+        begun = self.begun
+        return begun.done() and begun.exception() is None and begun.result() is not self.record
 
     @property
     def stopping(self) -> bool:
@@ -179,14 +187,20 @@ class Run:
         for _ in range(followers, before):
             self.leave(relay=True)
 
-    async def check(self) -> None:
-        """See to it that the log has this run as it is; stop it when it is this core's no more."""
+    async def check(self) -> bool:
+        """See to it that the log has this run as it is; stop it when it is this core's no more.
+
+        Returns:
+            Whether that is known now: False where the log is away.
+        """
         try:
             await self._writer.check()
         except LogRefusedError:
             self.stop(StopCause.LOG_LOST)
         except LogAwayError as error:
             logger.warning("run %s could not be checked: %s", self.record.run_id, error)
+            return False
+        return True
 
     async def _supervise(self) -> None:
         """Take the run from its creation to its end. Raises nothing."""
@@ -213,7 +227,7 @@ class Run:
         """Return whether the run is now in the log, with its first event; else another one is."""
         order, record = self._order, self.record
         try:
-            standing = await self._log.create(record)
+            standing = await self._create()
             if standing is not record:
                 self.begun.set_result(standing)
                 return False
@@ -243,6 +257,16 @@ class Run:
         self._follow(self._presence.unfollowed())
         self.begun.set_result(record)
         return True
+
+    async def _create(self) -> RunRecord:
+        """Return the record that stands now for this run's request.
+
+        Tried twice: where an answer was lost, the run may be there already, without anybody to write it.
+        """
+        try:
+            return await self._log.create(self.record)
+        except LogAwayError:
+            return await self._log.create(self.record)
 
     async def _conduct(self) -> asyncio.Task[None] | None:
         """Run the agent and write the terminal event. Return the agent's task if it did not stop."""
@@ -293,6 +317,8 @@ class Run:
             case None:
                 if error is None:
                     return self._state.finish(now)
+                if isinstance(error, ToolLimitError):
+                    return self._state.meet_tool_limit(now)
                 failure = failure_of(error)
         trace_id = self.span.trace_id if self.span is not None else ""
         if failure is AGENT_FAILED:
@@ -312,7 +338,7 @@ class Run:
         if pump.cancelled():
             return asyncio.CancelledError("the agent raised CancelledError")
         error = pump.exception()
-        if error is not None and self.span is not None:
+        if error is not None and self.span is not None and not isinstance(error, ToolLimitError):
             self.span.record_exception(error)
         if error is not None and self._stop.done():
             logger.warning(
@@ -343,7 +369,7 @@ class Run:
                 logger.warning("run %s: its agent went on after it was stopped", self.record.run_id)
                 return
             try:
-                payloads = self._state.feed(item, monotonic_nano())
+                payloads = self._feed(item)
                 if payloads:
                     await self._writer.write(payloads)
                 if isinstance(item, ToolStart):
@@ -356,6 +382,20 @@ class Run:
                 await throw_cancelled(stream, cancelled)
                 raise
 
+    def _feed(self, item: object) -> list[bytes]:
+        """Return the payloads of what the agent yielded. Once it is over its limit, no tool is called."""
+        try:
+            return self._state.feed(item, monotonic_nano())
+        except ToolLimitError:
+            self._may_act_no_more = True
+            raise
+
+    async def _may_act(self) -> None:
+        """Return once the agent may call a tool: never where it has had all its calls, and is closed now."""
+        if self._may_act_no_more:
+            await asyncio.get_running_loop().create_future()
+        await self._held()
+
     def _request(self) -> RunRequest:
         """Return what the agent is asked."""
         spec = self._order.spec
@@ -365,7 +405,7 @@ class Run:
             session_id=spec.session_id,
             user_id=spec.user_id,
             history=turns_of(self._history),
-            gate=self._held,
+            gate=self._may_act,
             deadline=self._order.deadline,
             attributes=dict(spec.attributes),
         )

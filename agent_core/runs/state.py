@@ -20,7 +20,7 @@ from agent_core.agents.events import (
     Usage,
 )
 from agent_core.runs.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
-from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError
+from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.json_text import encode_json
 from agent_core.runs.outcome import Outcome
 from tokenwire.v1 import event_pb2
@@ -53,6 +53,8 @@ class RunLimits(NamedTuple):
     """In bytes of payloads. The event that exceeds it still counts as one that fits."""
     max_events: int = 1_000_000
     """Besides the terminal event."""
+    max_tool_calls: int = 256
+    """0 for no limit."""
 
 
 DEFAULT_LIMITS: Final = RunLimits()
@@ -81,6 +83,8 @@ class RunState:
         self._wall_offset_nano = wall_offset_nano
         self._bytes_left = limits.max_bytes
         self._max_events = limits.max_events
+        self._tool_calls = 0
+        self._max_tool_calls = limits.max_tool_calls
         self._reason = "stop"
         self._pieces: list[str] = []
         self._text_bytes = 0
@@ -108,6 +112,7 @@ class RunState:
         Raises:
             RubbishError: It is no event, or one that can't be encoded. Nothing took a number.
             RunTooLargeError: The run has written more than it may.
+            ToolLimitError: It is one tool call more than the run may have. It is not told.
         """
         self._require_running()
         full = self._bytes_left < 0 or self.sequence >= self._max_events
@@ -124,6 +129,8 @@ class RunState:
             if isinstance(item, Finish):
                 self._finish_with(item)
                 return []
+            if isinstance(item, ToolStart):
+                self._count_tool_call()
             return [self._structured(item, nano)]
         except UnicodeEncodeError as error:
             raise RubbishError(f"text that UTF-8 can't hold: {error}") from error
@@ -135,6 +142,10 @@ class RunState:
     def cancel(self, nano: int) -> bytes:
         """Return the payload of the Done of a cancelled run. The text so far stands."""
         return self._done("cancelled", nano)
+
+    def meet_tool_limit(self, nano: int) -> bytes:
+        """Return the payload of the Done of a run that wanted too many tool calls. The text so far stands."""
+        return self._done("tool_limit", nano)
 
     def fail(self, failure: Failure, nano: int, *, trace_id: str = "") -> bytes:
         """Return the payload of the run's Error.
@@ -192,6 +203,16 @@ class RunState:
             case _:
                 raise RubbishError(f"a {type(item).__qualname__} is no event")
         return self._numbered(event, nano)
+
+    def _count_tool_call(self) -> None:
+        """Count one more tool call.
+
+        Raises:
+            ToolLimitError: There were as many as there may be.
+        """
+        if self._max_tool_calls and self._tool_calls >= self._max_tool_calls:
+            raise ToolLimitError
+        self._tool_calls += 1
 
     def _finish_with(self, finish: Finish) -> None:
         """Remember what Done is to say."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, cast
 
@@ -117,7 +117,7 @@ class RunWriter:
         self._pending_bytes = 0
         self._next = 1  # the number of the first pending one
         self._committing: asyncio.Task[None] | None = None
-        self._closing = False
+        self._closing = asyncio.Event()
         self._error: Exception | None = None
         self._progress = asyncio.Event()
         """Set at every step of the committing task."""
@@ -171,7 +171,7 @@ class RunWriter:
             LogRefusedError: The log takes nothing more, or has been away for too long.
         """
         # From now on nothing is committed but by this: the terminal event goes with what is pending.
-        self._closing = True
+        self._closing.set()
         async with self._patience():
             await self._idle()
             batch = (*self._pending, payload)
@@ -185,19 +185,21 @@ class RunWriter:
         self._raise_error()
         self._pending += payloads
         self._pending_bytes += sum(map(len, payloads))
-        if self._committing is None and self._pending and not self._closing:
+        if self._committing is None and self._pending and not self._closing.is_set():
             self._committing = asyncio.create_task(self._commit(), name=f"log of {self._run_id}")
 
     async def _commit(self) -> None:
         """Append what is pending until nothing is."""
         try:
-            while self._pending and not self._closing:
+            while self._pending and not self._closing.is_set():
                 batch = tuple(self._pending)
                 append = partial(self._log.append, self._run_id, FIRST_EPOCH, self._next, batch)
                 self._accepted(await self._surely(append), batch)
                 del self._pending[: len(batch)]
                 self._pending_bytes -= sum(map(len, batch))
                 self._progress.set()
+        except LogAwayError:
+            pass  # What is pending goes with the terminal event: some stores take only that.
         except Exception as error:  # noqa: BLE001 # whoever writes next is told
             self._error = error
             self._pending_bytes = 0  # Nobody waits for room any more.
@@ -229,8 +231,13 @@ class RunWriter:
         return await cast(RestorableLog, self._log).restore(self._record, FIRST_EPOCH, first, payloads)
 
     async def _patiently(self, append: Callable[[], Awaitable[Appended]]) -> Appended:
-        """Return the answer to an append, however long the log is away."""
+        """Return the answer to an append, however long the log is away.
+
+        Raises:
+            LogAwayError: The log is away, and the run is being closed since: `close` appends it all.
+        """
         wait_s = RETRY_FIRST_S
+        closing = self._closing.is_set()
         while True:
             try:
                 return await append()
@@ -238,7 +245,13 @@ class RunWriter:
                 if wait_s == RETRY_FIRST_S:
                     self._on_away()
                     logger.error("the log is away; run %s waits for it: %s", self._run_id, error)  # noqa: TRY400 # the text says all
-                await asyncio.sleep(wait_s)
+                if closing:
+                    await asyncio.sleep(wait_s)
+                else:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._closing.wait(), wait_s)
+                if self._closing.is_set() and not closing:
+                    raise
                 wait_s = min(RETRY_MOST_S, 2 * wait_s)
 
     async def _idle(self) -> None:

@@ -121,7 +121,7 @@ def _headers(error: EdgeError, status: int) -> dict[str, str]:
         retry_after_s = 1
     headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
     if status == http.HTTPStatus.UNAUTHORIZED:
-        headers["www-authenticate"] = "Bearer"
+        headers["www-authenticate"] = getattr(error, "challenge", "Bearer")
     if retry_after_s is not None:
         headers["retry-after"] = str(math.ceil(retry_after_s))
     return headers

@@ -1,16 +1,34 @@
-"""The request: its body is decoded without a way to fail inside."""
+"""The request: its body is read and decoded without a way to fail inside."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from litestar import Request
+from litestar.exceptions import InternalServerException
 
 from edge.errors import RequestError
 
 
 class EdgeRequest(Request[Any, Any, Any]):
-    """A request whose body may be anything."""
+    """A request whose body may be anything, and may be cut off."""
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body's pieces.
+
+        Raises:
+            RequestError: CANCELLED, the client left before its body was whole. (The base class takes that
+                for a failure of the server.)
+        """
+        try:
+            async with aclosing(super().stream()) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except InternalServerException as error:
+            message = "The client left before its request was whole."
+            raise RequestError("CANCELLED", message) from error
 
     async def json(self) -> Any:
         """Return the decoded body.

@@ -12,7 +12,9 @@ from litestar.params import FromQuery, HeaderParameter, JSONBody
 from litestar.response.base import ASGIResponse
 
 from edge.errors import EdgeError
+from edge.http.authentication import principal_of
 from edge.http.event_stream import HeartbeatKind
+from edge.http.limited_stream import LimitedStream
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import EVENT_STREAM_RESPONSE, RUN_REFUSALS, ChatRequest, RunAccepted, refusal
 from edge.telemetry.server_span import traceparent
@@ -69,11 +71,12 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     accept = request.headers.get("accept", "")
     if _JSON in accept and _EVENT_STREAM not in accept:
         return await _accept(request, edge, run)
-    return edge.start_stream(request, run, heartbeat)
+    return LimitedStream(edge.start_stream(request, run, heartbeat), edge.limits, starts=True)
 
 
 async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_pb2.RunSpec) -> ASGIResponse:
     """Start a run that is followed elsewhere."""
+    edge.limits.count_start(principal_of(request))
     started = await edge.upstream.start_run(run, caller_of(request))
     location = f"/api/runs/{started.run_id}"
     headers = {"location": location, "run-id": started.run_id, "cache-control": "no-store"}
@@ -97,4 +100,4 @@ async def _resume(
     if run.state == run_pb2.RUN_STATE_ENDED and after >= (run.last.epoch, run.last.sequence):
         # A POST has no "204: there is nothing more": the terminal event is told again.
         after = Cursor(run.last.epoch, run.last.sequence - 1)
-    return edge.follow_stream(request, run_id, after, heartbeat)
+    return LimitedStream(edge.follow_stream(request, run_id, after, heartbeat), edge.limits, starts=False)

@@ -11,9 +11,10 @@ from litestar.params import SkipValidation
 from litestar.response.base import ASGIResponse
 
 from edge.errors import UpstreamError
-from edge.http.authentication import Authenticator, principal_of
+from edge.http.authentication import Authenticator, Tickets, principal_of
 from edge.http.drain import Drain
 from edge.http.event_stream import CONTENT_TYPE, EventStream, HeartbeatKind, StreamPolicy
+from edge.http.limits import Limits
 from edge.settings import EdgeSettings
 from edge.telemetry.server_span import server_context
 from edge.upstream import Caller, Progress, Upstream
@@ -37,6 +38,10 @@ class EdgeContext:
     """Says when this edge is going down."""
     authenticator: Authenticator
     """Tells who is asking."""
+    tickets: Tickets
+    """Tells who is asking where no header can be sent."""
+    limits: Limits
+    """How much may be open and started."""
 
     def start_stream(
         self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, heartbeat: HeartbeatKind

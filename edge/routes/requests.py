@@ -46,10 +46,10 @@ def refusal(description: str) -> ResponseSpec:
 
 REFUSALS = {
     400: refusal("The request is not as it must be."),
-    401: refusal("The request does not say who asks."),
-    429: refusal("The service has too much to do."),
+    401: refusal("The request does not say who asks, or can't prove it."),
+    429: refusal("A limit was reached, which `details.limit` names, or the service has too much to do."),
     500: refusal("Something went wrong inside; the log says what."),
-    503: refusal("No core can be reached, or this server is going down."),
+    503: refusal("No core, or no issuer of tokens, can be reached, or this server is going down."),
     504: refusal("The core did not answer in time."),
 }
 RUN_REFUSALS = REFUSALS | {

@@ -10,7 +10,9 @@ from litestar.params import FromPath, FromQuery, HeaderParameter
 from litestar.response.base import ASGIResponse
 
 from edge.errors import RequestError
+from edge.http.authentication import TAKES_TICKETS
 from edge.http.event_stream import HeartbeatKind
+from edge.http.limited_stream import LimitedStream
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import EVENT_STREAM_RESPONSE, RUN_REFUSALS, RunView, view_of
 from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
@@ -21,7 +23,9 @@ from tokenwire.v1 import agent_service_pb2, run_pb2
     "/runs/{run_id:str}/events",
     summary="Follow a run",
     description="Streams the run's events after `Last-Event-ID` or `after`, from the first one without "
-    "either. 204 when that was the last one: an `EventSource` then stops.",
+    "either. 204 when that was the last one: an `EventSource` then stops. `ticket` stands for the "
+    "Authorization header, which an `EventSource` can't send.",
+    opt={TAKES_TICKETS: True},
     responses={
         200: EVENT_STREAM_RESPONSE,
         204: ResponseSpec(None, description="The cursor is the terminal event."),
@@ -34,16 +38,18 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
     edge: EdgeDependency,
     after: FromQuery[str | None] = None,
     heartbeat: FromQuery[HeartbeatKind] = "comment",
+    ticket: FromQuery[str | None] = None,
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> ASGIResponse:
     """Follow a run, or resume following it."""
+    del ticket  # the guard has looked at it
     cursor = _cursor(check_run_id(run_id), last_event_id or after)
     run = await edge.run_to_follow(request, run_id)
     if run is None:
         return edge.come_back_later()
     if run.state == run_pb2.RUN_STATE_ENDED and cursor == (run.last.epoch, run.last.sequence):
         return ASGIResponse(status_code=204)
-    return edge.follow_stream(request, run_id, cursor, heartbeat)
+    return LimitedStream(edge.follow_stream(request, run_id, cursor, heartbeat), edge.limits, starts=False)
 
 
 def _cursor(run_id: str, event_id: str | None) -> Cursor:

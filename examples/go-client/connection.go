@@ -14,27 +14,26 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// dial returns a connection to the core. It is made with the first call, and made again when it breaks.
-func dial(given options) (*grpc.ClientConn, error) {
+// dialOptions says how a core is connected to.
+func dialOptions(given options) ([]grpc.DialOption, error) {
 	transport, err := transportCredentials(given)
 	if err != nil {
 		return nil, err
 	}
-	dialOptions := []grpc.DialOption{
+	how := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		// A peer that vanished without a word is noticed within half a minute.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
-		// By default the pauses between attempts grow to two minutes.
+		// An address that does not answer is given up after 5 s. By default the pauses between attempts grow to two minutes.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		}),
 	}
 	if given.principal != "" {
-		signer := principal{name: given.principal, key: given.principalKey}
-		dialOptions = append(dialOptions, grpc.WithPerRPCCredentials(signer))
+		how = append(how, grpc.WithPerRPCCredentials(principal{name: given.principal, key: given.principalKey}))
 	}
-	return grpc.NewClient(given.core, dialOptions...)
+	return how, nil
 }
 
 // transportCredentials returns TLS, with our certificate if there is one; without any of the options, plaintext.

@@ -14,15 +14,17 @@ import (
 )
 
 const usage = `Usage: go-client [options] MESSAGE
-       go-client [options] --follow RUN_ID [--after ID]
+       go-client [options] --run RUN_ID [--after ID]
 
-  --core HOST:PORT      the core (TOKENWIRE_CORE)          [127.0.0.1:50051]
+  --core HOST:PORT,...  the core (TOKENWIRE_CORE)          [127.0.0.1:50051]
+                        or several that share a store: tried in turn
   --agent NAME          the agent                          [the core's default]
   --session ID          the conversation
   --deadline SECONDS    the call's deadline, which is the run's too
   --cancel-after N      stop the run after N text deltas
-  --follow RUN_ID       follow a run instead of starting one
+  --run RUN_ID          follow a run instead of starting one
   --after ID            ... after this event: RUN_ID.EPOCH.SEQUENCE, or a sequence
+  --patience SECONDS    how long to go on trying without contact to a core  [10]
   --json                one line of JSON an event: the message of the contract as ProtoJSON
 
   --tls-ca FILE         authorities that vouch for the core        [the system's]
@@ -31,37 +33,57 @@ const usage = `Usage: go-client [options] MESSAGE
   --principal NAME      on whose behalf we call
   --principal-key FILE  what proves it: the core's TOKENWIRE_PRINCIPAL_KEY [that variable]
 
-Exit status: 0 done, 1 the run failed or was refused, 2 wrong usage, 3 no core, 4 the stream was lost.`
+Ctrl-C stops the run; a second one leaves at once.
+
+Exit status: 0 done, 1 the run failed or was refused, 2 wrong usage, 3 no core, 4 the stream was lost, 130 stopped.`
 
 // options is what the command line says.
 type options struct {
-	core, agent, session, message string
+	cores                   []string
+	agent, session, message string
 
 	deadline    time.Duration // 0 for none
-	cancelAfter int           // 0 for never
+	patience    time.Duration
+	cancelAfter int // 0 for never
 	json        bool
 
-	follow string
-	after  *pb.Cursor // nil to begin with the first event
+	run   string
+	after *pb.Cursor // nil to begin with the first event
 
 	tlsCA, tlsCert, tlsKey string
 	principal              string
 	principalKey           []byte
 }
 
+// addresses is a flag that may be repeated, and holds one address or several with commas between.
+type addresses []string
+
+func (a *addresses) String() string { return strings.Join(*a, ",") }
+
+func (a *addresses) Set(text string) error {
+	for _, address := range strings.Split(text, ",") {
+		if address = strings.TrimSpace(address); address == "" {
+			return errors.New("an address is empty")
+		}
+		*a = append(*a, address)
+	}
+	return nil
+}
+
 // parse reads the command line. The error's text is for the user; flag.ErrHelp means that help is wanted.
 func parse(arguments []string) (options, error) {
 	var given options
 	var after, keyFile string
-	var seconds float64
+	var seconds, patience float64
 	flags := flag.NewFlagSet("go-client", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.StringVar(&given.core, "core", environment("TOKENWIRE_CORE", "127.0.0.1:50051"), "")
+	flags.Var((*addresses)(&given.cores), "core", "")
 	flags.StringVar(&given.agent, "agent", "", "")
 	flags.StringVar(&given.session, "session", "", "")
 	flags.Float64Var(&seconds, "deadline", 0, "")
 	flags.IntVar(&given.cancelAfter, "cancel-after", 0, "")
-	flags.StringVar(&given.follow, "follow", "", "")
+	flags.Float64Var(&patience, "patience", 10, "")
+	flags.StringVar(&given.run, "run", "", "")
 	flags.StringVar(&after, "after", "", "")
 	flags.BoolVar(&given.json, "json", false, "")
 	flags.StringVar(&given.tlsCA, "tls-ca", "", "")
@@ -74,15 +96,22 @@ func parse(arguments []string) (options, error) {
 	} else if err != nil {
 		return given, fmt.Errorf("%w\n\n%s", err, usage)
 	}
-	if (flags.NArg() == 1) == (given.follow != "") || flags.NArg() > 1 {
-		return given, fmt.Errorf("give either one MESSAGE, after the options, or --follow\n\n%s", usage)
+	if (flags.NArg() == 1) == (given.run != "") || flags.NArg() > 1 {
+		return given, fmt.Errorf("give either one MESSAGE, after the options, or --run\n\n%s", usage)
 	}
-	if seconds < 0 || given.cancelAfter < 0 {
-		return given, fmt.Errorf("--deadline and --cancel-after want a positive number\n\n%s", usage)
+	if seconds < 0 || patience < 0 || given.cancelAfter < 0 {
+		return given, fmt.Errorf("--deadline, --patience and --cancel-after want a positive number\n\n%s", usage)
 	}
 	given.message = flags.Arg(0)
 	given.deadline = time.Duration(seconds * float64(time.Second))
+	given.patience = time.Duration(patience * float64(time.Second))
 	var err error
+	if len(given.cores) == 0 {
+		err = (*addresses)(&given.cores).Set(environment("TOKENWIRE_CORE", "127.0.0.1:50051"))
+	}
+	if err != nil {
+		return given, fmt.Errorf("TOKENWIRE_CORE: %w", err)
+	}
 	if given.after, err = parseCursor(after); err != nil {
 		return given, err
 	}
@@ -117,7 +146,7 @@ func readPrincipalKey(principal, file string) ([]byte, error) {
 
 // eventID returns an event's id, RUN_ID.EPOCH.SEQUENCE: what --after takes, and browsers know too.
 func eventID(runID string, at *pb.Cursor) string {
-	return fmt.Sprintf("%s.%d.%d", runID, at.Epoch, at.Sequence)
+	return fmt.Sprintf("%s.%d.%d", runID, epoch(at.Epoch), at.Sequence)
 }
 
 // parseCursor returns the position that an event's id, or a mere sequence, names; nil for none.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"reflect"
@@ -9,13 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "example.com/tokenwire/go-client/tokenwire/v1"
 )
@@ -33,6 +32,7 @@ type core struct {
 	pb.UnimplementedAgentServiceServer
 	legs   []leg
 	run    *pb.Run
+	asked  []string // the request id of each start
 	after  []uint64
 	cancel int
 }
@@ -43,7 +43,8 @@ func (c *core) next() leg {
 	return played
 }
 
-func (c *core) StreamRun(_ *pb.StreamRunRequest, stream grpc.ServerStreamingServer[pb.StreamRunResponse]) error {
+func (c *core) StreamRun(request *pb.StreamRunRequest, stream grpc.ServerStreamingServer[pb.StreamRunResponse]) error {
+	c.asked = append(c.asked, request.GetRun().GetRequestId())
 	played := c.next()
 	for _, response := range played.responses {
 		if err := stream.Send(response); err != nil {
@@ -74,22 +75,34 @@ func (c *core) CancelRun(context.Context, *pb.CancelRunRequest) (*pb.CancelRunRe
 	return &pb.CancelRunResponse{}, nil
 }
 
-// connected returns a client of a core that is served until the test ends.
-func connected(t *testing.T, service *core) pb.AgentServiceClient {
+// serving returns cores that are served until the test ends. A nil one refuses connections.
+func serving(t *testing.T, services ...*core) *cores {
 	t.Helper()
-	listener := bufconn.Listen(1 << 16)
-	server := grpc.NewServer()
-	pb.RegisterAgentServiceServer(server, service)
-	go server.Serve(listener)
-	t.Cleanup(server.Stop)
-	connection, err := grpc.NewClient("passthrough:core",
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
+	listeners := map[string]*bufconn.Listener{}
+	at := &cores{}
+	for number, service := range services {
+		name := fmt.Sprint("core", number)
+		at.addresses = append(at.addresses, "passthrough:"+name)
+		if service == nil {
+			continue
+		}
+		listeners[name] = bufconn.Listen(1 << 16)
+		server := grpc.NewServer()
+		pb.RegisterAgentServiceServer(server, service)
+		go server.Serve(listeners[name])
+		t.Cleanup(server.Stop)
 	}
-	t.Cleanup(func() { connection.Close() })
-	return pb.NewAgentServiceClient(connection)
+	at.options = []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, name string) (net.Conn, error) {
+			if listener := listeners[name]; listener != nil {
+				return listener.DialContext(ctx)
+			}
+			return nil, errors.New("connection refused")
+		}),
+	}
+	t.Cleanup(at.close)
+	return at
 }
 
 func events(events ...*pb.Event) *pb.StreamRunResponse {
@@ -107,66 +120,116 @@ func done(sequence uint64) *pb.Event {
 
 var gone = status.Error(codes.Unavailable, "connection reset")
 
-// ask starts a run and returns the sequences that were shown.
-func ask(t *testing.T, r *reader) ([]uint64, error) {
+// readAll reads a run and returns the sequences that were shown.
+func readAll(t *testing.T, r *reader) ([]uint64, error) {
 	t.Helper()
 	var shown []uint64
 	r.show = func(event *pb.Event) error {
 		shown = append(shown, event.Sequence)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	if r.say == nil {
+		r.say = func(string) {}
+	}
+	r.spec = &pb.RunSpec{Message: "x", RequestId: "once"}
+	if r.patience == 0 {
+		r.patience = 20 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return shown, r.start(ctx, &pb.RunSpec{Message: "x"})
+	err := r.read(ctx)
+	return shown, err
+}
+
+func drainingFor(milliseconds uint32) *pb.StreamRunResponse {
+	return &pb.StreamRunResponse{RunId: runID, Control: &pb.Control{
+		Control: &pb.Control_Draining{Draining: &pb.Draining{RetryMs: milliseconds}},
+	}}
 }
 
 func TestAStreamThatEndsBeforeTheRunIsFollowedOn(t *testing.T) {
-	draining := &pb.StreamRunResponse{RunId: runID, Control: &pb.Control{
-		Control: &pb.Control_Draining{Draining: &pb.Draining{RetryMs: 300}},
-	}}
 	service := &core{
 		run: &pb.Run{State: pb.RunState_RUN_STATE_RUNNING},
 		legs: []leg{
 			{responses: []*pb.StreamRunResponse{events(delta(1), delta(2))}, err: gone},
 			{err: gone},
-			{responses: []*pb.StreamRunResponse{events(delta(3)), draining}}, // ends with OK, not with the run
+			{err: status.Error(codes.Internal, "RST_STREAM")},
+			{responses: []*pb.StreamRunResponse{events(delta(3)), drainingFor(100)}}, // ends with OK, not with the run
 			{responses: []*pb.StreamRunResponse{events(delta(4), done(5))}},
 		},
 	}
-	r := &reader{client: connected(t, service)}
-	shown, err := ask(t, r)
-	if err != nil || r.outcome != "done" {
-		t.Fatalf("ended in %q with %v", r.outcome, err)
+	r := &reader{cores: serving(t, service)}
+	shown, err := readAll(t, r)
+	if err != nil || r.at.outcome != "done" {
+		t.Fatalf("ended in %q with %v", r.at.outcome, err)
 	}
 	if want := []uint64{1, 2, 3, 4, 5}; !reflect.DeepEqual(shown, want) {
 		t.Errorf("shown %v, not %v", shown, want)
 	}
-	if want := []uint64{2, 2, 3}; !reflect.DeepEqual(service.after, want) {
+	if want := []uint64{2, 2, 2, 3}; !reflect.DeepEqual(service.after, want) {
 		t.Errorf("followed after %v, not %v", service.after, want)
 	}
 }
 
-// shut is a client whose calls can't even be opened, as while its connection is being made again.
-type shut struct {
-	pb.AgentServiceClient
-	follows int
-}
-
-func (s *shut) FollowRun(ctx context.Context, request *pb.FollowRunRequest, options ...grpc.CallOption) (grpc.ServerStreamingClient[pb.FollowRunResponse], error) {
-	if s.follows++; s.follows < 3 {
-		return nil, gone
+func TestCoresAreTriedInTurn(t *testing.T) {
+	one := &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone}}}
+	other := &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(delta(2), done(3))}}}}
+	shown, err := readAll(t, &reader{cores: serving(t, nil, one, nil, other)})
+	if err != nil || len(shown) != 3 {
+		t.Errorf("shown %v, then %v", shown, err)
 	}
-	return s.AgentServiceClient.FollowRun(ctx, request, options...)
+	if len(one.asked) != 1 || !reflect.DeepEqual(other.after, []uint64{1}) {
+		t.Errorf("started at one %v, followed at the other after %v", one.asked, other.after)
+	}
 }
 
-func TestAConnectionThatIsBeingMadeAgainIsWaitedFor(t *testing.T) {
-	service := &core{legs: []leg{
-		{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone},
-		{responses: []*pb.StreamRunResponse{events(done(2))}},
-	}}
-	shown, err := ask(t, &reader{client: &shut{AgentServiceClient: connected(t, service)}})
+func TestAStartThatBrokeIsRepeatedWithTheSameRequestID(t *testing.T) {
+	service := &core{legs: []leg{{err: gone}, {responses: []*pb.StreamRunResponse{events(delta(1), done(2))}}}}
+	shown, err := readAll(t, &reader{cores: serving(t, service)})
 	if err != nil || len(shown) != 2 {
 		t.Errorf("shown %v, then %v", shown, err)
+	}
+	if want := []string{"once", "once"}; !reflect.DeepEqual(service.asked, want) {
+		t.Errorf("started as %v", service.asked)
+	}
+}
+
+func TestAStartThatReachesNoCoreEndsAtOnce(t *testing.T) {
+	r := &reader{cores: serving(t, nil, nil), patience: time.Hour}
+	if _, err := readAll(t, r); status.Code(err) != codes.Unavailable || r.cores.tried != 1 {
+		t.Errorf("%v after %d further addresses", err, r.cores.tried)
+	}
+}
+
+func TestWhatComesTwiceIsShownOnceAndWhatIsMissingIsAskedFor(t *testing.T) {
+	service := &core{legs: []leg{
+		{responses: []*pb.StreamRunResponse{events(delta(1), delta(2)), events(delta(2), delta(4))}},
+		{responses: []*pb.StreamRunResponse{events(delta(2), delta(3)), events(delta(4), done(5))}},
+	}}
+	shown, err := readAll(t, &reader{cores: serving(t, service)})
+	if want := []uint64{1, 2, 3, 4, 5}; err != nil || !reflect.DeepEqual(shown, want) {
+		t.Errorf("shown %v, then %v", shown, err)
+	}
+	if want := []uint64{2}; !reflect.DeepEqual(service.after, want) {
+		t.Errorf("followed after %v, not %v", service.after, want)
+	}
+}
+
+func TestAResyncIsSaid(t *testing.T) {
+	resync := &pb.StreamRunResponse{RunId: runID, Control: &pb.Control{Control: &pb.Control_Resync{
+		Resync: &pb.Resync{First: &pb.Cursor{Epoch: 1, Sequence: 7}, Last: &pb.Cursor{Epoch: 1, Sequence: 8}, Reason: "trimmed"},
+	}}}
+	service := &core{legs: []leg{
+		{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone},
+		{responses: []*pb.StreamRunResponse{resync, events(delta(7), done(8))}},
+	}}
+	var said []string
+	shown, err := readAll(t, &reader{cores: serving(t, service), say: func(line string) { said = append(said, line) }})
+	if want := []uint64{1, 7, 8}; err != nil || !reflect.DeepEqual(shown, want) {
+		t.Errorf("shown %v, then %v", shown, err)
+	}
+	if len(said) != 2 || !strings.HasPrefix(said[1], "resync (trimmed)") {
+		t.Errorf("said %q", said)
 	}
 }
 
@@ -176,17 +239,20 @@ func TestARefusalIsNotAskedForAgain(t *testing.T) {
 		{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone},
 		{err: lost},
 	}}
-	shown, err := ask(t, &reader{client: connected(t, service)})
+	shown, err := readAll(t, &reader{cores: serving(t, service)})
 	if len(shown) != 1 || status.Code(err) != codes.DataLoss {
 		t.Errorf("shown %v, then %v", shown, err)
 	}
 }
 
-func TestACallThatStartedNoRunIsNotAskedForAgain(t *testing.T) {
-	service := &core{legs: []leg{{err: gone}}}
-	_, err := ask(t, &reader{client: connected(t, service)})
-	if status.Code(err) != codes.Unavailable || len(service.after) != 0 {
-		t.Errorf("%v, followed after %v", err, service.after)
+func TestWithoutContactItGivesUp(t *testing.T) {
+	legs := []leg{{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone}}
+	for len(legs) < 50 {
+		legs = append(legs, leg{err: gone})
+	}
+	r := &reader{cores: serving(t, &core{legs: legs}), patience: 500 * time.Millisecond}
+	if _, err := readAll(t, r); status.Code(err) != codes.Unavailable || r.at.resumeAt().GetSequence() != 1 {
+		t.Errorf("%v at %v", err, r.at.resumeAt())
 	}
 }
 
@@ -196,60 +262,17 @@ func TestNothingIsLeftAfterTheLastEvent(t *testing.T) {
 		Last:    &pb.Cursor{Epoch: 1, Sequence: 9},
 		Outcome: &pb.FinishOutcome{Event: "error"},
 	}
-	r := &reader{client: connected(t, &core{run: ended, legs: []leg{{}}})}
-	err := r.follow(context.Background(), runID, &pb.Cursor{Epoch: 1, Sequence: 9})
-	if err != nil || r.outcome != "error" {
-		t.Errorf("ended in %q with %v", r.outcome, err)
+	at := position{runID: runID, cursor: &pb.Cursor{Epoch: 1, Sequence: 9}}
+	r := &reader{cores: serving(t, &core{run: ended, legs: []leg{{}}}), at: at}
+	if _, err := readAll(t, r); err != nil || r.at.outcome != "error" {
+		t.Errorf("ended in %q with %v", r.at.outcome, err)
 	}
 }
 
 func TestARunIsCancelledOnce(t *testing.T) {
 	service := &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(delta(1), delta(2), delta(3), done(4))}}}}
-	shown, err := ask(t, &reader{client: connected(t, service), cancelAfter: 2})
+	shown, err := readAll(t, &reader{cores: serving(t, service), cancelAfter: 2})
 	if err != nil || len(shown) != 4 || service.cancel != 1 {
 		t.Errorf("%v, shown %v, cancelled %d times", err, shown, service.cancel)
-	}
-}
-
-func TestARefusalIsDescribedInFull(t *testing.T) {
-	refused, err := status.New(codes.InvalidArgument, "No.").WithDetails(
-		&errdetails.ErrorInfo{Reason: "BAD", Metadata: map[string]string{"b": "2", "a": "1"}},
-		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "run.message", Description: "is empty"}}},
-		&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)},
-		&errdetails.Help{},
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "INVALID_ARGUMENT: No. [BAD]\n  a: 1\n  b: 2\n  run.message: is empty\n  retry after 1500 ms"
-	if got := describe(refused.Err()); got != want {
-		t.Errorf("described as\n%s\nnot\n%s", got, want)
-	}
-	if got := retryAfter(refused.Err()); got != 1500*time.Millisecond {
-		t.Errorf("retry after %v", got)
-	}
-}
-
-func TestACursorIsAnEventsIDOrASequence(t *testing.T) {
-	for text, want := range map[string]string{"41": "1.41", runID + ".2.41": "2.41"} {
-		cursor, err := parseCursor(text)
-		if err != nil || fmt.Sprintf("%d.%d", cursor.Epoch, cursor.Sequence) != want {
-			t.Errorf("%s: %v, %v", text, cursor, err)
-		}
-	}
-	if _, err := parseCursor(runID + ".1.x"); err == nil {
-		t.Error("a cursor that names no event was accepted")
-	}
-}
-
-func TestATokenIsAJWTOfTheContract(t *testing.T) {
-	token, err := principal{"alice", []byte(strings.Repeat("k", 32))}.token(time.Unix(1_763_841_600, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Made by another library: {"sub":"alice","aud":"tokenwire-core","iat":1763841600,"exp":1763841660}
-	want := "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbGljZSIsImF1ZCI6InRva2Vud2lyZS1jb3JlIiwiaWF0IjoxNzYzODQxNjAwLCJleHAiOjE3NjM4NDE2NjB9.LzSe8UgJ-xEC71JE8y5iKF8XDp7FxmEuj_NT9S2awbc"
-	if token != want {
-		t.Errorf("signed %s", token)
 	}
 }

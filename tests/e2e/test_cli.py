@@ -197,34 +197,6 @@ def test_a_reader_that_leaves_stops_the_run(stack: Stack, shared_processes: Proc
     )
 
 
-def test_an_edge_that_dies_and_comes_back_costs_no_text(processes: Processes) -> None:
-    """The stream is taken up at the last event: nothing twice, nothing missing, exit 0."""
-    core, _ = processes.core()
-    port = free_port()
-    url, edge = processes.edge(core, port)
-    order = json.dumps({"tokens": 60, "rate": 20, "size": 4})
-    asking = processes.start(
-        "ask", [*TOKENWIRE, "ask", order, "--agent", "pace", "--via", "sse", "--url", url]
-    )
-    wait_until(lambda: len(asking.stdout) >= 40, "ten tokens")
-    edge.send(signal.SIGKILL)
-    edge.wait()
-    processes.edge(core, port)
-    assert asking.wait() == 0, asking.stderr
-    assert asking.stdout == "".join(f"{number:04d}" for number in range(1, 61)) + "\n"
-    assert "taking it up again" in asking.stderr
-
-
-def test_a_core_that_dies_is_exit_4(processes: Processes) -> None:
-    """Its runs died with it: after a few tries the command says so and ends."""
-    core, process = processes.core()
-    asking = processes.start("ask", [*TOKENWIRE, "ask", "x", "--agent", "slow", "--core", core])
-    wait_until(lambda: "Slow" in asking.stdout, "the first word")
-    process.send(signal.SIGKILL)
-    assert asking.wait() == 4, asking.stderr
-    assert "Traceback" not in asking.stderr
-
-
 TAKE_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)

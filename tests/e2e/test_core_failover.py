@@ -32,7 +32,8 @@ def chat(
     client: httpx.Client, url: str, agent: str = "slow", session: str = "s", key: str = ""
 ) -> httpx.Response:
     """Return the open response of a question."""
-    body = {"message": "a b c", "sessionId": session, "agent": agent}
+    message = "60 50" if agent == "counts" else "a b c"
+    body = {"message": message, "sessionId": session, "agent": agent}
     headers = {"idempotency-key": key} if key else {}
     request = client.build_request("POST", f"{url}/api/chat", json=body, headers=headers)
     return client.send(request, stream=True)

@@ -59,7 +59,7 @@ def test_node_and_the_browser_get_the_same_events(
     url, _ = processes.edge(stack.core, settings={"TOKENWIRE_MERGE": "false"})
     by_sse = ask_through_edge(url, agent)
     run_id = by_sse[0]["runId"]
-    result = run(client, "--core", stack.core, "--json", "--follow", run_id)
+    result = run(client, "--core", stack.core, "--json", "--run", run_id)
     assert lines_of(result) == by_sse
     assert [event["id"] for event in by_sse] == [f"{run_id}.1.{n + 1}" for n in range(len(by_sse))]
     assert result.returncode == (1 if agent == "refuses" else 0), result.stderr
@@ -75,9 +75,7 @@ def test_it_prints_the_answer_as_it_comes(stack: Stack, client: list[str]) -> No
 def test_it_goes_on_after_an_event(stack: Stack, client: list[str]) -> None:
     """FollowRun with a cursor gives the rest: no gap, no duplicate."""
     whole = lines_of(run(client, "--core", stack.core, "--agent", "echo", "--json", "a b c d"))
-    rest = run(
-        client, "--core", stack.core, "--json", "--follow", whole[0]["runId"], "--after", whole[2]["id"]
-    )
+    rest = run(client, "--core", stack.core, "--json", "--run", whole[0]["runId"], "--after", whole[2]["id"])
     assert lines_of(rest) == whole[3:]
 
 

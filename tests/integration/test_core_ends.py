@@ -136,12 +136,15 @@ async def test_a_cancelled_agent_sees_cancelled_error_wherever_it_is(
     ]
 
 
-async def test_a_run_that_writes_too_much_ends_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The core's memory is not the agent's."""
-    monkeypatch.setattr("agent_core.runs.state.RunState.__init__.__kwdefaults__", {"max_bytes": 10_000})
-    async with running_core() as core:
+@pytest.mark.parametrize("limit", [{"max_run_bytes": 10_000}, {"max_run_events": 200}])
+async def test_a_run_that_writes_too_much_ends_so(limit: dict[str, int]) -> None:
+    """The core's memory is not the agent's. What was said up to then is there, and no more."""
+    async with running_core(**limit) as core:
         events = await core.events("flood")
+        assert events_of(await core.follow(events[0].run_started.run_id)) == events
     assert_dense(events)
+    assert len(events) <= limit.get("max_run_events", 10_000) + 1
+    assert {event.text_delta.content for event in events[1:-1]} == {"drop "}
     assert events[-1].error.code == "RESOURCE_EXHAUSTED"
     assert events[-1].error.details["reason"] == "RUN_TOO_LARGE"
 

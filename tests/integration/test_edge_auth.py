@@ -16,19 +16,22 @@ ENTRY = f"alice sha256:{hashlib.sha256(KEY.encode()).hexdigest()}"
 BODY = {"message": "a b", "sessionId": "s1", "agent": "echo"}
 
 
+INVALID = 'Bearer error="invalid_token"'
+
+
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "challenge"),
     [
-        {},
-        {"authorization": "Bearer"},
-        {"authorization": "Bearer wrong"},
-        {"authorization": f"Basic {KEY}"},
-        {"authorization": f"Bearer {KEY}x"},
-        {"authorization": b"Bearer \xff\xfe"},
+        ({}, "Bearer"),
+        ({"authorization": "Bearer"}, "Bearer"),
+        ({"authorization": "Bearer wrong"}, INVALID),
+        ({"authorization": f"Basic {KEY}"}, "Bearer"),
+        ({"authorization": f"Bearer {KEY}x"}, INVALID),
+        ({"authorization": b"Bearer \xff\xfe"}, INVALID),
     ],
     ids=["none", "empty", "wrong", "basic", "longer", "not ascii"],
 )
-async def test_without_a_valid_key_nothing_is_served(headers: dict[str, str]) -> None:
+async def test_without_a_valid_key_nothing_is_served(headers: dict[str, str], challenge: str) -> None:
     """Every API route answers 401 and says how to ask; nothing tells a wrong key from an unknown one."""
     async with running_stack(auth="keys", api_keys=ENTRY) as stack:
         run = "a" * 30
@@ -37,10 +40,11 @@ async def test_without_a_valid_key_nothing_is_served(headers: dict[str, str]) ->
             await stack.client.get(f"/api/runs/{run}", headers=headers),
             await stack.client.get(f"/api/runs/{run}/events", headers=headers),
             await stack.client.post(f"/api/runs/{run}/cancel", headers=headers),
+            await stack.client.post(f"/api/runs/{run}/ticket", headers=headers),
         ]
         open_to_all = await stack.client.get("/health/ready")
     assert {answer.status_code for answer in answers} == {401}
-    assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
+    assert {answer.headers["www-authenticate"] for answer in answers} == {challenge}
     assert {answer.json()["code"] for answer in answers} == {"UNAUTHENTICATED"}
     assert open_to_all.status_code == 200
 

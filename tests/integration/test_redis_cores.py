@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -10,12 +11,18 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from pydantic_ai import Agent, RunContext
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
+from agent_core.agents import RunRequest
+from agent_core.runs.log.redis_store.lease import HELD_S
+from tests.support.agents import called
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core
 from tests.support.redis_server import RedisServer, shared_redis
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.event_pb2 import Event
-from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, RUN_STATE_ENDED, RunSpec
+from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, RUN_STATE_ENDED, RunSpec
 
 pytestmark = pytest.mark.needs("redis")
 
@@ -189,6 +196,65 @@ async def test_while_redis_is_away_followers_are_told_and_the_run_goes_on(redis_
             responses.append(await call.read())
         await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
         assert is_whole(events_of([*responses, *await rest_of(call)]))
+
+
+async def tool_calls(_: list[ModelMessage], __: AgentInfo) -> AsyncIterator[DeltaToolCalls]:
+    """Want one more call of the tool, as a model that never has enough."""
+    await asyncio.sleep(0.15)
+    yield {0: DeltaToolCall("act", "{}", tool_call_id=uuid4().hex)}
+
+
+pydantic = Agent(FunctionModel(stream_function=tool_calls), deps_type=RunRequest)
+
+
+@pydantic.tool
+def act(context: RunContext[RunRequest]) -> str:
+    """Act."""
+    called.setdefault(context.deps.run_id, []).append(time.monotonic())
+    return "done"
+
+
+@pytest.mark.parametrize(
+    "agent", ["tests.support.agents:tools", "tests.integration.test_redis_cores:pydantic"]
+)
+async def test_no_tool_is_called_while_the_lease_may_be_lost(redis_server: RedisServer, agent: str) -> None:
+    """Another core may have closed the run by then: it waits, and goes on when the run is still its own."""
+    async with running_core(**settings(redis_server, "t", agent=f"a={agent}")) as core:
+        run_id = await core.start("a", on_disconnect=ON_DISCONNECT_CONTINUE)
+        calls = called.setdefault(run_id, [])
+        async with asyncio.timeout(WITHIN_S):
+            while not calls:
+                await asyncio.sleep(0.01)
+        with redis_server.stalled():
+            # Renewed before this moment, the lease is held for less than HELD_S from here on.
+            until = time.monotonic() + HELD_S
+            await asyncio.sleep(HELD_S + 1.5)
+            before = len(calls)
+            assert calls[-1] < until + 0.5
+            await asyncio.sleep(1.0)
+            assert len(calls) == before
+        async with asyncio.timeout(WITHIN_S):
+            while len(calls) == before:
+                await asyncio.sleep(0.01)
+        await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
+        events = events_of(await core.follow(run_id))
+        assert is_whole(events)
+        assert sum(event.HasField("tool_start") for event in events) in {len(calls), len(calls) + 1}
+
+
+async def test_the_lease_counts_as_held_only_once_the_runs_are_known(redis_server: RedisServer) -> None:
+    """A log that is away again while they are looked up does not make them this core's."""
+    async with running_core(**settings(redis_server, "t")) as core:
+        await core.start("silent", on_disconnect=ON_DISCONNECT_CONTINUE)
+        peers = core.server._peers
+        await peers.held()
+        with redis_server.stalled():
+            peers._verify()
+            held = asyncio.create_task(peers.held())
+            await asyncio.sleep(3.0)  # longer than Redis may take to answer
+            assert not held.done()
+        async with asyncio.timeout(WITHIN_S):
+            await held
 
 
 async def test_a_core_starts_only_on_a_redis_that_keeps_what_it_has(redis_server: RedisServer) -> None:

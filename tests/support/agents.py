@@ -97,14 +97,6 @@ async def slow(request: RunRequest) -> AsyncIterator[str]:
             yield f" {number}"
 
 
-async def counts(request: RunRequest) -> AsyncIterator[str]:
-    """Say a number every 50 ms, for three seconds, and come to its end."""
-    with journal("counts", request):
-        for number in range(60):
-            await asyncio.sleep(0.05)
-            yield f" {number}"
-
-
 async def silent(request: RunRequest) -> AsyncIterator[str]:
     """Say nothing for an hour, as a model does that reads a long prompt."""
     with journal("silent", request):
@@ -120,11 +112,36 @@ async def echo(request: RunRequest) -> AsyncIterator[str]:
             yield word + " "
 
 
+async def counts(request: RunRequest) -> AsyncIterator[str]:
+    """Say so many numbers, one every so many milliseconds: the message is "COUNT MILLISECONDS"."""
+    with journal("counts", request):
+        count, every_ms = map(int, request.message.split())
+        for number in range(count):
+            await asyncio.sleep(every_ms / 1000)
+            yield f"{number} "
+
+
 async def recalls(request: RunRequest) -> AsyncIterator[str]:
     """Say what the session remembers, a line a turn."""
     with journal("recalls", request):
         for turn in request.history:
             yield f"{turn.role}: {turn.content}\n"
+
+
+called: dict[str, list[float]] = {}
+"""When the agents of a run called their tool, in seconds of the monotonic clock, by the run's id."""
+
+
+async def tools(request: RunRequest) -> AsyncIterator[AgentEvent | str]:
+    """Call a tool every 20 ms, for an hour, with a word before each call."""
+    calls = called.setdefault(request.run_id, [])
+    with journal("tools", request):
+        for number in range(180_000):
+            yield f"word{number} "
+            yield ToolStart(f"call-{number}", "act")
+            calls.append(time.monotonic())
+            yield ToolResult(f"call-{number}", "act", number)
+            await asyncio.sleep(0.02)
 
 
 async def flood(request: RunRequest) -> AsyncIterator[str]:

@@ -25,6 +25,7 @@ AGENTS = [
     "echo",
     "recalls",
     "flood",
+    "tools",
     "raises_before",
     "raises_after",
     "refuses",

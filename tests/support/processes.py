@@ -250,11 +250,32 @@ class Processes:
         settings: Mapping[str, str] | None = None,
     ) -> tuple[str, Running]:
         """Run `tokenwire core`; return its address and the process once it is ready."""
+        address, process = self.start_core(port, agents=agents, settings=settings)
+        process.wait_ready(lambda: core_is_serving(address))
+        return address, process
+
+    def start_core(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        agents: Sequence[str] = SCRIPTED,
+        settings: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
+    ) -> tuple[str, Running]:
+        """Run `tokenwire core`; return where it will listen, and the process, without waiting.
+
+        Args:
+            port: Any free one by default.
+            host: Where it listens.
+            agents: The scripted agents that it offers.
+            settings: TOKENWIRE_ and other variables.
+            through: A command that runs another one: the core, here.
+        """
         port = port or free_port()
-        options = ["--grpc-port", str(port), *agent_arguments(agents)]
-        process = self.start("core", [*TOKENWIRE, "core", *options], settings)
-        process.wait_ready(lambda: core_is_serving(f"127.0.0.1:{port}"))
-        return f"127.0.0.1:{port}", process
+        options = ["--grpc-host", host, "--grpc-port", str(port), *agent_arguments(agents)]
+        process = self.start("core", [*through, *TOKENWIRE, "core", *options], settings)
+        return f"{host}:{port}", process
 
     def edge(
         self, core: str, port: int = 0, *, settings: Mapping[str, str] | None = None

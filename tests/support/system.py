@@ -1,22 +1,46 @@
 """The programs of the system that some tests need.
 
 Under CI (CI=true) a missing one is a failure. Elsewhere those tests are skipped, and the end of
-the run says loudly which were left out.
+the run says loudly which were left out. So it is everywhere where the kernel does not permit what a
+test does: no installation helps there.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
+from functools import cache
 
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
     "redis": ("redis-server", "valkey-server"),
     "node": ("node",),
     "go": ("go",),
+    "namespaces": ("unshare",),
+    "netns": ("ip",),
 }
 """What a need `needs_NAME` asks for: any one of these programs."""
+
+PROBES: Mapping[str, tuple[str, ...]] = {
+    "namespaces": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
+    "netns": (
+        "unshare",
+        "--net",
+        "--mount",
+        "ip",
+        "link",
+        "add",
+        "tw0",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "tw1",
+    ),
+}
+"""Needs that take a permission besides: a command that succeeds with it and leaves nothing behind."""
 
 
 def find(need: str) -> str | None:
@@ -28,6 +52,13 @@ def find(need: str) -> str | None:
     if named:
         return named
     return next((path for path in map(shutil.which, PROGRAMS[need]) if path), None)
+
+
+@cache
+def is_permitted(need: str) -> bool:
+    """Return whether this process may do what a need is about: not everywhere is root allowed everything."""
+    probe = PROBES.get(need)
+    return probe is None or not subprocess.run(probe, check=False, capture_output=True).returncode
 
 
 def is_ci() -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from enum import IntEnum
@@ -21,10 +23,14 @@ from tokenwire.cli.doors import (
     RefusedError,
     UnreachableError,
 )
+from tokenwire.cli.place import Place, Verdict
 from tokenwire.cli.show import JsonView, TextView, View
 
-RESUME_WAITS_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""How long is waited before each try to take a broken stream up again."""
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 1.0
+"""How long is waited before a try to take a broken stream up again: it doubles with each."""
+CANCEL_PATIENCE_S: Final = 2.0
+"""How long stopping a run is tried when nobody waits for its end any more."""
 SIGNAL_STATUS: Final = 128
 """What a shell adds to the number of the signal that ended a command."""
 
@@ -39,7 +45,7 @@ class Exit(IntEnum):
 
 
 def ask_and_show(  # noqa: PLR0913 - what the command line says
-    question: Question, access: Access, *, via: str, core: str, url: str, as_json: bool
+    question: Question, access: Access, *, via: str, core: str, url: str, as_json: bool, patience_s: float
 ) -> int:
     """Ask, show all that comes, and return the exit status.
 
@@ -47,22 +53,23 @@ def ask_and_show(  # noqa: PLR0913 - what the command line says
         question: What is asked.
         access: What proves who asks.
         via: `grpc` or `sse`.
-        core: HOST:PORT of the core, for grpc.
+        core: HOST:PORT of the core, or of several with commas between, for grpc.
         url: The edge, for sse.
         as_json: Whether each event is printed as a line of JSON.
+        patience_s: How long a broken stream is tried to be taken up without contact, in seconds.
     """
     view: View = JsonView(sys.stdout, sys.stderr) if as_json else TextView(sys.stdout, sys.stderr)
     try:
-        return asyncio.run(_ask(question, view, lambda: _open(via, core, url, access)))
+        return asyncio.run(_ask(question, view, lambda: _open(via, core, url, access), patience_s))
     except BrokenPipeError:
         # Whoever read the answer has left, as `head` does. Python would complain at exit: nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNAL_STATUS + signal.SIGPIPE
 
 
-async def _ask(question: Question, view: View, open_door: Callable[[], Door]) -> int:
+async def _ask(question: Question, view: View, open_door: Callable[[], Door], patience_s: float) -> int:
     door = open_door()  # within the loop that uses it
-    asking = Asking(door, question, view)
+    asking = Asking(door, question, view, patience_s=patience_s)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asking.stop, number)
@@ -90,14 +97,19 @@ class Asking:
         door: Where it is asked.
         question: What is asked.
         view: Shows what comes.
+        patience_s: How long it is tried without contact, in seconds.
     """
 
-    def __init__(self, door: Door, question: Question, view: View) -> None:
+    def __init__(self, door: Door, question: Question, view: View, *, patience_s: float) -> None:
         self._door = door
         self._question = question
         self._view = view
-        self._last_id = ""
-        self._failed_tries = 0
+        self._patience_s = patience_s
+        self._place = Place(is_dense=door.is_dense)
+        self._tries = 0
+        """Streams without contact."""
+        self._heard_s = 0.0
+        """When the last contact ended."""
         self._stopped_by = 0
         self._cancelling: asyncio.Task[None] | None = None
 
@@ -115,7 +127,7 @@ class Asking:
             # The second Ctrl-C.
             return SIGNAL_STATUS + self._stopped_by
         except BrokenPipeError:
-            await self._cancel()
+            await self._cancel(CANCEL_PATIENCE_S)
             raise
         finally:
             reading.cancel()
@@ -145,64 +157,114 @@ class Asking:
         while True:
             try:
                 terminal = await self._show_all(stream)
-                problem = "the stream ended before the run"
-            except (UnreachableError, BrokenError) as error:
-                if not self._door.run_id:
-                    return self._fail(Exit.UNREACHABLE, error)
-                terminal, problem = None, str(error)
-            except RefusedError as error:
-                return self._fail(Exit.LOST if self._door.run_id else Exit.FAILED, error)
+                problem: DoorError = BrokenError("the stream ended before the run")
+            except DoorError as error:
+                terminal, problem = None, error
             if terminal is not None:
                 return Exit.FAILED if terminal.type == "error" else Exit.DONE
-            if not self._door.run_id:
-                return self._fail(Exit.UNREACHABLE, f"{self._door.place} ended the stream before it began")
-            if self._failed_tries == len(RESUME_WAITS_S):
-                where = f"the run is {self._door.run_id}"
-                return self._fail(Exit.LOST, f"The stream was lost and can't be taken up again; {where}.")
-            self._view.say(f"{problem}: taking it up again")
-            await asyncio.sleep(RESUME_WAITS_S[self._failed_tries])
-            self._failed_tries += 1
-            stream = self._door.follow(self._last_id)
+            if self._tries == 0:
+                self._heard_s = time.monotonic()
+            pause_s = self._pause_s(problem)
+            if self._is_final(problem) or time.monotonic() + pause_s > self._heard_s + self._patience_s:
+                return self._fail(problem)
+            if self._tries == 0:
+                again = "taking it up again" if self._door.run_id else "trying again"
+                self._view.say(f"{problem}: {again}")
+            self._tries += 1
+            await asyncio.sleep(pause_s)
+            await self._door.turn()
+            stream = (
+                self._door.follow(self._place.after)
+                if self._door.run_id
+                else self._door.start(self._question)
+            )
 
     async def _show_all(self, stream: AsyncIterator[Received]) -> Received | None:
-        """Show a stream's events; return the terminal one, or None when it ended without."""
+        """Show a stream's events; return the terminal one, or None when it ended without.
+
+        Raises:
+            DoorError: It broke, was refused, or left events out.
+        """
         async with aclosing(stream) as items:  # type: ignore[type-var] # doors are async generators
             async for item in items:
                 if self._stopped_by and self._cancelling is None:
                     self._cancel_soon()
-                self._view.show(item)
-                if item.is_terminal:
-                    return item
-                if item.id:
-                    self._last_id = item.id
-                    self._failed_tries = 0
+                verdict = self._take(item)
+                if verdict is Verdict.MISSING:
+                    raise BrokenError("events were left out")
+                self._tries = 0
+                if verdict is Verdict.FRESH:
+                    self._view.show(item)
+                    if item.is_terminal:
+                        return item
         return None
 
-    def _cancel_soon(self) -> None:
-        self._cancelling = asyncio.create_task(self._cancel())
+    def _take(self, item: Received) -> Verdict:
+        """Return what is to be done with what came.
 
-    async def _cancel(self) -> None:
+        Raises:
+            BrokenError: The edge has no way to the run at the moment: it said so in an error of its own.
+        """
+        if item.is_control:
+            if item.type == "resync":
+                self._place.resync(str(item.fields.get("first", "")))
+            return Verdict.FRESH
+        is_own = item.type == "error" and not item.id
+        if is_own and self._door.run_id and item.fields.get("retryable"):
+            raise BrokenError(f"{item.fields.get('code')}: {item.fields.get('message')}")
+        return self._place.take(item)
+
+    def _is_final(self, problem: DoorError) -> bool:
+        """Return whether trying again would not help."""
+        if isinstance(problem, RefusedError):
+            return problem.retry_s is None
+        is_start = not self._door.run_id
+        return isinstance(problem, UnreachableError) and is_start and self._door.is_out_of_reach
+
+    def _pause_s(self, problem: DoorError) -> float:
+        """Return how long to wait: spread, so that not all come back at once to a server that was away."""
+        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(self._tries, 10), LONGEST_PAUSE_S)
+        told_s = (problem.retry_s or 0.0) if isinstance(problem, RefusedError) else self._door.retry_s
+        return max(pause_s * random.uniform(0.5, 1), told_s)  # noqa: S311 - jitter, no secret
+
+    def _cancel_soon(self) -> None:
+        self._cancelling = asyncio.create_task(self._cancel(self._patience_s))
+
+    async def _cancel(self, patience_s: float) -> None:
         """Stop the run at the server."""
-        try:
-            if self._door.run_id:
+        deadline_s = time.monotonic() + patience_s
+        while self._door.run_id:
+            try:
                 await self._door.cancel()
-        except DoorError as error:
-            self._view.say(f"the run could not be stopped: {error}")
-            self._reading.cancel()
+            except DoorError as error:
+                if isinstance(error, RefusedError) or time.monotonic() > deadline_s:
+                    self._view.say(f"the run could not be stopped: {error}")
+                    self._reading.cancel()
+                    return
+                await asyncio.sleep(self._pause_s(error))
+            else:
+                return
 
     async def _give_up(self, reading: asyncio.Task[Exit]) -> int:
         """Stop a run that takes too long, and show what it still says."""
         limit = f"{self._question.timeout_s:g} s"
-        await self._cancel()
+        await self._cancel(CANCEL_PATIENCE_S)
         await asyncio.wait([reading], timeout=self._door.guard_s or 1.0)
         self._finish()
         self._view.say(f"DEADLINE_EXCEEDED: the run took longer than {limit}")
         return Exit.FAILED
 
-    def _fail(self, status: Exit, problem: DoorError | str) -> Exit:
+    def _fail(self, problem: DoorError) -> Exit:
+        """Say why there is no end, and return the exit status for it."""
         self._finish()
         self._view.say(str(problem))
-        return status
+        if not self._door.run_id:
+            return Exit.FAILED if isinstance(problem, RefusedError) else Exit.UNREACHABLE
+        if not self._is_final(problem):
+            self._view.say(
+                f"The stream was lost and can't be taken up again; the run is {self._door.run_id}."
+            )
+        return Exit.LOST
 
     def _status(self, status: Exit) -> int:
         """Return the exit status: that of the signal when one stopped the run."""

@@ -20,6 +20,8 @@ DEFAULT_PORT = 8000
 DEFAULT_GRPC_PORT = 50051
 MAX_PORT = 65_535
 MAX_WORKERS = 256
+DEFAULT_PATIENCE_S = 15.0
+"""Longer than a lone core takes to come back, and two cores to agree that a third is gone (7 s)."""
 
 PORT = click.IntRange(0, MAX_PORT)
 
@@ -64,7 +66,8 @@ def store_option(command: Command) -> Command:
         show_envvar=True,
         default="memory",
         show_default=True,
-        help="Where runs are logged: `memory`, or `sqlite:PATH` (survives the core).",
+        help="Where runs are logged: `memory`, `sqlite:PATH` (survives the core), or `redis://HOST:PORT/DB` "
+        "(shared by many cores).",
     )(command)
 
 
@@ -226,7 +229,11 @@ def edge(*, core: str, host: str, port: int) -> None:
 @click.option("--agent", default="", metavar="NAME", help="The agent to ask.  [default: the core's]")
 @click.option("--session", default="", metavar="ID", help="The conversation that the question belongs to.")
 @text_option(
-    "--core", "TOKENWIRE_CORE", f"{DEFAULT_HOST}:{DEFAULT_GRPC_PORT}", "The core, for grpc.", "HOST:PORT"
+    "--core",
+    "TOKENWIRE_CORE",
+    f"{DEFAULT_HOST}:{DEFAULT_GRPC_PORT}",
+    "The core, for grpc; or several that share a store, with commas between: they are tried in turn.",
+    "HOST:PORT[,...]",
 )
 @text_option("--url", "TOKENWIRE_URL", f"http://{DEFAULT_HOST}:{DEFAULT_PORT}", "The edge, for sse.", "URL")
 @click.option(
@@ -258,6 +265,17 @@ def edge(*, core: str, host: str, port: int) -> None:
     metavar="SECONDS",
     help="Stop the run when it takes longer.",
 )
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(min=0),
+    envvar="TOKENWIRE_PATIENCE_S",
+    show_envvar=True,
+    default=DEFAULT_PATIENCE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try to take a broken stream up again without contact to the server.",
+)
 def ask(  # noqa: PLR0913 - one parameter for each option
     *,
     message: str,
@@ -273,13 +291,16 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     tls_key: Path | None,
     as_json: bool,
     timeout_s: float | None,
+    patience_s: float,
 ) -> None:
     """Ask an agent and print its answer as it comes. MESSAGE `-` is read from stdin.
 
     The answer goes to stdout, all else to stderr. Ctrl-C stops the run; a second one leaves at once.
+    A stream that breaks is taken up again after its last event, and a start that broke is repeated:
+    nothing is printed twice, nothing left out, and no second run started.
 
     Exit status: 0 answered, 1 the run failed, 2 wrong usage, 3 the server can't be reached,
-    4 the stream was lost, 130 stopped.
+    4 the stream was lost and could not be taken up again, 130 stopped.
     """
     if message == "-":
         message = sys.stdin.read().strip()
@@ -290,10 +311,15 @@ def ask(  # noqa: PLR0913 - one parameter for each option
 
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and tls_ca is None):
         raise click.UsageError("--tls-cert and --tls-key go together, and with --tls-ca.")
+    if not all(map(str.strip, core.split(","))):
+        raise click.UsageError("--core has an empty address.")
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
-    sys.exit(ask_and_show(question, access, via=via, core=core, url=url, as_json=as_json))
+    status = ask_and_show(
+        question, access, via=via, core=core, url=url, as_json=as_json, patience_s=patience_s
+    )
+    sys.exit(status)
 
 
 @main.command()

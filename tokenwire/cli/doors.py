@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ class Question:
     """The conversation; empty for none."""
     timeout_s: float | None = None
     """The longest time that the run may take, in seconds; None for the server's limit."""
+    request_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    """Names the run that is started, however often the start is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Received:
     id: str
     """`runId.epoch.sequence`; empty when the server gave none."""
     type: str
-    """The event's word, such as `text_delta`; a control's, such as `resync`."""
+    """The event's word, such as `text_delta`; a control's, such as `resync`. Empty for an unknown one."""
     fields: dict[str, Any]
     """The event as the browser's JSON has it, without `type`."""
     is_control: bool = False
@@ -64,20 +67,32 @@ class Received:
 class Door(Protocol):
     """A way to start a run, to follow it and to stop it."""
 
-    place: str
-    """The server's address, for messages."""
     run_id: str
     """The run's id; empty until it is known."""
+    is_dense: bool
+    """Whether every event of a run comes through it, also those that are unknown here."""
+    retry_s: float
+    """How long the server asks to wait before it is followed again, in seconds; 0 when it does not."""
     guard_s: float
     """How long after a question's timeout the client itself steps in, in seconds."""
 
+    @property
+    def place(self) -> str:
+        """The server's address, for messages."""
+        ...
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether all its addresses were tried, and no server has ever answered."""
+        ...
+
     def start(self, question: Question) -> AsyncIterator[Received]:
-        """Start a run and yield what comes, until the stream ends.
+        """Start a run and yield what comes, until the stream ends. The same question starts one run only.
 
         Raises:
             UnreachableError: The server can't be reached; no run was started.
             RefusedError: The server wants no such run.
-            BrokenError: The stream broke; the run may go on.
+            BrokenError: The stream broke; the run may have been started, and may go on.
         """
         ...
 
@@ -94,11 +109,16 @@ class Door(Protocol):
         """
         ...
 
+    async def turn(self) -> None:
+        """Go on at the next address, with a connection of its own."""
+        ...
+
     async def cancel(self) -> None:
         """Stop the run.
 
         Raises:
             UnreachableError: The server can't be reached.
+            BrokenError: The connection broke.
             RefusedError: The run can't be stopped.
         """
         ...
@@ -127,11 +147,20 @@ class RefusedError(DoorError):
         code: A canonical gRPC code's name, or `HTTP 404`.
         message: The server's words.
         details: Further facts, such as the agents that there are.
+        retry_s: When to ask again, in seconds from now; None when that would not help.
     """
 
-    def __init__(self, code: str, message: str, details: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        details: Mapping[str, str] | None = None,
+        *,
+        retry_s: float | None = None,
+    ) -> None:
         facts = "; ".join(
             f"{name}: {value}" for name, value in sorted((details or {}).items()) if name != "reason"
         )
         super().__init__(": ".join(filter(None, (code, message))) + (f" ({facts})" if facts else ""))
         self.code = code
+        self.retry_s = retry_s

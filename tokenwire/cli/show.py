@@ -58,6 +58,8 @@ class JsonView:
             if item.type == "resync":
                 self.say(_resync_line(item))
             return
+        if not item.type:
+            return  # newer than this reader: no error
         line = {"type": item.type, **({"id": item.id} if item.id else {}), **item.fields}
         self._out.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
         self._out.flush()

@@ -14,6 +14,9 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from tokenwire.cli.doors import Access, BrokenError, Question, Received, RefusedError, UnreachableError
 
 CONNECT_TIMEOUT_S: Final = 5.0
+MAY_PASS: Final = frozenset({429, 500, 502, 503, 504})
+"""What an edge, or a proxy before it, answers when it can't answer now."""
+EVENTS: Final = "text/event-stream"
 SILENCE_S: Final = 60.0
 """An edge breaks its silence every 15 s: after four of them the connection is dead."""
 
@@ -23,15 +26,26 @@ class SseDoor:
 
     guard_s = 0.0
     """HTTP carries no time limit of a run: the client keeps it."""
+    is_dense = False
 
     def __init__(self, url: str, access: Access) -> None:
         self.place = f"the edge at {url}"
         self.run_id = ""
+        self.retry_s = 0.0
+        self._was_reached = False
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {access.api_key}"} if access.api_key else {},
             timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S),
         )
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether no edge has ever answered."""
+        return not self._was_reached
+
+    async def turn(self) -> None:
+        """Go on: there is one address, and httpx connects anew by itself. See `Door`."""
 
     async def start(self, question: Question) -> AsyncIterator[Received]:
         """Start a run and yield what comes. See `Door`."""
@@ -41,15 +55,15 @@ class SseDoor:
             **({"agent": question.agent} if question.agent else {}),
             "onDisconnect": "grace",
         }
-        headers = {"Accept": "text/event-stream"}
+        headers = {"Accept": EVENTS, "Idempotency-Key": question.request_id}
         async for item in self._read(self._client.stream("POST", "/api/chat", json=body, headers=headers)):
             yield item
 
     async def follow(self, after: str) -> AsyncIterator[Received]:
         """Yield what comes after an event. See `Door`."""
         url = f"/api/runs/{self.run_id}/events"
-        parameters = {"after": after} if after else {}
-        async for item in self._read(self._client.stream("GET", url, params=parameters)):
+        headers = {"Accept": EVENTS, **({"Last-Event-ID": after} if after else {})}
+        async for item in self._read(self._client.stream("GET", url, headers=headers)):
             yield item
 
     async def cancel(self) -> None:
@@ -59,7 +73,7 @@ class SseDoor:
         except httpx.TransportError as error:
             raise UnreachableError(f"Can't reach {self.place}.") from error
         if answer.is_error:
-            raise _refusal(answer)
+            raise _refusal(answer, is_follow=True)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -69,44 +83,57 @@ class SseDoor:
         """Yield a response's events and controls, and close it whatever happens."""
         try:
             async with opening as response:
+                self._was_reached = True
                 if response.is_error:
                     await response.aread()
-                    raise _refusal(response)
+                    raise _refusal(response, is_follow=bool(self.run_id))
                 self.run_id = response.headers.get("Run-Id", self.run_id)
                 if response.status_code == httpx.codes.NO_CONTENT:
-                    return
-                last_id = ""
-                async for message in EventSource(response).aiter_sse():
-                    # Readers of SSE carry the last id over to messages that have none of their own.
-                    item = _received(message, "" if message.id == last_id else message.id)
-                    last_id = message.id
-                    if item is not None:
-                        self.run_id = item.fields.get("runId", self.run_id)
-                        yield item
-        except httpx.TransportError as error:
-            if self.run_id and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-                raise BrokenError(f"{self.place} broke off") from error
+                    raise RefusedError("DATA_LOSS", f"{self.place} has nothing more of the run, and no end.")
+                async for item in self._items(response):
+                    self.run_id = item.fields.get("runId", self.run_id)
+                    yield item
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             text = f"Can't reach {self.place}: is it running? (`tokenwire up` starts one.)"
             raise UnreachableError(text) from error
+        except httpx.TransportError as error:
+            self._was_reached = True
+            raise BrokenError(f"{self.place} broke off") from error
         except SSEError as error:
             raise RefusedError("UNKNOWN", f"{self.place} does not answer as an edge does.") from error
 
+    async def _items(self, response: httpx.Response) -> AsyncIterator[Received]:
+        """Yield what a response's messages say, and heed when to come back."""
+        last_id = ""
+        async for message in EventSource(response).aiter_sse():
+            item = _received(message, is_new_id=message.id != last_id)
+            last_id = message.id
+            if message.retry is not None:
+                self.retry_s = message.retry / 1000
+            if item is None:
+                continue
+            if item.is_control and item.type == "reconnect":
+                self.retry_s = item.fields.get("retryMs", 0) / 1000
+            yield item
 
-def _received(message: ServerSentEvent, event_id: str) -> Received | None:
+
+def _received(message: ServerSentEvent, *, is_new_id: bool) -> Received | None:
     """Return what an SSE message says; None for one that says nothing to us, as a ping."""
     try:
         fields: Any = json.loads(message.data) if message.data else {}
     except ValueError as error:
         raise RefusedError("UNKNOWN", "The edge sent what is no event.") from error
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict) or not message.data:
         return None
     if message.event != "message":
         return Received("", message.event, fields, is_control=True)
     kind = str(fields.pop("type", ""))
-    return Received(event_id, kind, fields)
+    # Only an edge's own error has no id: the one that readers see there is that of the message before.
+    is_own = kind == "error" and not is_new_id
+    return Received("" if is_own else message.id, kind, fields)
 
 
-def _refusal(answer: httpx.Response) -> RefusedError:
+def _refusal(answer: httpx.Response, *, is_follow: bool) -> RefusedError:
     """Return what a problem+json (RFC 9457), or any other error answer, says."""
     try:
         problem: Any = answer.json()
@@ -117,4 +144,16 @@ def _refusal(answer: httpx.Response) -> RefusedError:
     code = problem.get("code") or f"HTTP {answer.status_code}"
     message = problem.get("detail") or problem.get("title") or answer.reason_phrase
     details = problem.get("details")
-    return RefusedError(str(code), str(message), details if isinstance(details, dict) else None)
+    facts = details if isinstance(details, dict) else None
+    return RefusedError(str(code), str(message), facts, retry_s=_retry_s(answer, is_follow=is_follow))
+
+
+def _retry_s(answer: httpx.Response, *, is_follow: bool) -> float | None:
+    """Return when to ask again, in seconds; None when that would not help.
+
+    A follow is repeated whenever it may pass; a start only where it is asked for.
+    """
+    said = answer.headers.get("Retry-After", "")
+    if said.isdecimal() and answer.status_code in MAY_PASS:
+        return float(said)
+    return 0.0 if is_follow and answer.status_code in MAY_PASS else None

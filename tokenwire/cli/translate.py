@@ -21,11 +21,11 @@ FINISH_REASONS: Final = {
 """All others are read as stop."""
 
 
-def received(event: event_pb2.Event, run_id: str) -> Received | None:
-    """Return an event of the run, or None when its payload is unknown here."""
+def received(event: event_pb2.Event, run_id: str) -> Received:
+    """Return an event of the run; one without a type when its payload is unknown here."""
     payload = event.WhichOneof("payload")
     if payload is None:
-        return None
+        return Received(f"{run_id}.{event.epoch or 1}.{event.sequence}", "", {})
     created = event.create_time
     timestamp = created.seconds * 1000 + created.nanos // 100_000 / 10
     fields = {"timestamp": timestamp, **_FIELDS[payload](event)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,6 +29,9 @@ last resort."""
 LOOPBACK = "127.0.0.1"
 TLS_SETTINGS = ("TOKENWIRE_GRPC_TLS_", "TOKENWIRE_CORE_TLS_")
 """Not for these processes: between them is loopback, and nobody else's certificate is checked there."""
+
+TICKET_KEYS = ("TOKENWIRE_TICKET_KEY", "TOKENWIRE_PRINCIPAL_KEY")
+"""What edges sign tickets with, where it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,9 @@ class _Up:
         }
         if self._plan.workers > 1:
             environment["TOKENWIRE_REUSE_PORT"] = "1"
+            if not any(os.environ.get(name) for name in TICKET_KEYS):
+                # One worker's tickets must open streams at every other.
+                environment["TOKENWIRE_TICKET_KEY"] = secrets.token_urlsafe(32)
         for number in range(self._plan.workers):
             await self._start(f"edge {number + 1}" if self._plan.workers > 1 else "edge", "edge", environment)
         # The kernel hands connections only to workers that listen: one that is ready can be announced.

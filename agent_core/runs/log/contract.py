@@ -253,6 +253,20 @@ class RunLog(Protocol):
             SessionBusyError: Another run of its session goes on.
         """
 
+    async def standing(self, request_key: str) -> RunRecord | None:
+        """Return the record that `create` would find standing for a request; None where there is none.
+
+        Args:
+            request_key: The request's; not empty.
+        """
+
+    async def probe(self) -> None:
+        """Return if something can be written.
+
+        Raises:
+            LogAwayError: Nothing can.
+        """
+
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write events, and say what became of it. Events that the log has already are passed over.
 

@@ -107,6 +107,14 @@ class MemoryLog:
         self._runs_bytes += RUN_OVERHEAD_BYTES
         return record
 
+    async def standing(self, request_key: str) -> RunRecord | None:
+        """Return the record that stands for a request."""
+        self._sweep(self._budget.total_bytes)
+        return self._requests.get(request_key)
+
+    async def probe(self) -> None:
+        """Return: memory is never away."""
+
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write events; those that the log has already are passed over."""
         log = self._logs.get(run_id)

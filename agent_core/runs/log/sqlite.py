@@ -141,6 +141,14 @@ class SqliteLog:
         standing: RunRecord = await self._do(partial(self._writer.create, record, readers))
         return record if standing == record else standing
 
+    async def standing(self, request_key: str) -> RunRecord | None:
+        """Return the record that stands for a request."""
+        return await self._ask(partial(self._reader.standing, request_key))
+
+    async def probe(self) -> None:
+        """Return if something can be written."""
+        await self._do(self._writer.probe)
+
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write events; those that the log has already are passed over."""
         return await self._do(partial(self._writer.append, run_id, epoch, first, payloads))

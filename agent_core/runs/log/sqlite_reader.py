@@ -84,6 +84,12 @@ class LogReader:
             found = self._infos("run_id = ?", run_id)
         return found[0] if found else None
 
+    def standing(self, request_key: str) -> RunRecord | None:
+        """Return the record that stands for a request."""
+        with self._snapshot():
+            found = self._infos("request_key = ?", request_key)
+        return found[0].record if found else None
+
     def open_runs(self, core: str | None) -> list[RunInfo]:
         """Return the runs without a terminal event: all, or those of one core."""
         with self._snapshot():

@@ -21,6 +21,14 @@ function load(file, includeDirs) {
   return protoLoader.loadSync(file, { ...OPTIONS, includeDirs });
 }
 
+let loaded;
+
+/** Returns the contract's package `tokenwire.v1`, read once. */
+export function contract() {
+  loaded ??= grpc.loadPackageDefinition(load("tokenwire/v1/agent_service.proto", [PROTO])).tokenwire.v1;
+  return loaded;
+}
+
 /**
  * Opens a client of the core at HOST:PORT.
  *
@@ -28,12 +36,14 @@ function load(file, includeDirs) {
  * @param {grpc.Interceptor[]} interceptors around each call
  */
 export function connect(core, credentials, interceptors = []) {
-  const { tokenwire } = grpc.loadPackageDefinition(load("tokenwire/v1/agent_service.proto", [PROTO]));
-  return new tokenwire.v1.AgentService(core, credentials, {
+  const { AgentService } = contract();
+  return new AgentService(core, credentials, {
     interceptors,
     // A peer that vanished without a word is noticed within half a minute.
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
+    // A client that is made anew connects anew, whatever the pause of the one before.
+    "grpc.use_local_subchannel_pool": 1,
   });
 }
 

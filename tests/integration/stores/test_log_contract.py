@@ -263,6 +263,20 @@ async def test_the_same_request_key_names_the_same_run(log: RunLog) -> None:
     assert await log.create(again) is again
 
 
+async def test_what_stands_for_a_request_can_be_asked(open_log: OpenLog, clock: Clock) -> None:
+    """What `create` would find: also of an ended run, as long as it is kept."""
+    log = await open_log(retention_s=60)
+    assert await log.standing("k") is None
+    await log.create(record(key="k", fingerprint=b"f"))
+    assert await log.standing("k") == record(key="k", fingerprint=b"f")
+    assert await log.standing("other") is None
+    await log.close(RUN, 1, 1, payloads(1, 1), STOP)
+    assert await log.standing("k") == record(key="k", fingerprint=b"f")
+    clock.unix_nano += 61 * 1_000_000_000
+    assert await log.standing("k") is None
+    await log.probe()
+
+
 async def test_creations_at_once_under_one_key_make_one_run(log: RunLog) -> None:
     """Whoever comes first."""
     records = [record(f"k7q2{number:026}", "key") for number in range(5)]

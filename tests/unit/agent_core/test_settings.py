@@ -3,8 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
+from agent_core.runs.limits import CoreLimits
 from agent_core.runs.log.contract import LogBudget
 from agent_core.runs.state import DEFAULT_LIMITS
+from agent_core.server import _limits
 from agent_core.settings import Settings
 
 
@@ -21,7 +23,8 @@ def test_the_defaults_bind_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (settings.disconnect_grace_s, settings.drain_s, settings.run_timeout_s) == (30.0, 10.0, 3600.0)
     assert settings.max_message_bytes == 128 * 1024
-    assert (settings.max_run_bytes, settings.max_run_events) == DEFAULT_LIMITS
+    assert (settings.max_run_bytes, settings.max_run_events, settings.max_run_tool_calls) == DEFAULT_LIMITS
+    assert _limits(settings) == CoreLimits()
     assert LogBudget() == LogBudget(
         settings.log_run_bytes, settings.log_run_events, settings.log_total_bytes, settings.log_retention_s
     )

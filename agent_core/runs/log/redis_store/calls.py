@@ -106,14 +106,14 @@ class Calls:
             reaping: What a reaper expects; None for a writer.
         """
         keys = self._keys
-        open_runs, core_runs, request, live, _ = keys.of_record(record)
+        open_runs, core_runs, request, live, session_runs = keys.of_record(record)
         said = keys.session_said(record.owner, record.session_id)
         hint = Hint(CLOSED if ending else 0, epoch + bool(reaping), first, events)
         return Call(
             "append",
             (
                 *(keys.meta(record.run_id), keys.log(record.run_id)),
-                *(open_runs, core_runs, request, live, said, keys.lease(record.core)),
+                *(open_runs, core_runs, request, live, said, keys.lease(record.core), session_runs),
             ),
             (
                 *(record.run_id, epoch, first, keys.channel(record.run_id), encode_hint(hint), OPEN_TTL_MS),

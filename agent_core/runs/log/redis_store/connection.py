@@ -12,6 +12,7 @@ import redis as blocking
 from redis import asyncio as aioredis
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from agent_core.runs.log.contract import LogAwayError, LogFullError
 
@@ -32,7 +33,7 @@ Source: https://github.com/redis/redis/blob/7.2/src/server.c (createSharedObject
 
 SCRIPTS: Final = {
     name: (files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
-    for name in ("create", "append", "restore", "read", "delete", "renew", "tell")
+    for name in ("create", "append", "restore", "read", "delete", "renew", "tell", "leave", "forget")
 }
 
 
@@ -85,6 +86,9 @@ def _options() -> dict[str, Any]:
         "socket_timeout": ANSWER_S,
         "socket_keepalive": True,
         "decode_responses": False,
+        # With them on, the client hands out connections that the server has closed in the meantime: the
+        # first command after a restart of Redis would fail.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
 
 

@@ -57,7 +57,7 @@ class Keys:
         return f"{self.prefix}:core:{core}:runs"
 
     def inbox(self, core: str) -> str:
-        """Return the list of words for a core."""
+        """Return the stream of words for a core."""
         return f"{self.prefix}:core:{core}:inbox"
 
     def wake(self, core: str) -> str:

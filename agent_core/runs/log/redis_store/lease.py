@@ -24,6 +24,18 @@ HELD_S: Final = 4.0
 logger = logging.getLogger(__name__)
 
 
+UNHEARD: Final = "0-0"
+"""Comes before the id of every word."""
+
+
+class Letter(NamedTuple):
+    """A word that another core has left."""
+
+    id: str
+    """Later ones have greater ones."""
+    text: bytes
+
+
 class Peer(NamedTuple):
     """Another core that has, or had, a lease."""
 
@@ -39,8 +51,10 @@ class Renewal(NamedTuple):
 
     stood: bool
     """False where the lease had run out, or the store was wiped."""
-    words: Sequence[bytes]
-    """What other cores have to say."""
+    sure: bool
+    """False where an earlier renewal may have found that, whose answer was lost."""
+    words: Sequence[Letter]
+    """What other cores have said since the last word that was heard."""
     peers: Sequence[Peer]
     healthy_s: float
     """How long all renewals have succeeded, without a pause."""
@@ -56,26 +70,32 @@ class Lease:
         keys: The names of its keys.
         core: The core's name.
         process: Its process, for others on this machine.
+        heard: Returns the id of the last word that was heard; called in the thread.
         on_renewal: Called in the thread, with what a renewal has found; with None where it failed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # whose it is, where, and who is to be asked and told
         self,
         url: str,
         keys: Keys,
         core: str,
         process: str,
+        *,
+        heard: Callable[[], str],
         on_renewal: Callable[[Renewal | None], None],
     ) -> None:
         self._keys = keys
         self._core = core
         self._process = process
+        self._heard = heard
         self._on_renewal = on_renewal
         self._client = make_blocking_client(url)
         self._renew = self._client.register_script(SCRIPTS["renew"])
+        self._leave = self._client.register_script(SCRIPTS["leave"])
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._begun = False
+        self._sure = True
         self._healthy_since = 0.0
         self._last_success = 0.0
 
@@ -95,7 +115,7 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join()
         try:
-            self._client.delete(self._keys.lease(self._core))
+            self._leave(keys=_keys_of(self._keys, self._core), args=[self._core])
         except (RedisError, OSError) as error:
             logger.warning("the lease is left to run out: %s", error)
         self._client.close()
@@ -108,13 +128,18 @@ class Lease:
             except (RedisError, OSError) as error:
                 logger.warning("the lease could not be renewed: %s", error)
                 self._last_success = 0.0
+                # Perhaps it succeeded, and its answer, which is lost, said that the lease had run out.
+                self._sure = False
                 renewal = None
             self._on_renewal(renewal)
 
     def _renewed(self) -> Renewal:
         """Renew the lease once."""
         sent = time.monotonic()
-        arguments: list[Argument] = [self._core, self._process, int(TTL_S * 1000), self._keys.prefix]
+        arguments: list[Argument] = [
+            *(self._core, self._process, int(TTL_S * 1000)),
+            *(self._keys.prefix, self._heard()),
+        ]
         keys = [self._keys.lease(self._core), self._keys.cores, self._keys.inbox(self._core)]
         stood, words, peers = self._renew(keys=keys, args=arguments)
         now = time.monotonic()
@@ -123,7 +148,20 @@ class Lease:
             self._healthy_since = now
         self._last_success = now
         first, self._begun = not self._begun, True
-        return Renewal(bool(stood) or first, words, _peers(peers), now - self._healthy_since, sent + HELD_S)
+        sure, self._sure = self._sure, True
+        return Renewal(
+            stood=bool(stood) or first,
+            sure=sure,
+            words=[Letter(word_id.decode(), fields[1]) for word_id, fields in words],
+            peers=_peers(peers),
+            healthy_s=now - self._healthy_since,
+            held_until=sent + HELD_S,
+        )
+
+
+def _keys_of(keys: Keys, core: str) -> list[str]:
+    """Return a core's own keys, as `leave.lua` wants them."""
+    return [keys.lease(core), keys.cores, keys.inbox(core), keys.core_runs(core)]
 
 
 def _peers(flat: Sequence[Any]) -> list[Peer]:

@@ -89,7 +89,7 @@ class RedisLog:
             self._client,
             self._keys.wake(core),
             on_own=self.peers.look,
-            on_back=lambda: self._known.heal_all(),  # noqa: PLW0108 # it is made below
+            on_back=self._back,
         )
         self._known = KnownRuns(self, self._messages, self._keys.channel, hot_bytes)
 
@@ -145,6 +145,11 @@ class RedisLog:
         await self._committer.aclose()
         await self._client.aclose()
 
+    def _back(self) -> None:
+        """Look for what was missed, and for what was lost, while there was no connection."""
+        self._known.heal_all()
+        self.peers.doubt()
+
     async def open_runs(self, core: str | None = None) -> list[RunInfo]:
         """Return the runs without a terminal event."""
         key = self._keys.open_runs if core is None else self._keys.core_runs(core)
@@ -167,6 +172,18 @@ class RedisLog:
             standing = await self.info(answer[1].decode())
             if standing is not None:
                 return standing.record
+
+    async def standing(self, request_key: str) -> RunRecord | None:
+        """Return the record that stands for a request."""
+        async with away_here():
+            run_id = await self._client.get(self._keys.request(request_key))
+        info = await self.info(run_id.decode()) if run_id is not None else None
+        return info.record if info is not None else None
+
+    async def probe(self) -> None:
+        """Return if Redis answers: that it takes writes, the lease finds out."""
+        async with away_here():
+            await self._client.ping()
 
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write events; those that the log has already are passed over."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agent_core.runs.log.contract import LogAwayError
 from agent_core.runs.log.redis_store.connection import ANSWER_S
@@ -16,6 +17,9 @@ from agent_core.runs.log.redis_store.connection import ANSWER_S
 RETRY_S: Final = 0.1
 RETRY_MOST_S: Final = 1.0
 """How long after a broken connection the next one is tried: twice as long each time, to a second."""
+
+SILENCE_S: Final = 2.0
+"""After how long a silence a connection is asked whether it is still there."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ class Messages:
         self._confirming: dict[str, asyncio.Future[None]] = {}
         self._on_back = on_back
         self._pubsub: Any = None
+        self._has_spoken = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -94,27 +99,58 @@ class Messages:
         """Hear messages, over one connection after the other."""
         wait_s = RETRY_S
         while True:
+            self._has_spoken = False
             pubsub = self._client.pubsub()
             try:
-                await pubsub.subscribe(*self._handlers)
-                self._pubsub = pubsub
-                self._on_back()
-                while True:
-                    message = await pubsub.get_message(timeout=None)
-                    wait_s = RETRY_S
-                    if message is not None:
-                        self._heard(message)
-            except (RedisError, OSError) as error:
-                logger.warning("Redis tells nothing at the moment: %s", error)
+                await self._hear_over(pubsub)
+            except* (RedisError, OSError) as errors:
+                logger.warning("Redis tells nothing at the moment: %s", errors.exceptions[0])
             finally:
                 self._pubsub = None
                 with suppress(RedisError, OSError):
                     await pubsub.aclose()
+            wait_s = RETRY_S if self._has_spoken else min(RETRY_MOST_S, 2 * wait_s)
             await asyncio.sleep(wait_s)
-            wait_s = min(RETRY_MOST_S, 2 * wait_s)
+
+    async def _hear_over(self, pubsub: Any) -> None:
+        """Hear messages over one connection, until it breaks or falls silent."""
+        subscribed = tuple(self._handlers)
+        await pubsub.subscribe(*subscribed)
+        self._pubsub = pubsub
+        if missed := self._handlers.keys() - subscribed:  # They came while there was no connection.
+            await pubsub.subscribe(*missed)
+        self._on_back()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear(pubsub), name="hear redis")
+            group.create_task(self._probe(pubsub), name="probe redis")
+
+    async def _hear(self, pubsub: Any) -> None:
+        """Pass on what comes."""
+        while True:
+            message = await pubsub.get_message(timeout=None)
+            self._has_spoken = True
+            if message is not None:
+                self._heard(message)
+
+    async def _probe(self, pubsub: Any) -> None:
+        """Ask a connection that says nothing for a sign of life: it may have died without a word.
+
+        Raises:
+            RedisTimeoutError: It gave none.
+        """
+        while True:
+            self._has_spoken = False
+            await asyncio.sleep(SILENCE_S)
+            if not self._has_spoken:
+                await pubsub.ping()
+                await asyncio.sleep(ANSWER_S)
+            if not self._has_spoken:
+                raise RedisTimeoutError("the connection fell silent")
 
     def _heard(self, message: dict[str, Any]) -> None:
         """Pass a message on, or the word that a subscription stands."""
+        if message["type"] == "pong":
+            return
         channel = message["channel"].decode()
         if message["type"] == "subscribe":
             confirmed = self._confirming.get(channel)

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from agent_core.runs.log.redis_store.calls import Call
 from agent_core.runs.log.redis_store.committer import Committer
 from agent_core.runs.log.redis_store.connection import away_here, make_client
 from agent_core.runs.log.redis_store.keys import Keys
-from agent_core.runs.log.redis_store.lease import TTL_S, Lease, Peer, Renewal
+from agent_core.runs.log.redis_store.lease import RENEW_S, TTL_S, UNHEARD, Lease, Letter, Peer, Renewal
 from agent_core.runs.peers import Hears, Word
 from agent_core.runs.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
 
@@ -50,11 +51,18 @@ class RedisPeers:
         self._process = own_identity()
         self._client: Any = make_client(url)
         self._committer = Committer(self._client)
-        self._lease = Lease(url, keys, name, str(self._process), self._renewed_there)
+        self._heard = UNHEARD
+        self._lease = Lease(
+            *(url, keys, name, str(self._process)),
+            heard=lambda: self._heard,
+            on_renewal=self._renewed_there,
+        )
         self._peers: dict[str, Peer] = {}
         self._held = asyncio.Event()
         self._held_until = 0.0
+        self._in_doubt = False
         self._verifying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -74,28 +82,27 @@ class RedisPeers:
 
     async def aclose(self) -> None:
         """Give the lease back."""
-        ending = {self._watching, *self._tasks} | ({self._verifying} if self._verifying else set())
+        ending = {task for task in (self._watching, self._verifying, *self._tasks) if task is not None}
         for task in ending:
             task.cancel()
-        await asyncio.wait(ending)
+        if ending:
+            await asyncio.wait(ending)
         await asyncio.to_thread(self._lease.stop)
         await self._committer.aclose()
         await self._client.aclose()
 
     async def tell(self, core: str, word: Word) -> bool:
-        """Tell a core something. Return whether it lives."""
+        """Tell a core something. Return whether it holds its lease."""
         keys = (self._keys.lease(core), self._keys.inbox(core))
         call = Call("tell", keys, (json.dumps(word), self._keys.wake(core), INBOX_MS))
         return bool(await self._committer.run(call))
 
     async def forget(self, core: str) -> None:
         """Remember a lost core no longer."""
-        async with away_here():
-            pipeline = self._client.pipeline(transaction=True)
-            pipeline.hdel(self._keys.cores, core)
-            pipeline.delete(self._keys.lease(core), self._keys.inbox(core), self._keys.core_runs(core))
-            await pipeline.execute()
-        self._peers.pop(core, None)
+        keys = self._keys
+        owned = (keys.lease(core), keys.cores, keys.inbox(core), keys.core_runs(core), keys.open_runs)
+        if await self._committer.run(Call("forget", owned, (core, keys.prefix))):
+            self._peers.pop(core, None)
 
     async def held(self) -> None:
         """Return once this core certainly holds its lease."""
@@ -110,18 +117,14 @@ class RedisPeers:
         task.add_done_callback(self._tasks.discard)
 
     async def _look(self) -> None:
-        """Take what is in the inbox."""
-        inbox = self._keys.inbox(self._name)
+        """Take what is in the inbox. The next renewal empties it."""
         try:
             async with away_here():
-                pipeline = self._client.pipeline(transaction=True)
-                pipeline.lrange(inbox, 0, -1)
-                pipeline.delete(inbox)
-                words, _ = await pipeline.execute()
+                words = await self._client.xrange(self._keys.inbox(self._name), f"({self._heard}", "+")
         except Exception as error:  # noqa: BLE001 # the next renewal takes them
             logger.warning("words of other cores wait: %s", error)
             return
-        self._hear(words)
+        self._hear([Letter(word_id.decode(), fields[b"w"]) for word_id, fields in words])
 
     def _renewed_there(self, renewal: Renewal | None) -> None:
         """Pass on what the lease's thread has found."""
@@ -133,9 +136,11 @@ class RedisPeers:
             self._hears.log_away()
             return
         self._peers = {peer.core: peer for peer in renewal.peers}
+        if not renewal.stood:
+            self._heard = UNHEARD  # Another server may count from another time.
         self._hear(renewal.words)
         self._held_until = renewal.held_until
-        if not renewal.stood:
+        if not (renewal.stood and renewal.sure):
             self._verify()
         self._held.set()
         self._hears.renewed()
@@ -144,24 +149,37 @@ class RedisPeers:
                 if not peer.alive:
                     self._hears.peer_lost(peer.core)
 
+    def doubt(self) -> None:
+        """Find out which runs are still this core's: Redis was away, and another one may have come back."""
+        if self._watching is not None:
+            self._verify()
+
     def _verify(self) -> None:
         """Have this core find out which runs are still its own."""
-        logger.warning("the lease had run out, or the log was wiped")
+        logger.warning("the lease may have run out, or the log was wiped: all runs are looked at")
+        self._in_doubt = True
         if self._verifying is None:
             self._verifying = asyncio.create_task(self._verified(), name="verify runs")
 
     async def _verified(self) -> None:
         """Count the lease as held again once this core knows its runs."""
-        try:
-            await self._hears.lease_lost()
-        finally:
-            self._verifying = None
-            self._held.set()
+        while self._in_doubt:
+            self._in_doubt = False  # Until it comes again in the meantime.
+            try:
+                await self._hears.lease_lost()
+            except Exception:
+                logger.exception("it is not known which runs are still this core's")
+                self._in_doubt = True
+                await asyncio.sleep(RENEW_S)
+        self._verifying = None
+        self._held.set()
 
-    def _hear(self, words: list[bytes] | Any) -> None:
-        """Pass words on."""
-        for text in words:
-            self._hears.heard(Word(*json.loads(text)))
+    def _hear(self, words: Sequence[Letter]) -> None:
+        """Pass on the words that were not heard yet: one can be fetched twice."""
+        for letter in words:
+            if _place(letter.id) > _place(self._heard):
+                self._heard = letter.id
+                self._hears.heard(Word(*json.loads(letter.text)))
 
     async def _watch(self) -> None:
         """Look whether the processes of other cores on this machine are gone."""
@@ -185,3 +203,9 @@ class RedisPeers:
             return
         self._peers.pop(peer.core, None)
         self._hears.peer_lost(peer.core)
+
+
+def _place(word_id: str) -> tuple[int, int]:
+    """Return what ids of a stream are compared by."""
+    milliseconds, _, number = word_id.partition("-")
+    return int(milliseconds), int(number)

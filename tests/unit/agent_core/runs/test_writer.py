@@ -223,3 +223,21 @@ async def test_a_log_that_never_waits_has_each_event_at_once() -> None:
     await writer.flush()
     await writer.close(payload("4"), STOP)
     assert (await log.read(RUN, START, 99, FAR)).complete
+
+
+async def test_an_end_is_tried_at_once_where_appends_fail() -> None:
+    """A store without room takes a run's end, with all that waited: it is not kept behind them."""
+    log = SlowLog()
+    await log.create(record())
+    writer = RunWriter(log, record())
+    log.away = 1
+    log.let.release()
+    await writer.write([payload("a")])
+    while log.away:
+        await asyncio.sleep(0)
+    await writer.write([payload("b")])
+    log.let.release()
+    async with asyncio.timeout(WAKE_S):
+        await writer.close(payload("end"), STOP)
+    assert log.sizes == [1, 3]
+    assert await log.said() == ["a", "b", "end"]

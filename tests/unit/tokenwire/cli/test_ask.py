@@ -33,10 +33,15 @@ class FakeDoor:
 
     place = "the core at nowhere"
     guard_s = 0.05
+    is_dense = True
+    retry_s = 0.0
 
     def __init__(self, *streams: Iterable[object]) -> None:
         self.run_id = ""
         self.follows: list[str] = []
+        self.starts: list[str] = []
+        self.is_out_of_reach = True
+        self.turns = 0
         self.cancels = 0
         self._streams = list(streams)
         self._cancelled = asyncio.Event()
@@ -44,6 +49,7 @@ class FakeDoor:
 
     async def _next(self) -> AsyncIterator[Received]:
         for item in self._streams.pop(0):
+            self.is_out_of_reach = isinstance(item, UnreachableError) and self.is_out_of_reach
             if isinstance(item, Exception):
                 raise item
             if item is ...:
@@ -54,7 +60,7 @@ class FakeDoor:
             yield item
 
     def start(self, question: Question) -> AsyncIterator[Received]:
-        del question
+        self.starts.append(question.request_id)
         return self._next()
 
     def follow(self, after: str) -> AsyncIterator[Received]:
@@ -67,18 +73,23 @@ class FakeDoor:
             raise self.cancel_error
         self._cancelled.set()
 
+    async def turn(self) -> None:
+        self.turns += 1
+
     async def aclose(self) -> None: ...
 
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ask, "RESUME_WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(ask, "FIRST_PAUSE_S", 0.0)
 
 
-async def outcome(door: FakeDoor, question: Question = QUESTION) -> tuple[int, str, str]:
+async def outcome(
+    door: FakeDoor, question: Question = QUESTION, patience_s: float = 20.0
+) -> tuple[int, str, str]:
     """Return the exit status, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
-    status = await Asking(door, question, TextView(out, err)).run()
+    status = await Asking(door, question, TextView(out, err), patience_s=patience_s).run()
     return status, out.getvalue(), err.getvalue()
 
 
@@ -103,10 +114,45 @@ async def test_a_refusal_is_exit_1() -> None:
     assert "INVALID_ARGUMENT: No such agent." in err
 
 
-@pytest.mark.parametrize("stream", [[UnreachableError("Can't reach it.")], []], ids=["refused", "empty"])
-async def test_no_server_is_exit_3(stream: list[object]) -> None:
-    """Nobody answered, or somebody who is no such server."""
-    assert (await outcome(FakeDoor(stream)))[0] == Exit.UNREACHABLE
+async def test_no_server_is_exit_3_at_once() -> None:
+    """Nobody answered: whoever mistyped an address should not wait."""
+    door = FakeDoor([UnreachableError("Can't reach it.")])
+    assert (await outcome(door))[0] == Exit.UNREACHABLE
+    assert len(door.starts) == 1
+
+
+async def test_a_start_that_broke_is_repeated_under_the_same_id() -> None:
+    """So that it starts no second run; elsewhere, where there is an elsewhere."""
+    door = FakeDoor([BrokenError("x")], [], [UnreachableError("y")], [started(), done(2)])
+    status, _, err = await outcome(door)
+    assert (status, door.starts) == (0, [QUESTION.request_id] * 4)
+    assert door.turns == 3
+    assert err.splitlines() == ["tokenwire: x: trying again"]
+
+
+async def test_a_refusal_that_passes_is_waited_for() -> None:
+    """The server said when to come back."""
+    busy = RefusedError("UNAVAILABLE", "Going down.", retry_s=0.01)
+    assert (await outcome(FakeDoor([busy], [started(), done(2)])))[0] == 0
+    assert (await outcome(FakeDoor([busy]), patience_s=0.0))[0] == Exit.FAILED
+
+
+async def test_an_event_is_shown_once_and_one_that_is_missing_is_asked_for() -> None:
+    """Whatever the server sends."""
+    door = FakeDoor(
+        [started(), text(2, "a"), text(2, "a"), text(4, "c")], [text(3, "b"), text(4, "c"), done(5)]
+    )
+    status, out, _ = await outcome(door)
+    assert (status, out, door.follows) == (0, "abc\n", ["r.1.2"])
+
+
+async def test_an_edges_own_error_ends_nothing_while_the_run_may_go_on() -> None:
+    """It has no id: the cursor has not moved."""
+    own = Received("", "error", {"code": "UNAVAILABLE", "message": "No core.", "retryable": True})
+    door = FakeDoor([started(), text(2, "a"), own], [done(3)])
+    status, out, err = await outcome(door)
+    assert (status, out, door.follows) == (0, "a\n", ["r.1.2"])
+    assert "UNAVAILABLE: No core.: taking it up again" in err
 
 
 async def test_a_stream_without_a_terminal_event_is_taken_up_at_its_last_event() -> None:
@@ -122,14 +168,17 @@ async def test_a_stream_without_a_terminal_event_is_taken_up_at_its_last_event()
     assert door.follows == ["r.1.2", "r.1.2", "r.1.3"]
 
 
-async def test_a_lost_stream_is_exit_4_after_a_few_tries() -> None:
-    """It is said which run it was: it may still go on."""
+async def test_a_lost_stream_is_exit_4() -> None:
+    """It is said once that it is tried, and which run it was: it may still go on."""
     gone = [UnreachableError("gone")]
-    door = FakeDoor([started(), text(2, "App")], gone, gone, gone)
-    status, out, err = await outcome(door)
+    door = FakeDoor([started(), text(2, "App"), BrokenError("broke off")], *[gone] * 100_000)
+    status, out, err = await outcome(door, patience_s=0.02)
     assert (status, out) == (Exit.LOST, "App\n")
-    assert "the run is r" in err
-    assert len(door.follows) == 3
+    first, *_, last = err.splitlines()
+    assert first == "tokenwire: broke off: taking it up again"
+    assert "the run is r" in last
+    assert len(err.splitlines()) == 3
+    assert set(door.follows) == {"r.1.2"}
 
 
 async def test_a_run_that_is_gone_is_exit_4_at_once() -> None:
@@ -142,7 +191,7 @@ async def test_a_run_that_is_gone_is_exit_4_at_once() -> None:
 
 async def running(door: FakeDoor) -> tuple[Asking, asyncio.Task[int], io.StringIO, io.StringIO]:
     out, err = io.StringIO(), io.StringIO()
-    asking = Asking(door, QUESTION, TextView(out, err))
+    asking = Asking(door, QUESTION, TextView(out, err), patience_s=0.02)
     task = asyncio.create_task(asking.run())
     await asyncio.sleep(0.01)
     return asking, task, out, err
@@ -210,7 +259,7 @@ async def test_a_reader_that_left_stops_the_run() -> None:
             raise BrokenPipeError
 
     door = FakeDoor([started(), text(2, "Ap"), ...])
-    asking = Asking(door, QUESTION, TextView(Closed(), io.StringIO()))
+    asking = Asking(door, QUESTION, TextView(Closed(), io.StringIO()), patience_s=20.0)
     with pytest.raises(BrokenPipeError):
         await asking.run()
     assert door.cancels == 1

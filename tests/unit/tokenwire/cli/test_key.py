@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from edge.http.authentication import ApiKeys, parse_keys
+from edge.http.authentication.api_keys import ApiKeys, parse_keys
 from tokenwire.cli import main
 from tokenwire.cli.key import make_key
 
 
-def test_a_key_that_was_made_lets_its_owner_in() -> None:
+async def test_a_key_that_was_made_lets_its_owner_in() -> None:
     """The two lines are all that is needed: one for the client, one for the edge."""
     result = CliRunner().invoke(main, ["key", "alice"])
     assert result.exit_code == 0
     key, entry = result.output.split("\n")[:2]
-    assert ApiKeys(parse_keys([entry])).principal_of(f"Bearer {key}") == "alice"
+    assert await ApiKeys(parse_keys([entry])).principal_of(f"Bearer {key}") == "alice"
     assert key not in entry
 
 

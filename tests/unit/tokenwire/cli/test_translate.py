@@ -34,7 +34,7 @@ PLAIN = [case for case in load_cases() if is_plain(case)]
 def test_an_event_reads_as_the_browser_reads_it(case: Case) -> None:
     """Whichever door `ask` goes through, --json prints the same."""
     read = [received(event, case.run_id) for response in responses(case) for event in response.events]
-    seen = [{"id": item.id, "data": {"type": item.type, **item.fields}} for item in read if item is not None]
+    seen = [{"id": item.id, "data": {"type": item.type, **item.fields}} for item in read]
     wanted = [{"id": item["id"], "data": item["data"]} for item in case.client if item["event"] == "message"]
     assert seen == wanted
 
@@ -47,8 +47,8 @@ def test_the_corpus_holds_every_event_that_is_compared() -> None:
 
 
 def test_an_unknown_payload_is_passed_over() -> None:
-    """A newer core may say what this reader does not know."""
-    assert received(event_pb2.Event(sequence=1), RUN_ID) is None
+    """A newer core may say what this reader does not know: it keeps its place in the run's order."""
+    assert received(event_pb2.Event(sequence=1), RUN_ID) == Received(f"{RUN_ID}.1.1", "", {})
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_control_is_no_event(control: stream_pb2.Control, kind: str, fields: d
 
 
 def test_an_unknown_control_is_passed_over() -> None:
-    """A newer core may say what this reader does not know."""
+    """A newer core may say what this reader does not know: it keeps its place in the run's order."""
     assert received_control(stream_pb2.Control(), RUN_ID) is None
 
 

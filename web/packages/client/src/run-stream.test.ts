@@ -105,6 +105,25 @@ describe("a whole stream", () => {
     expect(stage.requests).toEqual([{ method: "POST", url: "/api/chat", lastEventId: null }]);
   });
 
+  it("can be taken up again behind an error that the edge made: the run may still be there", async () => {
+    const error = `data: ${JSON.stringify({ type: "error", code: "UNAVAILABLE", message: "Gone.", retryable: true })}\n\n`;
+    const stage = new Stage([stream(started, token(2, "a"), error), stream(token(3, "b"), done(4, "ab"))]);
+    await stage.run.start();
+    expect(stage.state.outcome).toMatchObject({ failure: { resumable: true } });
+    await stage.run.resume();
+    expect(stage.text).toBe("ab");
+    expect(stage.state.outcome).toMatchObject({ kind: "done" });
+    expect(stage.requests[1]?.lastEventId).toBe("r1.1.2");
+  });
+
+  it("does not give up a run that is silent, however often its connection is cut", async () => {
+    const caughtUp = 'event: caught_up\ndata: {"cursor":"r1.1.1"}\n\n';
+    const cuts = Array.from({ length: 20 }, () => stream(caughtUp));
+    const stage = new Stage([stream(started), ...cuts, stream(done(2, "a"))]);
+    await stage.run.start();
+    expect(stage.state.outcome).toMatchObject({ kind: "done" });
+  });
+
   it("ends with an error that the edge made and gave no id", async () => {
     const error = `data: ${JSON.stringify({ type: "error", code: "UNAVAILABLE", message: "Gone.", retryable: true })}\n\n`;
     const stage = new Stage([stream(started, token(2, "a"), error)]);

@@ -1,4 +1,5 @@
 import { type Cursor, compareCursors, parseCursor } from "./cursor.ts";
+import type { StreamEvent } from "./events.ts";
 import { type Failure, RequestFailed } from "./failure.ts";
 import { type ParsedMessage, parseMessage, type SseMessage } from "./parse-event.ts";
 import { SseConnection } from "./read-stream.ts";
@@ -29,6 +30,8 @@ export interface RunStreamOptions {
   /** Attempts in a row that bring nothing new before the loss is shown. */
   readonly maxAttempts?: number;
 }
+
+type ErrorEvent = Extract<StreamEvent, { type: "error" }>;
 
 /** How one connection ended. */
 type End =
@@ -70,6 +73,8 @@ export class RunStream {
   #following = false;
   #stopRequested = false;
   #cancelling = false;
+  /** The present connection has brought something: events, or that there are none yet. */
+  #heard = false;
 
   constructor(request: ChatRequest, options: RunStreamOptions) {
     this.#request = request;
@@ -115,12 +120,12 @@ export class RunStream {
     let attempt = firstAttempt;
     let open = firstOpen;
     while (!this.#isClosed()) {
-      const before = this.#cursor;
+      this.#heard = false;
       const connection = new SseConnection(this.#options);
       this.#connection = connection;
       const end = await this.#readOnce(connection, open);
       if (this.#isClosed() || end.kind === "finished") return;
-      attempt = this.#cursor === before ? attempt + 1 : 1;
+      attempt = this.#wasHeard() ? 1 : attempt + 1;
       if (end.kind === "failed" || this.#runId === undefined || attempt > this.#options.maxAttempts) {
         this.#emit({ kind: "failed", failure: end.kind === "failed" ? end.failure : this.#lost() });
         return;
@@ -170,6 +175,10 @@ export class RunStream {
     if (parsed.kind === "malformed") this.#emit({ kind: "gap", restart: false, complete: false });
     if (parsed.kind !== "event") return undefined;
     const { event } = parsed;
+    // The edge's own error: it has no way to the run, which may still be there.
+    if (event.type === "error" && parsed.cursor === undefined && event.retryable && this.#runId !== undefined) {
+      return { kind: "failed", failure: failureOf(event) };
+    }
     if (event.type === "run_started") this.#learn(event.runId);
     this.#finished = event.type === "done" || event.type === "error";
     this.#emit({ kind: "event", event, atMs });
@@ -178,6 +187,7 @@ export class RunStream {
 
   #takeControl(frame: Extract<ParsedMessage, { kind: "control" }>["frame"]): End | undefined {
     if (frame.control === "reconnect") return { kind: "broken", retryMs: frame.retryMs };
+    if (frame.control === "caught_up") this.#heard = true;
     if (frame.control === "resync") this.#resync(parseCursor(frame.first));
     this.#emit({ kind: "control", frame });
     return undefined;
@@ -202,6 +212,7 @@ export class RunStream {
       if (first !== undefined && first <= this.#cursor.sequence) return "overlap";
     }
     this.#cursor = cursor;
+    this.#heard = true;
     this.#learn(cursor.runId);
     return "new";
   }
@@ -300,9 +311,19 @@ export class RunStream {
     return this.#closed;
   }
 
+  /** The same. */
+  #wasHeard(): boolean {
+    return this.#heard;
+  }
+
   #emit(signal: Signal): void {
     if (!this.#closed) this.#options.onSignal(signal);
   }
+}
+
+/** Return what an edge's own error tells: the run can be taken up again behind the cursor, which has not moved. */
+function failureOf({ code, message, traceId }: ErrorEvent): Failure {
+  return { code, message, retryable: true, resumable: true, ...(traceId === undefined ? {} : { traceId }) };
 }
 
 const UNREACHABLE: Failure = {

@@ -1,5 +1,6 @@
 -- Append events to a run's log, and close it where this is its end. A repetition changes nothing.
--- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's exchanges, the core's lease
+-- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's exchanges, the core's lease,
+--   session's runs
 -- ARGV: run id, epoch, number of the first event, channel, hint, TTL while open (ms),
 --   limits: events, bytes, and what to cut down to: events, bytes,
 --   end: outcome ('' to go on), reason, end, expire, TTL then (ms),
@@ -20,6 +21,10 @@ if ARGV[23] ~= '' then
 end
 if first > last + 1 then return {'GAP', last + 1} end
 local known = last + 1 - first
+if open and ARGV[11] ~= '' then
+  -- A script that has written goes on where there is no memory: a run's end is small, and readers wait for it.
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+end
 if known < count then
   if not open then return {'CLOSED'} end
   local size = tonumber(meta[5])
@@ -56,10 +61,14 @@ if open and ARGV[11] ~= '' then
   redis.call('HSET', KEYS[1], 'out', ARGV[11], 'why', ARGV[12], 'end', ARGV[13], 'expire', ARGV[14])
   redis.call('PEXPIRE', KEYS[1], ARGV[15])
   redis.call('PEXPIRE', KEYS[2], ARGV[15])
-  redis.call('PEXPIRE', KEYS[5], ARGV[15])
+  if redis.call('GET', KEYS[5]) == ARGV[1] then redis.call('PEXPIRE', KEYS[5], ARGV[15]) end
   redis.call('SREM', KEYS[3], ARGV[1])
   redis.call('SREM', KEYS[4], ARGV[1])
-  if redis.call('GET', KEYS[6]) == ARGV[1] then redis.call('DEL', KEYS[6]) end
+  if redis.call('GET', KEYS[6]) == ARGV[1] then
+    redis.call('DEL', KEYS[6])
+    -- Its other runs have ended before this one.
+    redis.call('PEXPIRE', KEYS[9], ARGV[15])
+  end
   if ARGV[16] ~= '' then
     -- Each: its expiry and its bytes, a line break, the exchange.
     local newest = redis.call('LINDEX', KEYS[7], -1)

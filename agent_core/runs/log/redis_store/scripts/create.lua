@@ -22,8 +22,9 @@ if ARGV[6] ~= '' then
   end
 end
 
-redis.call('DEL', KEYS[1], KEYS[2])
+-- First what needs memory, so that nothing was written where there is none; it sets each field of what was there.
 for field = 8, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[field], ARGV[field + 1]) end
+redis.call('DEL', KEYS[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('SADD', KEYS[4], ARGV[1])

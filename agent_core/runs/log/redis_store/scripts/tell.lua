@@ -1,9 +1,8 @@
--- Leave a word for a core that holds its lease, and wake it.
+-- Leave a word for a core, and wake it. One whose lease has run out may come back and renew it.
 -- KEYS: lease, inbox
 -- ARGV: word, channel, how long an unread word is kept (ms)
--- Answers 1 where there is such a core.
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('RPUSH', KEYS[2], ARGV[1])
+-- Answers 1 where it holds its lease.
+redis.call('XADD', KEYS[2], '*', 'w', ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('PUBLISH', ARGV[2], '')
-return 1
+return redis.call('EXISTS', KEYS[1])

@@ -1,4 +1,4 @@
-"""Who is asking: API keys, kept as hashes.
+"""API keys, kept as hashes.
 
 Keys are long random texts, so one SHA-256 is enough: there is nothing to guess, and looking a hash up
 tells nothing by its timing.
@@ -9,44 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final
 
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
-
-from edge.errors import RequestError
-
-ANONYMOUS: Final = "anonymous"
-"""The principal of everybody, when authentication is off."""
+from edge.errors import UnauthenticatedError
+from edge.http.authentication.contract import bearer_of
 
 _LINE: Final = re.compile(r"([A-Za-z0-9._@-]{1,64})[:\s]+sha256:([0-9a-f]{64})")
-_PRINCIPAL_KEY: Final = "tokenwire.principal"
-
-Connection: TypeAlias = "ASGIConnection[Any, Any, Any, Any]"
-
-
-class Authenticator(Protocol):
-    """Tells who is asking."""
-
-    def principal_of(self, authorization: str) -> str:
-        """Return the principal.
-
-        Args:
-            authorization: The Authorization header; empty when there is none.
-
-        Raises:
-            RequestError: UNAUTHENTICATED.
-        """
-
-
-class NoAuthentication:
-    """Everybody is the same principal."""
-
-    def principal_of(self, authorization: str) -> str:
-        """Return the principal of everybody."""
-        del authorization
-        return ANONYMOUS
 
 
 class ApiKeys:
@@ -63,15 +33,16 @@ class ApiKeys:
         """Return how many keys there are: not even their hashes."""
         return f"ApiKeys({len(self._principals)})"
 
-    def principal_of(self, authorization: str) -> str:
+    async def principal_of(self, authorization: str) -> str:
         """Return the principal whose key the header carries."""
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            raise RequestError("UNAUTHENTICATED", "An API key is needed: `Authorization: Bearer …`.")
-        principal = self._principals.get(hash_of(key.strip()))
+        principal = self._principals.get(hash_of(bearer_of(authorization)))
         if principal is None:
-            raise RequestError("UNAUTHENTICATED", "The API key is not valid.")
+            raise UnauthenticatedError("The API key is not valid.", "KEY_INVALID", presented=True)
         return principal
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Return a context that does nothing."""
+        return nullcontext()
 
 
 def hash_of(key: str) -> str:
@@ -124,21 +95,3 @@ def load_keys(inline: str, file: Path | None) -> ApiKeys:
     if not principals:
         raise ValueError("there are no API keys (`tokenwire key` makes one)")
     return ApiKeys(principals)
-
-
-def require_principal(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Let a request through when it says who asks, and remember it. A Litestar guard.
-
-    Raises:
-        RequestError: UNAUTHENTICATED.
-    """
-    del handler
-    authenticator: Authenticator = connection.app.state.edge.authenticator
-    header = connection.headers.get("authorization", "")
-    connection.scope["state"][_PRINCIPAL_KEY] = authenticator.principal_of(header)
-
-
-def principal_of(connection: Connection) -> str:
-    """Return who is asking, as `require_principal` found out."""
-    principal: str = connection.scope["state"].get(_PRINCIPAL_KEY, ANONYMOUS)
-    return principal

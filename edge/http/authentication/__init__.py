@@ -1,0 +1,31 @@
+"""Who is asking: API keys, JWTs of an issuer, and tickets for one run's events."""
+
+from edge.http.authentication.api_keys import ApiKeys, load_keys
+from edge.http.authentication.bearer import KeysAndTokens
+from edge.http.authentication.contract import ANONYMOUS, Authenticator, Connection, NoAuthentication
+from edge.http.authentication.guard import TAKES_TICKETS, principal_of, require_principal
+from edge.http.authentication.jwks import JwksEndpoint
+from edge.http.authentication.key_set import KeySet, KeySource, read_key_file
+from edge.http.authentication.tickets import Tickets, ticket_key
+from edge.http.authentication.tokens import JwtRules, JwtTokens
+
+__all__ = [
+    "ANONYMOUS",
+    "TAKES_TICKETS",
+    "ApiKeys",
+    "Authenticator",
+    "Connection",
+    "JwksEndpoint",
+    "JwtRules",
+    "JwtTokens",
+    "KeySet",
+    "KeySource",
+    "KeysAndTokens",
+    "NoAuthentication",
+    "Tickets",
+    "load_keys",
+    "principal_of",
+    "read_key_file",
+    "require_principal",
+    "ticket_key",
+]

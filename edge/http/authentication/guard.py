@@ -1,0 +1,41 @@
+"""The guard before every route of the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar.handlers import BaseRouteHandler
+
+from edge.http.authentication.contract import ANONYMOUS, Authenticator, Connection
+from edge.http.authentication.tickets import Tickets
+
+TAKES_TICKETS: Final = "tokenwire_takes_tickets"
+"""The `opt` of a route that a ticket opens. No other route looks at one."""
+
+_PRINCIPAL_KEY: Final = "tokenwire.principal"
+
+
+async def require_principal(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request through when it says who asks, and remember it. A Litestar guard.
+
+    A ticket counts instead of the Authorization header: a proxy may have one of its own there.
+
+    Raises:
+        UnauthenticatedError: It does not, or can't prove it.
+        EdgeError: UNAVAILABLE, that can't be told at the moment.
+    """
+    edge = connection.app.state.edge
+    ticket = connection.query_params.get("ticket") if handler.opt.get(TAKES_TICKETS) else None
+    if ticket is not None:
+        tickets: Tickets = edge.tickets
+        principal = tickets.principal_of(ticket, str(connection.path_params["run_id"]))
+    else:
+        authenticator: Authenticator = edge.authenticator
+        principal = await authenticator.principal_of(connection.headers.get("authorization", ""))
+    connection.scope["state"][_PRINCIPAL_KEY] = principal
+
+
+def principal_of(connection: Connection) -> str:
+    """Return who is asking, as `require_principal` found out."""
+    principal: str = connection.scope["state"].get(_PRINCIPAL_KEY, ANONYMOUS)
+    return principal

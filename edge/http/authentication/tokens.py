@@ -1,0 +1,131 @@
+"""JWTs of an issuer: who bears a valid one is its subject."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jwt
+
+from edge.errors import UnauthenticatedError
+from edge.http.authentication.contract import bearer_of
+from edge.http.authentication.key_set import ALGORITHMS, KeySource
+
+PREFIX: Final = "jwt:"
+"""What the principals of tokens begin with. The name of an API key can't hold a colon, so nobody who may
+choose a user name at the issuer becomes the owner of a key's runs."""
+
+MAX_TOKEN_CHARS: Final = 16 * 1024
+"""Longer ones are not even decoded. Tokens with hundreds of roles have about half of that."""
+
+MAX_SUBJECT_BYTES: Final = 255
+"""Source: https://openid.net/specs/openid-connect-core-1_0.html#IDToken"""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JwtRules:
+    """What a token must say."""
+
+    issuer: str
+    """Its `iss`, exactly."""
+    audience: str
+    """Its `aud`, or one of them."""
+    principal_claim: str = "sub"
+    """The claim that names the principal."""
+    leeway_s: float = 30
+    """By how much the issuer's clock and this one may differ."""
+
+
+class JwtTokens:
+    """Principals by the tokens of one issuer.
+
+    Args:
+        keys: The issuer's keys.
+        rules: What a token must say.
+    """
+
+    def __init__(self, keys: KeySource, rules: JwtRules) -> None:
+        self._keys = keys
+        self._rules = rules
+
+    async def principal_of(self, authorization: str) -> str:
+        """Return the principal that the header's token names."""
+        token = bearer_of(authorization)
+        try:
+            return PREFIX + subject_of(await self._claims_of(token), self._rules.principal_claim)
+        except jwt.ExpiredSignatureError as error:
+            logger.info("a token was refused: %s", error)
+            raise UnauthenticatedError("The token has expired.", "TOKEN_EXPIRED", presented=True) from error
+        except jwt.PyJWTError as error:
+            logger.info("a token was refused: %s", error)
+            raise UnauthenticatedError("The token is not valid.", "TOKEN_INVALID", presented=True) from error
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Return the context within which the keys are kept fresh."""
+        return self._keys.running()
+
+    async def _claims_of(self, token: str) -> dict[str, Any]:
+        """Return what a valid token says.
+
+        Raises:
+            jwt.PyJWTError: It is not valid.
+            EdgeError: UNAVAILABLE, the issuer's keys are not to be had.
+        """
+        kid, algorithm = header_of(token)
+        key = await self._keys.find(kid, algorithm)
+        if key is None:
+            raise jwt.InvalidKeyError(f"the issuer has no {algorithm} key {kid!r:.80}")
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[key.algorithm_name],
+            issuer=self._rules.issuer,
+            audience=self._rules.audience,
+            leeway=self._rules.leeway_s,
+            options={"require": ["iss", "aud", "exp"]},
+        )
+
+
+def header_of(token: str) -> tuple[str | None, str]:
+    """Return the key and the algorithm that a token names. Nothing is proven by that.
+
+    Args:
+        token: As it came.
+
+    Raises:
+        jwt.PyJWTError: It is no JWT, or names an algorithm that is not allowed.
+    """
+    if len(token) > MAX_TOKEN_CHARS:
+        raise jwt.DecodeError(f"it has more than {MAX_TOKEN_CHARS} characters")
+    header = jwt.get_unverified_header(token)
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise jwt.InvalidAlgorithmError(f"the algorithm {algorithm!r:.40} is not allowed")
+    return kid, algorithm
+
+
+def subject_of(claims: dict[str, Any], claim: str) -> str:
+    """Return whom a valid token names.
+
+    The name becomes part of keys in stores and of log lines, so it is held to what can't break either.
+
+    Args:
+        claims: What the token says.
+        claim: The claim that holds the name.
+
+    Raises:
+        jwt.InvalidTokenError: There is no such claim, or it is not a name: printable text without line
+            breaks, not empty, and of bounded length.
+    """
+    name = claims.get(claim)
+    if not isinstance(name, str) or not name.strip():
+        raise jwt.InvalidTokenError(f"the claim {claim} names nobody")
+    if not name.isprintable():
+        raise jwt.InvalidTokenError(f"the claim {claim} holds characters that can't be printed")
+    if len(name.encode()) > MAX_SUBJECT_BYTES:
+        raise jwt.InvalidTokenError(f"the claim {claim} is longer than {MAX_SUBJECT_BYTES} bytes")
+    return name

@@ -1,0 +1,102 @@
+"""A TCP relay before a server, whose connections can be cut: the network, where it fails."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+CHUNK_BYTES: Final = 65_536
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing sends RST and forgets what was not sent."""
+
+
+class Relay:
+    """Passes bytes between its own loopback port and a server's.
+
+    Args:
+        target: HOST:PORT of the server.
+    """
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._target = host, int(port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._swallowed = b""
+        self.cuts = 0
+        """How often connections were cut."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """Its own HOST:PORT."""
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def swallow(self, marker: bytes) -> None:
+        """Cut all connections instead of passing on the first answer that holds these bytes."""
+        self._swallowed = marker
+
+    def cut(self) -> None:
+        """Reset all connections, on both sides. New ones are taken."""
+        with self._lock:
+            ending, self._open = self._open, set()
+            self.cuts += 1
+        for end in ending:
+            with suppress(OSError):  # its other side has just ended by itself
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                end.shutdown(socket.SHUT_RD)  # wakes the thread that reads it, which closes it
+
+    def close(self) -> None:
+        """Take no more connections, and cut those that there are."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._open |= {client, server}
+            for ends in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
+        """Pass bytes on until one side has closed, or the connection was cut."""
+        try:
+            while data := source.recv(CHUNK_BYTES):
+                if is_answer and self._swallowed and self._swallowed in data:
+                    self._swallowed = b""
+                    self.cut()
+                    return
+                sink.sendall(data)
+        except OSError:
+            pass  # the other thread, or `cut`, has ended it
+        finally:
+            with self._lock:
+                self._open.discard(source)
+            source.close()
+            with suppress(OSError):  # it is closed already
+                sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def relay_to(target: str) -> Iterator[Relay]:
+    """Run a relay before a server."""
+    relay = Relay(target)
+    try:
+        yield relay
+    finally:
+        relay.close()
