@@ -21,7 +21,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(PYTHON_STAMP) $(PAGE) model ## install, build, fetch the model, and serve the page (ARGS="--port 8080")
@@ -66,9 +66,16 @@ format: $(PYTHON_STAMP) $(WEB_STAMP) ## put all sources into their form
 	$(BIN)/buf format --write
 	npm --prefix web run format
 
-.PHONY: bench
-bench: $(PYTHON_STAMP) ## measure the wire core
+.PHONY: bench bench-log
+bench: $(PYTHON_STAMP) bench-log ## measure what a token costs: in the wire core, and in each store of runs
 	$(BIN)/python bench/wire_core.py $(ARGS)
+bench-log: $(PYTHON_STAMP) ## ... in each store of runs alone (half an hour), and renew docs/performance.md
+	$(BIN)/python -m bench.run_log --out bench/results/run-log.json --page docs/performance.md
+
+.PHONY: rolling-restart
+rolling-restart: $(PYTHON_STAMP) ## restart edges and cores under 200 live streams, with and without time to drain
+	$(BIN)/python -m bench.rolling_restart --json bench/results/rolling-restart.json $(ARGS)
+	$(BIN)/python -m bench.rolling_restart --drain 2 --json bench/results/rolling-restart-short-drain.json $(ARGS)
 
 .PHONY: vanish
 vanish: $(PYTHON_STAMP) ## clients that vanish at random: what is left of them (ARGS="--clients 2000")

@@ -76,6 +76,8 @@ class Watched:
     """How connections ended before the run did."""
     silence_s: float = 0.0
     """The longest time between two events, from the request on."""
+    silent_before: int = 0
+    """The number of the event that came after it."""
     heard: float = 0.0
     """When the last event came, in the event loop's time."""
     told_retry_ms: int | None = None
@@ -103,10 +105,12 @@ class Watched:
 
     def _event(self, event_id: str, data: dict[str, Any], now: float) -> None:
         """Count an event."""
-        self.silence_s, self.heard = max(self.silence_s, now - self.heard), now
         run_id, _, number = event_id.split(".")
         last = int(number)
         first = int(data.get("from", last))
+        if now - self.heard > self.silence_s:
+            self.silence_s, self.silent_before = now - self.heard, first
+        self.heard = now
         if self.run_id and run_id != self.run_id:
             self.wrong.append(f"an event of run {run_id}")
         if self.ends:

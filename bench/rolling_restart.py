@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any, Final
@@ -39,7 +40,7 @@ EXIT_S: Final = 20.0
 """How long a process may take to end beyond its drain time."""
 
 LIVE_S: Final = 120.0
-"""How long it may take until all streams are live."""
+"""How long it may take until all streams are live, and how much longer than a run until all have ended."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Report:
     """Of any stream, between two events."""
     silence_p50_s: float
     """The longest silence of a run in the middle of all runs."""
+    longest_silences: list[str]
+    """The five longest, and before which event they were: the first one comes with a run's beginning."""
     machine_busy: float
     """The share of the machine's processors, while streams were live."""
     restarts: list[dict[str, Any]] = field(default_factory=list)
@@ -207,7 +210,7 @@ def _restart_all(site: Site, crowd: Crowd, plan: Plan, say: Callable[[str], None
         )
     time.sleep(plan.pause_s)
     busy = busy_since(processor)
-    crowd.finish(plan.run_s + 2 * EXIT_S)
+    crowd.finish(plan.run_s + LIVE_S)
     return report(plan, crowd.runs, restarts, busy)
 
 
@@ -215,6 +218,7 @@ def report(plan: Plan, runs: Sequence[Watched], restarts: list[dict[str, Any]], 
     """Return what came of it all."""
     ends = Counter(end for run in runs for end in run.ends)
     silences = sorted(run.silence_s for run in runs)
+    longest = sorted(runs, key=lambda run: -run.silence_s)[:5]
     interruptions: Counter[str] = sum((run.interruptions for run in runs), Counter())
     wrong = [f"run {run.run_id or '(never named)'}: {text}" for run in runs for text in run.wrong]
     wrong += [
@@ -235,6 +239,9 @@ def report(plan: Plan, runs: Sequence[Watched], restarts: list[dict[str, Any]], 
         interruptions=dict(interruptions),
         longest_silence_s=round(silences[-1], 2),
         silence_p50_s=round(silences[len(silences) // 2], 2),
+        longest_silences=[
+            f"{run.silence_s:.2f} s before event {run.silent_before} of {run.run_id}" for run in longest
+        ],
         machine_busy=round(busy, 2),
         restarts=restarts,
         wrong=wrong,
@@ -259,7 +266,7 @@ def main(words: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="tokenwire-rolling-"))
     kept = f"what the processes said is in {folder}"
     try:
-        result = run(plan, folder, say=print)
+        result = run(plan, folder, say=partial(print, flush=True))
     except BaseException:
         print(kept, file=sys.stderr)
         raise

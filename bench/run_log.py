@@ -66,11 +66,6 @@ class Load:
         """What the result calls it."""
         return f"{self.runs} x {f'{self.rate:g}/s' if self.rate else 'flat out'}"
 
-    @property
-    def set_up_s(self) -> float:
-        """The time in which all runs are started and followed, before the first token."""
-        return 0.3 + self.runs * 0.006
-
 
 def loads(seconds: float, *, quick: bool = False) -> list[Load]:
     """Return what is measured.
@@ -96,18 +91,23 @@ class Round:
     """By run: when the agent yielded each token, in nanoseconds of the performance counter."""
     latencies: array[int] = field(default_factory=lambda: array("q"))
     """From yield to receipt, in nanoseconds, of every token of every run."""
+    begin: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when every run has its follower: the agents wait for it."""
+    following: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    """Released by each follower once it has the run's first event."""
     last_ns: int = 0
     """When the last token was received."""
 
     async def agent(self, request: RunRequest) -> AsyncIterator[AgentEvent | str]:
         """Yield what `pace` yields, and note when."""
         stamp = self.yields.setdefault(request.run_id, array("q")).append
+        await self.begin.wait()
         async for item in pace(request):
             stamp(time.perf_counter_ns())
             yield item
 
     async def start(self, delay_s: float) -> str:
-        """Start a run whose first token is due after a while. Return its id."""
+        """Start a run whose first token is due a while after the beginning. Return its id."""
         order = PaceOrder(tokens=self.load.tokens, rate=self.load.rate, size=TOKEN_BYTES, delay_s=delay_s)
         return await self.manager.start(
             RunSpec(message=msgspec.json.encode(order).decode()),
@@ -117,15 +117,11 @@ class Round:
             parent=Context(),
         )
 
-    async def follow(self, run_id: str, ready: asyncio.Event) -> None:
+    async def follow(self, run_id: str) -> None:
         """Read a run to its end.
 
-        Args:
-            run_id: The run.
-            ready: Set when what comes from now on counts.
-
         Raises:
-            RuntimeError: A token did not come, came twice, or came before all was ready.
+            RuntimeError: A token did not come, or came twice.
         """
         order = FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=False)
         follower = await self.manager.follow(order)
@@ -135,10 +131,10 @@ class Round:
                 now = time.perf_counter_ns()
                 if not isinstance(given, Batch):
                     raise RuntimeError(f"the follower was told {given}")  # noqa: TRY004 # no wrong type: a loss
+                if not received:
+                    self.following.release()
                 received = self._note(run_id, given.entries, received, now)
                 self.last_ns = now
-                if received > 1 and not ready.is_set():
-                    raise RuntimeError("setting up took longer than planned")
         finally:
             await follower.aclose()
         if received != self.load.tokens + 2:
@@ -164,22 +160,18 @@ async def measure(store: str, load: Load, place: Ground) -> dict[str, Any]:
     """Return the row of one store under one load."""
     phases = random.Random(SEED)  # noqa: S311 # the same moments for each store
     interval_s = 1 / load.rate if load.rate else 0.0
-    loop = asyncio.get_running_loop()
     async with open_manager(store, place) as manager:
         state = Round(manager, load)
-        begin = loop.time() + load.set_up_s
-        dues = [begin + phases.random() * interval_s for _ in range(load.runs)]
-        run_ids = await asyncio.gather(*(state.start(max(0, due - loop.time())) for due in dues))
-        ready = asyncio.Event()
+        starts = [state.start(phases.random() * interval_s) for _ in range(load.runs)]
         async with asyncio.TaskGroup() as group:
-            for run_id in run_ids:
-                group.create_task(state.follow(run_id, ready))
-            await asyncio.sleep(0)
+            for run_id in await asyncio.gather(*starts):
+                group.create_task(state.follow(run_id))
+            for _ in range(load.runs):
+                await state.following.acquire()
             gc.collect()
             redis_cpu_s = place.redis_cpu_s if store == NEEDS_REDIS else 0.0
-            await asyncio.sleep(begin - 0.05 - loop.time())
-            ready.set()
             cpu_s, wall_s, ticks = time.process_time(), time.monotonic(), processor_ticks()
+            state.begin.set()
         cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s
         busy = busy_since(ticks)
         if store == NEEDS_REDIS:

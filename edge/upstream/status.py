@@ -53,6 +53,9 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
     if not own:
         logger.warning("call to the core failed: %s: %s", code, error.details())
+        if code == "CANCELLED":
+            # Not by this edge, which would not read the answer: by a core that went down over it.
+            code = "UNAVAILABLE"
     return UpstreamError(
         code,
         status.message if own else None,

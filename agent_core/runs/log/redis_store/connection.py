@@ -21,8 +21,9 @@ ANSWER_S: Final = 2.0
 """How long Redis may take to accept a connection, and to answer. Then it counts as away."""
 
 CONNECTIONS: Final = 16
-"""The most connections of one client. Whoever asks while all are in use waits for one, as long as for an
-answer: when an edge goes down, its hundreds of readers come back within a second, and each asks at once."""
+QUEUE_S: Final = 5.0
+"""The most connections of one client. Whoever asks while all are in use waits for one, longer than an answer
+takes: when an edge goes down, its hundreds of readers come back within a second, and each asks at once."""
 
 PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """How Redis's refusals begin that may pass by themselves.
@@ -48,7 +49,7 @@ def make_client(url: str) -> Any:
     from redis.asyncio.retry import Retry  # noqa: PLC0415 # the one for the event loop, beside the other
 
     pool = aioredis.BlockingConnectionPool.from_url(
-        url, max_connections=CONNECTIONS, timeout=ANSWER_S, retry=Retry(NoBackoff(), 0), **_options()
+        url, max_connections=CONNECTIONS, timeout=QUEUE_S, retry=Retry(NoBackoff(), 0), **_options()
     )
     kind: Any = pool.connection_class
     pool.connection_class = type(f"Packing{kind.__name__}", (_Packing, kind), {})
