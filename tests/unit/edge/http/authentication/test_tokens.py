@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import UnauthenticatedError
@@ -199,6 +199,7 @@ async def test_the_log_says_why_and_shows_no_token(caplog: pytest.LogCaptureFixt
     assert token not in caplog.text
 
 
+@settings(deadline=None)
 @given(place=st.floats(0, 0.999), byte=st.characters(max_codepoint=255), cut=st.booleans())
 async def test_a_damaged_token_is_refused_in_one_way(place: float, byte: str, cut: bool) -> None:
     """Whatever becomes of it on its way, there is one answer and no other exception."""
