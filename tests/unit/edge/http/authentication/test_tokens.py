@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.errors import UnauthenticatedError
+from edge.errors import EdgeError, UnauthenticatedError
 from edge.http.authentication.api_keys import ApiKeys, hash_of
 from edge.http.authentication.bearer import KeysAndTokens, looks_like_jwt
+from edge.http.authentication.jwks import JwksEndpoint
 from edge.http.authentication.key_set import read_jwks
 from edge.http.authentication.tickets import Tickets
 from edge.http.authentication.tokens import MAX_TOKEN_CHARS, JwtRules, JwtTokens
@@ -116,6 +117,17 @@ async def test_other_algorithms_are_refused_whoever_signs(name: str) -> None:
     header = {"alg": name, "typ": "JWT", "kid": RSA.kid}
     for secret in (None, b"", RSA.pem(), jwks(RSA), json.dumps(RSA.jwk()).encode()):
         assert await refused(forged(header, CLAIMS, secret)) == "TOKEN_INVALID"
+
+
+async def test_for_another_algorithm_no_issuer_is_asked() -> None:
+    """It is refused as it is: an issuer that is away makes no 503 of it, and it can't make anybody ask."""
+    away = JwtTokens(JwksEndpoint("http://127.0.0.1:9/jwks.json", refresh_s=300), RULES)
+    for name in ("none", "HS256"):
+        with pytest.raises(UnauthenticatedError):
+            await away.principal_of(f"Bearer {forged({'alg': name, 'kid': 'k1'}, CLAIMS, b'x' * 32)}")
+    with pytest.raises(EdgeError) as caught:
+        await away.principal_of(f"Bearer {EC.token()}")
+    assert caught.value.code == "UNAVAILABLE"
 
 
 @pytest.mark.parametrize("kind", KINDS)
