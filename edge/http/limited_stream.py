@@ -10,7 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
-from edge.http.authentication import principal_of
+from edge.http.authentication import came_by_ticket, principal_of
 from edge.http.event_stream import CONTENT_TYPE
 from edge.http.limits import RETRY_STREAM_S, LimitError, Limits
 from edge.http.problem import problem
@@ -57,9 +57,11 @@ class LimitedStream(ASGIResponse):
 def _may_be_event_source(scope: Scope) -> bool:
     """Return whether the client may be an `EventSource`, which stops for good on any status but 200.
 
-    It can send neither a POST nor an Authorization header. Who can send one can read a status, too.
+    It can send neither a POST nor an Authorization header; who can send one can read a status, too. Beside a
+    ticket the header is a proxy's.
     """
-    return scope.get("method") == "GET" and all(name != b"authorization" for name, _ in scope["headers"])
+    by_header = any(name == b"authorization" for name, _ in scope["headers"])
+    return scope.get("method") == "GET" and (came_by_ticket(ASGIConnection(scope)) or not by_header)
 
 
 def _come_back_later() -> ASGIResponse:

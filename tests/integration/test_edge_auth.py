@@ -77,7 +77,9 @@ def test_unsafe_settings_are_refused_at_the_start(settings: dict[str, str], mess
 def test_secrets_are_in_no_representation() -> None:
     """A settings object that is logged by mistake tells nothing."""
     secret = "s3cret-" * 8
-    settings = EdgeSettings(auth="keys", api_keys=ENTRY, principal_key=secret)
+    settings = EdgeSettings(auth="keys", api_keys=ENTRY, principal_key=secret, ticket_key=secret[::-1])
     text = f"{settings!r} {settings} {settings.core_security()!r} {settings.authenticator()!r}"
+    text += f" {settings.tickets()!r}"
     assert secret not in text
+    assert secret[::-1] not in text
     assert ENTRY.split(":")[1] not in text

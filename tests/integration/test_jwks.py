@@ -145,8 +145,9 @@ async def test_nobody_listening_is_told_likewise() -> None:
         await unavailable(keys, "old")
 
 
-async def test_a_slow_issuer_holds_up_only_those_that_need_it() -> None:
+async def test_a_slow_issuer_holds_up_only_those_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known keys are found while a fetch is under way, and who gives up waiting for it does not end it."""
+    monkeypatch.setattr(jwks, "FETCH_TIMEOUT_S", 1000)
     with publishing(OLD) as issuer:
         async with endpoint(issuer.url) as keys:
             assert await has(keys, "old")

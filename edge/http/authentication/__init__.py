@@ -3,7 +3,7 @@
 from edge.http.authentication.api_keys import ApiKeys, load_keys
 from edge.http.authentication.bearer import KeysAndTokens
 from edge.http.authentication.contract import ANONYMOUS, Authenticator, Connection, NoAuthentication
-from edge.http.authentication.guard import TAKES_TICKETS, principal_of, require_principal
+from edge.http.authentication.guard import TAKES_TICKETS, came_by_ticket, principal_of, require_principal
 from edge.http.authentication.jwks import JwksEndpoint
 from edge.http.authentication.key_set import KeySet, KeySource, read_key_file
 from edge.http.authentication.tickets import Tickets, ticket_key
@@ -23,6 +23,7 @@ __all__ = [
     "KeysAndTokens",
     "NoAuthentication",
     "Tickets",
+    "came_by_ticket",
     "load_keys",
     "principal_of",
     "read_key_file",

@@ -13,6 +13,7 @@ TAKES_TICKETS: Final = "tokenwire_takes_tickets"
 """The `opt` of a route that a ticket opens. No other route looks at one."""
 
 _PRINCIPAL_KEY: Final = "tokenwire.principal"
+_BY_TICKET_KEY: Final = "tokenwire.by_ticket"
 
 
 async def require_principal(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -26,6 +27,7 @@ async def require_principal(connection: Connection, handler: BaseRouteHandler) -
     """
     edge = connection.app.state.edge
     ticket = connection.query_params.get("ticket") if handler.opt.get(TAKES_TICKETS) else None
+    connection.scope["state"][_BY_TICKET_KEY] = ticket is not None
     if ticket is not None:
         tickets: Tickets = edge.tickets
         principal = tickets.principal_of(ticket, str(connection.path_params["run_id"]))
@@ -39,3 +41,9 @@ def principal_of(connection: Connection) -> str:
     """Return who is asking, as `require_principal` found out."""
     principal: str = connection.scope["state"].get(_PRINCIPAL_KEY, ANONYMOUS)
     return principal
+
+
+def came_by_ticket(connection: Connection) -> bool:
+    """Return whether the request was let in by a ticket."""
+    by_ticket: bool = connection.scope["state"].get(_BY_TICKET_KEY, False)
+    return by_ticket

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.http.authentication.key_set import KeySet, read_jwks, read_key_file, read_pem
@@ -99,6 +99,7 @@ def test_what_is_no_jwks_document_is_told(document: str | bytes) -> None:
         read_jwks(document)
 
 
+@settings(deadline=None)
 @given(
     entry=st.dictionaries(
         st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "crv", "x", "y", "n", "e"]),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import UnauthenticatedError
@@ -18,7 +18,7 @@ KEY = b"k" * 32
 RUN, OTHER = "a" * 30, "b" * 30
 
 
-def tickets(key: bytes = KEY, ago_s: float = 0, lifetime_s: float = 60) -> Tickets:
+def tickets(key: bytes = KEY, ago_s: float = 0, lifetime_s: float = 3600) -> Tickets:
     return Tickets(key, lifetime_s=lifetime_s, now_unix_s=lambda: time.time() - ago_s)
 
 
@@ -33,14 +33,14 @@ def test_a_ticket_is_its_principals_and_its_runs_for_as_long_as_it_says() -> Non
     """It can be used again and again until then: an EventSource reconnects with the URL that it has."""
     made = tickets().issue("jwt:Åsa", RUN)
     assert [tickets().principal_of(made.text, RUN) for _ in range(3)] == ["jwt:Åsa"] * 3
-    assert 58 <= made.expire_unix_s - time.time() <= 60
+    assert 3000 <= made.expire_unix_s - time.time() <= 3600
     assert refused(made.text, OTHER) == "TICKET_INVALID"
 
 
 def test_an_expired_ticket_is_told_to_be_expired() -> None:
     """The page asks for another one then."""
-    assert refused(tickets(ago_s=60 + LEEWAY_S + 5).issue("alice", RUN).text) == "TICKET_EXPIRED"
-    assert refused(tickets(ago_s=-3600).issue("alice", RUN).text) == "TICKET_INVALID"
+    assert refused(tickets(ago_s=3600 + LEEWAY_S + 5).issue("alice", RUN).text) == "TICKET_EXPIRED"
+    assert refused(tickets(ago_s=-7200).issue("alice", RUN).text) == "TICKET_INVALID"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,7 @@ def test_what_is_no_ticket_of_ours_opens_nothing(make: Callable[[], str]) -> Non
     assert refused(make()) == "TICKET_INVALID"
 
 
+@settings(deadline=None)
 @given(place=st.floats(0, 0.999), letter=st.sampled_from("ABCabc012-_.é"))
 def test_a_changed_ticket_opens_nothing(place: float, letter: str) -> None:
     """One letter is enough."""
@@ -76,7 +77,7 @@ def test_a_changed_ticket_opens_nothing(place: float, letter: str) -> None:
         assert refused(changed) == "TICKET_INVALID"
 
 
-TICKET = tickets(lifetime_s=3600).issue("alice", RUN).text
+TICKET = tickets().issue("alice", RUN).text
 
 
 def test_a_ticket_proves_nobody_to_the_core() -> None:
