@@ -40,8 +40,10 @@ class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDiscon
 
 class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
     """OnDisconnect says what becomes of a run when its last follower has left by
-    itself. A broken link, a draining server and a run that nobody ever followed
-    count as GRACE at the worst, never as CANCEL.
+    itself. The broken link of a relay, a draining server and a run that nobody
+    ever followed count as GRACE at the worst, never as CANCEL. A direct caller
+    has left when its call ends, whatever ended it: a core can't tell. One that
+    is to come back after a broken link asks for GRACE.
     """
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0

@@ -24,8 +24,10 @@ const (
 )
 
 // OnDisconnect says what becomes of a run when its last follower has left by
-// itself. A broken link, a draining server and a run that nobody ever followed
-// count as GRACE at the worst, never as CANCEL.
+// itself. The broken link of a relay, a draining server and a run that nobody
+// ever followed count as GRACE at the worst, never as CANCEL. A direct caller
+// has left when its call ends, whatever ended it: a core can't tell. One that
+// is to come back after a broken link asks for GRACE.
 type OnDisconnect int32
 
 const (
