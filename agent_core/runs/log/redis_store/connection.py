@@ -18,6 +18,10 @@ CONNECT_S: Final = 1.0
 ANSWER_S: Final = 2.0
 """How long Redis may take to accept a connection, and to answer. Then it counts as away."""
 
+BROKEN: Final = (RedisError, OSError, RuntimeError)
+"""What the client raises where Redis can't be reached. uvloop says RuntimeError of a connection that broke
+while it was being made, and redis-py passes that on."""
+
 PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """How Redis's refusals begin that may pass by themselves.
 
@@ -73,7 +77,7 @@ def away() -> Iterator[None]:
     """
     try:
         yield
-    except (RedisError, OSError) as error:
+    except BROKEN as error:
         raise log_error(error) from error
 
 
