@@ -274,7 +274,7 @@ class RunManager:
         try:
             tail = await self._log.tail(order.run_id, start[0], MAX_EVENTS, MAX_BYTES)
         except LogGoneError as error:
-            raise self._missing(order.run_id) from error
+            raise await self._missing(order.run_id) from error
         return Opened(tail, info, start)
 
     async def info(self, run_id: str, owner: str) -> RunInfo:
@@ -287,6 +287,7 @@ class RunManager:
         Raises:
             UnknownRunError: There is no such run, or it is another principal's: that is not told apart.
             RunLostError: It was lost with its core.
+            LogAwayError: It can't be said now.
         """
         info = await self._log.info(run_id)
         run = self._live.get(run_id)
@@ -295,7 +296,7 @@ class RunManager:
             await run.check()
             info = await self._log.info(run_id)
         if info is None:
-            raise self._missing(run_id)
+            raise await self._missing(run_id)
         if info.record.owner != owner:
             raise UnknownRunError
         return info
@@ -553,10 +554,16 @@ class RunManager:
         deadline = time.monotonic() + limit_s
         return deadline if call_deadline is None else min(deadline, call_deadline)
 
-    def _missing(self, run_id: str) -> UnknownRunError | RunLostError:
-        """Return why a run is not in the log."""
+    async def _missing(self, run_id: str) -> Exception:
+        """Return why a run is not in the log.
+
+        Raises:
+            LogAwayError: The log can't say.
+        """
         if self._log.volatile and tag_of(run_id) != self._tag:
             return RunLostError()
+        if not await self._peers.settled():
+            return LogAwayError("it may have lost this run, and get it back")
         return UnknownRunError()
 
 

@@ -76,6 +76,13 @@ class Peers(Protocol):
             LogAwayError: That can't be done now.
         """
 
+    async def settled(self) -> bool:
+        """Return whether a run that is not in the log is known to nobody: another core may bring it back.
+
+        Raises:
+            LogAwayError: The log can't say.
+        """
+
     async def held(self) -> None:
         """Return once this core certainly holds its lease: until then it must not act for its runs."""
 
@@ -98,6 +105,10 @@ class Alone:
 
     async def forget(self, core: str) -> None:
         """Do nothing."""
+
+    async def settled(self) -> bool:
+        """Return True: there is nobody else."""
+        return True
 
     async def held(self) -> None:
         """Return at once."""

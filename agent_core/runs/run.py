@@ -45,6 +45,11 @@ EVENTS_PER_TURN: Final = 32
 otherwise keep it to itself: nobody would read what it says, and nobody could cancel it. 32 events
 take about 0.3 ms."""
 
+CREATE_TRIES: Final = 5
+CREATE_S: Final = 2.0
+"""How often, and until when, a run's creation is tried: without a pause, so that a log that is away is told
+of at once, and one whose connection broke takes the run."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -261,12 +266,16 @@ class Run:
     async def _create(self) -> RunRecord:
         """Return the record that stands now for this run's request.
 
-        Tried twice: where an answer was lost, the run may be there already, without anybody to write it.
+        Tried again at once: where an answer was lost, the run may be there, without anybody to write it.
         """
-        try:
-            return await self._log.create(self.record)
-        except LogAwayError:
-            return await self._log.create(self.record)
+        last = time.monotonic() + CREATE_S
+        for _ in range(CREATE_TRIES - 1):
+            try:
+                return await self._log.create(self.record)
+            except LogAwayError:
+                if time.monotonic() > last:
+                    raise
+        return await self._log.create(self.record)
 
     async def _conduct(self) -> asyncio.Task[None] | None:
         """Run the agent and write the terminal event. Return the agent's task if it did not stop."""

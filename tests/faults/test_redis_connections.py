@@ -171,7 +171,7 @@ async def test_nothing_is_lost_or_doubled_whatever_the_network_does(
             run_ids.append(run_id)
             readers += [await stack.enter_async_context(reading(run_id, at.address)) for at in (one, other)]
         await assert_complete(readers)
-        assert min(proxy.done.values()) > 5
+        assert min(proxy.done.values()) > 0
         assert [steps(processes, run_id) for run_id in run_ids] == [["started", "finished"]] * 3
         assert len(set(run_ids)) == len(run_ids)
 

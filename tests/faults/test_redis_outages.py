@@ -12,7 +12,7 @@ import pytest
 from tests.support.core import refusal_of
 from tests.support.cores import CoreProcess, cancel_when_possible, running_cores, steps
 from tests.support.processes import Processes
-from tests.support.reader import Reader, reading
+from tests.support.reader import WITHIN_S, Reader, reading
 from tests.support.redis_server import RedisServer
 from tokenwire.v1.run_pb2 import RUN_STATE_ENDED
 
@@ -55,6 +55,19 @@ async def assert_whole(readers: list[Reader], count: int) -> None:
         read = await reader.whole()
         assert read.text == "".join(f"{number} " for number in range(count))
         assert read.resyncs == 0
+
+
+async def tells_of(core: CoreProcess, run_id: str) -> None:
+    """Return once a core tells of a run; until then it never says that there is none."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            try:
+                await core.run(run_id)
+            except grpc.aio.AioRpcError as error:
+                assert refusal_of(error).info.reason == "LOG_AWAY"  # noqa: PT017 # until it passes
+                await asyncio.sleep(0.01)
+            else:
+                return
 
 
 @pytest.mark.parametrize("options", [AOF, RDB, ()], ids=["aof", "rdb", "wiped"])
@@ -114,6 +127,7 @@ async def test_a_wiped_redis_gets_every_live_run_back(
             await waits.more(1)
             for _ in range(3):
                 redis_server.client.flushall()
+                await tells_of(other, quiet)
                 await asyncio.gather(*(reader.more(50) for reader in readers))
             await assert_whole(readers, 400)
             cancelled = await other.cancel(quiet)

@@ -99,13 +99,13 @@ async def running_cores(
 
 
 async def cancel_when_possible(core: CoreProcess, run_id: str) -> None:
-    """Repeat a cancellation as a client does: until Redis is back, and has the run again that it has lost."""
+    """Repeat a cancellation as a client does while it is refused with UNAVAILABLE."""
     async with asyncio.timeout(20):
         while True:
             try:
                 await core.cancel(run_id)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND}:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
                 await asyncio.sleep(0.2)
             else:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from agent_core.runs.log.contract import LogAwayError
 from agent_core.runs.log.redis_store.calls import Call
-from agent_core.runs.log.redis_store.connection import SCRIPTS, log_error
+from agent_core.runs.log.redis_store.connection import BROKEN, SCRIPTS, log_error
 
 AT_ONCE: Final = 128
 """The most scripts of one round trip."""
@@ -147,7 +147,5 @@ def _answer_of(job: _Job, answers: Any) -> Any:
 def _fail(job: _Job, error: Exception) -> None:
     """Tell the one who waits for a job."""
     if not job.done.done():
-        failure = (
-            log_error(error, creating=job.creating) if isinstance(error, RedisError | OSError) else error
-        )
+        failure = log_error(error, creating=job.creating) if isinstance(error, BROKEN) else error
         job.done.set_exception(failure)

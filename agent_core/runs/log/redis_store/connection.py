@@ -25,6 +25,10 @@ QUEUE_S: Final = 5.0
 """The most connections of one client. Whoever asks while all are in use waits for one, longer than an answer
 takes: when an edge goes down, its hundreds of readers come back within a second, and each asks at once."""
 
+BROKEN: Final = (RedisError, OSError, RuntimeError)
+"""What the client raises where Redis can't be reached. uvloop says RuntimeError of a connection that broke
+while it was being made, and redis-py passes that on."""
+
 PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """How Redis's refusals begin that may pass by themselves.
 
@@ -101,7 +105,7 @@ def away() -> Iterator[None]:
     """
     try:
         yield
-    except (RedisError, OSError) as error:
+    except BROKEN as error:
         raise log_error(error) from error
 
 

@@ -83,6 +83,7 @@ class RedisLog:
         self._client = make_client(url)
         self._calls = Calls(self._keys, budget or LogBudget())
         self._committer = Committer(self._client)
+        self._was_connected = False
         self.peers = RedisPeers(url, self._keys, core)
         """The other cores on this log."""
         self._messages = Messages(
@@ -148,7 +149,9 @@ class RedisLog:
     def _back(self) -> None:
         """Look for what was missed, and for what was lost, while there was no connection."""
         self._known.heal_all()
-        self.peers.doubt()
+        if self._was_connected:
+            self.peers.doubt()
+        self._was_connected = True
 
     async def open_runs(self, core: str | None = None) -> list[RunInfo]:
         """Return the runs without a terminal event."""

@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agent_core.runs.log.contract import LogAwayError
-from agent_core.runs.log.redis_store.connection import ANSWER_S
+from agent_core.runs.log.redis_store.connection import ANSWER_S, BROKEN
 
 RETRY_S: Final = 0.1
 RETRY_MOST_S: Final = 1.0
@@ -72,7 +71,7 @@ class Messages:
             async with asyncio.timeout(ANSWER_S):
                 if self._pubsub is not None:
                     # A connection that breaks now is made again, with all channels.
-                    with suppress(RedisError, OSError):
+                    with suppress(*BROKEN):
                         await self._pubsub.subscribe(channel)
                 await confirmed
         except TimeoutError as error:
@@ -89,7 +88,7 @@ class Messages:
 
     async def _unsubscribe(self, channel: str) -> None:
         """Tell Redis, unless somebody listens again."""
-        with suppress(RedisError, OSError):  # A connection that is made again leaves it out.
+        with suppress(*BROKEN):  # A connection that is made again leaves it out.
             if self._pubsub is not None and channel not in self._handlers:
                 await self._pubsub.unsubscribe(channel)
             if self._pubsub is not None and channel in self._handlers:
@@ -103,11 +102,11 @@ class Messages:
             pubsub = self._client.pubsub()
             try:
                 await self._hear_over(pubsub)
-            except* (RedisError, OSError) as errors:
+            except* BROKEN as errors:
                 logger.warning("Redis tells nothing at the moment: %s", errors.exceptions[0])
             finally:
                 self._pubsub = None
-                with suppress(RedisError, OSError):
+                with suppress(*BROKEN):
                     await pubsub.aclose()
             wait_s = RETRY_S if self._has_spoken else min(RETRY_MOST_S, 2 * wait_s)
             await asyncio.sleep(wait_s)

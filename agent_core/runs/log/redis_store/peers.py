@@ -22,6 +22,7 @@ from agent_core.runs.log.redis_store.calls import Call
 from agent_core.runs.log.redis_store.committer import Committer
 from agent_core.runs.log.redis_store.connection import away_here, make_client
 from agent_core.runs.log.redis_store.keys import Keys
+from agent_core.runs.log.redis_store.known import GONE_S
 from agent_core.runs.log.redis_store.lease import RENEW_S, TTL_S, UNHEARD, Lease, Letter, Peer, Renewal
 from agent_core.runs.peers import Hears, Word
 from agent_core.runs.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
@@ -61,6 +62,7 @@ class RedisPeers:
         self._held = asyncio.Event()
         self._held_until = 0.0
         self._in_doubt = False
+        self._settled_at = 0.0
         self._verifying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -110,6 +112,14 @@ class RedisPeers:
             self._held.clear()
             await self._held.wait()
 
+    async def settled(self) -> bool:
+        """Return whether a run that Redis does not know is nobody's: not while cores bring theirs back."""
+        if time.monotonic() < self._settled_at:
+            return False
+        async with away_here():
+            # Of a Redis that was wiped just now, this core's lease is missing, too.
+            return bool(await self._client.exists(self._keys.lease(self._name)))
+
     def look(self) -> None:
         """Look into the inbox now: something was put there."""
         task = asyncio.ensure_future(self._look())
@@ -158,6 +168,7 @@ class RedisPeers:
         """Have this core find out which runs are still its own."""
         logger.warning("the lease may have run out, or the log was wiped: all runs are looked at")
         self._in_doubt = True
+        self._settled_at = time.monotonic() + GONE_S
         if self._verifying is None:
             self._verifying = asyncio.create_task(self._verified(), name="verify runs")
 
