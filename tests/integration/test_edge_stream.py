@@ -303,3 +303,23 @@ async def test_other_sites_need_to_be_on_the_list() -> None:
     assert "access-control-allow-origin" not in refused.headers
     assert "run-id" in exposed
     assert "traceparent" in exposed
+
+
+async def test_a_client_that_leaves_inside_its_request_is_no_failure_of_the_edge(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tab that is closed while it sends its question is nobody's error, and is not logged as one."""
+    url = httpx.URL(stack.url)
+    assert url.port is not None
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    head = "POST /api/chat HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    writer.write(head.encode())
+    await writer.drain()
+    connections = stack.edge.server_state.tasks
+    while not connections:
+        await asyncio.sleep(0.01)
+    writer.close()
+    await writer.wait_closed()
+    while connections:
+        await asyncio.sleep(0.01)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -33,8 +33,21 @@ class CuttingProxy:
         """How many responses were cut."""
         self.passed: list[int] = []
         """The sizes of those that were not."""
+        self._serving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take one connection."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def end(self) -> None:
+        """Return when no connection is served any more."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         with suppress(asyncio.IncompleteReadError, ConnectionError):  # clients come and go as they like
             head = await reader.readuntil(b"\r\n\r\n")
@@ -81,9 +94,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def cutting_proxy(port: int) -> AsyncIterator[tuple[CuttingProxy, str]]:
     """Run one in front of a server; return it and its URL."""
     proxy = CuttingProxy(port)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     try:
         yield proxy, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        await proxy.end()
         await server.wait_closed()
