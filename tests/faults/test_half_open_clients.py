@@ -12,8 +12,17 @@ import pytest
 
 from tests.support.cores import running_cores, steps, wait_for_agent
 from tests.support.namespace import Namespace, network_namespace
-from tests.support.processes import Processes, Running, wait_until
+from tests.support.processes import (
+    TOKENWIRE,
+    Processes,
+    Running,
+    edge_is_ready,
+    free_port,
+    wait_until,
+)
 from tests.support.reader import WITHIN_S
+from tests.support.sse import events_of
+from tokenwire.cli.key import make_key
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as pb
 
@@ -23,6 +32,10 @@ KEY = "k" * 32
 
 NOTICED_S = 15.0
 """How soon a client that answers no ping counts as gone."""
+
+HEARTBEAT_S = 1.0
+DEADLINE_S = 3.0
+"""The edge's: how long it lets a silence last, and a write."""
 
 GRACE_S = 1.0
 SLACK_S = 10.0
@@ -62,6 +75,39 @@ async def test_a_follower_whose_packets_vanish_has_left(processes: Processes, na
             logger.info("cancelled %.1f s after the cut", time.monotonic() - cut)
             assert (await core.run(run_id)).outcome.reason == "cancelled"
         assert all(client.is_running() for client in clients), "they were never told anything"
+
+
+@pytest.mark.parametrize("agent", ["slow", "silent"])
+def test_a_browser_whose_packets_vanish_has_left(
+    processes: Processes, namespace: Namespace, agent: str
+) -> None:
+    """The edge finds out by what stays unacknowledged, of a silent stream by its heartbeats."""
+    core, _ = processes.core(settings={"TOKENWIRE_DISCONNECT_GRACE_S": str(GRACE_S)})
+    secret, entry = make_key("ann")
+    port = str(free_port())
+    command = [*TOKENWIRE, "edge", "--core", core, "--host", namespace.here, "--port", port]
+    settings = {
+        "TOKENWIRE_AUTH": "keys",
+        "TOKENWIRE_API_KEYS": entry,
+        "TOKENWIRE_HEARTBEAT_S": str(HEARTBEAT_S),
+        "TOKENWIRE_WRITE_DEADLINE_S": str(DEADLINE_S),
+    }
+    edge = processes.start("edge", command, settings)
+    url = f"http://{namespace.here}:{port}"
+    edge.wait_ready(lambda: edge_is_ready(url))
+    client = processes.start(
+        "browser", [*namespace.enter, sys.executable, "-m", "tests.support.sse_follower", url, secret, agent]
+    )
+    wait_until(lambda: "run_started" in client.stdout, "it reads", WITHIN_S)
+    run_id = events_of(client.stdout)[0]["runId"]
+    time.sleep(2 * HEARTBEAT_S + GRACE_S)
+    assert steps(processes, run_id) == ["started"], "the client holds it"
+    namespace.cut()
+    cut = time.monotonic()
+    within_s = HEARTBEAT_S + DEADLINE_S + GRACE_S + SLACK_S
+    wait_until(lambda: "cancelled" in steps(processes, run_id), "its run is cancelled", within_s)
+    logger.info("cancelled %.1f s after the cut", time.monotonic() - cut)
+    assert client.is_running(), "it was never told anything"
 
 
 def follow(processes: Processes, namespace: Namespace, address: str, run_id: str) -> Running:

@@ -5,11 +5,14 @@ Tests that use it are marked `needs("netns")`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+_made = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class Namespace:
 @contextmanager
 def network_namespace() -> Iterator[Namespace]:
     """Make a namespace, and remove it with its cable in the end."""
-    number = os.getpid()
-    name = f"tw{number}"
+    made = next(_made)
+    number = os.getpid() + made  # The cable of the one before takes a moment to go.
+    name = f"tw{os.getpid()}-{made}"
     # A /30 of the range for tests between networks, which nobody routes (RFC 2544).
     network = f"198.18.{number // 64 % 256}.{number % 64 * 4}"
     prefix, _, last = network.rpartition(".")
