@@ -18,7 +18,6 @@ from agent_core.reflection import add_reflection
 from agent_core.runs.limits import CoreLimits, Limiter
 from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
-from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.orphans import reap_orphans
@@ -241,6 +240,8 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
     if kind == "sqlite" and place:
         return SqliteLog(place, budget), Alone()
     if kind in {"redis", "rediss", "unix"} and place.startswith("//"):
+        from agent_core.runs.log.redis_store import RedisLog  # noqa: PLC0415 # a third of a core's start
+
         try:
             shared = RedisLog(settings.store, budget, prefix=settings.redis_prefix, core=secrets.token_hex(8))
         except ValueError as error:

@@ -11,7 +11,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from edge.http.authentication import (
     ApiKeys,
     Authenticator,
-    JwksEndpoint,
     JwtRules,
     JwtTokens,
     KeysAndTokens,
@@ -230,4 +229,6 @@ class EdgeSettings(BaseSettings):
             raise ValueError("set one of TOKENWIRE_JWT_JWKS_URL and TOKENWIRE_JWT_KEYS_FILE")
         if self.jwt_keys_file is not None:
             return read_key_file(self.jwt_keys_file)
+        from edge.http.authentication.jwks import JwksEndpoint  # noqa: PLC0415 # a fifth of an edge's start
+
         return JwksEndpoint(self.jwt_jwks_url, refresh_s=self.jwt_refresh_s)

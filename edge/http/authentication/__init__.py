@@ -4,7 +4,6 @@ from edge.http.authentication.api_keys import ApiKeys, load_keys
 from edge.http.authentication.bearer import KeysAndTokens
 from edge.http.authentication.contract import ANONYMOUS, Authenticator, Connection, NoAuthentication
 from edge.http.authentication.guard import TAKES_TICKETS, came_by_ticket, principal_of, require_principal
-from edge.http.authentication.jwks import JwksEndpoint
 from edge.http.authentication.key_set import KeySet, KeySource, read_key_file
 from edge.http.authentication.tickets import Tickets, ticket_key
 from edge.http.authentication.tokens import JwtRules, JwtTokens
@@ -15,7 +14,6 @@ __all__ = [
     "ApiKeys",
     "Authenticator",
     "Connection",
-    "JwksEndpoint",
     "JwtRules",
     "JwtTokens",
     "KeySet",
