@@ -21,10 +21,8 @@ WITHIN_S = 20.0
 
 
 def as_principal(name: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call on somebody's behalf, good for a minute."""
     return ((METADATA_KEY, sign_principal(name, KEY)),)
-
-
-ANN, BEN = as_principal("ann"), as_principal("ben")
 
 
 def start_request(agent: str = "silent", request_id: str = "") -> pb.StartRunRequest:
@@ -54,32 +52,38 @@ async def until_free(core: Core) -> None:
 async def test_each_principal_has_so_many_runs_and_gets_them_back() -> None:
     """Others are not concerned; a run that ended, however, makes room for another."""
     async with running_core(principal_key=KEY, max_principal_runs=2) as core:
-        runs = [await core.stub.StartRun(start_request(), metadata=ANN) for _ in range(2)]
-        reason, metadata, retry_s = await refused(core.stub.StartRun(start_request(), metadata=ANN))
+        runs = [await core.stub.StartRun(start_request(), metadata=as_principal("ann")) for _ in range(2)]
+        reason, metadata, retry_s = await refused(
+            core.stub.StartRun(start_request(), metadata=as_principal("ann"))
+        )
         assert (reason, metadata) == ("PRINCIPAL_RUNS_LIMIT", {"limit": "max_principal_runs", "most": "2"})
         assert retry_s > 0
-        await core.stub.StartRun(start_request("echo"), metadata=BEN)
-        await core.stub.CancelRun(pb.CancelRunRequest(run_id=runs[0].run.run_id), metadata=ANN)
-        await core.stub.StartRun(start_request(), metadata=ANN)
+        await core.stub.StartRun(start_request("echo"), metadata=as_principal("ben"))
+        await core.stub.CancelRun(
+            pb.CancelRunRequest(run_id=runs[0].run.run_id), metadata=as_principal("ann")
+        )
+        await core.stub.StartRun(start_request(), metadata=as_principal("ann"))
 
 
 async def test_a_repeated_request_is_answered_at_the_limit_too() -> None:
     """It starts nothing: while its run goes on, and after that run's end, and however often."""
     limits = {"max_principal_runs": 1, "max_principal_starts_per_minute": 2}
     async with running_core(principal_key=KEY, **limits) as core:
-        first = (await core.stub.StartRun(start_request("silent", "r1"), metadata=ANN)).run
+        first = (await core.stub.StartRun(start_request("silent", "r1"), metadata=as_principal("ann"))).run
         for _ in range(5):
-            again = await core.stub.StartRun(start_request("silent", "r1"), metadata=ANN)
+            again = await core.stub.StartRun(start_request("silent", "r1"), metadata=as_principal("ann"))
             assert again.run.run_id == first.run_id
-        assert (await refused(core.stub.StartRun(start_request("silent", "r2"), metadata=ANN)))[0] == (
-            "PRINCIPAL_RUNS_LIMIT"
+        assert (
+            await refused(core.stub.StartRun(start_request("silent", "r2"), metadata=as_principal("ann")))
+        )[0] == ("PRINCIPAL_RUNS_LIMIT")
+        await core.stub.CancelRun(pb.CancelRunRequest(run_id=first.run_id), metadata=as_principal("ann"))
+        await core.stub.StartRun(start_request("echo", "r3"), metadata=as_principal("ann"))
+        for _ in range(5):
+            again = await core.stub.StartRun(start_request("silent", "r1"), metadata=as_principal("ann"))
+            assert again.run.run_id == first.run_id
+        reason, _, retry_s = await refused(
+            core.stub.StartRun(start_request("echo", "r4"), metadata=as_principal("ann"))
         )
-        await core.stub.CancelRun(pb.CancelRunRequest(run_id=first.run_id), metadata=ANN)
-        await core.stub.StartRun(start_request("echo", "r3"), metadata=ANN)
-        for _ in range(5):
-            again = await core.stub.StartRun(start_request("silent", "r1"), metadata=ANN)
-            assert again.run.run_id == first.run_id
-        reason, _, retry_s = await refused(core.stub.StartRun(start_request("echo", "r4"), metadata=ANN))
         assert reason == "START_RATE_LIMIT"
         assert 0 < retry_s <= 30
         await until_free(core)
@@ -100,12 +104,15 @@ async def test_the_limit_for_all_holds_for_those_whom_nobody_knows_too() -> None
 async def test_streams_are_counted_and_given_back_however_they_end() -> None:
     """Read to the end, cancelled before and after the first answer, refused for another reason."""
     async with running_core(principal_key=KEY, max_principal_follows=1, max_follows=2) as core:
-        run_id = (await core.stub.StartRun(start_request("slow"), metadata=ANN)).run.run_id
-        call = core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id), metadata=ANN)
+        run_id = (await core.stub.StartRun(start_request("slow"), metadata=as_principal("ann"))).run.run_id
+        call = core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id), metadata=as_principal("ann"))
         await call.read()
-        more = core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id), metadata=ANN)
+        more = core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id), metadata=as_principal("ann"))
         assert (await refused(more.read()))[0] == "PRINCIPAL_FOLLOWS_LIMIT"
-        calls = [core.stub.StreamRun(stream_request("silent"), metadata=who) for who in (BEN, ANN)]
+        calls = [
+            core.stub.StreamRun(stream_request("silent"), metadata=as_principal(who))
+            for who in ("ben", "ann")
+        ]
         await calls[0].read()
         assert (await refused(calls[1].read()))[0] == "PRINCIPAL_FOLLOWS_LIMIT"
         third = core.stub.StreamRun(stream_request("silent"), metadata=as_principal("eve"))
@@ -113,13 +120,15 @@ async def test_streams_are_counted_and_given_back_however_they_end() -> None:
         assert len(core.server.manager._live) == 2, "a stream that can't be followed starts no run"
         for open_call in (call, calls[0]):
             open_call.cancel()
-        await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id), metadata=ANN)
+        await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id), metadata=as_principal("ann"))
         await until_free(core)
         for _ in range(5):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await core.stub.FollowRun(pb.FollowRunRequest(run_id="0" * 30), metadata=ANN).read()
+                await core.stub.FollowRun(
+                    pb.FollowRunRequest(run_id="0" * 30), metadata=as_principal("ann")
+                ).read()
             assert caught.value.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DATA_LOSS}
-            call = core.stub.StreamRun(stream_request("echo"), metadata=ANN)
+            call = core.stub.StreamRun(stream_request("echo"), metadata=as_principal("ann"))
             assert events_of(await rest_of(call))[-1].HasField("done")
         await until_free(core)
 
@@ -132,7 +141,7 @@ async def test_many_who_leave_at_once_leave_nothing_behind() -> None:
                 core.stub.StreamRun(stream_request("slow"), metadata=as_principal(f"p{number % 5}"))
                 for number in range(40)
             ]
-            starts = [core.stub.StartRun(start_request(), metadata=BEN) for _ in range(10)]
+            starts = [core.stub.StartRun(start_request(), metadata=as_principal("ben")) for _ in range(10)]
             await asyncio.sleep(0.005 * round_number)
             for call in (*calls, *starts):
                 call.cancel()
