@@ -176,7 +176,12 @@ export class RunStream {
     if (parsed.kind !== "event") return undefined;
     const { event } = parsed;
     // The edge's own error: it has no way to the run, which may still be there.
-    if (event.type === "error" && parsed.cursor === undefined && event.retryable && this.#runId !== undefined) {
+    if (
+      event.type === "error" &&
+      parsed.cursor === undefined &&
+      event.retryable &&
+      this.#runId !== undefined
+    ) {
       return { kind: "failed", failure: failureOf(event) };
     }
     if (event.type === "run_started") this.#learn(event.runId);
