@@ -19,7 +19,7 @@ from agent_core.agents import (
     ToolStart,
     Usage,
 )
-from agent_core.runs.failures import TIMED_OUT, RubbishError, RunTooLargeError
+from agent_core.runs.failures import TIMED_OUT, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.outcome import Outcome
 from agent_core.runs.state import (
     DEFAULT_LIMITS,
@@ -317,3 +317,20 @@ def test_the_deltas_are_the_answer(pieces: list[str]) -> None:
     final = Event.FromString(state.finish(3)).done.final_message
     assert final == "".join(event.text_delta.content for event in told) == "".join(pieces)
     assert state.sequence == 1 + len(told) + 1
+
+
+def test_a_run_has_so_many_tool_calls_and_its_text_stands() -> None:
+    """The call beyond the limit is not told and takes no number; 0 is no limit."""
+    state = started(RunLimits(max_tool_calls=1))
+    state.feed("Well", 2)
+    state.feed(ToolStart("1", "search", {}), 2)
+    before = state.sequence
+    with pytest.raises(ToolLimitError):
+        state.feed(ToolStart("2", "search", {}), 2)
+    assert state.sequence == before
+    done = Event.FromString(state.meet_tool_limit(3)).done
+    assert (done.final_message, done.finish_reason) == ("Well", event_pb2.FINISH_REASON_TOOL_LIMIT)
+    assert state.outcome == Outcome("done", "tool_limit")
+    unlimited = started(RunLimits(max_tool_calls=0))
+    for number in range(300):
+        unlimited.feed(ToolStart(str(number), "search", {}), 2)
