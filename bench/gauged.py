@@ -77,6 +77,8 @@ def core_gauges(core: CoreServer) -> Gauges:
         "runs": len(manager._live),  # noqa: SLF001
         "followers": len(manager._followers),  # noqa: SLF001
         "strays": len(manager.strays),
+        "run_slots": manager._limiter.runs.taken,  # noqa: SLF001
+        "follow_slots": manager._limiter.follows.taken,  # noqa: SLF001
     }
     if log.volatile:
         gauges["stored_runs"] = len(log._logs)  # noqa: SLF001
@@ -101,10 +103,15 @@ async def serve_edge(path: str) -> None:
     """Serve until SIGTERM."""
     settings, drain = EdgeSettings(), Drain()
     set_up_logging(settings.log_level, settings.log_format)
-    server = make_server(create_app(settings, drain), settings, drain)
+    app = create_app(settings, drain)
+    server = make_server(app, settings, drain)
 
     def own() -> Gauges:
-        return {"streams": drain.listeners, "connections": len(server.server_state.connections)}
+        return {
+            "streams": drain.listeners,
+            "stream_slots": app.state.edge.limits.slots.in_use,
+            "connections": len(server.server_state.connections),
+        }
 
     gauges = await answer_gauges(path, own)
     await server.serve(sockets=[bind(settings)])

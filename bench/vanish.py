@@ -38,7 +38,10 @@ from tests.support.processes import Running, clean_environment, core_is_serving,
 from tests.support.redis_server import RedisServer
 
 AT_REST: Final = frozenset(
-    {"runs", "followers", "strays", "stored_runs", "stored_bytes", "streams", "connections"}
+    {
+        *("runs", "followers", "strays", "stored_runs", "stored_bytes", "run_slots", "follow_slots"),
+        *("streams", "stream_slots", "connections"),
+    }
 )
 """The gauges that must be 0 when nobody is there. Those of BASED must be what they were at first."""
 

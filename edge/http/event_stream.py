@@ -115,6 +115,8 @@ class EventStream(ASGIResponse):
         try:
             await self._say_left(self._state.run_id)
         except UpstreamError as error:
+            if error.code == "NOT_FOUND":
+                return  # It has ended and was forgotten in the meantime.
             # The core sees the call's end all the same, and counts it as a broken link.
             logger.warning(
                 "the core was not told that the client of run %s left: %s",
