@@ -37,6 +37,7 @@ from agent_core.runs.log.contract import (
     Position,
     RunLog,
 )
+from tests.support.redis_server import shared_redis
 from tests.support.stores import (
     DURABLE,
     LOST,
@@ -181,6 +182,30 @@ class LogMachine(RuleBasedStateMachine):
         again = list(map(payload, run.texts[first - 1 : first - 1 + count]))
         appended = self.wait(self.log.append(run.run_id, run.epoch, first, again))
         assert appended.status is AppendStatus.OK
+
+    @precondition(lambda self: self.store == "redis")
+    @rule(number=RUNS, count=st.integers(1, 9), size=SIZES, wiped=st.booleans())
+    def lose(self, number: int, count: int, size: int, *, wiped: bool) -> None:
+        """The store is set back to before an append, or has lost the run: its writer writes it again.
+
+        The other stores lose nothing that they have accepted.
+        """
+        run = self.open_one(number)
+        kept, client = len(run.texts), shared_redis().client
+        keys = [self.log._keys.meta(run.run_id), self.log._keys.log(run.run_id)]
+        before = [client.dump(key) for key in keys]
+        self.append(number, count, size)
+        client.delete(*keys)
+        if not wiped:
+            for key, dump in zip(keys, before, strict=True):
+                if dump is not None:
+                    client.restore(key, 0, dump)
+        appended = self.wait(self.log.append(run.run_id, 1, len(run.texts) + 1, ()))
+        assert appended == ((AppendStatus.GONE, 0) if wiped else (AppendStatus.GAP, kept + 1))
+        first = run.first if wiped else kept + 1
+        lost = list(map(payload, run.texts[first - 1 :]))
+        restored = self.wait(self.log.restore(record(run.run_id), 1, first, lost))
+        assert restored.status is AppendStatus.OK
 
     @rule(number=RUNS, ahead=st.integers(1, 3), closing=st.booleans())
     def gap(self, number: int, ahead: int, *, closing: bool) -> None:
