@@ -144,7 +144,7 @@ class CoreServer:
         try:
             await self._log.start()
             self._log_is_open = True
-            await self._peers.start(self.manager)
+            await self._peers.start(self.manager.news)
             self._has_peers = True
             # Of a shared store, others may write what is open there.
             lost = await reap_orphans(self._log) if not self._peers.name else 0

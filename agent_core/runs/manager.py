@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import hashlib
 import logging
 import secrets
 import time
+from collections.abc import Collection
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Final
@@ -19,12 +18,12 @@ from agent_core.errors import (
     CoreDrainingError,
     CoreFullError,
     LimitReachedError,
-    RequestIdReusedError,
     RunLostError,
     SessionHasRunError,
     UnknownRunError,
 )
-from agent_core.runs.elsewhere import Elsewhere
+from agent_core.runs.aftermath import Aftermath
+from agent_core.runs.ending import all_ended, ended_elsewhere
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, Opened, start_of
 from agent_core.runs.limits import Limiter
 from agent_core.runs.log.contract import (
@@ -38,8 +37,10 @@ from agent_core.runs.log.contract import (
     SessionBusyError,
 )
 from agent_core.runs.log_health import LogHealth
-from agent_core.runs.orphans import reap, reap_orphans, reap_when_possible
-from agent_core.runs.peers import Alone, Peers, Word
+from agent_core.runs.log_probe import LogProbe
+from agent_core.runs.news import News
+from agent_core.runs.peers import Alone, LogScope, Peers, Word
+from agent_core.runs.request import deadline_of, fingerprint, same_request
 from agent_core.runs.run import Run, RunOrder, RunTimes, StopCause, Surroundings
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
 from agent_core.runs.state import RunLimits
@@ -49,33 +50,7 @@ CANCEL_ANSWER_S: Final = 0.25
 """How long a cancellation waits for the run's end, so that its answer can tell of it. An agent that
 stops when told needs a millisecond; for others the answer is that the run is being cancelled."""
 
-TIDY_RENEWALS: Final = 10
-"""After so many renewals of the lease, about as many seconds, runs are looked for that nobody writes."""
-
-PROBE_S: Final = 1.0
-"""How often a log that was away is tried, where nothing else uses it all the time."""
-
-CHECK_AGAIN_S: Final = 0.25
-"""How soon the log is asked again about runs that it could say nothing of."""
-
-OWN: Final = ""
-"""Stands for this core among those whose runs are being closed."""
-
-STRAY_S: Final = 1.0
-"""How long the core waits, at its own end, for agents that did not stop when their runs ended."""
-
 logger = logging.getLogger(__name__)
-
-
-class LogScope(enum.Enum):
-    """Where the runs of a core can be followed."""
-
-    PROCESS = "process"
-    """At this process alone."""
-    CORE = "core"
-    """At this core, or the one that comes after it."""
-    SHARED = "shared"
-    """At every core on the same store."""
 
 
 class RunManager:
@@ -99,29 +74,31 @@ class RunManager:
     ) -> None:
         self.draining = False
         """True when the core is going down: no run is started any more."""
-        self.strays: set[asyncio.Task[None]] = set()
-        """Tasks of agents that did not stop though their runs have ended."""
         self.log_health = LogHealth()
         """Whether the log is there."""
         self._log = log
         self._limiter = limiter or Limiter()
-        self._probing: asyncio.Task[None] | None = None
         self._times = times
         self._limits = limits or RunLimits()
         self._tag = make_tag(secrets.randbits(TAG_BITS))
         self._live: dict[str, Run] = {}
         self._followers: set[Follower] = set()
-        self._reaping: set[asyncio.Task[None]] = set()
         self._peers = peers or Alone()
-        self._elsewhere = Elsewhere(self._peers)
-        self._renewals = 0
-        self._closing: dict[str, asyncio.Task[None]] = {}
+        self.news = News(log, self._peers, self._live, self._followers, self.log_health)
+        """Acts on what is heard of other cores and of the lease."""
+        self._aftermath = Aftermath(log)
+        self._probe = LogProbe(log, self.log_health)
         self._surroundings = Surroundings(self._ended, self._degrade, self._peers.held)
 
     @property
     def incarnation(self) -> str:
         """The first characters of the ids that this core mints."""
         return self._tag
+
+    @property
+    def strays(self) -> Collection[asyncio.Task[None]]:
+        """Tasks of agents that did not stop though their runs have ended."""
+        return self._aftermath.strays
 
     @property
     def log_scope(self) -> LogScope:
@@ -182,8 +159,15 @@ class RunManager:
             standing = await self._standing(record)
             if standing is None:
                 raise
-            return _same(standing, record)
-        order = RunOrder(record, spec, agent.agent, self._deadline(spec, deadline), parent, self._limits)
+            return same_request(standing, record)
+        order = RunOrder(
+            record,
+            spec,
+            agent.agent,
+            deadline_of(spec, deadline, self._times.run_timeout_s),
+            parent,
+            self._limits,
+        )
         run = Run(order, self._log, self._times, self._surroundings)
         self._live[record.run_id] = run
         try:
@@ -193,7 +177,7 @@ class RunManager:
             raise CoreFullError from error
         except SessionBusyError as error:
             raise SessionHasRunError(error.run_id) from error
-        return _same(standing, record)
+        return same_request(standing, record)
 
     async def _standing(self, record: RunRecord) -> RunRecord | None:
         """Return the record of the run that stands for a request already; None where there is none."""
@@ -242,12 +226,12 @@ class RunManager:
         info = opened.info
         owner = info.record.core if run is None and info.outcome is None else ""
         if owner:
-            self._elsewhere.join(run_id, owner)
+            self.news.elsewhere.join(run_id, owner)
 
         def left(follower: Follower) -> None:
             self._followers.discard(follower)
             if owner:
-                self._elsewhere.leave(run_id, by_itself=not order.relay and not follower.finished)
+                self.news.elsewhere.leave(run_id, by_itself=not order.relay and not follower.finished)
             elif run is not None and not follower.finished:
                 run.leave(relay=order.relay)
 
@@ -340,24 +324,9 @@ class RunManager:
         if info.outcome is not None or not info.record.core:
             return info, False
         if await self._peers.tell(info.record.core, Word("cancel", run_id, self._peers.name)):
-            await self._await_end(info)
+            await ended_elsewhere(self._log, info, CANCEL_ANSWER_S)
         # Its core comes back and hears of it, or is gone and the run is closed as lost: it ends either way.
         return await self.info(run_id, owner), True
-
-    async def _await_end(self, info: RunInfo) -> None:
-        """Return when another core's run has ended, or a moment has passed."""
-        try:
-            tail = await self._log.tail(info.record.run_id, info.last, MAX_EVENTS, MAX_BYTES)
-        except LogGoneError:
-            return
-        try:
-            async with asyncio.timeout(CANCEL_ANSWER_S):
-                while not (await tail.next()).complete:
-                    pass
-        except (TimeoutError, LogGoneError):
-            return
-        finally:
-            await tail.aclose()
 
     async def follower_left(self, run_id: str, owner: str) -> RunInfo:
         """Take the word that one behind a relay has left by itself. Return the run's state.
@@ -379,105 +348,13 @@ class RunManager:
             await self._peers.tell(info.record.core, Word("left", run_id, self._peers.name))
         return info
 
-    # What is heard of other cores.
-
-    def heard(self, word: Word) -> None:
-        """Take a word for a run that this core writes."""
-        run = self._live.get(word.run_id)
-        if run is None:
-            return  # It has ended in the meantime.
-        match word.kind:
-            case "cancel":
-                run.stop(StopCause.CANCELLED)
-            case "left":
-                run.follower_left()
-            case "following":
-                run.follows_elsewhere(word.core, word.followers)
-
-    def peer_lost(self, core: str) -> None:
-        """Close the runs of a core that is gone."""
-        for run in self._live.values():
-            run.follows_elsewhere(core, 0)
-        if core not in self._closing:
-            closing = asyncio.create_task(self._close_runs_of(core), name=f"close the runs of {core}")
-            self._closing[core] = closing
-            closing.add_done_callback(lambda _: self._closing.pop(core, None))
-
-    async def _close_runs_of(self, core: str) -> None:
-        """Write the end of each run of a lost core, and forget it. What fails is done another time."""
-        try:
-            lost = await reap_orphans(self._log, core)
-            if lost:
-                logger.warning("core %s is gone: %d of its runs were closed", core, lost)
-            if not await self._log.open_runs(core):
-                await self._peers.forget(core)
-        except LogAwayError as error:
-            logger.warning("the runs of core %s could not be closed: %s", core, error)
-
-    async def lease_lost(self) -> None:
-        """Find out which runs this core still writes, and tell others again who follows here."""
-        unsure = tuple(self._live.values())
-        while unsure:
-            known = await asyncio.gather(*(run.check() for run in unsure))
-            unsure = tuple(run for run, is_known in zip(unsure, known, strict=True) if not is_known)
-            if unsure:
-                await asyncio.sleep(CHECK_AGAIN_S)
-        self._elsewhere.announce_all()
-
-    def renewed(self) -> None:
-        """Tell what could not be told, and close what nobody writes any more."""
-        self.log_health.there(time.monotonic())
-        self._elsewhere.announce_untold()
-        if not self._renewals % TIDY_RENEWALS and OWN not in self._closing:
-            tidying = asyncio.create_task(self._tidy(), name="close forgotten runs")
-            self._closing[OWN] = tidying
-            tidying.add_done_callback(lambda _: self._closing.pop(OWN, None))
-        self._renewals += 1
-
-    async def _tidy(self) -> None:
-        """Close the runs that are this core's in the log, and that it does not know.
-
-        A log that was set back to an earlier state has runs open again whose end it has lost.
-        """
-        try:
-            infos = await self._log.open_runs(self._peers.name)
-            for info in infos:
-                if info.record.run_id not in self._live:
-                    logger.warning("run %s was open again in the log", info.record.run_id)
-                    await reap(self._log, info.record.run_id)
-        except LogAwayError as error:
-            logger.warning("the log could not be tidied: %s", error)
-
-    def log_away(self) -> None:
-        """Tell every follower that the log is away."""
-        self.log_health.away(time.monotonic())
-        self._renewals = 0  # Once it is back, see at once what was begun there and given up here.
-        for follower in self._followers:
-            follower.degrade()
-
     def _degrade(self, run_id: str) -> None:
         """Tell the followers of a run that the log is away."""
         for follower in self._followers:
             if follower.run_id == run_id:
                 follower.degrade()
-        if not self._peers.name and self._probing is None:
-            # A lease would find out by itself.
-            self._probing = asyncio.create_task(self._probe(), name="probe the log")
-
-    async def _probe(self) -> None:
-        """Try the log until it has been there again for a while."""
-        self.log_health.away(time.monotonic())
-        try:
-            while not self.log_health.settled:
-                await asyncio.sleep(PROBE_S)
-                try:
-                    await self._log.probe()
-                except LogAwayError:
-                    self.log_health.away(time.monotonic())
-                else:
-                    self.log_health.there(time.monotonic())
-        finally:
-            self._probing = None
+        if not self._peers.name:  # A lease would find out by itself.
+            self._probe.start()
 
     async def drain(self, drain_s: float, hurry: asyncio.Event) -> None:
         """Return when every run has ended. Starts no more of them.
@@ -491,68 +368,25 @@ class RunManager:
         self.draining = True
         for follower in self._followers:
             follower.drain()
-        await self._wait_for_runs(drain_s, hurry)
+        await all_ended(tuple(self._live.values()), drain_s, hurry)
         ends = [asyncio.ensure_future(run.ended.wait()) for run in self._live.values()]
         for run in self._live.values():
             run.stop(StopCause.SHUTDOWN)
         if ends:
             logger.warning("stopping %d runs that did not end in time", len(ends))
             await asyncio.wait(ends)
-        await self._wait_for_strays()
-        # What these do not close, the next core on the same log does.
-        for task in (*self._reaping, *self._closing.values(), *filter(None, (self._probing,))):
-            task.cancel()
-        await self._elsewhere.aclose()
-
-    async def _wait_for_runs(self, drain_s: float, hurry: asyncio.Event) -> None:
-        """Return when no run is live, the time has passed, or there is a hurry."""
-
-        async def all_ended() -> None:
-            for run in tuple(self._live.values()):
-                await run.ended.wait()
-
-        waits = {asyncio.ensure_future(all_ended()), asyncio.ensure_future(hurry.wait())}
-        try:
-            await asyncio.wait(waits, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _wait_for_strays(self) -> None:
-        """Give agents that did not stop a last chance."""
-        if self.strays:
-            for stray in self.strays:
-                stray.cancel()
-            await asyncio.wait(tuple(self.strays), timeout=STRAY_S)
-        if self.strays:
-            logger.error("%d agents do not stop", len(self.strays))
+        self._probe.stop()
+        await self._aftermath.aclose()
+        await self.news.aclose()
 
     def _ended(self, run: Run, stray: asyncio.Task[None] | None) -> None:
         """Forget a live run. From here on the log alone knows it."""
         self._live.pop(run.record.run_id, None)
         self._limiter.end_run(run.record.owner, time.monotonic(), repeated=run.repeated)
         if run.lost:
-            # Its followers wait for its end.
-            reaping = asyncio.create_task(reap_when_possible(self._log, run.record.run_id))
-            self._reaping.add(reaping)
-            reaping.add_done_callback(self._reaping.discard)
+            self._aftermath.reap(run.record.run_id)
         if stray is not None:
-            self.strays.add(stray)
-            stray.add_done_callback(self._stray_stopped)
-
-    def _stray_stopped(self, stray: asyncio.Task[None]) -> None:
-        """Forget an agent's task that came to an end after all."""
-        self.strays.discard(stray)
-        if not stray.cancelled() and stray.exception() is not None:
-            logger.warning("%s raised after its run", stray.get_name(), exc_info=stray.exception())
-
-    def _deadline(self, spec: RunSpec, call_deadline: float | None) -> float:
-        """Return when a run must have ended: the soonest of what the spec, the call and the core say."""
-        limit_s = self._times.run_timeout_s
-        if spec.HasField("timeout"):
-            limit_s = min(limit_s, spec.timeout.ToTimedelta().total_seconds())
-        deadline = time.monotonic() + limit_s
-        return deadline if call_deadline is None else min(deadline, call_deadline)
+            self._aftermath.keep(stray)
 
     async def _missing(self, run_id: str) -> Exception:
         """Return why a run is not in the log.
@@ -565,19 +399,3 @@ class RunManager:
         if not await self._peers.settled():
             return LogAwayError("it may have lost this run, and get it back")
         return UnknownRunError()
-
-
-def _same(standing: RunRecord, record: RunRecord) -> str:
-    """Return the id of the run that stands for a request.
-
-    Raises:
-        RequestIdReusedError: It was started by another request.
-    """
-    if standing.fingerprint != record.fingerprint:
-        raise RequestIdReusedError(standing.run_id)
-    return standing.run_id
-
-
-def fingerprint(spec: RunSpec) -> bytes:
-    """Return a hash of what a request asks for: equal requests have equal ones."""
-    return hashlib.sha256(spec.SerializeToString(deterministic=True)).digest()

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 WordKind: TypeAlias = Literal["cancel", "left", "following"]
+
+
+class LogScope(enum.Enum):
+    """Where the runs of a core can be followed."""
+
+    PROCESS = "process"
+    """At this process alone."""
+    CORE = "core"
+    """At this core, or the one that comes after it."""
+    SHARED = "shared"
+    """At every core on the same store."""
 
 
 class Word(NamedTuple):

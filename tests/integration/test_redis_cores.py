@@ -110,7 +110,7 @@ async def test_a_follower_at_another_core_keeps_a_run_alive_and_may_end_it(cores
     await other.stub.CancelRun(pb.CancelRunRequest(run_id=left, cause=cause))
     call.cancel()
     assert (await until_ended(other, left)).outcome.reason == "cancelled"
-    assert other.server.manager._elsewhere.runs == 0
+    assert other.server.manager.news.elsewhere.runs == 0
 
 
 async def test_a_request_id_names_one_run_at_all_cores(cores: tuple[Core, Core]) -> None:
@@ -147,7 +147,7 @@ async def test_a_core_that_lost_its_lease_and_its_runs_stops_their_agents(cores:
     assert run is not None
     name = one.server._peers.name
     await one.server._peers._client.delete(one.server._peers._keys.lease(name))
-    other.server.manager.peer_lost(name)
+    other.server.manager.news.peer_lost(name)
     events = events_of([first, *await rest_of(call)])
     assert is_whole(events)
     assert (events[-1].epoch, events[-1].error.code) == (2, "UNAVAILABLE")

@@ -13,8 +13,9 @@ from agent_core.runs import orphans
 from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import START, Appended, Batch, LogAwayError, LogGoneError, Tail
 from agent_core.runs.log.memory import MemoryLog
-from agent_core.runs.manager import RunManager, fingerprint
+from agent_core.runs.manager import RunManager
 from agent_core.runs.outcome import Outcome
+from agent_core.runs.request import fingerprint
 from agent_core.runs.run import RunTimes, StopCause
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.event_pb2 import Event

@@ -1,0 +1,41 @@
+"""What a request to start a run asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from agent_core.errors import RequestIdReusedError
+from agent_core.runs.log.contract import RunRecord
+from tokenwire.v1.run_pb2 import RunSpec
+
+
+def fingerprint(spec: RunSpec) -> bytes:
+    """Return a hash of what a request asks for: equal requests have equal ones."""
+    return hashlib.sha256(spec.SerializeToString(deterministic=True)).digest()
+
+
+def same_request(standing: RunRecord, record: RunRecord) -> str:
+    """Return the id of the run that stands for a request.
+
+    Raises:
+        RequestIdReusedError: It was started by another request.
+    """
+    if standing.fingerprint != record.fingerprint:
+        raise RequestIdReusedError(standing.run_id)
+    return standing.run_id
+
+
+def deadline_of(spec: RunSpec, call_deadline: float | None, run_timeout_s: float) -> float:
+    """Return when a run must have ended, in seconds of the monotonic clock: the soonest of three.
+
+    Args:
+        spec: What the caller wants, with the run's own timeout or none.
+        call_deadline: When the call must have ended; None for never.
+        run_timeout_s: The longest time that any run may take.
+    """
+    limit_s = run_timeout_s
+    if spec.HasField("timeout"):
+        limit_s = min(limit_s, spec.timeout.ToTimedelta().total_seconds())
+    deadline = time.monotonic() + limit_s
+    return deadline if call_deadline is None else min(deadline, call_deadline)
