@@ -22,7 +22,7 @@ from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.orphans import reap_orphans
 from agent_core.runs.peers import Alone, Peers
-from agent_core.runs.run import RunTimes
+from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import RunLimits
 from agent_core.service import SERVICE, AgentService
 from agent_core.settings import Settings

@@ -31,7 +31,7 @@ from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import FIRST_EPOCH, START, LogAwayError, LogGoneError, Position, RunInfo
 from agent_core.runs.manager import RunManager
 from agent_core.runs.peers import LogScope
-from agent_core.runs.run import StopCause
+from agent_core.runs.run_order import StopCause
 from agent_core.status import grpc_status
 from agent_core.telemetry.rpc_span import end_rpc_span, incoming_context, start_rpc_span
 from agent_core.validation import page_token, require_run_id, require_valid_page, require_valid_spec

@@ -18,7 +18,7 @@ from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.peers import Alone, Peers
-from agent_core.runs.run import RunTimes
+from agent_core.runs.run_order import RunTimes
 from bench.no_log import NoLog
 from tests.support import system
 from tests.support.redis_server import RedisServer

@@ -41,8 +41,9 @@ from agent_core.runs.log_probe import LogProbe
 from agent_core.runs.news import News
 from agent_core.runs.peers import Alone, LogScope, Peers, Word
 from agent_core.runs.request import deadline_of, fingerprint, same_request
-from agent_core.runs.run import Run, RunOrder, RunTimes, StopCause, Surroundings
+from agent_core.runs.run import Run, Surroundings
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
+from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunLimits
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 

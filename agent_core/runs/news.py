@@ -14,7 +14,8 @@ from agent_core.runs.log.contract import LogAwayError, RunLog
 from agent_core.runs.log_health import LogHealth
 from agent_core.runs.orphans import reap, reap_orphans
 from agent_core.runs.peers import Peers, Word
-from agent_core.runs.run import Run, StopCause
+from agent_core.runs.run import Run
+from agent_core.runs.run_order import StopCause
 
 TIDY_RENEWALS: Final = 10
 """After so many renewals of the lease, about as many seconds, runs are looked for that nobody writes."""

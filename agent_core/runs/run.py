@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import enum
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opentelemetry.context import Context
-
-from agent_core.agents.events import Agent, RunRequest, ToolStart, Turn
+from agent_core.agents.events import ToolStart
 from agent_core.agents.loading import model_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
 from agent_core.runs.failures import (
@@ -32,13 +29,13 @@ from agent_core.runs.failures import (
 )
 from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
 from agent_core.runs.presence import Presence, Verdict
-from agent_core.runs.state import RunLimits, RunState
+from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
+from agent_core.runs.state import RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter
 from agent_core.telemetry.run_span import RunSpan
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.event_pb2 import RunStarted
-from tokenwire.v1.run_pb2 import RunSpec
 
 EVENTS_PER_TURN: Final = 32
 """After so many events the event loop gets a turn. An agent that yields without ever waiting would
@@ -51,42 +48,6 @@ CREATE_S: Final = 2.0
 of at once, and one whose connection broke takes the run."""
 
 logger = logging.getLogger(__name__)
-
-
-class StopCause(enum.Enum):
-    """Why a run is stopped before its agent came to an end."""
-
-    CANCELLED = "cancelled"
-    DEADLINE = "deadline"
-    SHUTDOWN = "shutdown"
-    LOG_LOST = "log_lost"
-
-
-@dataclass(frozen=True, slots=True)
-class RunTimes:
-    """How long things may take, in seconds."""
-
-    disconnect_grace_s: float = 30.0
-    """How long a run goes on without followers, where its OnDisconnect says grace."""
-    stop_grace_s: float = 5.0
-    """How long an agent may take to stop once it was told to. Then the run ends without it."""
-    run_timeout_s: float = 3600.0
-    """The longest time that any run may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOrder:
-    """What a run is to be."""
-
-    record: RunRecord
-    spec: RunSpec
-    agent: Agent
-    deadline: float
-    """When it must have ended, in seconds of the monotonic clock."""
-    parent: Context
-    """The trace context of the call that starts it."""
-    limits: RunLimits
-    """How much it may say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +322,7 @@ class Run:
     async def _pump(self) -> None:
         """Take events from the agent and write them. Raises what ended the agent, if anything did."""
         try:
-            stream = open_stream(self._order.agent, self._request())
+            stream = open_stream(self._order.agent, self._order.request(self._history, self._may_act))
             try:
                 await self._consume(stream)
             finally:
@@ -405,20 +366,6 @@ class Run:
             await asyncio.get_running_loop().create_future()
         await self._held()
 
-    def _request(self) -> RunRequest:
-        """Return what the agent is asked."""
-        spec = self._order.spec
-        return RunRequest(
-            message=spec.message,
-            run_id=self.record.run_id,
-            session_id=spec.session_id,
-            user_id=spec.user_id,
-            history=turns_of(self._history),
-            gate=self._may_act,
-            deadline=self._order.deadline,
-            attributes=dict(spec.attributes),
-        )
-
     def _log_fields(self) -> dict[str, str]:
         """Return the `extra` of what is logged of this run."""
         span = self.span.context if self.span is not None else None
@@ -437,11 +384,3 @@ class Run:
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
-
-
-def turns_of(history: Iterable[Exchange]) -> list[Turn]:
-    """Return what a session remembers as an agent reads it."""
-    turns: list[Turn] = []
-    for question, answer in history:
-        turns += (Turn("user", question), Turn("assistant", answer))
-    return turns

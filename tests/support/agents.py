@@ -155,6 +155,12 @@ async def counts(request: RunRequest) -> AsyncIterator[str]:
             yield f"{number} "
 
 
+async def hurries(request: RunRequest) -> AsyncIterator[str]:
+    """Say how many seconds are left."""
+    with journal("hurries", request):
+        yield str(request.remaining_s())
+
+
 async def recalls(request: RunRequest) -> AsyncIterator[str]:
     """Say what the session remembers, a line a turn."""
     with journal("recalls", request):

@@ -24,6 +24,7 @@ AGENTS = [
     "silent",
     "echo",
     "recalls",
+    "hurries",
     "flood",
     "tools",
     "raises_before",

@@ -16,7 +16,7 @@ from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.outcome import Outcome
 from agent_core.runs.request import fingerprint
-from agent_core.runs.run import RunTimes, StopCause
+from agent_core.runs.run_order import RunTimes, StopCause
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, OnDisconnect, RunSpec
