@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS
 from agent_core.runs.log.contract import LogGoneError, RunInfo, RunLog
 from agent_core.runs.run import Run
 
 
-async def all_ended(runs: Sequence[Run], within_s: float, hurry: asyncio.Event) -> None:
+async def all_ended(runs: Sequence[Run], within_s: float | None, hurry: asyncio.Event | None = None) -> None:
     """Return when all runs have ended, the time has passed, or there is a hurry.
 
     Args:
         runs: Live ones, of this core.
-        within_s: How long to wait.
-        hurry: Set to wait no longer.
+        within_s: How long to wait; None for as long as it takes.
+        hurry: Set to wait no longer; None for nothing that could be set.
     """
 
     async def each() -> None:
         for run in runs:
             await run.ended.wait()
 
-    waits = {asyncio.ensure_future(each()), asyncio.ensure_future(hurry.wait())}
+    waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(each())}
+    if hurry is not None:
+        waits.add(asyncio.ensure_future(hurry.wait()))
     try:
         await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -319,8 +319,7 @@ class RunManager:
         run = self._live.get(run_id)
         if run is not None:
             run.stop(StopCause.CANCELLED)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(run.ended.wait(), CANCEL_ANSWER_S)
+            await all_ended((run,), CANCEL_ANSWER_S)
             return await self.info(run_id, owner), run.stopping
         if info.outcome is not None or not info.record.core:
             return info, False
@@ -370,12 +369,12 @@ class RunManager:
         for follower in self._followers:
             follower.drain()
         await all_ended(tuple(self._live.values()), drain_s, hurry)
-        ends = [asyncio.ensure_future(run.ended.wait()) for run in self._live.values()]
-        for run in self._live.values():
+        late = tuple(self._live.values())
+        for run in late:
             run.stop(StopCause.SHUTDOWN)
-        if ends:
-            logger.warning("stopping %d runs that did not end in time", len(ends))
-            await asyncio.wait(ends)
+        if late:
+            logger.warning("stopping %d runs that did not end in time", len(late))
+            await all_ended(late, None)
         self._probe.stop()
         await self._aftermath.aclose()
         await self.news.aclose()
