@@ -29,16 +29,13 @@ class RedisServer:
         self.folder = folder
         self._options = options
         self._starts = 0
+        self.client = redis.Redis(port=self.port, socket_timeout=10)
+        """A client for tests that disturb it. It connects anew after a restart."""
         self.start()
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
-
-    @property
-    def client(self) -> redis.Redis:
-        """A client for tests that disturb it."""
-        return redis.Redis(port=self.port, socket_timeout=10)
 
     def start(self) -> None:
         """Start it, and return once it answers."""
@@ -56,6 +53,7 @@ class RedisServer:
 
     def stop(self) -> None:
         """End it in good order."""
+        self.client.close()
         self._running.stop()
 
     def kill(self) -> None:
