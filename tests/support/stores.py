@@ -13,7 +13,7 @@ import pytest
 
 from agent_core.runs.encoding import encode_payload, new_event
 from agent_core.runs.follower import Follower, Opened, start_of
-from agent_core.runs.log.contract import Entry, LogBudget, Position, RunLog, RunRecord
+from agent_core.runs.log.contract import START, Entry, LogBudget, Position, RunInfo, RunLog, RunRecord
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.log.sqlite import SqliteLog
@@ -148,3 +148,13 @@ def texts(entries: Sequence[Entry]) -> list[str]:
 async def soon(awaited: asyncio.Task[object] | asyncio.Future[object]) -> object:
     """Return what must be there before long."""
     return await asyncio.wait_for(asyncio.shield(awaited), WAKE_S)
+
+
+async def known(log: RunLog, run_id: str = RUN) -> RunInfo:
+    info = await log.info(run_id)
+    assert info is not None
+    return info
+
+
+async def all_texts(log: RunLog, run_id: str = RUN) -> list[str]:
+    return texts((await log.read(run_id, START, 10_000, FAR)).entries)

@@ -11,8 +11,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,15 +27,14 @@ from hypothesis.stateful import (
 )
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.follower import CaughtUp, Follower, Given, Resync
+from agent_core.runs.follower import Resync
 from agent_core.runs.log.contract import (
     AppendStatus,
-    Batch,
     LogBudget,
-    LogGoneError,
     Position,
     RunLog,
 )
+from tests.support.log_model import Reader, Run
 from tests.support.redis_server import shared_redis
 from tests.support.stores import (
     DURABLE,
@@ -51,7 +49,6 @@ from tests.support.stores import (
     payload,
     record,
 )
-from tokenwire.v1.event_pb2 import Event
 
 T = TypeVar("T")
 
@@ -60,68 +57,6 @@ RUNS = st.integers(0, 1)
 READERS = st.integers(0, 2)
 MOST_READERS = 3
 SIZES = st.sampled_from([1, 40, 700, 4_000])
-TURNS = 20
-"""Turns of the event loop in which something that must not happen gets its chance."""
-
-
-@dataclass
-class Reader:
-    """Somebody who follows a run, leaves and comes back, and keeps what it got."""
-
-    run: Run
-    follower: Follower
-    cursor: int
-    task: asyncio.Task[Given | None] | None = None
-    finished: bool = False
-    terminals: int = 0
-    seen: Counter[str] = field(default_factory=Counter)
-
-    def take(self, given: Given | None) -> None:
-        """Check what the follower was given."""
-        run = self.run
-        self.seen[given.reason if isinstance(given, Resync) else type(given).__name__] += 1
-        if given is None:
-            assert self.finished
-        elif isinstance(given, Resync):
-            # The log's end when the reader met the hole, which may be a while ago.
-            assert given.first.sequence - 1 <= given.last.sequence <= len(run.texts)
-            if given.reason == "trimmed":
-                assert given.first.sequence > self.cursor + 1
-            else:
-                assert given.reason == "ahead"
-            self.cursor = given.first.sequence - 1
-        elif isinstance(given, CaughtUp):
-            assert given.cursor.sequence == self.cursor
-        else:
-            assert isinstance(given, Batch)
-            for entry in given.entries:
-                self.take_event(Event.FromString(entry.event), (entry.epoch, entry.sequence))
-
-    def take_event(self, event: Event, said: tuple[int, int]) -> None:
-        """Check that an event is the next one, and the one that was written."""
-        run = self.run
-        assert (event.epoch, event.sequence) == said
-        assert event.sequence == self.cursor + 1
-        assert not self.finished, "an event came after the terminal one"
-        assert event.text_delta.content == run.texts[event.sequence - 1]
-        self.cursor = event.sequence
-        if run.closed and event.sequence == len(run.texts):
-            self.terminals += 1
-            self.finished = True
-            assert event.epoch == run.epoch
-
-
-@dataclass
-class Run:
-    """What a run's log must hold, trimmed or not."""
-
-    run_id: str
-    epoch: int = 1
-    texts: list[str] = field(default_factory=list)
-    closed: bool = False
-    expire_unix_nano: int = 0
-    first: int = 1
-    readers: list[Reader] = field(default_factory=list)
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -306,14 +241,14 @@ class LogMachine(RuleBasedStateMachine):
     @rule(number=RUNS, index=READERS)
     def read(self, number: int, index: int) -> None:
         """A reader takes what is next, or waits for it."""
-        self.wait(self.reading(self.reader(number, index)))
+        self.wait(self.reader(number, index).read())
 
     @rule(number=RUNS, index=READERS, events=st.integers(1, 8))
     def come_back(self, number: int, index: int, events: int) -> None:
         """A reader's connection breaks, and it resumes at its cursor."""
         reader = self.reader(number, index)
         if not reader.finished:
-            self.wait(self.detached(reader))
+            self.wait(reader.leave())
             reader.follower = self.wait(self.attached(reader.run, reader.cursor, events, 10**6)).follower
 
     @rule(number=RUNS, index=READERS)
@@ -321,7 +256,7 @@ class LogMachine(RuleBasedStateMachine):
         """A reader leaves for good."""
         reader = self.reader(number, index)
         reader.run.readers.remove(reader)
-        self.wait(self.detached(reader))
+        self.wait(reader.leave())
 
     @precondition(lambda self: self.store in DURABLE)
     @rule()
@@ -329,7 +264,7 @@ class LogMachine(RuleBasedStateMachine):
         """The store is closed and opened again: what it accepted is there."""
         readers = [reader for run in self.all() for reader in run.readers]
         for reader in readers:
-            self.wait(self.detached(reader))
+            self.wait(reader.leave())
 
         async def again() -> RunLog:
             await self.stack.aclose()
@@ -337,7 +272,9 @@ class LogMachine(RuleBasedStateMachine):
 
         self.log = self.wait(again())
         for reader in readers:
-            if not reader.finished:
+            if reader.finished:
+                reader.run.readers.remove(reader)  # It has nothing more to read, and the old log is closed.
+            else:
                 reader.follower = self.wait(self.attached(reader.run, reader.cursor, 4, 10**6)).follower
 
     # What always holds.
@@ -369,10 +306,10 @@ class LogMachine(RuleBasedStateMachine):
             for run in self.all():
                 for reader in run.readers:
                     while not reader.finished:
-                        self.wait(self.reading(reader))
+                        self.wait(reader.read())
                     assert reader.terminals == 1 or reader.cursor == len(run.texts)
                     assert self.wait(reader.follower.next()) is None
-                    self.wait(self.detached(reader))
+                    self.wait(reader.leave())
         finally:
             self.wait(self.stack.aclose())
             self.runner.close()
@@ -414,7 +351,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def forgotten(self, run: Run) -> None:
         for reader in run.readers:
-            self.wait(self.detached(reader, gone=True))
+            self.wait(reader.leave(gone=True))
 
     async def attached(self, run: Run, cursor: int, events: int, size: int) -> Reader:
         info = await self.log.info(run.run_id)
@@ -423,32 +360,6 @@ class LogMachine(RuleBasedStateMachine):
         follower = await follow(self.log, run.run_id, after, events, size)
         finished = run.closed and cursor == len(run.texts)
         return Reader(run, follower, cursor, finished=finished, seen=self.seen)
-
-    async def reading(self, reader: Reader) -> None:
-        """Take what is there; where nothing is, the reader waits on, and takes it later."""
-        task = reader.task or asyncio.create_task(reader.follower.next())
-        reader.task = task
-        run = reader.run
-        there = run.closed or reader.cursor < len(run.texts)
-        if not there:
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
-            if not task.done():
-                return
-        given = await task
-        reader.task = None
-        reader.take(given)
-
-    async def detached(self, reader: Reader, *, gone: bool = False) -> None:
-        task, reader.task = reader.task, None
-        if task is not None and gone:
-            # It waits, and must be woken.
-            with suppress(LogGoneError):
-                reader.take(await task)
-        elif task is not None:
-            task.cancel()
-            await asyncio.wait({task})
-        await reader.follower.aclose()
 
 
 @pytest.mark.parametrize("store", STORE_PARAMETERS)
