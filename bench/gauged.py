@@ -77,8 +77,8 @@ def core_gauges(core: CoreServer) -> Gauges:
         "runs": len(manager._live),  # noqa: SLF001
         "followers": len(manager._followers),  # noqa: SLF001
         "strays": len(manager.strays),
-        "run_slots": manager._limiter.runs.taken,  # noqa: SLF001
-        "follow_slots": manager._limiter.follows.taken,  # noqa: SLF001
+        "run_slots": manager._limiter.runs.in_use,  # noqa: SLF001
+        "follow_slots": manager._limiter.follows.in_use,  # noqa: SLF001
     }
     if log.volatile:
         gauges["stored_runs"] = len(log._logs)  # noqa: SLF001

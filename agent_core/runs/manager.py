@@ -382,7 +382,7 @@ class RunManager:
     def _ended(self, run: Run, stray: asyncio.Task[None] | None) -> None:
         """Forget a live run. From here on the log alone knows it."""
         self._live.pop(run.record.run_id, None)
-        self._limiter.end_run(run.record.owner, time.monotonic(), repeated=run.repeated)
+        self._limiter.end_run(run.record.owner, repeated=run.repeated)
         if run.lost:
             self._aftermath.reap(run.record.run_id)
         if stray is not None:

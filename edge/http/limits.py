@@ -5,13 +5,13 @@ Each edge process counts for itself.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from edge.errors import EdgeError
+from tokenwire.limits import OverLimitError, Slots, StartRate
 
 RETRY_STREAM_S: Final = 5.0
 """When to ask again for a stream that there was no room for. Nobody knows when another one ends: this is
@@ -51,124 +51,6 @@ class LimitError(EdgeError):
         super().__init__("RESOURCE_EXHAUSTED", message, details=details, retry_after_s=retry_after_s)
 
 
-class StreamSlots:
-    """The streams that are open: how many, and whose.
-
-    Args:
-        in_all: The most at a time; 0 for any number.
-        per_principal: The most of one principal; 0 for any number.
-    """
-
-    def __init__(self, in_all: int, per_principal: int) -> None:
-        self._in_all = in_all
-        self._per_principal = per_principal
-        self._held: dict[str, int] = {}
-        self.in_use = 0
-        """How many are open."""
-
-    def held_by(self, principal: str) -> int:
-        """Return how many streams a principal has open.
-
-        Args:
-            principal: Whose.
-        """
-        return self._held.get(principal, 0)
-
-    @property
-    def principals(self) -> int:
-        """How many principals have any: what is kept of the others is nothing."""
-        return len(self._held)
-
-    def take(self, principal: str) -> None:
-        """Take a slot. It is the caller's to release.
-
-        Args:
-            principal: Whose stream it will be.
-
-        Raises:
-            LimitError: There is none; nothing was taken.
-        """
-        held = self.held_by(principal)
-        if self._per_principal and held >= self._per_principal:
-            raise LimitError(
-                "streams_per_principal",
-                "You have too many streams open. Close one that you do not look at.",
-                retry_after_s=RETRY_STREAM_S,
-                most=self._per_principal,
-            )
-        if self._in_all and self.in_use >= self._in_all:
-            raise LimitError(
-                "streams", "This server has too many streams open.", retry_after_s=RETRY_STREAM_S
-            )
-        self._held[principal] = held + 1
-        self.in_use += 1
-
-    def release(self, principal: str) -> None:
-        """Give a slot back.
-
-        Args:
-            principal: Who took it.
-        """
-        self.in_use -= 1
-        self._held[principal] -= 1
-        if not self._held[principal]:
-            del self._held[principal]
-
-
-class StartRate:
-    """How often principals start runs: a bucket of `burst` starts for each, filled at a steady rate.
-
-    Of each bucket only the time is kept at which it will be full again; one that is full is forgotten.
-
-    Args:
-        per_minute: The rate; 0 for any.
-        burst: What a full bucket holds.
-
-    Source: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
-    """
-
-    def __init__(self, per_minute: float, burst: int) -> None:
-        self._per_minute = per_minute
-        self._burst = burst
-        self._full_at: OrderedDict[str, float] = OrderedDict()
-
-    @property
-    def principals(self) -> int:
-        """How many principals are remembered: those that started one lately."""
-        return len(self._full_at)
-
-    def take(self, principal: str, now_s: float) -> None:
-        """Count a start.
-
-        Args:
-            principal: Whose.
-            now_s: The time, from a clock that never goes back.
-
-        Raises:
-            LimitError: It is too soon; nothing was counted. It says after which time there is room.
-        """
-        if not self._per_minute:
-            return
-        self._forget_full(now_s)
-        every_s = 60 / self._per_minute
-        full_at = max(self._full_at.get(principal, now_s), now_s) + every_s
-        wait_s = full_at - now_s - self._burst * every_s
-        if wait_s > every_s * 1e-6:  # rounding is no reason to refuse
-            raise LimitError(
-                "starts_per_minute",
-                "You have started too many runs in a short time.",
-                retry_after_s=wait_s,
-                most=int(self._per_minute),
-            )
-        self._full_at[principal] = full_at
-        self._full_at.move_to_end(principal)
-
-    def _forget_full(self, now_s: float) -> None:
-        """Drop full buckets. One that is not keeps those behind it, at most until it is full itself."""
-        while self._full_at and next(iter(self._full_at.values())) <= now_s:
-            self._full_at.popitem(last=False)
-
-
 class Limits:
     """The limits of one edge process.
 
@@ -178,7 +60,7 @@ class Limits:
     """
 
     def __init__(self, policy: LimitPolicy, clock_s: Callable[[], float]) -> None:
-        self.slots = StreamSlots(policy.streams, policy.streams_per_principal)
+        self.slots = Slots(policy.streams, policy.streams_per_principal)
         """The streams that are open."""
         self.starts = StartRate(policy.starts_per_minute, policy.starts_burst)
         """The runs that were started lately."""
@@ -193,7 +75,8 @@ class Limits:
         Raises:
             LimitError: There were too many.
         """
-        self.starts.take(principal, self._clock_s())
+        with _refusing():
+            self.starts.take(principal, self._clock_s())
 
     @contextmanager
     def stream(self, principal: str, *, starts: bool) -> Iterator[None]:
@@ -206,10 +89,42 @@ class Limits:
         Raises:
             LimitError: There is no slot, or there were too many starts. Then nothing is held.
         """
-        self.slots.take(principal)
+        with _refusing():
+            self.slots.take(principal)
         try:
             if starts:
                 self.count_start(principal)
             yield
         finally:
             self.slots.release(principal)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in the edge's own words that a limit was reached.
+
+    Raises:
+        LimitError: It was.
+    """
+    try:
+        yield
+    except OverLimitError as error:
+        match error.limit:
+            case "principal":
+                refusal = LimitError(
+                    "streams_per_principal",
+                    "You have too many streams open. Close one that you do not look at.",
+                    retry_after_s=RETRY_STREAM_S,
+                    most=error.most,
+                )
+            case "all":
+                text = "This server has too many streams open."
+                refusal = LimitError("streams", text, retry_after_s=RETRY_STREAM_S)
+            case "rate":
+                refusal = LimitError(
+                    "starts_per_minute",
+                    "You have started too many runs in a short time.",
+                    retry_after_s=error.retry_after_s or RETRY_STREAM_S,
+                    most=error.most,
+                )
+        raise refusal from error

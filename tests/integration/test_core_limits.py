@@ -43,10 +43,9 @@ async def until_free(core: Core) -> None:
     """Return when nothing is taken any more."""
     limiter = core.server.manager._limiter
     async with asyncio.timeout(WITHIN_S):
-        while limiter.runs.taken or limiter.follows.taken:
+        while limiter.runs.in_use or limiter.follows.in_use:
             await asyncio.sleep(0.01)
-    assert not limiter.runs.of
-    assert not limiter.follows.of
+    assert limiter.runs.principals == limiter.follows.principals == 0
 
 
 async def test_each_principal_has_so_many_runs_and_gets_them_back() -> None:

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from edge.http.limits import Limits, StreamSlots
+from edge.http.limits import Limits
 from tests.support.stack import Stack, new_session, running_stack
+from tokenwire.limits import Slots
 
 PRINCIPAL_KEY = "p" * 32
 KEYS = {name: f"tw_{name}-secret" for name in ("alice", "bob")}
@@ -39,7 +40,7 @@ def limits_of(stack: Stack) -> Limits:
     return limits
 
 
-def slots_of(stack: Stack) -> StreamSlots:
+def slots_of(stack: Stack) -> Slots:
     return limits_of(stack).slots
 
 
