@@ -132,14 +132,14 @@ class EdgeSettings(BaseSettings):
     @field_validator("core")
     @classmethod
     def _addresses(cls, value: str) -> str:
-        targets = value.split(",")
+        targets = [target.strip() for target in value.split(",")]
         for target in targets:
             host, _, port = target.rpartition(":")
             if not host or not (port.isascii() and port.isdigit()):
                 raise ValueError(f"{target!r} is not HOST:PORT")
         if len(set(targets)) < len(targets):
             raise ValueError("names a core twice")
-        return value
+        return ",".join(targets)
 
     @field_validator("principal_key", "ticket_key")
     @classmethod

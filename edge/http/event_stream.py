@@ -66,7 +66,28 @@ class StreamPolicy:
 
     def jittered_retry_ms(self) -> int:
         """Return a reconnection time that keeps clients from coming back all at once."""
-        return int(self.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+        return jittered_ms(self.retry_ms)
+
+
+def jittered_ms(middle_ms: float) -> int:
+    """Return a time that keeps clients from coming back all at once: half of `middle_ms` more or less."""
+    return int(middle_ms * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+
+
+def come_back_later(retry_ms: int) -> ASGIResponse:
+    """Return the answer to a follow that can't be served now.
+
+    A 200 that ends: an `EventSource` comes back after its `retry:`, while any other status would stop it
+    for good.
+
+    Args:
+        retry_ms: When it is to come back, in milliseconds.
+    """
+    return ASGIResponse(
+        body=opening(retry_ms) + b"\n",
+        status_code=200,
+        headers={"content-type": CONTENT_TYPE, "cache-control": "no-cache, no-transform"},
+    )
 
 
 class EventStream(ASGIResponse):
@@ -338,6 +359,8 @@ class _Session:
         span.set_attribute(attributes.STREAM_OUTCOME, outcome)
         span.set_attribute(attributes.STREAM_SENDS, self._sends)
         span.set_attribute(attributes.STREAM_BYTES, self._bytes)
+        if self._state.unknown:
+            span.set_attribute(attributes.STREAM_UNKNOWN, self._state.unknown)
         terminal = self._state.terminal
         if isinstance(terminal, events.Error):
             span.set_attribute(attributes.ERROR_TYPE, terminal.code)

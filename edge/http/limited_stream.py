@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import ExitStack
-from random import uniform
 
 from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
 from edge.http.authentication import came_by_ticket, principal_of
-from edge.http.event_stream import CONTENT_TYPE
+from edge.http.event_stream import CONTENT_TYPE, come_back_later, jittered_ms
 from edge.http.limits import RETRY_STREAM_S, LimitError, Limits
 from edge.http.problem import problem
-from edge.wire.stream import opening
 
 
 class LimitedStream(ASGIResponse):
@@ -44,7 +42,8 @@ class LimitedStream(ASGIResponse):
             try:
                 held.enter_context(self._limits.stream(principal, starts=self._starts))
             except LimitError as error:
-                answer = _come_back_later() if _may_be_event_source(scope) else problem(error, scope)
+                later = come_back_later(jittered_ms(1000 * RETRY_STREAM_S))
+                answer = later if _may_be_event_source(scope) else problem(error, scope)
 
             def release_and_send(message: Message) -> Awaitable[None]:
                 if message["type"] == "http.response.body" and not message["more_body"]:
@@ -62,12 +61,3 @@ def _may_be_event_source(scope: Scope) -> bool:
     """
     by_header = any(name == b"authorization" for name, _ in scope["headers"])
     return scope.get("method") == "GET" and (came_by_ticket(ASGIConnection(scope)) or not by_header)
-
-
-def _come_back_later() -> ASGIResponse:
-    """Return a stream that ends, and tells an `EventSource` when to come back."""
-    retry_ms = int(1000 * RETRY_STREAM_S * uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
-    return ASGIResponse(
-        body=opening(retry_ms) + b"\n",
-        headers={"content-type": CONTENT_TYPE, "cache-control": "no-cache, no-transform"},
-    )

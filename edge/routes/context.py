@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,14 +14,14 @@ from litestar.response.base import ASGIResponse
 from edge.errors import UpstreamError
 from edge.http.authentication import Authenticator, Tickets, principal_of
 from edge.http.drain import Drain
-from edge.http.event_stream import CONTENT_TYPE, EventStream, HeartbeatKind, StreamPolicy
+from edge.http.event_stream import EventStream, HeartbeatKind, StreamPolicy, come_back_later
 from edge.http.limits import Limits
 from edge.settings import EdgeSettings
 from edge.telemetry.server_span import server_context
-from edge.upstream import Caller, Progress, Upstream
+from edge.upstream import Caller, Progress, RunCall, Upstream
 from edge.wire.dialects import NativeDialect
 from edge.wire.event_id import START, Cursor
-from edge.wire.stream import StreamState, opening
+from edge.wire.stream import StreamState
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
 
@@ -55,14 +56,11 @@ class EdgeContext:
         """
         caller = caller_of(request)
         state = self._state(START, live=True)
-        return EventStream(
+        return self._stream(
             lambda: self.upstream.stream_run(run, caller, lambda: progress_of(state)),
             state,
-            say_left=lambda run_id: self.upstream.cancel_run(
-                run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, caller
-            ),
-            policy=replace(self.policy, heartbeat=heartbeat),
-            drain=self.drain,
+            caller,
+            heartbeat,
         )
 
     def follow_stream(
@@ -79,14 +77,8 @@ class EdgeContext:
         caller = caller_of(request)
         state = self._state(after, live=False)
         state.name_run(run_id)
-        return EventStream(
-            lambda: self.upstream.follow_run(caller, lambda: progress_of(state)),
-            state,
-            say_left=lambda run_id: self.upstream.cancel_run(
-                run_id, agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT, caller
-            ),
-            policy=replace(self.policy, heartbeat=heartbeat),
-            drain=self.drain,
+        return self._stream(
+            lambda: self.upstream.follow_run(caller, lambda: progress_of(state)), state, caller, heartbeat
         )
 
     async def run_to_follow(self, request: Request[Any, Any, Any], run_id: str) -> run_pb2.Run | None:
@@ -109,15 +101,20 @@ class EdgeContext:
             return None
 
     def come_back_later(self) -> ASGIResponse:
-        """Return the answer to a follow that can't be served now.
+        """Return the answer to a follow that can't be served now."""
+        return come_back_later(self.policy.jittered_retry_ms())
 
-        A 200 that ends: an `EventSource` comes back after its `retry:`, while any other status would
-        stop it for good.
-        """
-        return ASGIResponse(
-            body=opening(self.policy.jittered_retry_ms()) + b"\n",
-            status_code=200,
-            headers={"content-type": CONTENT_TYPE, "cache-control": "no-cache, no-transform"},
+    def _stream(
+        self, open_call: Callable[[], RunCall], state: StreamState, caller: Caller, heartbeat: HeartbeatKind
+    ) -> EventStream:
+        """Return the response that streams what a call reads."""
+        cause = agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT
+        return EventStream(
+            open_call,
+            state,
+            say_left=lambda run_id: self.upstream.cancel_run(run_id, cause, caller),
+            policy=replace(self.policy, heartbeat=heartbeat),
+            drain=self.drain,
         )
 
     def _state(self, after: Cursor, *, live: bool) -> StreamState:

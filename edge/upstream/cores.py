@@ -21,6 +21,10 @@ ASK_TIMEOUT_S: Final = 2.0
 ELSEWHERE: Final = frozenset({"NOT_FOUND", "DATA_LOSS"})
 """What a core says of a run that another one may have."""
 
+AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+"""What a call says whose core can't be reached, or hangs: another one may answer. Whatever is asked of
+several may be asked twice."""
+
 Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
@@ -36,6 +40,7 @@ class Member:
         """What it has last told of itself; None before the first time."""
         self.answers = False
         """Whether it answered when it was last asked."""
+        self._was_told_of = False
         self.streams = 0
         """How many streams are read from it."""
         self._asking: asyncio.Task[None] | None = None
@@ -53,6 +58,11 @@ class Member:
     def suspect(self) -> None:
         """Take note that it did not answer a call: it is not asked for others before it answers again."""
         self.answers = False
+
+    def drains(self) -> None:
+        """Take note that it is going down, before it is asked again."""
+        if self.told is not None:
+            self.told.draining, self.told.ready = True, False
 
     async def ask(self) -> None:
         """Return when it is known how the core stands. Those who ask at the same time share the answer."""
@@ -81,7 +91,8 @@ class Member:
             told = await self.core.describe(ASK_TIMEOUT_S)
         finally:
             self._asking = None
-        if self.answers != (told is not None):
+        if self.answers != (told is not None) or not self._was_told_of:
+            self._was_told_of = True
             logger.info("core %s %s", self.target, "answers" if told is not None else "does not answer")
         self.answers = told is not None
         self.told = told or self.told
@@ -111,8 +122,7 @@ class Cores:
 
     async def ready(self) -> bool:
         """Return whether one of them starts runs now: they are asked."""
-        await self._ask_all()
-        return any(map(is_ready, self.members))
+        return await self._ask_until(is_ready)
 
     async def for_start(self, session: str) -> list[Member]:
         """Return them in the order in which a run is to be started at them.
@@ -144,7 +154,7 @@ class Cores:
             try:
                 return await ask(member.core)
             except UpstreamError as error:
-                if error.code == "UNAVAILABLE":
+                if error.code in AWAY:
                     failure = error
                 elif error.code in ELSEWHERE and not is_shared(member):
                     failure = failure or error
@@ -156,7 +166,18 @@ class Cores:
     async def _know_one(self) -> None:
         """Return once one of several cores has told how it stands, or all were asked."""
         if len(self.members) > 1 and all(member.told is None for member in self.members):
-            await self._ask_all()
+            await self._ask_until(lambda member: member.told is not None)
 
-    async def _ask_all(self) -> None:
-        await asyncio.gather(*(member.ask() for member in self.members))
+    async def _ask_until(self, enough: Callable[[Member], bool]) -> bool:
+        """Return once what one of them tells is enough, or all were asked: one that hangs keeps nobody."""
+        asking = {asyncio.ensure_future(member.ask()): member for member in self.members}
+        try:
+            while asking:
+                asked, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+                members = [asking.pop(task) for task in asked]
+                if any(member.answers and enough(member) for member in members):
+                    return True
+        finally:
+            for task in asking:
+                task.cancel()  # The question itself is shielded.
+        return False

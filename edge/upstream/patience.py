@@ -50,10 +50,11 @@ class Patience:
         self._wait_s = 0.0
         self._failed_s = -CALM_S
         self._alone_since: float | None = None
+        self._heard = False
 
     def heard(self) -> None:
-        """Take note that a core serves the stream."""
-        self._alone_since = None
+        """Take note that a core has said something. What `after` is told next says what it was worth."""
+        self._heard = True
 
     def after(self, error: EdgeError, now_s: float) -> float:
         """Return how long to wait before the run is followed again, in seconds: not at all at first.
@@ -67,7 +68,11 @@ class Patience:
         """
         if not passes(error):
             raise error
-        if error.details.get("reason") == "LOG_AWAY":
+        reason = error.details.get("reason", "")
+        if self._heard and reason != "SEQUENCE_GAP":
+            self._alone_since = None
+        self._heard = False
+        if reason == "LOG_AWAY":
             # A core is there: the run goes on, and its events come when its log is back.
             self._alone_since = None
         elif self._alone_since is None:

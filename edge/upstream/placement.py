@@ -82,17 +82,27 @@ def for_run(cores: Sequence[AnyStanding], run_id: str) -> list[AnyStanding]:
     """Return the cores in the order in which they are to be asked for a run: all of them.
 
     First the one whose incarnation minted the run, then those that share their runs, then those that may
-    have been another incarnation when they minted it.
+    have been another incarnation when they minted it. Of those that share their runs, the ones that go down
+    come after the others: they would only say so.
 
     Args:
         cores: What is known of each.
         run_id: The run.
     """
 
-    def rank(core: Standing) -> tuple[bool, bool, bool, int]:
-        return (not core.answers, not minted_here(core, run_id), not is_shared(core), core.streams)
+    def rank(core: Standing) -> tuple[bool, bool, bool, bool, int]:
+        leaving = is_shared(core) and is_draining(core)
+        return (
+            *(not core.answers, leaving, not minted_here(core, run_id), not is_shared(core)),
+            core.streams,
+        )
 
     return sorted(cores, key=rank)
+
+
+def is_draining(core: Standing) -> bool:
+    """Return whether a core is going down, as far as is known."""
+    return core.told is not None and core.told.draining
 
 
 def minted_here(core: Standing, run_id: str) -> bool:

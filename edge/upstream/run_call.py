@@ -87,8 +87,8 @@ class FollowCall:
             self._member = await self._next_member()
             if self._cancelled.is_set():
                 raise asyncio.CancelledError
-            self._member.streams += 1
             self._stream = self._open(self._member)
+            self._member.streams += 1
         message = await self._stream.read()
         if message is None and not self._progress().ended:
             raise UpstreamError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
@@ -101,6 +101,8 @@ class FollowCall:
     def move(self) -> None:
         """Say that the core is going down."""
         member = self._member
+        if member is not None:
+            member.drains()
         others = [other for other in self._cores.members if other is not member and is_ready(other)]
         if member is not None and is_shared(member) and others:
             self._avoided = member

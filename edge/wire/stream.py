@@ -112,6 +112,8 @@ class StreamState:
                 self._feed_event(event)
         if not events_fed and self.terminal is None:
             self._feed_control(response.control)
+        if not self._items:
+            self._waiting_bytes = 0  # What makes no frame waits for nobody.
 
     def _feed_event(self, event: event_pb2.Event) -> None:
         sequence = event.sequence

@@ -237,7 +237,7 @@ class Asking:
             try:
                 await self._door.cancel()
             except DoorError as error:
-                if isinstance(error, RefusedError) or time.monotonic() > deadline_s:
+                if self._is_final(error) or time.monotonic() > deadline_s:
                     self._view.say(f"the run could not be stopped: {error}")
                     self._reading.cancel()
                     return

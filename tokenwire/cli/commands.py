@@ -205,7 +205,7 @@ def core(  # noqa: PLR0913 - one parameter for each option
     "--core",
     "TOKENWIRE_CORE",
     f"{DEFAULT_HOST}:{DEFAULT_GRPC_PORT}",
-    "The core; several, separated by commas, to be tried in turn.",
+    "The core, or several with commas between: runs are spread over those that are ready.",
     "HOST:PORT[,…]",
 )
 @text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Where it listens.", "HOST")

@@ -75,3 +75,16 @@ def test_a_stream_that_breaks_again_and_again_does_not_spin() -> None:
     assert waiting.after(BROKEN, 0.1) > 0.0
     waiting.heard()
     assert waiting.after(BROKEN, 1.2) == 0.0
+
+
+def test_a_gap_that_stays_is_given_up_though_a_core_serves_the_stream() -> None:
+    """What comes is of no use where an event is lacking."""
+    gap = EdgeError("DATA_LOSS", details={"reason": "SEQUENCE_GAP"})
+    waiting = patience()
+    for second in range(int(WITHOUT_CORE_S)):
+        waiting.heard()
+        waiting.after(gap, float(second))
+    waiting.heard()
+    with pytest.raises(EdgeError) as given_up:
+        waiting.after(gap, WITHOUT_CORE_S)
+    assert given_up.value is gap

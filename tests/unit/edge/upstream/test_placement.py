@@ -8,7 +8,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.upstream.placement import for_run, for_start, is_lost_with_process, is_ready, is_shared, minted_here
+from edge.upstream.placement import (
+    for_run,
+    for_start,
+    is_draining,
+    is_lost_with_process,
+    is_ready,
+    is_shared,
+    minted_here,
+)
 from tokenwire.v1 import agent_service_pb2 as pb
 
 RUN = "aaaa" + "x" * 26
@@ -29,6 +37,7 @@ def core(target: str, incarnation: str = "zzzz", **known: Any) -> Known:
         incarnation=incarnation,
         log_scope=known.pop("scope", pb.LOG_SCOPE_SHARED),
         ready=known.pop("ready", True),
+        draining=known.pop("draining", False),
     )
     return Known(target, told, **known)
 
@@ -81,10 +90,19 @@ def test_a_run_is_asked_for_where_it_was_minted() -> None:
     assert names(for_run(cores, RUN)) == "adcbef"
 
 
+def test_cores_that_go_down_are_asked_after_those_that_share_their_runs() -> None:
+    """They would only say so; but one that shares nothing is the only one that has the run."""
+    cores = [core("a", RUN[:4], draining=True), core("b", draining=True), core("c", streams=30)]
+    assert names(for_run(cores, RUN)) == "cab"
+    alone = core("d", RUN[:4], draining=True, scope=pb.LOG_SCOPE_CORE)
+    assert names(for_run([core("c"), alone], RUN)) == "dc"
+
+
 def test_what_is_not_known_is_not_assumed() -> None:
     """A core that has told nothing is neither ready, nor shared, nor lost with its process."""
     unknown = Known("a")
     assert not is_ready(unknown)
+    assert not is_draining(unknown)
     assert not is_shared(unknown)
     assert not is_lost_with_process(unknown)
     assert not minted_here(unknown, RUN)

@@ -281,3 +281,21 @@ def test_that_the_log_is_away_is_passed_on() -> None:
     assert [(frame["event"], frame["data"]) for frame in frames(state)] == [
         ("degraded", {"message": "later"})
     ]
+
+
+@pytest.mark.parametrize("useless", ["unknown", "known", "control"])
+def test_what_makes_no_frame_does_not_fill_the_budget(useless: str) -> None:
+    """Nobody takes it, so nobody would make room: the stream would stand still for ever."""
+    state = new_state(after=1, budget_bytes=100)
+    for sequence in range(2, 12):
+        match useless:
+            case "unknown":
+                newer = event_pb2.Event(sequence=sequence, epoch=1)
+                state.feed(response(newer) + bytes([0b1111_1010, 0b0000_0001, 60]) + b"x" * 60)
+            case "known":
+                state.feed(response(text(1, "x" * 60)))
+            case _:
+                state.feed(control(draining=stream_pb2.Draining(retry_ms=sequence)))
+    assert not state.full
+    state.feed(response(text(state.last.sequence + 1, "x" * 200)))
+    assert state.full

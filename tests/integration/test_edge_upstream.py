@@ -1,0 +1,184 @@
+"""The edge's way to several cores: real ones on one real Redis, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from opentelemetry.context import Context
+
+from edge.upstream import Caller, CoreSecurity, GrpcUpstream, Progress, RunCall
+from edge.upstream.cores import Member
+from tests.support.core import Core, running_core
+from tests.support.redis_server import shared_redis
+from tests.support.relay import relay_to
+from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1.run_pb2 import Cursor, RunSpec
+
+WITHIN_S = 30.0
+CALLER = Caller(Context(), "anonymous")
+
+
+class Reader:
+    """Reads a run through the upstream, as a stream's state does."""
+
+    def __init__(self) -> None:
+        self.run_id = ""
+        self.sequences: list[int] = []
+        self.ended = False
+
+    def progress(self) -> Progress:
+        last = self.sequences[-1] if self.sequences else 0
+        return Progress(self.run_id, Cursor(epoch=1, sequence=last), ended=self.ended)
+
+    async def read(self, call: RunCall) -> pb.FollowRunResponse | None:
+        """Return the next response, once it was taken in."""
+        async with asyncio.timeout(WITHIN_S):
+            message = await call.read()
+        if message is None:
+            return None
+        response = pb.FollowRunResponse.FromString(message)
+        self.run_id = response.run_id
+        for event in response.events:
+            if event.sequence > len(self.sequences):
+                self.sequences.append(event.sequence)
+                self.ended |= event.HasField("done") or event.HasField("error")
+        return response
+
+    async def read_events(self, call: RunCall, count: int) -> None:
+        """Read until so many more events have come."""
+        until = len(self.sequences) + count
+        while len(self.sequences) < until:
+            assert await self.read(call) is not None
+
+
+@asynccontextmanager
+async def upstream(*targets: str) -> AsyncIterator[tuple[GrpcUpstream, list[Member]]]:
+    """Run the way to some cores; every one of them has told how it stands."""
+    cores = GrpcUpstream(targets, CoreSecurity())
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not all(member.told for member in cores._cores.members):
+                await asyncio.sleep(0.01)
+        yield cores, cores._cores.members
+    finally:
+        await cores.close()
+
+
+@pytest.fixture
+async def cores() -> AsyncIterator[list[Core]]:
+    """Three cores that share their runs."""
+    settings = {"store": shared_redis().url, "redis_prefix": uuid4().hex, "drain_s": 5.0}
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(running_core(**settings)) for _ in range(3)]
+
+
+def target(core: Core) -> str:
+    return f"127.0.0.1:{core.server.port}"
+
+
+def spec(agent: str = "slow") -> RunSpec:
+    return RunSpec(agent=agent, message="hi", request_id=uuid4().hex)
+
+
+async def stop(cores: GrpcUpstream, run_id: str) -> None:
+    await cores.cancel_run(run_id, pb.CANCEL_CAUSE_STOP, CALLER)
+
+
+def reading_from(members: list[Member]) -> list[str]:
+    """Return the cores that a stream is read from."""
+    return [member.target for member in members if member.streams]
+
+
+@pytest.mark.needs("redis")
+async def test_a_stream_leaves_a_core_that_goes_down_for_one_that_does_not(cores: list[Core]) -> None:
+    """With two of three going down, and without a gap: the third is busy, and takes it all the same."""
+    async with upstream(*map(target, cores)) as (way, members):
+        reader = Reader()
+        call = way.stream_run(spec(), CALLER, reader.progress)
+        try:
+            await reader.read_events(call, 3)
+            (first,) = reading_from(members)
+            stays = next(core for core in cores if target(core) != first)
+            for member in members:
+                member.streams += 30 if member.target == target(stays) else 0
+            going = [core for core in cores if core is not stays]
+            drains = [asyncio.create_task(core.server.manager.drain(20.0, asyncio.Event())) for core in going]
+            said = 0
+            while not said or members[cores.index(stays)].streams == 30:
+                response = await reader.read(call)
+                assert response is not None
+                if response.control.HasField("draining"):
+                    said += 1
+                    call.move()
+            await reader.read_events(call, 3)
+            assert said <= 2, "it bounces between cores that both go down"
+            assert reader.sequences == list(range(1, len(reader.sequences) + 1))
+            await stop(way, reader.run_id)
+            while await reader.read(call) is not None:
+                pass
+            assert reader.ended
+            await asyncio.wait_for(asyncio.gather(*drains), WITHIN_S)
+        finally:
+            call.cancel()
+
+
+@pytest.mark.needs("redis")
+async def test_a_stream_stays_where_nobody_else_is_ready(cores: list[Core]) -> None:
+    """A core that goes down serves it to its end."""
+    async with upstream(target(cores[0])) as (way, members):
+        reader = Reader()
+        call = way.stream_run(spec(), CALLER, reader.progress)
+        try:
+            await reader.read_events(call, 2)
+            call.move()
+            await reader.read_events(call, 3)
+            assert reading_from(members) == [target(cores[0])]
+            await stop(way, reader.run_id)
+        finally:
+            call.cancel()
+        assert reading_from(members) == []
+
+
+@pytest.mark.needs("redis")
+async def test_a_link_that_breaks_again_and_again_is_not_noticed(cores: list[Core]) -> None:
+    """Each event comes once and in order, to the one end, at whichever core."""
+    async with AsyncExitStack() as stack:
+        relays = [stack.enter_context(relay_to(target(core))) for core in cores[:2]]
+        way, members = await stack.enter_async_context(upstream(*(relay.address for relay in relays)))
+        reader = Reader()
+        call = way.stream_run(spec(), CALLER, reader.progress)
+        try:
+            for _ in range(5):
+                await reader.read_events(call, 3)
+                for relay in relays:
+                    relay.cut()
+            await reader.read_events(call, 3)
+            await stop(way, reader.run_id)
+            while await reader.read(call) is not None:
+                pass
+            assert reader.ended
+            assert reader.sequences == list(range(1, len(reader.sequences) + 1))
+        finally:
+            call.cancel()
+        assert reading_from(members) == []
+
+
+@pytest.mark.needs("redis")
+async def test_a_core_that_hangs_makes_the_edge_no_less_ready(cores: list[Core]) -> None:
+    """What another one has told is enough."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        way = GrpcUpstream([f"127.0.0.1:{silent.getsockname()[1]}", target(cores[0])], CoreSecurity())
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while not await way.ready():
+                    pass
+            hangs = way._cores.members[0]
+            assert hangs._asking is not None, "it is still asked"
+            assert hangs.told is None
+        finally:
+            await way.close()
