@@ -124,13 +124,19 @@ class CoreServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection(self._server, (SERVICE, health.SERVICE_NAME))
         await self._open_log()
-        await self.agents.start()
+        try:
+            await self.agents.start()
+        except BaseException:
+            await self._close_log()
+            raise
         await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         self._telling = asyncio.create_task(self._tell_health(), name="tell the log's health")
         address = f"{settings.grpc_host}:{settings.grpc_port}"
         try:
             self.port = self._listen(address)
         except (OSError, RuntimeError) as error:
+            self._telling.cancel()
+            await self._close_log()
             raise CoreStartError(f"can't listen on {address}: {error}") from error
         await self._server.start()
         logger.info("core ready on %s:%d", settings.grpc_host, self.port)
@@ -149,8 +155,7 @@ class CoreServer:
             # Of a shared store, others may write what is open there.
             lost = await reap_orphans(self._log) if not self._peers.name else 0
         except (LogOpenError, LogAwayError) as error:
-            if self._log_is_open:
-                await self._log.aclose()
+            await self._close_log()
             store = _without_password(self._settings.store)
             raise CoreStartError(f"TOKENWIRE_STORE={store}: {error}") from error
         if lost:
@@ -202,9 +207,15 @@ class CoreServer:
         if self._telling is not None:
             self._telling.cancel()
         await self.agents.aclose()
+        await self._close_log()
+
+    async def _close_log(self) -> None:
+        """Give the lease back, and close the store: as far as they were had, and once."""
         if self._has_peers:
+            self._has_peers = False
             await self._peers.aclose()
         if self._log_is_open:
+            self._log_is_open = False
             await self._log.aclose()
 
 

@@ -103,7 +103,7 @@ class NoLog:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
+    async def open_runs(self, core: str | None = None) -> list[str]:
         """Return nothing: nothing outlives the process."""
         del core
         return []

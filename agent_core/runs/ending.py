@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS
-from agent_core.runs.log.contract import LogGoneError, RunInfo, RunLog
+from agent_core.runs.log.contract import LogAwayError, LogGoneError, RunInfo, RunLog
 from agent_core.runs.run import Run
 
 
@@ -35,22 +36,16 @@ async def all_ended(runs: Sequence[Run], within_s: float | None, hurry: asyncio.
 
 
 async def ended_elsewhere(log: RunLog, info: RunInfo, within_s: float) -> None:
-    """Return when another core's run has ended, was forgotten, or the time has passed.
+    """Return when another core's run has ended, was forgotten, can't be read, or the time has passed.
 
     Args:
         log: The store.
         info: The run as it was.
         within_s: How long to wait.
     """
-    try:
-        tail = await log.tail(info.record.run_id, info.last, MAX_EVENTS, MAX_BYTES)
-    except LogGoneError:
-        return
-    try:
+    with suppress(TimeoutError, LogGoneError, LogAwayError):
         async with asyncio.timeout(within_s):
-            while not (await tail.next()).complete:
-                pass
-    except (TimeoutError, LogGoneError):
-        return
-    finally:
-        await tail.aclose()
+            tail = await log.tail(info.record.run_id, info.last, MAX_EVENTS, MAX_BYTES)
+            async with aclosing(tail):
+                while not (await tail.next()).complete:
+                    pass

@@ -16,10 +16,8 @@ from opentelemetry.context import Context
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import (
     CoreDrainingError,
-    CoreFullError,
     LimitReachedError,
     RunLostError,
-    SessionHasRunError,
     UnknownRunError,
 )
 from agent_core.runs.aftermath import Aftermath
@@ -40,11 +38,12 @@ from agent_core.runs.log_health import LogHealth
 from agent_core.runs.log_probe import LogProbe
 from agent_core.runs.news import News
 from agent_core.runs.peers import Alone, LogScope, Peers, Word
-from agent_core.runs.request import deadline_of, fingerprint, same_request
+from agent_core.runs.request import deadline_of, fingerprint, refusals, same_request
 from agent_core.runs.run import Run, Surroundings
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunLimits
+from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 CANCEL_ANSWER_S: Final = 0.25
@@ -139,6 +138,8 @@ class RunManager:
             RequestIdReusedError: Another request has used the request id.
             SessionHasRunError: Another run of the session goes on.
             LimitReachedError: The principal has started too many, or too many go on.
+            CoreLogAwayError: The log does not take the run's beginning.
+            LogAwayError: The same, at once.
         """
         if self.draining:
             raise CoreDrainingError
@@ -171,24 +172,21 @@ class RunManager:
         )
         run = Run(order, self._log, self._times, self._surroundings)
         self._live[record.run_id] = run
-        try:
+        with refusals():
             # Shielded: a caller who leaves now has still started the run.
             standing = await asyncio.shield(run.begun)
-        except LogFullError as error:
-            raise CoreFullError from error
-        except SessionBusyError as error:
-            raise SessionHasRunError(error.run_id) from error
         return same_request(standing, record)
 
     async def _standing(self, record: RunRecord) -> RunRecord | None:
         """Return the record of the run that stands for a request already; None where there is none."""
-        if not record.request_key:
+        key = record.request_key
+        if not key:
             return None
-        for run in self._live.values():
-            if run.record.request_key == record.request_key:
-                with suppress(LogFullError, SessionBusyError):
-                    return await asyncio.shield(run.begun)
-        return await self._log.standing(record.request_key)
+        run = next((run for run in self._live.values() if run.record.request_key == key), None)
+        if run is not None:
+            with suppress(LogFullError, SessionBusyError, LogRefusedError):
+                return await asyncio.shield(run.begun)
+        return await self._log.standing(key)
 
     def following(self, owner: str) -> AbstractContextManager[None]:
         """Have a place for one follow as long as the block lasts.
@@ -232,7 +230,9 @@ class RunManager:
         def left(follower: Follower) -> None:
             self._followers.discard(follower)
             if owner:
-                self.news.elsewhere.leave(run_id, by_itself=not order.relay and not follower.finished)
+                # A caller whose stream this core ends, since it goes down, has not left by himself.
+                by_itself = not (order.relay or follower.finished or self.draining)
+                self.news.elsewhere.leave(run_id, by_itself=by_itself)
             elif run is not None and not follower.finished:
                 run.leave(relay=order.relay)
 

@@ -57,6 +57,7 @@ class News:
         self._health = health
         self._renewals = 0
         self._closing: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
 
     def heard(self, word: Word) -> None:
         """Take a word for a run that this core writes."""
@@ -84,8 +85,7 @@ class News:
             lost = await reap_orphans(self._log, core)
             if lost:
                 logger.warning("core %s is gone: %d of its runs were closed", core, lost)
-            if not await self._log.open_runs(core):
-                await self._peers.forget(core)
+            await self._peers.forget(core)
         except LogAwayError as error:
             logger.warning("the runs of core %s could not be closed: %s", core, error)
 
@@ -113,11 +113,10 @@ class News:
         A log that was set back to an earlier state has runs open again whose end it has lost.
         """
         try:
-            infos = await self._log.open_runs(self._peers.name)
-            for info in infos:
-                if info.record.run_id not in self._live:
-                    logger.warning("run %s was open again in the log", info.record.run_id)
-                    await reap(self._log, info.record.run_id)
+            for run_id in await self._log.open_runs(self._peers.name):
+                if run_id not in self._live:
+                    logger.warning("run %s was open again in the log", run_id)
+                    await reap(self._log, run_id)
         except LogAwayError as error:
             logger.warning("the log could not be tidied: %s", error)
 
@@ -130,12 +129,16 @@ class News:
 
     async def aclose(self) -> None:
         """Stop acting. What is not closed by now, the next core on the same log closes."""
+        self._closed = True
         for task in self._closing.values():
             task.cancel()
         await self.elsewhere.aclose()
 
     def _close(self, core: str, work: Coroutine[None, None, None]) -> None:
-        """Let a core's runs be closed, once at a time."""
+        """Let a core's runs be closed, once at a time, and not while this one goes down."""
+        if self._closed:
+            work.close()
+            return
         closing = self._closing[core] = asyncio.create_task(
             work, name=f"close the runs of {core or 'nobody'}"
         )

@@ -26,7 +26,7 @@ async def reap_orphans(log: RunLog, core: str | None = None) -> int:
         log: The store.
         core: Whose runs; None for all.
     """
-    appended = [await reap(log, info.record.run_id) for info in await log.open_runs(core)]
+    appended = [await reap(log, run_id) for run_id in await log.open_runs(core)]
     return sum(answer.status is AppendStatus.OK for answer in appended)
 
 

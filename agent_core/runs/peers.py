@@ -44,10 +44,7 @@ class Hears(Protocol):
     async def lease_lost(self) -> None:
         """Find out which runs this core still writes: it was taken for gone, or the log was wiped.
 
-        Until this returns, the lease does not count as held.
-
-        Raises:
-            LogAwayError: That can't be found out now.
+        Until this returns, the lease does not count as held: it tries until the log can say.
         """
 
     def renewed(self) -> None:

@@ -1,12 +1,15 @@
-"""What a request to start a run asks for."""
+"""What a request to start a run asks for, and why it is refused."""
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from agent_core.errors import RequestIdReusedError
-from agent_core.runs.log.contract import RunRecord
+from agent_core.errors import CoreFullError, CoreLogAwayError, RequestIdReusedError, SessionHasRunError
+from agent_core.runs.log.contract import LogFullError, RunRecord, SessionBusyError
+from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.run_pb2 import RunSpec
 
 
@@ -39,3 +42,22 @@ def deadline_of(spec: RunSpec, call_deadline: float | None, run_timeout_s: float
         limit_s = min(limit_s, spec.timeout.ToTimedelta().total_seconds())
     deadline = time.monotonic() + limit_s
     return deadline if call_deadline is None else min(deadline, call_deadline)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say why a run could not be begun, as a caller is to hear it.
+
+    Raises:
+        CoreFullError: The log has no room.
+        SessionHasRunError: Another run of the session goes on.
+        CoreLogAwayError: The log does not take the run's beginning.
+    """
+    try:
+        yield
+    except LogFullError as error:
+        raise CoreFullError from error
+    except SessionBusyError as error:
+        raise SessionHasRunError(error.run_id) from error
+    except LogRefusedError as error:
+        raise CoreLogAwayError from error

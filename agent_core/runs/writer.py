@@ -152,8 +152,7 @@ class RunWriter:
             LogRefusedError: The log takes nothing more: another core has closed the run.
             LogAwayError: The log can't say.
         """
-        nothing = partial(self._log.append, self._run_id, FIRST_EPOCH, self._next, ())
-        appended = await nothing()
+        appended = await self._log.append(self._run_id, FIRST_EPOCH, self._next, ())
         if appended.status in LOST:
             appended = await self._repair(appended)
         if appended.status is not AppendStatus.OK:

@@ -113,6 +113,28 @@ async def test_a_follower_at_another_core_keeps_a_run_alive_and_may_end_it(cores
     assert other.server.manager.news.elsewhere.runs == 0
 
 
+async def test_one_who_follows_at_a_core_that_goes_down_has_not_left(cores: tuple[Core, Core]) -> None:
+    """His run is another core's, which cancels it when he leaves: it goes on, for he comes back."""
+    one, other = cores
+    run_id = await one.start("slow", on_disconnect=ON_DISCONNECT_CANCEL)
+    call = other.stub.FollowRun(pb.FollowRunRequest(run_id=run_id))
+    await call.read()
+    run = one.server.manager.live(run_id)
+    assert run is not None
+    async with asyncio.timeout(WITHIN_S):
+        while not run._following_elsewhere:
+            await asyncio.sleep(0.01)
+        await other.server.manager.drain(0.0, asyncio.Event())
+        call.cancel()
+        while run._following_elsewhere:
+            await asyncio.sleep(0.01)
+    assert not run.stopping, "only its grace time began"
+    again = one.stub.FollowRun(pb.FollowRunRequest(run_id=run_id))
+    await again.read()
+    again.cancel()
+    assert (await until_ended(one, run_id)).outcome.reason == "cancelled"
+
+
 async def test_a_request_id_names_one_run_at_all_cores(cores: tuple[Core, Core]) -> None:
     """A start can be repeated at another core; a session's runs are told there; only one goes on."""
     one, other = cores

@@ -235,8 +235,8 @@ class RunLog(Protocol):
     async def aclose(self) -> None:
         """Close the store. Nothing may be asked of it afterwards."""
 
-    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
-        """Return the runs without a terminal event.
+    async def open_runs(self, core: str | None = None) -> list[str]:
+        """Return the ids of the runs without a terminal event.
 
         Args:
             core: Whose; None for all, whoever writes them.

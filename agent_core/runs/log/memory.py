@@ -77,10 +77,12 @@ class MemoryLog:
         """False: what was accepted stays."""
         return False
 
-    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
-        """Return the runs that go on."""
+    async def open_runs(self, core: str | None = None) -> list[str]:
+        """Return the ids of the runs that go on."""
         return [
-            log.info for log in self._logs.values() if log.outcome is None and core in {None, log.record.core}
+            run_id
+            for run_id, log in self._logs.items()
+            if log.outcome is None and core in {None, log.record.core}
         ]
 
     async def create(self, record: RunRecord) -> RunRecord:

@@ -104,7 +104,7 @@ class SqliteLog:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         self._writing = threading.Thread(target=self._write, name="log-writer", daemon=True)
         self._writing.start()
-        for info in await self.open_runs():
+        for info in await self._ask(partial(self._reader.open_runs, None)):
             # Lost by a core before: whoever follows them waits for the reaper.
             self._live[info.record.run_id] = HotRun(info.last, self._hot_bytes)
 
@@ -121,9 +121,9 @@ class SqliteLog:
         """False: what was accepted stays, but for what a machine loses with its power."""
         return False
 
-    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
-        """Return the runs without a terminal event."""
-        return await self._ask(partial(self._reader.open_runs, core))
+    async def open_runs(self, core: str | None = None) -> list[str]:
+        """Return the ids of the runs without a terminal event."""
+        return [info.record.run_id for info in await self._ask(partial(self._reader.open_runs, core))]
 
     async def session_runs(
         self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None

@@ -57,6 +57,7 @@ CREATE TABLE sessions (
   expire_unix_nano INTEGER NOT NULL,
   UNIQUE (owner, session_id)
 );
+CREATE INDEX expiring_runs ON runs (expire_unix_nano) WHERE outcome IS NOT NULL;
 CREATE INDEX expiring_sessions ON sessions (expire_unix_nano);
 CREATE TABLE exchanges (
   id INTEGER PRIMARY KEY,

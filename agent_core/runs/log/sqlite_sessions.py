@@ -12,7 +12,7 @@ SESSION_OVERHEAD_BYTES: Final = 1024
 """What a session costs in the file besides what was said in it, about."""
 
 EXPIRED_AT_ONCE: Final = 32
-"""The most expired sessions that one sweep deletes: appends wait meanwhile."""
+"""The most expired sessions, and runs, that one sweep deletes: appends wait meanwhile."""
 
 
 class SessionWriter:

@@ -229,7 +229,7 @@ class LogWriter:
         room_bytes = self._budget.total_bytes if room_bytes is None else room_bytes
         expired = self._db.execute(
             "SELECT run_id FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
-            "ORDER BY end_unix_nano LIMIT ?",
+            "ORDER BY expire_unix_nano LIMIT ?",
             (self._unix_nano(), EXPIRED_AT_ONCE),
         ).fetchall()
         for (run_id,) in expired:

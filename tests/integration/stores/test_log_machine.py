@@ -295,7 +295,7 @@ class LogMachine(RuleBasedStateMachine):
             if not run.closed:
                 opened.add(run.run_id)
             run.first = info.first.sequence
-        assert {info.record.run_id for info in self.wait(self.log.open_runs())} == opened
+        assert set(self.wait(self.log.open_runs())) == opened
 
     def teardown(self) -> None:
         """Every run comes to its end, and every reader to its one terminal event."""

@@ -10,13 +10,23 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from agent_core.runs.log.contract import Appended, AppendStatus, LogBudget, LogFullError
+from agent_core.runs.follower import CaughtUp
+from agent_core.runs.log.contract import (
+    START,
+    Appended,
+    AppendStatus,
+    Batch,
+    LogBudget,
+    LogFullError,
+    LogGoneError,
+)
 from agent_core.runs.log.redis_store import RedisLog
+from agent_core.runs.peers import Word
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
 from tests.support.redis_server import RedisServer, shared_redis
-from tests.support.stores import LOST, OTHER, RUN, STOP, THIRD, payload, payloads, record
+from tests.support.stores import FAR, LOST, OTHER, RUN, STOP, THIRD, follow, payload, payloads, record
 from tokenwire.v1 import agent_service_pb2 as pb
-from tokenwire.v1.event_pb2 import FINISH_REASON_CANCELLED
+from tokenwire.v1.event_pb2 import FINISH_REASON_CANCELLED, Event
 from tokenwire.v1.run_pb2 import RunSpec
 
 pytestmark = pytest.mark.needs("redis")
@@ -102,13 +112,72 @@ class Deaf:
     def log_away(self) -> None: ...
 
 
+async def test_a_reader_of_a_run_that_its_writer_gave_up_on_a_wiped_redis_is_told(log: RedisLog) -> None:
+    """Nobody brings the run back: the reader must not wait for ever, nor anything be kept of it."""
+    await log.create(record(RUN, core="core"))
+    await log.append(RUN, 1, 1, payloads(1, 2))
+    follower = await follow(log, RUN, START, 10, FAR)
+    given = [type(await follower.next()) for _ in range(2)]
+    assert given == [Batch, CaughtUp]
+    waiting = asyncio.create_task(follower.next())
+    await asyncio.sleep(0)
+    shared_redis().client.delete(log._keys.meta(RUN), log._keys.log(RUN))
+    assert (await log.reap(RUN, 1, payload("end"), LOST)).status is AppendStatus.GONE
+    with pytest.raises(LogGoneError):
+        await asyncio.wait_for(waiting, WITHIN_S)
+    await follower.aclose()
+    assert log._known._runs == {}
+    assert await log.open_runs() == []
+
+
+async def test_a_core_hears_a_word_once_also_after_its_lease_ran_out(redis_server: RedisServer) -> None:
+    """Two words of one who left would be two who left."""
+    heard: list[Word] = []
+
+    class Ears(Deaf):
+        def heard(self, word: object) -> None:
+            heard.append(word)  # type: ignore[arg-type]
+
+    log = RedisLog(redis_server.url, prefix="t", core="core")
+    await log.start()
+    await log.peers.start(Ears())
+    word = Word("left", RUN, "other")
+    assert await log.peers.tell("core", word)
+    await until(lambda: heard == [word])
+    client = redis_server.client
+    for _ in range(2):
+        await until(lambda: client.xlen("t:core:core:inbox") == 0)
+        client.delete("t:core:core")
+        await until(lambda: client.exists("t:core:core"))
+    await log.peers.tell("core", word._replace(run_id=OTHER))
+    await until(lambda: len(heard) > 1)
+    assert [word.run_id for word in heard] == [RUN, OTHER]
+    await log.peers.aclose()
+    await log.aclose()
+
+
+async def test_a_redis_behind_a_unix_socket_is_a_store(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A path in place of an address."""
+    folder = tmp_path_factory.mktemp("redis")
+    server = RedisServer(folder, "--unixsocket", str(folder / "redis.sock"))
+    try:
+        async with running_core(store=f"unix://{folder / 'redis.sock'}") as core:
+            assert events_of_kind(await core.events("echo", "a b"), "done")
+    finally:
+        server.stop()
+
+
+def events_of_kind(events: list[Event], kind: str) -> list[Event]:
+    return [event for event in events if event.HasField(kind)]
+
+
 async def test_a_core_that_came_back_is_not_forgotten(log: RedisLog) -> None:
     """Neither while its lease stands nor while it has an open run: its runs could never be found again."""
     client, prefix = shared_redis().client, log._keys.prefix
     await log.create(record(RUN, core="lost"))
     client.hset(f"{prefix}:cores", "lost", "process")
     await log.peers.forget("lost")
-    assert [info.record.run_id for info in await log.open_runs("lost")] == [RUN]
+    assert await log.open_runs("lost") == [RUN]
     await log.reap(RUN, 1, payload("end"), LOST)
     client.set(f"{prefix}:core:lost", "process")
     await log.peers.forget("lost")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ def make_client(url: str) -> Any:
     from redis.asyncio.retry import Retry  # noqa: PLC0415 # the one for the event loop, beside the other
 
     pool = aioredis.BlockingConnectionPool.from_url(
-        url, max_connections=CONNECTIONS, timeout=QUEUE_S, retry=Retry(NoBackoff(), 0), **_options()
+        url, max_connections=CONNECTIONS, timeout=QUEUE_S, retry=Retry(NoBackoff(), 0), **_options(url)
     )
     kind: Any = pool.connection_class
     pool.connection_class = type(f"Packing{kind.__name__}", (_Packing, kind), {})
@@ -81,14 +81,14 @@ def make_blocking_client(url: str) -> Any:
     """
     from redis.retry import Retry  # noqa: PLC0415 # the one for threads, beside the other
 
-    return blocking.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options())
+    return blocking.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options(url))
 
 
-def _options() -> dict[str, Any]:
+def _options(url: str) -> dict[str, Any]:
     return {
         "socket_connect_timeout": CONNECT_S,
         "socket_timeout": ANSWER_S,
-        "socket_keepalive": True,
+        **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         "decode_responses": False,
         # With them on, the client hands out connections that the server has closed in the meantime: the
         # first command after a restart of Redis would fail.
@@ -107,13 +107,6 @@ def away() -> Iterator[None]:
         yield
     except BROKEN as error:
         raise log_error(error) from error
-
-
-@asynccontextmanager
-async def away_here() -> AsyncIterator[None]:
-    """Do the same around what is awaited."""
-    with away():
-        yield
 
 
 def log_error(error: Exception, *, creating: bool = False) -> Exception:

@@ -153,11 +153,16 @@ class KnownRuns:
                 raise
         return known.hot, left
 
-    def heal(self, run_id: str) -> None:
-        """Look at the log of a run for what is not known here."""
+    def give_up(self, run_id: str) -> None:
+        """Take note that this process does not write a run any more: what the log says of it holds."""
         known = self._runs.get(run_id)
-        if known is not None:
+        if known is None:
+            return
+        known.record = None
+        if known.readers:
             self._heal(run_id, known)
+        else:
+            self._drop(run_id, known)
 
     def heal_all(self) -> None:
         """Look at the logs of all other cores' runs: messages may have been missed."""

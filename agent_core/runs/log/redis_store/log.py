@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from agent_core.runs.encoding import seal
 from agent_core.runs.log.contract import (
     START,
@@ -36,7 +34,7 @@ from agent_core.runs.log.contract import (
 from agent_core.runs.log.hot import HOT_BYTES, HotTail
 from agent_core.runs.log.redis_store.calls import Calls, Ending, Reaping
 from agent_core.runs.log.redis_store.committer import Committer
-from agent_core.runs.log.redis_store.connection import away_here, make_client
+from agent_core.runs.log.redis_store.connection import BROKEN, away, make_client
 from agent_core.runs.log.redis_store.keys import Keys
 from agent_core.runs.log.redis_store.known import KnownRuns
 from agent_core.runs.log.redis_store.messages import Messages
@@ -82,7 +80,9 @@ class RedisLog:
         self._stamp = stamp
         self._client = make_client(url)
         self._calls = Calls(self._keys, budget or LogBudget())
-        self._committer = Committer(self._client)
+        # Of its own: readers, who may come by the hundred, keep no append waiting for a connection.
+        self._writing_client = make_client(url)
+        self._committer = Committer(self._writing_client)
         self._was_connected = False
         self.peers = RedisPeers(url, self._keys, core)
         """The other cores on this log."""
@@ -128,7 +128,7 @@ class RedisLog:
         try:
             server = await self._client.info("server")
             memory = await self._client.info("memory")
-        except (RedisError, OSError) as error:
+        except BROKEN as error:
             raise LogOpenError(f"Redis can't be used: {error}") from error
         version = str(server.get("valkey_version", server["redis_version"]))
         if int(version.partition(".")[0]) < MIN_VERSION:
@@ -144,6 +144,7 @@ class RedisLog:
         await self._known.aclose()
         await self._messages.aclose()
         await self._committer.aclose()
+        await self._writing_client.aclose()
         await self._client.aclose()
 
     def _back(self) -> None:
@@ -153,12 +154,11 @@ class RedisLog:
             self.peers.doubt()
         self._was_connected = True
 
-    async def open_runs(self, core: str | None = None) -> list[RunInfo]:
-        """Return the runs without a terminal event."""
+    async def open_runs(self, core: str | None = None) -> list[str]:
+        """Return the ids of the runs without a terminal event."""
         key = self._keys.open_runs if core is None else self._keys.core_runs(core)
-        async with away_here():
-            run_ids = [run_id.decode() for run_id in await self._client.smembers(key)]
-        return [info for info in await self._infos(run_ids) if info.outcome is None]
+        with away():
+            return [run_id.decode() for run_id in await self._client.smembers(key)]
 
     async def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now."""
@@ -178,14 +178,14 @@ class RedisLog:
 
     async def standing(self, request_key: str) -> RunRecord | None:
         """Return the record that stands for a request."""
-        async with away_here():
+        with away():
             run_id = await self._client.get(self._keys.request(request_key))
         info = await self.info(run_id.decode()) if run_id is not None else None
         return info.record if info is not None else None
 
     async def probe(self) -> None:
         """Return if Redis answers: that it takes writes, the lease finds out."""
-        async with away_here():
+        with away():
             await self._client.ping()
 
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
@@ -237,7 +237,7 @@ class RedisLog:
 
     async def positions(self, run_ids: Sequence[str]) -> list[Position | None]:
         """Return the last position of each run; None for one that is not there."""
-        async with away_here():
+        with away():
             pipeline = self._client.pipeline(transaction=False)
             for run_id in run_ids:
                 pipeline.hmget(self._keys.meta(run_id), "le", "n")
@@ -249,6 +249,10 @@ class RedisLog:
         while True:
             info = await self.info(run_id)
             if info is None:
+                self._known.give_up(run_id)
+                with away():  # Its writer, if there is one, brings these back with it.
+                    await self._client.srem(self._keys.open_runs, run_id)
+                    await self._client.srem(self._keys.core_runs(self._core), run_id)
                 return Appended(AppendStatus.GONE)
             number = info.last.sequence + 1
             answer = await self._committer.run(
@@ -262,7 +266,7 @@ class RedisLog:
                 )
             )
             if answer[0] != b"MOVED":
-                self._known.heal(run_id)
+                self._known.give_up(run_id)
                 return _appended(answer)
 
     async def delete(self, run_id: str) -> None:
@@ -287,7 +291,7 @@ class RedisLog:
         upper = f"({place_of(*before)}" if before is not None else "+"
         infos: list[RunInfo] = []
         while len(infos) < max_runs:
-            async with away_here():
+            with away():
                 places = await self._client.zrevrangebylex(key, upper, "-", 0, max_runs)
             if not places:
                 break
@@ -297,13 +301,13 @@ class RedisLog:
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:
         """Return what a session remembers, oldest first."""
-        async with away_here():
+        with away():
             said = await self._client.lrange(self._keys.session_said(owner, session_id), 0, -1)
         return exchanges_of(said, self._unix_nano())
 
     async def _infos(self, run_ids: Sequence[str]) -> list[RunInfo]:
         """Return what is known of some runs, in one round trip, without those that are not known."""
-        async with away_here():
+        with away():
             pipeline = self._client.pipeline(transaction=False)
             for run_id in run_ids:
                 pipeline.hgetall(self._keys.meta(run_id))
@@ -330,7 +334,7 @@ class RedisLog:
             accepted = self._entries(epoch, first, payloads)
             self._known.accepted(run_id, accepted, closed=ending is not None)
         elif appended.status in {AppendStatus.FENCED, AppendStatus.CLOSED}:
-            self._known.heal(run_id)
+            self._known.give_up(run_id)
         return appended
 
     def _entries(self, epoch: int, first: int, payloads: Sequence[bytes]) -> list[Entry]:

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from agent_core.runs.log.contract import LogOpenError
 from agent_core.runs.log.redis_store.calls import Call
 from agent_core.runs.log.redis_store.committer import Committer
-from agent_core.runs.log.redis_store.connection import away_here, make_client
+from agent_core.runs.log.redis_store.connection import away, make_client
 from agent_core.runs.log.redis_store.keys import Keys
 from agent_core.runs.log.redis_store.known import GONE_S
 from agent_core.runs.log.redis_store.lease import RENEW_S, TTL_S, UNHEARD, Lease, Letter, Peer, Renewal
@@ -116,7 +116,7 @@ class RedisPeers:
         """Return whether a run that Redis does not know is nobody's: not while cores bring theirs back."""
         if time.monotonic() < self._settled_at:
             return False
-        async with away_here():
+        with away():
             # Of a Redis that was wiped just now, this core's lease is missing, too.
             return bool(await self._client.exists(self._keys.lease(self._name)))
 
@@ -129,7 +129,7 @@ class RedisPeers:
     async def _look(self) -> None:
         """Take what is in the inbox. The next renewal empties it."""
         try:
-            async with away_here():
+            with away():
                 words = await self._client.xrange(self._keys.inbox(self._name), f"({self._heard}", "+")
         except Exception as error:  # noqa: BLE001 # the next renewal takes them
             logger.warning("words of other cores wait: %s", error)
@@ -178,7 +178,7 @@ class RedisPeers:
             self._in_doubt = False  # Until it comes again in the meantime.
             try:
                 await self._hears.lease_lost()
-            except Exception:
+            except Exception:  # a bug: it waits out a log that is away by itself
                 logger.exception("it is not known which runs are still this core's")
                 self._in_doubt = True
                 await asyncio.sleep(RENEW_S)
@@ -207,7 +207,7 @@ class RedisPeers:
     async def _bury(self, peer: Peer) -> None:
         """Take the lease from a core whose process is gone, so that its runs can be reaped now."""
         try:
-            async with away_here():
+            with away():
                 await self._client.delete(self._keys.lease(peer.core))
         except Exception as error:  # noqa: BLE001 # the next look does it
             logger.warning("a lost core keeps its lease: %s", error)

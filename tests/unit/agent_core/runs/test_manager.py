@@ -1,17 +1,28 @@
 """The manager where the store misbehaves: what no real client can bring about."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from opentelemetry.context import Context
 
 from agent_core.agents import RunRequest
 from agent_core.agents.catalogue import NamedAgent
-from agent_core.errors import UnknownRunError
+from agent_core.errors import CoreFullError, CoreLogAwayError, LimitReachedError, UnknownRunError
 from agent_core.runs import orphans
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.contract import START, Appended, Batch, LogAwayError, LogGoneError, Tail
+from agent_core.runs.limits import CoreLimits, Limiter
+from agent_core.runs.log.contract import (
+    START,
+    Appended,
+    AppendStatus,
+    Batch,
+    LogAwayError,
+    LogFullError,
+    LogGoneError,
+    RunRecord,
+    Tail,
+)
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.outcome import Outcome
@@ -178,3 +189,42 @@ def test_a_fingerprint_tells_what_was_asked_for() -> None:
     same = RunSpec(attributes={"b": "2", "a": "1"}, message="m")
     other = RunSpec(message="m", attributes={"a": "1", "b": "3"})
     assert fingerprint(spec) == fingerprint(same) != fingerprint(other)
+
+
+class SlowlyFullLog(MemoryLog):
+    """Has no room, and takes a moment to say so."""
+
+    async def create(self, record: RunRecord) -> RunRecord:
+        del record
+        await asyncio.sleep(0.01)
+        raise LogFullError
+
+
+async def test_a_request_that_is_repeated_at_a_limit_while_it_fails_is_refused_as_such() -> None:
+    """The run that it might have stood for is forgotten while it waits for it."""
+    manager = RunManager(SlowlyFullLog(), RunTimes(), limiter=Limiter(CoreLimits(max_runs=2)))
+    spec = RunSpec(message="a", request_id="r")
+    named = NamedAgent("words", words)
+
+    async def ask(spec: RunSpec) -> str:
+        return await manager.start(
+            spec, named, owner=OWNER, on_disconnect=ON_DISCONNECT_CONTINUE, parent=Context()
+        )
+
+    specs = [spec, RunSpec(message="b"), spec]
+    failed = await asyncio.gather(*map(ask, specs), return_exceptions=True)
+    assert [type(error) for error in failed] == [CoreFullError, CoreFullError, LimitReachedError]
+
+
+class RefusingLog(MemoryLog):
+    """Takes a run, and none of its events."""
+
+    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        del run_id, epoch, first, payloads
+        return Appended(AppendStatus.GONE)
+
+
+async def test_a_run_whose_beginning_the_log_does_not_take_is_refused_for_now() -> None:
+    """It is the log that is away: no bug, and worth another try."""
+    with pytest.raises(CoreLogAwayError):
+        await start(RunManager(RefusingLog(), RunTimes()))

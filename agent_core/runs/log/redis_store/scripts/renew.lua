@@ -7,6 +7,7 @@ if stood == 0 then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 -- A word goes when it was heard, not when it was fetched: the answer may be lost.
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
+redis.call('XDEL', KEYS[3], ARGV[5])
 local words = redis.call('XRANGE', KEYS[3], '(' .. ARGV[5], '+')
 local cores = redis.call('HGETALL', KEYS[2])
 local peers = {}
