@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every suite, though one fails, and says at the end which failed and what was left out.
-# Arguments go to pytest. PYTHON names the virtual environment's Python.
+# Arguments go to pytest (`-n 0` for one test at a time). PYTHON names the virtual environment's Python.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=()
@@ -13,7 +13,9 @@ suite() {
   "$@" || failed+=("$name")
 }
 
-suite pytest "$PYTHON" -m pytest "$@"
+# Half of a test's time is waiting: two workers a core. Tests of one `xdist_group` share what is dear to set up.
+workers=$(($("$PYTHON" -c 'import os; print(os.cpu_count() or 1)') * 2))
+suite pytest "$PYTHON" -m pytest -n "$workers" --dist loadgroup "$@"
 if scripts/require_node.sh; then
   suite web npm --prefix web test
   suite node-client npm --prefix examples/node-client test

@@ -61,8 +61,18 @@ def node() -> str:
     return system.find("node") or ""
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     stop_shared_redis()
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Take over what a worker of pytest-xdist has left out: only this process writes the summary."""
+    left_out = node.config.stash[LEFT_OUT]  # type: ignore[attr-defined]
+    for reason, count in getattr(node, "workeroutput", {}).get("left_out", {}).items():
+        left_out[reason] = left_out.get(reason, 0) + count
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -27,6 +27,13 @@ LANGUAGES = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker of a parallel run build the Go client, and call it in all tests that do."""
+    for item in items:
+        if {"client_command", "go_client"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("direct clients"))
+
+
 @pytest.fixture(scope="session")
 def go_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Go client, built once."""

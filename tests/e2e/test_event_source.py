@@ -15,7 +15,7 @@ from tests.support import system
 from tests.support.browser import running_chromium
 from tests.support.processes import Processes, free_port, wait_until
 
-pytestmark = [pytest.mark.needs("chromium")]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("event source")]
 
 KEY = "tw_a-long-random-key"
 AUTHORIZATION = {"authorization": f"Bearer {KEY}"}

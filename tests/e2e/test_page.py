@@ -14,7 +14,7 @@ from tests.support import system
 from tests.support.browser import open_page, running_chromium, shoot
 from tests.support.processes import Processes, Stack
 
-pytestmark = [pytest.mark.needs("chromium")]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("page")]
 
 PATIENCE_MS = 30_000
 

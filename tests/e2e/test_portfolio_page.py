@@ -11,7 +11,7 @@ from tests.support import system
 from tests.support.browser import open_page, running_chromium, shoot
 from tests.support.processes import Processes, Stack
 
-pytestmark = [pytest.mark.needs("chromium")]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("portfolio page")]
 
 PATIENCE_MS = 30_000
 SLOW_LINE = {"offline": False, "latency": 20, "downloadThroughput": 20_000, "uploadThroughput": -1}

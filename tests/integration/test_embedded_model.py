@@ -25,7 +25,7 @@ from agent_core.agents import AgentError, Finish, RunRequest, TextDelta, Turn
 from agent_core.agents.embedded import Engine
 from agent_core.agents.embedded.assistant import EmbeddedAssistant
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("embedded model")]
 
 STORY = "Tell a very long story about a lighthouse."
 LONG_PROMPT = "word " * 3000

@@ -27,7 +27,7 @@ from tests.support.spans import Spans, spans
 
 __all__ = ["spans"]
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("endpoint")]
 
 KEY = "sk-engine-0123456789"
 LISTENER = ROOT / "tests" / "support" / "engine_listener.py"

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import grpc
@@ -25,6 +26,10 @@ TOKENWIRE = (sys.executable, "-c", "from tokenwire.cli import main; main()")
 SCRIPTED = ("scripted", "slow", "silent", "echo", "raises_after", "refuses")
 """The agents of tests/support/agents.py that processes offer unless told otherwise."""
 
+PORTS = range(20_000, 32_000)
+"""Below those that Linux (from 32768) and others (from 49152) give to outgoing connections."""
+PORTS_PER_WORKER = 750
+
 READY_S = 60.0
 STOP_S = 30.0
 POLL_S = 0.02
@@ -32,11 +37,29 @@ READY_LINE = re.compile(r"^Tokenwire is ready: (\S+)$", re.MULTILINE)
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a port of 127.0.0.1 that was free a moment ago, and that no other worker of the tests is given.
+
+    Not one of those that the kernel hands out itself, which any outgoing connection may take meanwhile.
+    """
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
+
+
+def _ports_of_this_worker() -> Iterator[int]:
+    """Yield the ports of one worker (`gw3` of pytest-xdist) over and over, from a random one on."""
+    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0)
+    first = PORTS.start + worker % (len(PORTS) // PORTS_PER_WORKER) * PORTS_PER_WORKER
+    offset = int.from_bytes(os.urandom(2), "big")
+    return (first + (offset + number) % PORTS_PER_WORKER for number in count())
+
+
+_ports = _ports_of_this_worker()
 
 
 def agent_arguments(names: Sequence[str] = SCRIPTED) -> list[str]:
