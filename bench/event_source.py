@@ -43,7 +43,8 @@ class Decoder:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._event, self._id, self._retry_ms = "", "", None
+        self._event, self._id = "", ""
+        self._retry_ms: int | None = None
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[Message]:

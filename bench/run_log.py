@@ -157,9 +157,15 @@ class Round:
 
 
 async def measure(store: str, load: Load, place: Ground) -> dict[str, Any]:
-    """Return the row of one store under one load."""
+    """Return the row of one store under one load.
+
+    Raises:
+        RuntimeError: Something broke behind the runs, in the store's own tasks and callbacks.
+    """
     phases = random.Random(SEED)  # noqa: S311 # the same moments for each store
     interval_s = 1 / load.rate if load.rate else 0.0
+    broken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
     async with open_manager(store, place) as manager:
         state = Round(manager, load)
         starts = [state.start(phases.random() * interval_s) for _ in range(load.runs)]
@@ -176,6 +182,9 @@ async def measure(store: str, load: Load, place: Ground) -> dict[str, Any]:
         busy = busy_since(ticks)
         if store == NEEDS_REDIS:
             redis_cpu_s = place.redis_cpu_s - redis_cpu_s
+    if broken:
+        # The loop would only log it: what was measured would not be what a core does.
+        raise RuntimeError(f"{store}: {broken[0]['message']}") from broken[0].get("exception")
     first_ns = min(stamps[0] for stamps in state.yields.values())
     measured = row(state.latencies, (state.last_ns - first_ns) / 1e9, cpu_s, redis_cpu_s)
     own = (cpu_s + redis_cpu_s) / (wall_s * cores())
