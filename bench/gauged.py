@@ -46,6 +46,7 @@ def process_gauges() -> Gauges:
         "calls": sum(kinds[kind] for kind in CALLS),
         # The gauges' own connection does not count.
         "descriptors": len(list(Path("/proc/self/fd").iterdir())) - 1,
+        "threads": len(list(Path("/proc/self/task").iterdir())),
         "objects": len(objects),
         "blocks": sys.getallocatedblocks(),
         "rss_bytes": rss_bytes(),

@@ -35,6 +35,7 @@ from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import START, Batch, Entry
 from agent_core.runs.manager import RunManager
 from bench.contestants import BASELINE, CONTESTANTS, NEEDS_REDIS, Ground, ground, open_manager
+from bench.kept import as_text
 from bench.machine import busy_since, cores, filesystem, machine, processor_ticks, versions
 from bench.run_log_tables import tables, write_into_page
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
@@ -248,13 +249,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     shown = f"{measured['p50_us']:9.1f} us {measured['tokens_per_s']:9.1f}/s"
                     print(f"round {number}  {load.name:16} {store:8} {shown}", file=sys.stderr)
     return result
-
-
-def as_text(result: dict[str, Any]) -> str:
-    """Return a result as JSON, each row on a line of its own."""
-    head = json.dumps({**result, "rows": []}, indent=1)
-    rows = ",\n  ".join(json.dumps(row) for row in result["rows"])
-    return head.removesuffix("[]\n}") + f"[\n  {rows}\n ]\n}}\n"
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
