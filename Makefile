@@ -81,6 +81,10 @@ rolling-restart: $(PYTHON_STAMP) ## restart edges and cores under 200 live strea
 vanish: $(PYTHON_STAMP) ## clients that vanish at random: what is left of them (ARGS="--clients 2000")
 	$(BIN)/python -m bench.vanish $(ARGS)
 
+.PHONY: soak
+soak: $(PYTHON_STAMP) ## ten minutes of mixed load: does anything grow, is anything lost? (ARGS="--seconds 120")
+	$(BIN)/python -m bench.soak --json bench/results/soak.json $(ARGS)
+
 .PHONY: proto
 proto: $(PYTHON_STAMP) ## generate tokenwire/v1 from proto/
 	$(BIN)/buf format --write

@@ -114,7 +114,7 @@ async def open_manager(name: str, place: Ground) -> AsyncIterator[RunManager]:
     log, peers = CONTESTANTS[name](place)
     await log.start()
     manager = RunManager(log, RunTimes(), peers=peers)
-    await peers.start(manager)
+    await peers.start(manager.news)
     try:
         yield manager
     finally:

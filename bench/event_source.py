@@ -9,6 +9,8 @@ https://www.rfc-editor.org/rfc/rfc9112#section-7.1
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +22,10 @@ ANSWER_S: Final = 15.0
 
 SILENCE_S: Final = 45.0
 """How long a stream may be silent: three heartbeats. Then its connection counts as dead."""
+
+
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: closing sends RST."""
 
 
 class BrokenOffError(Exception):
@@ -43,7 +49,8 @@ class Decoder:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._event, self._id, self._retry_ms = "", "", None
+        self._event, self._id = "", ""
+        self._retry_ms: int | None = None
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[Message]:
@@ -86,6 +93,12 @@ class Response:
     headers: Mapping[str, str]
     """Names in lower case."""
     _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+
+    def reset(self) -> None:
+        """End the connection at once, by RST."""
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._writer.transport.abort()
 
     async def messages(self) -> AsyncIterator[Message]:
         """Yield the messages of a stream, until it ends in good order.
@@ -128,23 +141,52 @@ class Response:
 
 
 @asynccontextmanager
-async def request(
-    port: int, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+async def request(  # noqa: PLR0913 # what a request has
+    port: int,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    *,
+    receive_bytes: int | None = None,
 ) -> AsyncIterator[Response]:
     """Ask a server on 127.0.0.1, and close the connection in the end.
+
+    Args:
+        port: Its port.
+        method: GET or POST.
+        path: What is asked for.
+        headers: Besides those that every request has.
+        body: JSON, or nothing.
+        receive_bytes: How much may wait to be read here before the server feels it; None for megabytes.
 
     Raises:
         BrokenOffError: There was no answer, or no connection.
     """
     try:
         async with asyncio.timeout(CONNECT_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await _connect(port, receive_bytes)
     except (OSError, TimeoutError) as error:
         raise BrokenOffError(f"no connection: {type(error).__name__}") from error
     try:
         yield await _ask(reader, writer, _head(port, method, path, headers, body) + body)
     finally:
         writer.close()
+
+
+async def _connect(port: int, receive_bytes: int | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if receive_bytes is None:
+        return await asyncio.open_connection("127.0.0.1", port)
+    connection = socket.socket()
+    connection.setblocking(False)
+    # Before it connects: the window that is offered then stays.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        return await asyncio.open_connection(sock=connection, limit=receive_bytes)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _head(port: int, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -166,6 +208,5 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked
         raise BrokenOffError(f"no answer: {type(error).__name__}") from error
     status, *lines = head[:-4].split("\r\n")
     pairs = (line.partition(":") for line in lines)
-    return Response(
-        int(status.split(" ")[1]), {name.lower(): value.strip() for name, _, value in pairs}, reader
-    )
+    named = {name.lower(): value.strip() for name, _, value in pairs}
+    return Response(int(status.split(" ")[1]), named, reader, writer)

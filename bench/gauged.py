@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import signal
 import sys
 from collections import Counter
@@ -27,6 +26,7 @@ from edge.app import create_app
 from edge.http.drain import Drain
 from edge.server import bind, make_server
 from edge.settings import EdgeSettings
+from tests.support.memory import rss_bytes
 from tokenwire.logs import set_up_logging
 
 Gauges: TypeAlias = dict[str, int]
@@ -46,9 +46,10 @@ def process_gauges() -> Gauges:
         "calls": sum(kinds[kind] for kind in CALLS),
         # The gauges' own connection does not count.
         "descriptors": len(list(Path("/proc/self/fd").iterdir())) - 1,
+        "threads": len(list(Path("/proc/self/task").iterdir())),
         "objects": len(objects),
         "blocks": sys.getallocatedblocks(),
-        "rss_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+        "rss_bytes": rss_bytes(),
     }
 
 

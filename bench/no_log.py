@@ -113,6 +113,14 @@ class NoLog:
         self._pipes[record.run_id] = Pipe(record)
         return record
 
+    async def standing(self, request_key: str) -> RunRecord | None:
+        """Return None: no request is remembered."""
+        del request_key
+        return None
+
+    async def probe(self) -> None:
+        """Return: there is nothing that could be away."""
+
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Hand events on."""
         self._pipe(run_id).put(epoch, first, payloads)
@@ -148,7 +156,9 @@ class NoLog:
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""
         pipe = self._pipes.get(run_id)
-        return pipe and RunInfo(pipe.record, Position(FIRST_EPOCH, 1), pipe.last, pipe.outcome)
+        if pipe is None:
+            return None
+        return RunInfo(pipe.record, Position(FIRST_EPOCH, 1), pipe.last, pipe.outcome)
 
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Do nothing: no writer is ever lost here."""

@@ -35,6 +35,7 @@ from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import START, Batch, Entry
 from agent_core.runs.manager import RunManager
 from bench.contestants import BASELINE, CONTESTANTS, NEEDS_REDIS, Ground, ground, open_manager
+from bench.kept import as_text
 from bench.machine import busy_since, cores, filesystem, machine, processor_ticks, versions
 from bench.run_log_tables import tables, write_into_page
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
@@ -157,9 +158,15 @@ class Round:
 
 
 async def measure(store: str, load: Load, place: Ground) -> dict[str, Any]:
-    """Return the row of one store under one load."""
+    """Return the row of one store under one load.
+
+    Raises:
+        RuntimeError: Something broke behind the runs, in the store's own tasks and callbacks.
+    """
     phases = random.Random(SEED)  # noqa: S311 # the same moments for each store
     interval_s = 1 / load.rate if load.rate else 0.0
+    broken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
     async with open_manager(store, place) as manager:
         state = Round(manager, load)
         starts = [state.start(phases.random() * interval_s) for _ in range(load.runs)]
@@ -176,6 +183,9 @@ async def measure(store: str, load: Load, place: Ground) -> dict[str, Any]:
         busy = busy_since(ticks)
         if store == NEEDS_REDIS:
             redis_cpu_s = place.redis_cpu_s - redis_cpu_s
+    if broken:
+        # The loop would only log it: what was measured would not be what a core does.
+        raise RuntimeError(f"{store}: {broken[0]['message']}") from broken[0].get("exception")
     first_ns = min(stamps[0] for stamps in state.yields.values())
     measured = row(state.latencies, (state.last_ns - first_ns) / 1e9, cpu_s, redis_cpu_s)
     own = (cpu_s + redis_cpu_s) / (wall_s * cores())
@@ -239,13 +249,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     shown = f"{measured['p50_us']:9.1f} us {measured['tokens_per_s']:9.1f}/s"
                     print(f"round {number}  {load.name:16} {store:8} {shown}", file=sys.stderr)
     return result
-
-
-def as_text(result: dict[str, Any]) -> str:
-    """Return a result as JSON, each row on a line of its own."""
-    head = json.dumps({**result, "rows": []}, indent=1)
-    rows = ",\n  ".join(json.dumps(row) for row in result["rows"])
-    return head.removesuffix("[]\n}") + f"[\n  {rows}\n ]\n}}\n"
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:

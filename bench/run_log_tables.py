@@ -163,7 +163,7 @@ def _told(rows: Sequence[Row], key: str) -> bool:
 
 
 def _median(rows: Sequence[Row], key: str) -> float:
-    return statistics.median(row[key] for row in rows)
+    return statistics.median([float(row[key]) for row in rows])
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

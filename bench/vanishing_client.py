@@ -7,10 +7,11 @@ import json
 import random
 import re
 import socket
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from bench.event_source import RESET
 
 Request = Literal["stream", "start", "follow", "resume", "cut request", "nothing"]
 Moment = Literal["at once", "before the first token", "mid-token", "at a token", "after the end"]
@@ -39,9 +40,6 @@ RATE: Final = 100
 
 DELAYS_S: Final = (0.0, 0.02, 0.1)
 """How long the agent thinks before the first token."""
-
-RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: closing sends RST."""
 
 CLIENT_TIMEOUT_S: Final = 30.0
 """No client stays longer: a run takes less than a second."""
@@ -134,14 +132,14 @@ class VanishingClient:
         if request in {"follow", "resume"} and self._known_runs:
             run_id = self._pick(self._known_runs)
             after = f"?after={run_id}.1.{1 + self._plan.tokens_before}" if request == "resume" else ""
-            return f"GET /api/runs/{run_id}/events{after} HTTP/1.1\r\nHost: edge\r\n\r\n".encode()
+            return f"GET /api/runs/{run_id}/events{after} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
         order = json.dumps({"tokens": TOKENS, "rate": RATE, "delay_s": self._plan.delay_s})
         body = json.dumps(
             {"message": order, "sessionId": f"s{self._number}", "onDisconnect": self._plan.policy}
         )
         accept = "application/json" if request == "start" else "text/event-stream"
         whole = (
-            f"POST /api/chat HTTP/1.1\r\nHost: edge\r\nAccept: {accept}\r\n"
+            f"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         ).encode()
         return whole[: self._plan.bytes_more * 3] if request == "cut request" else whole

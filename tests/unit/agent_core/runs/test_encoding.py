@@ -1,11 +1,20 @@
 """Events as bytes."""
 
+from typing import Literal
+
 import pytest
 from google.protobuf.internal.decoder import _DecodeVarint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_core.runs.encoding import encode_payload, new_event, seal, varint
+from agent_core.runs.encoding import (
+    DELTA_REUSE_BYTES,
+    DeltaEncoder,
+    encode_payload,
+    new_event,
+    seal,
+    varint,
+)
 from tokenwire.v1.event_pb2 import Event
 
 U64 = st.integers(0, 2**64 - 1)
@@ -54,3 +63,38 @@ def test_a_sealed_event_has_each_field_once() -> None:
         size, at = _DecodeVarint(rest, at)
         rest = rest[at + (size if tag & 7 == 2 else 0) :]
     assert fields == [3, 11, 4, 1, 2]
+
+
+@pytest.mark.parametrize("field", ["text_delta", "reasoning_delta"])
+@given(
+    deltas=st.lists(
+        st.tuples(
+            st.text(st.characters(codec="utf-8"), min_size=1) | st.just("x" * DELTA_REUSE_BYTES),
+            st.integers(0, 2**32 - 1),
+            st.integers(0, 2**62),
+            U64,
+        ),
+        max_size=5,
+    )
+)
+def test_a_delta_is_the_event_that_a_message_of_its_own_would_be(
+    field: Literal["text_delta", "reasoning_delta"], deltas: list[tuple[str, int, int, int]]
+) -> None:
+    """Nothing of the deltas before it is left in it, whichever message they were encoded in."""
+    encoder = DeltaEncoder(field)
+    for content, token_count, unix_nano, model_nano in deltas:
+        expected = new_event(unix_nano)
+        delta = getattr(expected, field)
+        delta.content, delta.token_count = content, token_count
+        payload = encoder.encode(content, token_count, unix_nano, model_nano)
+        assert payload == encode_payload(expected, model_nano)
+
+
+def test_a_delta_that_can_not_be_encoded_does_not_spoil_the_next() -> None:
+    """UTF-8 holds no lone surrogates."""
+    encoder = DeltaEncoder("text_delta")
+    with pytest.raises(UnicodeEncodeError):
+        encoder.encode("\ud800", 1, 5, 5)
+    expected = new_event(6)
+    expected.text_delta.content, expected.text_delta.token_count = "x", 2
+    assert encoder.encode("x", 2, 6, 6) == encode_payload(expected, 6)
