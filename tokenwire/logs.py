@@ -22,6 +22,8 @@ from typing import Any, Final, Literal, TextIO, TypeAlias
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
+from tokenwire.outage import RepeatFilter
+
 LogFormat: TypeAlias = Literal["text", "json"]
 
 FIELDS: Final = ("run_id", "trace_id", "span_id", "principal")
@@ -34,6 +36,9 @@ MIN_SECRET_CHARS: Final = 8
 
 TALKATIVE: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "hpack")
 """Libraries that log each request with its address or body. Of them only warnings are logged."""
+
+REPETITIVE: Final = ("opentelemetry.",)
+"""Libraries that log each failed try: each export while the collector is away. One such line a minute is logged."""
 
 _SECRET_VARIABLE: Final = re.compile(r"(KEY|KEYS|TOKEN|SECRET|PASSWORD|HEADERS)$", re.IGNORECASE)
 _CREDENTIALS: Final = re.compile(
@@ -65,6 +70,7 @@ def set_up_logging(level: str, log_format: LogFormat = "text", *, stream: TextIO
     redact = Redactor(os.environ)
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(redact) if log_format == "json" else TextFormatter(redact))
+    handler.addFilter(RepeatFilter(REPETITIVE))
     root.addHandler(handler)
     root.setLevel(level.upper())
     for name in TALKATIVE:

@@ -34,6 +34,10 @@ CHANNEL_OPTIONS: Final = (
 UNARY_TIMEOUT_S: Final = 10.0
 """How long a core may take to answer a unary call."""
 
+START_TIMEOUT_S: Final = 60.0
+"""How long it may take to start a run: an agent may have to be loaded first. A core that hangs is told from a
+slow one by `GetCore`, and is given up much sooner."""
+
 EDGE_PRINCIPAL: Final = "edge"
 """On whose behalf the edge asks a core about itself."""
 
@@ -69,12 +73,13 @@ class GrpcStream:
         self._call = call
         self._span = span
         self._cancelled = False
+        self._given_up: UpstreamError | None = None
 
     async def read(self) -> bytes | None:
         """Return the next encoded message, or None after the last one.
 
         Raises:
-            UpstreamError: The core refused the call, broke it, or can't be reached.
+            UpstreamError: The core refused the call, broke it, can't be reached, or was given up.
             asyncio.CancelledError: The call was cancelled here.
         """
         try:
@@ -84,16 +89,28 @@ class GrpcStream:
             raise upstream_error(error) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._call.done() and not self._cancelled and not (task and task.cancelling()):
-                # The core has cancelled it: grpc.aio makes no difference.
-                self._end_span("CANCELLED")
-                raise UpstreamError("UNAVAILABLE") from None
+            if not (task and task.cancelling()):
+                if self._given_up is not None:
+                    raise self._given_up from None
+                if self._call.done() and not self._cancelled:
+                    # The core has cancelled it: grpc.aio makes no difference.
+                    self._end_span("CANCELLED")
+                    raise UpstreamError("UNAVAILABLE") from None
             self.cancel()
             raise
         if message is grpc.aio.EOF:
             self._end_span("OK")
             return None
         return cast(bytes, message)
+
+    def give_up(self, error: UpstreamError) -> None:
+        """End the call at once, since its core does not answer.
+
+        Args:
+            error: Raised by the `read` that waits for the core, or by the next one.
+        """
+        self._given_up = error
+        self.cancel()
 
     def cancel(self) -> None:
         """End the call at once."""
@@ -163,8 +180,9 @@ class Core:
         """
         span, metadata = self._start_span(method, caller)
         code = "CANCELLED"
+        timeout_s = START_TIMEOUT_S if method == "StartRun" else UNARY_TIMEOUT_S
         try:
-            response = await getattr(self._stub, method)(request, metadata=metadata, timeout=UNARY_TIMEOUT_S)
+            response = await getattr(self._stub, method)(request, metadata=metadata, timeout=timeout_s)
             code = "OK"
         except grpc.aio.AioRpcError as error:
             code = error.code().name

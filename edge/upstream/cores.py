@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeVar
 
-from edge.errors import UpstreamError
+from edge.errors import EdgeError, UpstreamError
 from edge.upstream.core import Core, CoreSecurity
 from edge.upstream.placement import for_run, for_start, is_ready, is_shared
+from tokenwire.outage import Outage
 from tokenwire.v1 import agent_service_pb2 as pb
 
 ASK_EVERY_S: Final = 1.0
@@ -17,6 +20,16 @@ ASK_EVERY_S: Final = 1.0
 
 ASK_TIMEOUT_S: Final = 2.0
 """How long it may take to answer that."""
+
+FOLLOW_SILENCE_S: Final = 5.0
+"""How long a core must have been silent before its follows go on at another one: as long as its lease stands.
+Sooner there would be nothing new to hear of its runs; and moving all streams of a core is dear."""
+
+START_SILENCE_S: Final = 8.0
+"""How long a start waits at a core that does not answer, where it can't go on elsewhere."""
+
+NOT_ANSWERING: Final = "CORE_NOT_ANSWERING"
+"""The reason of failures whose core hangs: its port is there, and it says nothing."""
 
 ELSEWHERE: Final = frozenset({"NOT_FOUND", "DATA_LOSS"})
 """What a core says of a run that another one may have."""
@@ -40,9 +53,18 @@ class Member:
         """What it has last told of itself; None before the first time."""
         self.answers = False
         """Whether it answered when it was last asked."""
-        self._was_told_of = False
         self.streams = 0
         """How many streams are read from it."""
+        self._loop = asyncio.get_running_loop()
+        self._answered_s = self._loop.time()
+        self._watchers: set[Callable[[], None]] = set()
+        self._interrupted = 0
+        self._failed = 0
+        self._outage = Outage(
+            logger,
+            away=f"core {self.target} does not answer",
+            back=f"core {self.target} answers again",
+        )
         self._asking: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -55,9 +77,39 @@ class Member:
         """Begin to ask it how it stands."""
         self._watching = asyncio.create_task(self._watch(), name=f"watch {self.target}")
 
-    def suspect(self) -> None:
-        """Take note that it did not answer a call: it is not asked for others before it answers again."""
+    def suspect(self, error: EdgeError) -> None:
+        """Take note that it did not answer a call: it is not asked for others before it answers again.
+
+        Args:
+            error: What became of the call.
+        """
         self.answers = False
+        self._outage.begin(f"a call to it failed with {error.code}")
+
+    @property
+    def silent_s(self) -> float:
+        """How long it has not answered, in seconds; 0 where it did when it was last asked."""
+        return 0.0 if self.answers else self._loop.time() - self._answered_s
+
+    def watch(self, on_silence: Callable[[], None]) -> None:
+        """Have something called each time the core does not answer.
+
+        Args:
+            on_silence: Called in the event loop, until `unwatch`.
+        """
+        self._watchers.add(on_silence)
+
+    def unwatch(self, on_silence: Callable[[], None]) -> None:
+        """Have it called no longer."""
+        self._watchers.discard(on_silence)
+
+    def interrupted(self) -> None:
+        """Count a stream that broke off since the core is away."""
+        self._interrupted += 1
+
+    def failed(self) -> None:
+        """Count a stream that ended for its client since the core is away."""
+        self._failed += 1
 
     def drains(self) -> None:
         """Take note that it is going down, before it is asked again."""
@@ -91,11 +143,27 @@ class Member:
             told = await self.core.describe(ASK_TIMEOUT_S)
         finally:
             self._asking = None
-        if self.answers != (told is not None) or not self._was_told_of:
-            self._was_told_of = True
-            logger.info("core %s %s", self.target, "answers" if told is not None else "does not answer")
         self.answers = told is not None
-        self.told = told or self.told
+        if told is None:
+            self._outage.begin("" if self.told else "check that it runs, and TOKENWIRE_CORE")
+            for on_silence in tuple(self._watchers):
+                on_silence()
+            return
+        if self.told is None:
+            logger.info("core %s answers", self.target)
+        self.told, self._answered_s = told, self._loop.time()
+        self._outage.end(f"{self._interrupted} streams were interrupted, {self._failed} of them failed")
+        self._interrupted = self._failed = 0
+
+
+def not_answering() -> UpstreamError:
+    """Return what is said of a core that was given up since it hangs."""
+    return UpstreamError("UNAVAILABLE", details={"reason": NOT_ANSWERING})
+
+
+def is_of_transport(error: EdgeError) -> bool:
+    """Return whether a failure says that a core is away, rather than what the core itself says."""
+    return error.details.get("reason", NOT_ANSWERING) == NOT_ANSWERING
 
 
 class Cores:
@@ -138,6 +206,38 @@ class Cores:
         await self._know_one()
         return for_run(self.members, run_id)
 
+    def can_replace(self, member: Member) -> bool:
+        """Return whether another core can do now what one does that hangs."""
+        others = (other for other in self.members if other is not member)
+        return is_shared(member) and any(map(is_ready, others))
+
+    @asynccontextmanager
+    async def unless_silent(self, member: Member, gives_up: Callable[[], bool]) -> AsyncIterator[None]:
+        """Let a core be asked something, and give it up when it hangs.
+
+        Args:
+            member: The core.
+            gives_up: Asked each time it does not answer `GetCore`: whether to wait for it no longer.
+
+        Raises:
+            UpstreamError: It was given up.
+        """
+        limit = asyncio.timeout(None)
+
+        def on_silence() -> None:
+            if not limit.expired() and gives_up():
+                limit.reschedule(0)
+
+        try:
+            async with limit:
+                member.watch(on_silence)
+                try:
+                    yield
+                finally:
+                    member.unwatch(on_silence)
+        except TimeoutError as error:
+            raise not_answering() from error
+
     async def ask_each(self, members: Sequence[Member], ask: Callable[[Core], Awaitable[Answer]]) -> Answer:
         """Return the first core's answer that is one, of those that may have the run.
 
@@ -152,9 +252,12 @@ class Cores:
         failure: UpstreamError | None = None
         for member in members:
             try:
-                return await ask(member.core)
+                async with self.unless_silent(member, partial(self.can_replace, member)):
+                    return await ask(member.core)
             except UpstreamError as error:
                 if error.code in AWAY:
+                    if is_of_transport(error):
+                        member.suspect(error)
                     failure = error
                 elif error.code in ELSEWHERE and not is_shared(member):
                     failure = failure or error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from edge.errors import UpstreamError
 from edge.upstream.contract import Caller, RunsPage, TellProgress
 from edge.upstream.core import CoreSecurity
 from edge.upstream.cores import Cores
-from edge.upstream.run_call import FollowCall, StartCall, session_of, starts_elsewhere
+from edge.upstream.run_call import FollowCall, StartCall, StartPatience, session_of, starts_elsewhere
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2
 
@@ -42,13 +43,17 @@ class GrpcUpstream:
         """Start a run without following it and return its state."""
         members = await self._cores.for_start(session_of(run, caller))
         request = pb.StartRunRequest(run=run)
+        patience = StartPatience(self._cores)
         for member in members[:-1]:
             try:
-                return _run(await member.core.unary("StartRun", request, caller))
+                async with self._cores.unless_silent(member, partial(patience.gives_up, member)):
+                    return _run(await member.core.unary("StartRun", request, caller))
             except UpstreamError as error:
                 if not await starts_elsewhere(member, error):
                     raise
-        return _run(await members[-1].core.unary("StartRun", request, caller))
+        last = members[-1]
+        async with self._cores.unless_silent(last, partial(patience.gives_up, last)):
+            return _run(await last.core.unary("StartRun", request, caller))
 
     async def get_run(self, run_id: str, caller: Caller) -> run_pb2.Run:
         """Return a run's state."""

@@ -9,7 +9,15 @@ from typing import Final
 from edge.errors import EdgeError, UpstreamError
 from edge.upstream.contract import Caller, TellProgress
 from edge.upstream.core import GrpcStream
-from edge.upstream.cores import ELSEWHERE, Cores, Member
+from edge.upstream.cores import (
+    ELSEWHERE,
+    FOLLOW_SILENCE_S,
+    START_SILENCE_S,
+    Cores,
+    Member,
+    is_of_transport,
+    not_answering,
+)
 from edge.upstream.patience import Patience, passes
 from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
 from tokenwire.v1 import agent_service_pb2 as pb
@@ -47,6 +55,7 @@ class FollowCall:
         self._moving = False
         self._lacking: EdgeError | None = None
         self._told_away = False
+        self._is_interrupted = False
         self._cancelled = asyncio.Event()
 
     async def read(self) -> bytes | None:
@@ -58,14 +67,14 @@ class FollowCall:
                 self._drop()
                 if self._progress().ended:
                     return None
-                degraded = await self._failed(error)
+                degraded = await self._counted(error)
                 if degraded is not None:
                     return degraded
                 continue
             if message is not None:
                 self._served_by = self._member
                 self._patience.heard()
-                self._told_away = False
+                self._told_away = self._is_interrupted = False
                 return message
             if self._progress().ended:
                 return None
@@ -89,6 +98,7 @@ class FollowCall:
                 raise asyncio.CancelledError
             self._stream = self._open(self._member)
             self._member.streams += 1
+            self._member.watch(self._on_silence)
         message = await self._stream.read()
         if message is None and not self._progress().ended:
             raise UpstreamError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
@@ -113,6 +123,15 @@ class FollowCall:
         self._cancelled.set()
         self._drop()
 
+    def _on_silence(self) -> None:
+        """Leave the core that serves this stream, where it hangs and another one can go on."""
+        if self._stream is not None and self._member is not None and self._gives_up(self._member):
+            self._stream.give_up(not_answering())
+
+    def _gives_up(self, member: Member) -> bool:
+        """Return whether to wait no longer for a core that does not answer."""
+        return member.silent_s >= FOLLOW_SILENCE_S and self._cores.can_replace(member)
+
     async def _next_member(self) -> Member:
         """Return the core that is asked next: another one than has just failed, if there is one."""
         if self._served_by is not None and not is_shared(self._served_by):
@@ -127,6 +146,19 @@ class FollowCall:
         progress = self._progress()
         return member.core.follow_run(progress.run_id, progress.cursor, self._caller)
 
+    async def _counted(self, error: EdgeError) -> bytes | None:
+        """Return what `_failed` does, and count the stream where its core is away."""
+        member, is_away = self._member, is_of_transport(error)
+        if member is not None and is_away and not self._is_interrupted:
+            self._is_interrupted = True
+            member.interrupted()
+        try:
+            return await self._failed(error)
+        except EdgeError:
+            if member is not None and is_away:
+                member.failed()
+            raise
+
     async def _failed(self, error: EdgeError) -> bytes | None:
         """Return when the run is to be followed again; with a message where the client is to be told.
 
@@ -140,8 +172,8 @@ class FollowCall:
         wait_s = self._patience.after(error, self._loop.time())
         await self._require_alive(member, error)
         self._avoided = member
-        if "reason" not in error.details:
-            member.suspect()
+        if is_of_transport(error):
+            member.suspect(error)
         logger.debug("run %s is followed again: %s", self._progress().run_id, error)
         if error.details.get("reason") == "LOG_AWAY" and not self._told_away:
             self._told_away = True
@@ -183,6 +215,7 @@ class FollowCall:
             self._stream.cancel()
             self._stream = None
             self._member.streams -= 1
+            self._member.unwatch(self._on_silence)
 
 
 class StartCall(FollowCall):
@@ -199,6 +232,11 @@ class StartCall(FollowCall):
         super().__init__(cores, caller, progress)
         self._run = run
         self._untried: list[Member] | None = None
+        self._start_patience = StartPatience(cores)
+
+    def _gives_up(self, member: Member) -> bool:
+        """Return whether to wait no longer for a core that does not answer."""
+        return super()._gives_up(member) if self._progress().run_id else self._start_patience.gives_up(member)
 
     async def _next_member(self) -> Member:
         """Return the core that is asked next: until the run has begun, each once."""
@@ -219,10 +257,34 @@ class StartCall(FollowCall):
         if self._progress().run_id:
             return await super()._failed(error)
         member = self._member
-        if not self._untried or member is None or not await starts_elsewhere(member, error):
+        assert member is not None  # noqa: S101 # it has failed
+        if is_of_transport(error):
+            member.suspect(error)
+        if not self._untried or not await starts_elsewhere(member, error):
             raise error
-        logger.info("a run is started at another core than %s: %s", member.target, error)
+        logger.debug("a run is started at another core than %s: %s", member.target, error)
         return None
+
+
+class StartPatience:
+    """How long one start waits for cores that do not answer `GetCore`. One that answers may be slow.
+
+    Args:
+        cores: The cores.
+    """
+
+    def __init__(self, cores: Cores) -> None:
+        self._cores = cores
+        self._loop = asyncio.get_running_loop()
+        self._began_s = self._loop.time()
+
+    def gives_up(self, member: Member) -> bool:
+        """Return whether to wait no longer for a core that does not answer.
+
+        Not at all where another one can take the start: the request's id makes it safe to ask twice.
+        """
+        waited_s = min(self._loop.time() - self._began_s, member.silent_s)
+        return waited_s >= START_SILENCE_S or self._cores.can_replace(member)
 
 
 async def starts_elsewhere(member: Member, error: EdgeError) -> bool:

@@ -14,6 +14,9 @@ from edge.errors import UpstreamError
 DOMAIN: Final = "tokenwire"
 """ErrorInfo's domain of refusals whose message is fit for a user."""
 
+AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
+"""Codes with which calls fail whose core can't be reached, hangs, or goes down."""
+
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 logger = logging.getLogger(__name__)
@@ -52,7 +55,9 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
         elif packed.Unpack(retry):
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
     if not own:
-        logger.warning("call to the core failed: %s: %s", code, error.details())
+        # That a core is away is said once, by those who watch it, and not for each call.
+        level = logging.DEBUG if code in AWAY else logging.WARNING
+        logger.log(level, "call to the core failed: %s: %s", code, error.details())
         if code == "CANCELLED":
             # Not by this edge, which would not read the answer: by a core that went down over it.
             code = "UNAVAILABLE"

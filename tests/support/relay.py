@@ -1,4 +1,4 @@
-"""A TCP relay before a server, whose connections can be cut: the network, where it fails."""
+"""A TCP relay before a server, whose connections can be cut or frozen: the network, where it fails."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Relay:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._swallowed = b""
+        self._flows = {is_answer: threading.Event() for is_answer in (False, True)}
+        self.thaw()
         self.cuts = 0
         """How often connections were cut."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -40,6 +42,21 @@ class Relay:
     def swallow(self, marker: bytes) -> None:
         """Cut all connections instead of passing on the first answer that holds these bytes."""
         self._swallowed = marker
+
+    def freeze(self, *, answers_only: bool = False) -> None:
+        """Hold all bytes back until `thaw`, and keep the connections: a server that hangs.
+
+        Args:
+            answers_only: Let the server have what it is asked: one that hung before it could answer.
+        """
+        self._flows[True].clear()
+        if not answers_only:
+            self._flows[False].clear()
+
+    def thaw(self) -> None:
+        """Pass on what was held back, and all that comes."""
+        for flow in self._flows.values():
+            flow.set()
 
     def cut(self) -> None:
         """Reset all connections, on both sides. New ones are taken."""
@@ -55,6 +72,7 @@ class Relay:
         """Take no more connections, and cut those that there are."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.thaw()
         self.cut()
 
     def _accept(self) -> None:
@@ -81,6 +99,7 @@ class Relay:
                     self._swallowed = b""
                     self.cut()
                     return
+                self._flows[is_answer].wait()
                 sink.sendall(data)
         except OSError:
             pass  # the other thread, or `cut`, has ended it

@@ -19,6 +19,7 @@ import jwt
 
 from edge.errors import EdgeError
 from edge.http.authentication.key_set import KeySet, read_jwks
+from tokenwire.outage import Outage
 
 PAUSE_S: Final = 5.0
 """The least time from the beginning of one fetch to that of the next. A key that was published a moment ago
@@ -62,6 +63,11 @@ class JwksEndpoint:
         self._client: httpx.AsyncClient | None = None
         self._keys: KeySet | None = None
         self._failures = 0
+        self._outage = Outage(
+            logger,
+            away=f"the issuer's keys can't be fetched from {url}",
+            back="the issuer's keys can be fetched again",
+        )
         self._next_fetch_s = float("-inf")
         self._fetch: asyncio.Task[None] | None = None
 
@@ -125,8 +131,7 @@ class JwksEndpoint:
         except (httpx.HTTPError, ValueError, TimeoutError) as error:
             self._failed(error)
             return
-        if self._failures:
-            logger.info("the issuer's keys can be fetched again")
+        self._outage.end()
         if self._keys is None:
             for reason in passed_over:
                 logger.info("of the issuer's keys passed over %s", reason)
@@ -150,10 +155,8 @@ class JwksEndpoint:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        if self._failures == 1:
-            still = "tokens can't be checked" if self._keys is None else "the last ones stay in use"
-            why = str(error) or type(error).__name__
-            logger.warning("the issuer's keys can't be fetched from %s (%s): %s", self._url, why, still)
+        still = "tokens can't be checked" if self._keys is None else "the last ones stay in use"
+        self._outage.begin(f"{str(error) or type(error).__name__}: {still}")
 
 
 def checked_url(url: str) -> str:
