@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent_core.errors import UnauthenticatedError
-from tokenwire.principal import METADATA_KEY, PrincipalError, verify_principal
+from tokenwire.principal import METADATA_KEY, PrincipalError, require_name, verify_principal
 
 ANONYMOUS: Final = "anonymous"
 """The principal of every caller, when nobody has to say who they are."""
@@ -54,7 +54,7 @@ class Callers:
         if self.certificates:
             name = next(iter(auth_context.get(_COMMON_NAME, ())), b"")
             if name:
-                return name.decode(errors="replace")
+                return self._named(name)
         if self.proven:
             raise UnauthenticatedError
         return ANONYMOUS
@@ -65,4 +65,11 @@ class Callers:
             return verify_principal(text, self.principal_key)
         except (PrincipalError, UnicodeDecodeError) as error:
             logger.warning("a signed principal was refused: %s", error)
+            raise UnauthenticatedError from error
+
+    def _named(self, common_name: bytes) -> str:
+        try:
+            return require_name(common_name.decode())
+        except (PrincipalError, UnicodeDecodeError) as error:
+            logger.warning("a client certificate was refused: its common name: %s", error)
             raise UnauthenticatedError from error

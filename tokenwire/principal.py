@@ -7,8 +7,10 @@ Source: https://www.rfc-editor.org/rfc/rfc7519
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import jwt
 
@@ -29,18 +31,79 @@ MIN_KEY_BYTES: Final = 32
 Source: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 """
 
+JWT_PREFIX: Final = "jwt:"
+"""What the principals of an issuer's tokens begin with. The name of an API key can't hold a colon, so that
+a user who may choose a name at the issuer never becomes the owner of a key's runs."""
+
+MAX_NAME_BYTES: Final = len(JWT_PREFIX) + 255
+"""The longest principal, in bytes of UTF-8: the longest subject of an issuer's token, with its prefix.
+
+Source: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+"""
+
+API_KEY_NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+"""What the owner of an API key may be called."""
+
+MAX_EXPIRE_UNIX_S: Final = 253_402_300_799
+"""The last second of the year 9999. A token that expires later names no date."""
+
 
 class PrincipalError(Exception):
-    """The token does not prove a principal. The text says why, for the log."""
+    """A name, or a token, is not a principal's. The text says why, for the log."""
+
+
+def require_name(name: object) -> str:
+    """Return a name that can be a principal's.
+
+    It becomes part of log lines and of keys in stores, and people compare it by eye: so it is printable
+    text. That excludes control characters and line breaks, and also unpaired surrogates, unassigned code
+    points and the invisible ones that join, separate or reverse text (bidi): with those, two principals
+    could look alike, or a log line could read as another one.
+
+    Args:
+        name: What claims to be a name.
+
+    Raises:
+        PrincipalError: It is not text, is blank, begins or ends with a space, holds a character that can't
+            be printed, or is too long.
+    """
+    if not isinstance(name, str):
+        raise PrincipalError("the name is not text")
+    if not name.strip():
+        raise PrincipalError("the name is blank")
+    if not name.isprintable():
+        raise PrincipalError("the name holds characters that can't be printed")
+    if name != name.strip():
+        raise PrincipalError("the name begins or ends with a space")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise PrincipalError(f"the name is longer than {MAX_NAME_BYTES} bytes")
+    return name
+
+
+def require_expiry(claims: Mapping[str, Any]) -> None:
+    """Return if a valid token expires at a date.
+
+    Args:
+        claims: What it says. `exp` was checked to be a number.
+
+    Raises:
+        jwt.DecodeError: It expires after the year 9999.
+    """
+    if int(claims["exp"]) > MAX_EXPIRE_UNIX_S:
+        raise jwt.DecodeError("it expires after the year 9999")
 
 
 def sign_principal(name: str, key: str) -> str:
     """Return the token that proves a principal.
 
     Args:
-        name: Who it is; not empty.
+        name: Who it is.
         key: What both sides share, of at least 32 bytes.
+
+    Raises:
+        PrincipalError: The name can't be a principal's.
     """
+    require_name(name)
     now = int(time.time())
     claims = {"sub": name, "aud": AUDIENCE, "iat": now, "exp": now + LIFETIME_S}
     return jwt.encode(claims, key, algorithm=ALGORITHM)
@@ -54,7 +117,8 @@ def verify_principal(token: str, key: str) -> str:
         key: What both sides share.
 
     Raises:
-        PrincipalError: The token is damaged, was signed with another key, or has expired.
+        PrincipalError: The token is damaged, was signed with another key, has expired, or names what can't
+            be a principal.
     """
     try:
         claims = jwt.decode(
@@ -65,9 +129,7 @@ def verify_principal(token: str, key: str) -> str:
             leeway=LEEWAY_S,
             options={"require": ["sub", "aud", "exp", "iat"]},
         )
+        require_expiry(claims)
     except jwt.InvalidTokenError as error:
         raise PrincipalError(str(error)) from error
-    name = claims["sub"]
-    if not isinstance(name, str) or not name:
-        raise PrincipalError("the subject is empty")
-    return name
+    return require_name(claims["sub"])

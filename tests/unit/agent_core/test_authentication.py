@@ -53,6 +53,26 @@ def test_what_proves_nothing_is_refused(callers: Callers, given: list[tuple[str,
         callers.principal_of(given, {})
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (b" ", "is blank"),
+        (b"billing\nWARNING all is well", "can't be printed"),
+        (b"bill\xff", "codec can't decode"),
+        ("\u202ebilling".encode(), "can't be printed"),
+        (b"x" * 300, "longer than"),
+    ],
+    ids=ascii,
+)
+def test_a_certificate_whose_name_is_no_principals_is_refused(
+    name: bytes, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rule is that of all principals, and the log says why."""
+    with pytest.raises(UnauthenticatedError):
+        Callers(certificates=True).principal_of([], {"x509_common_name": [name]})
+    assert why in caplog.text
+
+
 def test_the_key_is_in_no_representation() -> None:
     """It would end up in a log."""
     assert KEY not in repr(Callers(KEY))
