@@ -6,15 +6,17 @@ import time
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support.pairs import Pair, confusable
 from tokenwire.principal import (
     ALGORITHM,
     API_KEY_NAME,
     AUDIENCE,
     MAX_NAME_BYTES,
     PrincipalError,
+    owned_key,
     require_name,
     sign_principal,
     verify_principal,
@@ -113,3 +115,16 @@ def test_any_other_name_is_kept_as_it_is(name: str) -> None:
 def test_the_owner_of_an_api_key_is_always_a_principal(name: str) -> None:
     """The edge signs its name for the core."""
     assert require_name(name) == name
+
+
+@given(confusable())
+def test_two_pairs_never_have_one_key(pairs: tuple[Pair, Pair]) -> None:
+    """Also where a name holds what separates the two parts."""
+    one, other = pairs
+    assume(one != other)
+    assert owned_key(*one) != owned_key(*other)
+
+
+def test_the_key_of_a_principal_is_what_it_always_was() -> None:
+    """Cores of two versions on one store must know each other's requests."""
+    assert owned_key("DOMAIN\\ann", "r\n1") == "DOMAIN\\ann\nr\n1"
