@@ -1,4 +1,4 @@
-"""Write the tables of docs/operations.md: settings from their classes, options from the command line.
+"""Write what is known of the settings: the tables of docs/operations.md and that of tokenwire/variables.py.
 
 python scripts/gen_settings.py           write them
 python scripts/gen_settings.py --check   fail when they are stale, or a variable is named that there is not
@@ -27,8 +27,25 @@ from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "operations.md"
+VARIABLES = ROOT / "tokenwire" / "variables.py"
 PROCESSES = {"edge": "The edge", "agent_core": "The core", "tokenwire": "Both"}
 """The packages that may have settings, and whose they are."""
+
+READERS = {"edge": ("EDGE",), "agent_core": ("CORE",), "tokenwire": ("CORE", "EDGE")}
+"""Who reads the settings of each package."""
+
+READ_BY_NAME = {
+    "TOKENWIRE_CORE_TLS_CA": "CLI",
+    "TOKENWIRE_CORE_TLS_CERT": "CLI",
+    "TOKENWIRE_CORE_TLS_KEY": "CLI",
+    "TOKENWIRE_DRAIN_S": "CLI",
+    "TOKENWIRE_PRINCIPAL_KEY": "CLI",
+    "TOKENWIRE_TICKET_KEY": "CLI",
+}
+"""Settings of the processes that the command line and the health check look at as well, without an option."""
+
+SECRET_OPTIONS = {"TOKENWIRE_API_KEY"}
+"""Variables of options that hold a secret. Of settings, the type says so."""
 
 ELSEWHERE = re.compile(r"TOKENWIRE_(TEST_\w+|EDGE)")
 """Variables of the tests and of the page's build."""
@@ -60,6 +77,14 @@ class Setting(NamedTuple):
     text: str
 
 
+class Variable(NamedTuple):
+    """One line of the table of tokenwire/variables.py."""
+
+    readers: frozenset[str]
+    is_secret: bool = False
+    is_path: bool = False
+
+
 class Option(NamedTuple):
     """One option of the command line."""
 
@@ -83,10 +108,14 @@ def main() -> int:
     fresh = text
     for name, table in tables.items():
         fresh = replace_between_markers(fresh, name, table)
+    fresh_variables = write_variables(VARIABLES.read_text(encoding="utf-8"), variables(classes))
     if not check:
         PAGE.write_text(fresh, encoding="utf-8")
+        VARIABLES.write_text(fresh_variables, encoding="utf-8")
         return 0
     problems = unknown_variables(ROOT, known_variables(classes))
+    if VARIABLES.read_text(encoding="utf-8") != fresh_variables:
+        problems.append("tokenwire/variables.py is not current (run: python scripts/gen_settings.py)")
     if fresh != text:
         problems.append("docs/operations.md is not current (run: python scripts/gen_settings.py)")
     for problem in problems:
@@ -273,6 +302,44 @@ def options_table() -> str:
     return table(("command", "option", "variable", "what it is"), rows)
 
 
+def variables(classes: list[type[BaseSettings]]) -> dict[str, Variable]:
+    """Return all variables and what is known of each."""
+    found: dict[str, Variable] = {}
+
+    def add(name: str, readers: Sequence[str], *, is_secret: bool = False, is_path: bool = False) -> None:
+        known = found.get(name, Variable(frozenset()))
+        found[name] = Variable(
+            known.readers | set(readers), known.is_secret or is_secret, known.is_path or is_path
+        )
+
+    for cls in classes:
+        readers = READERS[cls.__module__.split(".")[0]]
+        for name, field in cls.model_fields.items():
+            words = type_words(field.annotation)
+            for variable in re.findall(r"\w+", variable_of(cls, name, field)):
+                add(variable, readers, is_secret=words == "secret text", is_path=words == "path")
+    for option in options():
+        if option.variable:
+            add(option.variable, ("CLI",), is_secret=option.variable in SECRET_OPTIONS)
+    for variable, reader in READ_BY_NAME.items():
+        add(variable, (reader,))
+    return dict(sorted(found.items()))
+
+
+def write_variables(text: str, known: dict[str, Variable]) -> str:
+    """Return the text of tokenwire/variables.py with these variables in its table."""
+    lines = ["    # variables: written by scripts/gen_settings.py\n"]
+    for name, variable in known.items():
+        readers = " | ".join(reader for reader in ("CORE", "EDGE", "CLI") if reader in variable.readers)
+        marks = [f"{mark}=True" for mark in ("is_secret", "is_path") if getattr(variable, mark)]
+        lines.append(f'    "{name}": Variable({", ".join([readers, *marks])}),\n')
+    head, _, rest = text.partition(lines[0])
+    _, end, tail = rest.partition("    # end of variables\n")
+    if not end:
+        sys.exit("tokenwire/variables.py has no markers for its table")
+    return "".join([head, *lines, end, tail])
+
+
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -294,8 +361,7 @@ def replace_between_markers(text: str, name: str, content: str) -> str:
 
 def known_variables(classes: list[type[BaseSettings]]) -> set[str]:
     """Return the names of all variables that something reads."""
-    settings = " ".join(line.variable for cls in classes for line in settings_of(cls))
-    return {*re.findall(r"\w+", settings), *(each.variable for each in options())}
+    return set(variables(classes))
 
 
 def unknown_variables(root: Path, known: set[str]) -> list[str]:

@@ -1,0 +1,128 @@
+"""Which environment variables there are, which process reads each, and what its value is.
+
+The table is written by `scripts/gen_settings.py`, from the settings classes and the command line's options.
+It stands here since what both processes and the command line share imports none of them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Reader(enum.Flag):
+    """Who reads a variable."""
+
+    CORE = enum.auto()
+    """The agent core, and what runs inside it."""
+    EDGE = enum.auto()
+    """The edge."""
+    CLI = enum.auto()
+    """The command line itself, beside what it hands on to the processes that it starts."""
+
+
+CORE, EDGE, CLI = Reader
+
+
+class Variable(NamedTuple):
+    """What is known of one variable."""
+
+    readers: Reader
+    is_secret: bool = False
+    """Whether the value is a secret. False where it is an address that may hold a password."""
+    is_path: bool = False
+    """Whether the value is the path of a file or a folder, which is no secret whatever the file holds."""
+
+
+VARIABLES: Final[Mapping[str, Variable]] = {
+    # variables: written by scripts/gen_settings.py
+    "OPENAI_API_KEY": Variable(CORE, is_secret=True),
+    "TOKENWIRE_AGENT": Variable(CORE | CLI),
+    "TOKENWIRE_API_KEY": Variable(CLI, is_secret=True),
+    "TOKENWIRE_API_KEYS": Variable(EDGE, is_secret=True),
+    "TOKENWIRE_API_KEYS_FILE": Variable(EDGE, is_path=True),
+    "TOKENWIRE_AUTH": Variable(EDGE),
+    "TOKENWIRE_CLIENT_BUDGET_BYTES": Variable(EDGE),
+    "TOKENWIRE_COMMIT_MS": Variable(EDGE),
+    "TOKENWIRE_CORE": Variable(EDGE | CLI),
+    "TOKENWIRE_CORE_TLS_CA": Variable(EDGE | CLI, is_path=True),
+    "TOKENWIRE_CORE_TLS_CERT": Variable(EDGE | CLI, is_path=True),
+    "TOKENWIRE_CORE_TLS_KEY": Variable(EDGE | CLI, is_path=True),
+    "TOKENWIRE_CORS_ORIGINS": Variable(EDGE),
+    "TOKENWIRE_DISCONNECT_GRACE_S": Variable(CORE),
+    "TOKENWIRE_DRAIN_S": Variable(CORE | EDGE | CLI),
+    "TOKENWIRE_GRPC_HOST": Variable(CORE | CLI),
+    "TOKENWIRE_GRPC_PORT": Variable(CORE | CLI),
+    "TOKENWIRE_GRPC_TLS_CERT": Variable(CORE, is_path=True),
+    "TOKENWIRE_GRPC_TLS_CLIENT_CA": Variable(CORE, is_path=True),
+    "TOKENWIRE_GRPC_TLS_KEY": Variable(CORE, is_path=True),
+    "TOKENWIRE_HEARTBEAT_S": Variable(EDGE),
+    "TOKENWIRE_HOST": Variable(EDGE | CLI),
+    "TOKENWIRE_JWT_AUDIENCE": Variable(EDGE),
+    "TOKENWIRE_JWT_CLAIM": Variable(EDGE),
+    "TOKENWIRE_JWT_ISSUER": Variable(EDGE),
+    "TOKENWIRE_JWT_JWKS_URL": Variable(EDGE),
+    "TOKENWIRE_JWT_KEYS_FILE": Variable(EDGE, is_path=True),
+    "TOKENWIRE_JWT_LEEWAY_S": Variable(EDGE),
+    "TOKENWIRE_JWT_REFRESH_S": Variable(EDGE),
+    "TOKENWIRE_LOG_FORMAT": Variable(CORE | EDGE),
+    "TOKENWIRE_LOG_LEVEL": Variable(CORE | EDGE),
+    "TOKENWIRE_LOG_RETENTION_S": Variable(CORE),
+    "TOKENWIRE_LOG_RUN_BYTES": Variable(CORE),
+    "TOKENWIRE_LOG_RUN_EVENTS": Variable(CORE),
+    "TOKENWIRE_LOG_TOTAL_BYTES": Variable(CORE),
+    "TOKENWIRE_MAX_BODY_BYTES": Variable(EDGE),
+    "TOKENWIRE_MAX_FOLLOWS": Variable(CORE),
+    "TOKENWIRE_MAX_MESSAGE_BYTES": Variable(CORE),
+    "TOKENWIRE_MAX_PRINCIPAL_FOLLOWS": Variable(CORE),
+    "TOKENWIRE_MAX_PRINCIPAL_RUNS": Variable(CORE),
+    "TOKENWIRE_MAX_PRINCIPAL_STARTS_PER_MINUTE": Variable(CORE),
+    "TOKENWIRE_MAX_RUNS": Variable(CORE),
+    "TOKENWIRE_MAX_RUN_BYTES": Variable(CORE),
+    "TOKENWIRE_MAX_RUN_EVENTS": Variable(CORE),
+    "TOKENWIRE_MAX_RUN_TOOL_CALLS": Variable(CORE),
+    "TOKENWIRE_MAX_STREAMS": Variable(EDGE),
+    "TOKENWIRE_MAX_STREAMS_PER_PRINCIPAL": Variable(EDGE),
+    "TOKENWIRE_MERGE": Variable(EDGE),
+    "TOKENWIRE_MODEL": Variable(CORE | CLI),
+    "TOKENWIRE_MODEL_CACHE": Variable(CORE, is_path=True),
+    "TOKENWIRE_MODEL_CONNECT_S": Variable(CORE),
+    "TOKENWIRE_MODEL_CONTEXT_TOKENS": Variable(CORE),
+    "TOKENWIRE_MODEL_KEY": Variable(CORE, is_secret=True),
+    "TOKENWIRE_MODEL_MAX_TOKENS": Variable(CORE),
+    "TOKENWIRE_MODEL_MAX_TOOL_CALLS": Variable(CORE),
+    "TOKENWIRE_MODEL_NARRATES": Variable(CORE),
+    "TOKENWIRE_MODEL_PARALLEL": Variable(CORE),
+    "TOKENWIRE_MODEL_RETRIES": Variable(CORE),
+    "TOKENWIRE_MODEL_RETRY_S": Variable(CORE),
+    "TOKENWIRE_MODEL_STALL_S": Variable(CORE),
+    "TOKENWIRE_MODEL_THREADS": Variable(CORE),
+    "TOKENWIRE_MODEL_TOOLS": Variable(CORE),
+    "TOKENWIRE_MODEL_TOOL_TIMEOUT_S": Variable(CORE),
+    "TOKENWIRE_MODEL_URL": Variable(CORE | CLI),
+    "TOKENWIRE_PATIENCE_S": Variable(CLI),
+    "TOKENWIRE_PORT": Variable(EDGE | CLI),
+    "TOKENWIRE_PRINCIPAL": Variable(CLI),
+    "TOKENWIRE_PRINCIPAL_KEY": Variable(CORE | EDGE | CLI, is_secret=True),
+    "TOKENWIRE_REDIS_PREFIX": Variable(CORE),
+    "TOKENWIRE_RETRY_MS": Variable(EDGE),
+    "TOKENWIRE_REUSE_PORT": Variable(EDGE),
+    "TOKENWIRE_RUN_TIMEOUT_S": Variable(CORE),
+    "TOKENWIRE_SESSION_BYTES": Variable(CORE),
+    "TOKENWIRE_SESSION_EXCHANGES": Variable(CORE),
+    "TOKENWIRE_SESSION_RETENTION_S": Variable(CORE),
+    "TOKENWIRE_STARTS_BURST": Variable(EDGE),
+    "TOKENWIRE_STARTS_PER_MINUTE": Variable(EDGE),
+    "TOKENWIRE_STOP_GRACE_S": Variable(CORE),
+    "TOKENWIRE_STORE": Variable(CORE | CLI),
+    "TOKENWIRE_TICKET_KEY": Variable(EDGE | CLI, is_secret=True),
+    "TOKENWIRE_TICKET_LIFETIME_S": Variable(EDGE),
+    "TOKENWIRE_TRUST_TRACEPARENT": Variable(EDGE),
+    "TOKENWIRE_URL": Variable(CLI),
+    "TOKENWIRE_VIA": Variable(CLI),
+    "TOKENWIRE_WORKERS": Variable(CLI),
+    "TOKENWIRE_WRITE_DEADLINE_S": Variable(EDGE),
+    # end of variables
+}
+"""Every variable that something of Tokenwire reads, but those of OpenTelemetry."""
