@@ -31,6 +31,9 @@ MIN_KEY_BYTES: Final = 32
 Source: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 """
 
+MAKE_KEY: Final = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+"""The command that prints a new key."""
+
 JWT_PREFIX: Final = "jwt:"
 """What the principals of an issuer's tokens begin with. The name of an API key can't hold a colon, so that
 a user who may choose a name at the issuer never becomes the owner of a key's runs."""
@@ -50,6 +53,30 @@ MAX_EXPIRE_UNIX_S: Final = 253_402_300_799
 
 class PrincipalError(Exception):
     """A name, or a token, is not a principal's. The text says why, for the log."""
+
+
+def require_separation(proof: str, *, key: str, shared_owner: bool) -> None:
+    """Return if the principals that a process lets in stay apart at the core, or are meant to share all.
+
+    Args:
+        proof: The setting that makes callers prove who they are; empty for none.
+        key: TOKENWIRE_PRINCIPAL_KEY; empty for none.
+        shared_owner: TOKENWIRE_SHARED_OWNER.
+
+    Raises:
+        ValueError: They would share all, and nothing says that they may; or both settings are there.
+    """
+    if key and shared_owner:
+        raise ValueError(
+            "TOKENWIRE_SHARED_OWNER=true contradicts TOKENWIRE_PRINCIPAL_KEY: unset the first to keep users "
+            "apart, or the second to let them share all runs, sessions and histories"
+        )
+    if proof and not key and not shared_owner:
+        raise ValueError(
+            f"{proof} needs TOKENWIRE_PRINCIPAL_KEY, the same at all edges and cores: without it all users "
+            f"would share their runs, sessions and histories. Make one with: {MAKE_KEY} "
+            "(if they may share them, set TOKENWIRE_SHARED_OWNER=true instead)"
+        )
 
 
 def require_name(name: object) -> str:

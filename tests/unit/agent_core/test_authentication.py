@@ -18,7 +18,25 @@ def metadata(name: str = "alice", key: str = KEY) -> list[tuple[str, str | bytes
 
 def test_without_any_proof_asked_for_everybody_is_the_same() -> None:
     """On loopback, for development."""
-    assert Callers().principal_of(metadata(), {}) == ANONYMOUS
+    assert Callers().principal_of([], {}) == ANONYMOUS
+
+
+def test_a_signed_principal_that_can_not_be_verified_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """Passed over, it would make one owner of all users whom an edge with a key keeps apart."""
+    with pytest.raises(UnauthenticatedError):
+        Callers().principal_of(metadata(), {})
+    with pytest.raises(UnauthenticatedError):
+        Callers(certificates=True).principal_of(metadata(), CERTIFICATE)
+    assert "TOKENWIRE_PRINCIPAL_KEY is not set here" in caplog.text
+
+
+def test_with_one_common_owner_signed_principals_are_passed_over() -> None:
+    """As the operator has said. Certificates still count."""
+    assert Callers(shared_owner=True).principal_of(metadata(), {}) == ANONYMOUS
+    shared = Callers(certificates=True, shared_owner=True)
+    assert shared.principal_of(metadata(), CERTIFICATE) == "billing"
+    with pytest.raises(UnauthenticatedError):
+        shared.principal_of(metadata(), {})
 
 
 def test_a_signed_principal_counts() -> None:

@@ -18,6 +18,7 @@ from tokenwire.principal import (
     PrincipalError,
     owned_key,
     require_name,
+    require_separation,
     sign_principal,
     verify_principal,
 )
@@ -128,3 +129,23 @@ def test_two_pairs_never_have_one_key(pairs: tuple[Pair, Pair]) -> None:
 def test_the_key_of_a_principal_is_what_it_always_was() -> None:
     """Cores of two versions on one store must know each other's requests."""
     assert owned_key("DOMAIN\\ann", "r\n1") == "DOMAIN\\ann\nr\n1"
+
+
+@pytest.mark.parametrize(
+    ("proof", "key", "shared_owner"), [("", "", False), ("", "", True), ("x", KEY, False)]
+)
+def test_users_are_one_owner_where_that_was_said_or_nobody_proves_who_he_is(
+    proof: str, key: str, *, shared_owner: bool
+) -> None:
+    """Without authentication there is only one user anyway."""
+    require_separation(proof, key=key, shared_owner=shared_owner)
+    require_separation("TOKENWIRE_AUTH=keys", key="", shared_owner=True)
+
+
+def test_a_common_owner_is_never_guessed() -> None:
+    """The key that is missing is named with the way to make one; two settings that contradict are refused."""
+    with pytest.raises(ValueError, match=r"TOKENWIRE_AUTH=keys needs TOKENWIRE_PRINCIPAL_KEY.*secrets"):
+        require_separation("TOKENWIRE_AUTH=keys", key="", shared_owner=False)
+    for proof in ("", "TOKENWIRE_AUTH=keys"):
+        with pytest.raises(ValueError, match="contradicts"):
+            require_separation(proof, key=KEY, shared_owner=True)
