@@ -77,6 +77,8 @@ def main() -> int:
         print(f"agent_core: {error}", file=sys.stderr)  # noqa: T201 # there is no log yet
         return 2
     set_up_logging(settings.log_level, settings.log_format)
+    if settings.shared_owner:
+        logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
     try:
         stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
     except ValueError as error:

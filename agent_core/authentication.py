@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent_core.errors import UnauthenticatedError
-from tokenwire.principal import METADATA_KEY, PrincipalError, verify_principal
+from tokenwire.principal import METADATA_KEY, PrincipalError, require_name, verify_principal
 
 ANONYMOUS: Final = "anonymous"
 """The principal of every caller, when nobody has to say who they are."""
@@ -29,6 +29,8 @@ class Callers:
     """Verifies signed principals; empty when there are none."""
     certificates: bool = False
     """Whether callers prove themselves by certificates (mTLS)."""
+    shared_owner: bool = False
+    """Whether signed principals are passed over, so that all users of an edge are one."""
 
     @property
     def proven(self) -> bool:
@@ -47,22 +49,32 @@ class Callers:
         Raises:
             UnauthenticatedError: The call does not prove it.
         """
-        if self.principal_key:
-            token = next((value for key, value in metadata if key == METADATA_KEY), None)
-            if token is not None:
-                return self._verified(token)
+        token = next((value for key, value in metadata if key == METADATA_KEY), None)
+        if token is not None and not self.shared_owner:
+            return self._verified(token)
         if self.certificates:
             name = next(iter(auth_context.get(_COMMON_NAME, ())), b"")
             if name:
-                return name.decode(errors="replace")
+                return self._named(name)
         if self.proven:
             raise UnauthenticatedError
         return ANONYMOUS
 
     def _verified(self, token: str | bytes) -> str:
+        if not self.principal_key:
+            # To pass it over would make one owner of all users whom the caller keeps apart.
+            logger.warning("a signed principal was refused: TOKENWIRE_PRINCIPAL_KEY is not set here")
+            raise UnauthenticatedError
         try:
             text = token.decode("ascii") if isinstance(token, bytes) else token
             return verify_principal(text, self.principal_key)
         except (PrincipalError, UnicodeDecodeError) as error:
             logger.warning("a signed principal was refused: %s", error)
+            raise UnauthenticatedError from error
+
+    def _named(self, common_name: bytes) -> str:
+        try:
+            return require_name(common_name.decode())
+        except (PrincipalError, UnicodeDecodeError) as error:
+            logger.warning("a client certificate was refused: its common name: %s", error)
             raise UnauthenticatedError from error

@@ -53,7 +53,7 @@ class UnauthenticatedError(RefusalError):
     """The call does not prove who makes it."""
 
     def __init__(self) -> None:
-        message = "The call does not say who makes it."
+        message = "The call does not prove who makes it."
         super().__init__("UNAUTHENTICATED", "PRINCIPAL_MISSING", message)
 
 

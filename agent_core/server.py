@@ -79,7 +79,9 @@ class CoreServer:
         self._settings = settings
         self.agents = agents or AgentCatalogue(parse_sources(settings.agent))
         self._callers = Callers(
-            settings.principal_key.get_secret_value(), certificates=settings.grpc_tls_client_ca is not None
+            settings.principal_key.get_secret_value(),
+            certificates=settings.grpc_tls_client_ca is not None,
+            shared_owner=settings.shared_owner,
         )
         self._log, self._peers = (log, Alone()) if log is not None else _make_log(settings)
         self.manager = RunManager(

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tokenwire.logs import LogFormat
-from tokenwire.principal import MIN_KEY_BYTES
+from tokenwire.principal import MIN_KEY_BYTES, require_separation
 
 
 class Settings(BaseSettings):
@@ -36,7 +36,14 @@ class Settings(BaseSettings):
 
     principal_key: SecretStr = SecretStr("")
     """Verifies on whose behalf an edge calls: the same text, of at least 32 bytes, as there. With it,
-    calls that carry no signed principal and no client certificate are refused."""
+    calls that carry no signed principal and no client certificate are refused. Needed with
+    TOKENWIRE_GRPC_TLS_CLIENT_CA: it is what keeps an edge's users apart."""
+
+    shared_owner: bool = False
+    """Whether all users of an edge are one owner: each of them sees, follows and stops the runs of all
+    others, and sessions with their histories are common. Signed principals are not looked at then; clients
+    with a certificate are still told apart by its common name. Instead of TOKENWIRE_PRINCIPAL_KEY, not
+    with it."""
 
     agent: str = ""
     """Agents as `name=package.module:attribute`, separated by whitespace. The first is the default.
@@ -135,4 +142,10 @@ class Settings(BaseSettings):
             raise ValueError("TOKENWIRE_GRPC_TLS_CLIENT_CA needs TOKENWIRE_GRPC_TLS_CERT")
         if self.log_total_bytes < self.log_run_bytes:
             raise ValueError("TOKENWIRE_LOG_TOTAL_BYTES must be at least TOKENWIRE_LOG_RUN_BYTES")
+        return self
+
+    @model_validator(mode="after")
+    def _separates_owners(self) -> Self:
+        proof = "" if self.grpc_tls_client_ca is None else "TOKENWIRE_GRPC_TLS_CLIENT_CA"
+        require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
         return self

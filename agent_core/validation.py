@@ -15,7 +15,8 @@ from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
 MAX_USER_ID: Final = 256
-MAX_REQUEST_ID: Final = 128
+REQUEST_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
+"""It becomes part of keys in stores, where control characters would only be a mistake."""
 MAX_ATTRIBUTES: Final = 32
 MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
@@ -100,8 +101,8 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
         yield Violation("run.on_disconnect", "is not a value that this core knows")
     if spec.HasField("timeout") and not _is_positive_duration(spec.timeout.seconds, spec.timeout.nanos):
         yield Violation("run.timeout", "must be a duration of more than 0")
-    if len(spec.request_id) > MAX_REQUEST_ID:
-        yield Violation("run.request_id", f"must be at most {MAX_REQUEST_ID} characters")
+    if not REQUEST_ID.fullmatch(spec.request_id):
+        yield Violation("run.request_id", "must be at most 128 characters, without control characters")
     if len(spec.attributes) > MAX_ATTRIBUTES:
         yield Violation("run.attributes", f"must be at most {MAX_ATTRIBUTES} entries")
     if any(len(key) > MAX_ATTRIBUTE_KEY for key in spec.attributes):

@@ -38,8 +38,8 @@ def main() -> int:
         return 2
     if settings.auth == "none":
         logger.warning("authentication is off: everybody on this machine may start runs")
-    elif not settings.principal_key.get_secret_value():
-        logger.warning("TOKENWIRE_PRINCIPAL_KEY is not set: at the core all principals of this edge are one")
+    elif settings.shared_owner:
+        logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
     try:
         listener = bind(settings)
     except OSError as error:

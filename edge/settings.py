@@ -25,7 +25,7 @@ from edge.http.limits import LimitPolicy
 from edge.upstream import CoreSecurity
 from tokenwire.logs import LogFormat
 from tokenwire.loopback import is_loopback
-from tokenwire.principal import MIN_KEY_BYTES
+from tokenwire.principal import MIN_KEY_BYTES, require_separation
 
 
 class EdgeSettings(BaseSettings):
@@ -50,7 +50,11 @@ class EdgeSettings(BaseSettings):
     """PEM file of that certificate's key."""
     principal_key: SecretStr = SecretStr("")
     """Signs on whose behalf the edge calls the core: the same text, of at least 32 bytes, as at the
-    core. Without it the core takes every call for the edge's own."""
+    core. Needed unless TOKENWIRE_AUTH=none: it is what keeps users apart."""
+    shared_owner: bool = False
+    """Whether all who are let in are one owner at the core: each of them sees, follows and stops the runs of
+    all others, and sessions with their histories are common. Instead of TOKENWIRE_PRINCIPAL_KEY, not with
+    it. A core with TOKENWIRE_GRPC_TLS_CLIENT_CA needs the same setting."""
     auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
     """Who may use the API: `none` (everybody; only when listening on loopback), who has an API key, who has
     a JWT of the issuer, or both of them."""
@@ -154,6 +158,12 @@ class EdgeSettings(BaseSettings):
             raise ValueError("TOKENWIRE_CORE_TLS_CERT and TOKENWIRE_CORE_TLS_KEY go together")
         if self.core_tls_cert is not None and self.core_tls_ca is None:
             raise ValueError("TOKENWIRE_CORE_TLS_CERT needs TOKENWIRE_CORE_TLS_CA")
+        return self
+
+    @model_validator(mode="after")
+    def _separates_owners(self) -> Self:
+        proof = "" if self.auth == "none" else f"TOKENWIRE_AUTH={self.auth}"
+        require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
         return self
 
     @property

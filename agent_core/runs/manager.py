@@ -44,6 +44,7 @@ from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag,
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunLimits
 from agent_core.runs.writer import LogRefusedError
+from tokenwire.principal import owned_key
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 CANCEL_ANSWER_S: Final = 0.25
@@ -150,8 +151,8 @@ class RunManager:
             on_disconnect=spec.on_disconnect or on_disconnect,
             create_unix_nano=time.time_ns(),
             owner=owner,
-            # Each principal has request ids of its own. A principal's name has no line break.
-            request_key=f"{owner}\n{spec.request_id}" if spec.request_id else "",
+            # Each principal has request ids of its own.
+            request_key=owned_key(owner, spec.request_id) if spec.request_id else "",
             fingerprint=fingerprint(spec) if spec.request_id else b"",
             core=self._peers.name,
         )

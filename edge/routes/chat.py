@@ -57,7 +57,10 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     heartbeat: FromQuery[HeartbeatKind] = "comment",
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
     idempotency_key: Annotated[
-        str | None, HeaderParameter(name="Idempotency-Key", min_length=1, max_length=MAX_REQUEST_ID)
+        str | None,
+        HeaderParameter(
+            name="Idempotency-Key", min_length=1, max_length=MAX_REQUEST_ID, pattern=r"^[^\x00-\x1f\x7f]*$"
+        ),
     ] = None,
 ) -> ASGIResponse:
     """Start a run and stream it; or resume one; or start one to be followed elsewhere."""

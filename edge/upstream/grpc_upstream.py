@@ -11,6 +11,7 @@ from edge.upstream.contract import Caller, RunsPage, TellProgress
 from edge.upstream.core import CoreSecurity
 from edge.upstream.cores import Cores
 from edge.upstream.run_call import FollowCall, StartCall, StartPatience, session_of, starts_elsewhere
+from tokenwire.principal import owned_key
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2
 
@@ -69,7 +70,7 @@ class GrpcUpstream:
             session_id=page.session_id, page_size=page.page_size, page_token=page.page_token
         )
         # Where cores do not share their runs, this is also where the session's runs are started.
-        members = await self._cores.for_start(f"{caller.principal}\n{page.session_id}")
+        members = await self._cores.for_start(owned_key(caller.principal, page.session_id))
         response: pb.ListRunsResponse = await self._cores.ask_each(
             members, lambda core: core.unary("ListRuns", request, caller)
         )

@@ -20,6 +20,7 @@ from edge.upstream.cores import (
 )
 from edge.upstream.patience import Patience, passes
 from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
+from tokenwire.principal import owned_key
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2, stream_pb2
 
@@ -305,4 +306,4 @@ async def starts_elsewhere(member: Member, error: EdgeError) -> bool:
 
 def session_of(run: run_pb2.RunSpec, caller: Caller) -> str:
     """Return what names a run's session, with its owner."""
-    return f"{caller.principal}\n{run.session_id}"
+    return owned_key(caller.principal, run.session_id)

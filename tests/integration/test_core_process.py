@@ -122,6 +122,16 @@ async def test_an_agent_that_does_not_stop_does_not_keep_the_process() -> None:
         ({"TOKENWIRE_GRPC_HOST": "192.0.2.1", "TOKENWIRE_PRINCIPAL_KEY": "k" * 32}, 1, "can't listen on"),
         ({"TOKENWIRE_PRINCIPAL_KEY": "short"}, 2, "principal_key"),
         ({"TOKENWIRE_GRPC_TLS_CERT": "x"}, 2, "go together"),
+        (
+            {f"TOKENWIRE_GRPC_TLS_{name}": "x" for name in ("CERT", "KEY", "CLIENT_CA")},
+            2,
+            "TOKENWIRE_GRPC_TLS_CLIENT_CA needs TOKENWIRE_PRINCIPAL_KEY",
+        ),
+        (
+            {"TOKENWIRE_PRINCIPAL_KEY": "k" * 32, "TOKENWIRE_SHARED_OWNER": "1"},
+            2,
+            "TOKENWIRE_SHARED_OWNER=true contradicts TOKENWIRE_PRINCIPAL_KEY",
+        ),
         ({"TOKENWIRE_GRPC_TLS_CERT": "/no", "TOKENWIRE_GRPC_TLS_KEY": "/no"}, 1, "No such file"),
         ({"OTEL_TRACES_EXPORTER": "nonsense"}, 2, "OTEL_TRACES_EXPORTER"),
     ],

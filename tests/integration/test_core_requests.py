@@ -48,6 +48,8 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
         ({"message": "m", "timeout": {"seconds": -1}}, ["run.timeout"]),
         ({"message": "m", "timeout": {"nanos": 1_000_000_000}}, ["run.timeout"]),
         ({"message": "m", "request_id": "r" * 129}, ["run.request_id"]),
+        ({"message": "m", "request_id": "a\nb"}, ["run.request_id"]),
+        ({"message": "m", "request_id": "a\x7f"}, ["run.request_id"]),
         ({"message": "m", "attributes": {str(n): "" for n in range(33)}}, ["run.attributes"]),
         ({"message": "m", "attributes": {"k" * 65: "", "v": "v" * 1025}}, ["run.attributes"] * 2),
         ({"message": "", "user_id": "u" * 257}, ["run.message", "run.user_id"]),

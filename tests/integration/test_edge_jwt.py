@@ -191,11 +191,11 @@ def test_settings_that_would_let_anybody_in_are_refused_at_the_start(
 ) -> None:
     """Without issuer, audience or keys a token proves nothing."""
     with pytest.raises(ValueError, match=message):
-        create_app(EdgeSettings(**({"auth": "jwt"} | settings)))
+        create_app(EdgeSettings(**({"auth": "jwt", "principal_key": PRINCIPAL_KEY} | settings)))
 
 
 def test_a_missing_file_of_keys_is_told(tmp_path: Path) -> None:
     """By the system's own words."""
-    settings = EdgeSettings(auth="jwt", jwt_issuer="i", jwt_audience="a", jwt_keys_file=tmp_path / "missing")
+    settings = EdgeSettings(**JWT, jwt_keys_file=tmp_path / "missing")
     with pytest.raises(OSError, match="missing"):
         create_app(settings)

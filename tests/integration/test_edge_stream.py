@@ -188,6 +188,14 @@ async def test_a_cursor_that_is_none_is_refused_before_the_200(stack: Stack, cur
     assert response.json()["details"]["field"] == "Last-Event-ID"
 
 
+@pytest.mark.parametrize("key", ["a\tb", "k" * 129])
+async def test_an_idempotency_key_that_is_none_is_refused(stack: Stack, key: str) -> None:
+    """It becomes part of keys in stores."""
+    body = {"message": "a", "sessionId": "s", "agent": "echo"}
+    response = await stack.client.post("/api/chat", json=body, headers={"idempotency-key": key})
+    assert (response.status_code, response.json()["code"]) == (400, "INVALID_ARGUMENT")
+
+
 async def test_runs_that_are_not_there_are_told_apart(stack: Stack) -> None:
     """Unknown is 404; the log of another incarnation is 410: it was lost with its core; no id is 400."""
     run_id = await stack.start("a", agent="echo")

@@ -68,7 +68,7 @@ async def test_with_mtls_only_its_own_certificates_get_in(tmp_path: Path) -> Non
     authority, foreign = Authority(tmp_path), Authority(tmp_path, "foreign authority")
     server, client = authority.issue("core"), authority.issue("billing")
     tls = {"grpc_tls_cert": server.cert, "grpc_tls_key": server.key, "grpc_tls_client_ca": authority.file}
-    async with core(**tls) as address:
+    async with core(principal_key=KEY, **tls) as address:
         secure = grpc.aio.secure_channel
         assert await ask(secure(address, credentials(authority, client)))
         assert await refused(grpc.aio.insecure_channel(address)) is grpc.StatusCode.UNAVAILABLE
@@ -149,6 +149,19 @@ async def test_an_edge_calls_on_behalf_of_its_keys_owners_over_mtls(tmp_path: Pa
         assert (await client.get(path, headers=headers["bob"])).status_code == 404
         assert (await client.get(f"{path}/events", headers=headers["bob"])).status_code == 404
         assert (await client.post(f"{path}/cancel", headers=headers["bob"])).status_code == 404
+
+
+async def test_a_core_without_the_key_does_not_take_an_edges_users_for_one() -> None:
+    """The edge keeps them apart by a key that the core can't check: nothing is run, rather than shared."""
+    entry = f"alice sha256:{hashlib.sha256(b'tw_alice').hexdigest()}"
+    async with (
+        core() as address,
+        running_edge(address, auth="keys", api_keys=entry, principal_key=KEY) as (_, _, url),
+        httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
+    ):
+        headers = {"authorization": "Bearer tw_alice"}
+        answer = await client.post("/api/chat", json={"message": "a", "sessionId": "s"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
 
 
 async def test_that_the_core_refuses_the_edge_is_not_the_browsers_fault() -> None:

@@ -308,11 +308,16 @@ def ask(  # noqa: PLR0913 - one parameter for each option
         raise click.UsageError("The message is empty.")
     from tokenwire.cli.ask import ask_and_show  # noqa: PLC0415 - as above
     from tokenwire.cli.doors import Access, Question  # noqa: PLC0415
+    from tokenwire.principal import PrincipalError, require_name  # noqa: PLC0415
 
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and tls_ca is None):
         raise click.UsageError("--tls-cert and --tls-key go together, and with --tls-ca.")
     if not all(map(str.strip, core.split(","))):
         raise click.UsageError("--core has an empty address.")
+    try:
+        require_name(principal)
+    except PrincipalError as error:
+        raise click.UsageError(f"--principal: {error}.") from error
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from typing import Final
+
+from tokenwire.principal import API_KEY_NAME
 
 PREFIX: Final = "tw_"
 """So that a key that has leaked into a text can be found."""
 
 KEY_BYTES: Final = 32
-NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
 def make_key(name: str) -> tuple[str, str]:
@@ -23,7 +23,7 @@ def make_key(name: str) -> tuple[str, str]:
     Raises:
         ValueError: The name can't be a principal's.
     """
-    if NAME.fullmatch(name) is None:
+    if API_KEY_NAME.fullmatch(name) is None:
         raise ValueError("A name has 1 to 64 of letters, digits, '.', '_', '@' and '-'.")
     key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
     return key, f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}"

@@ -137,7 +137,7 @@ class RunSpec(_message.Message):
     request_id: _builtins.str
     """The caller's own id of this request: repeated within the run's retention
     it names the run that it started and starts no second one. At most 128
-    characters. Empty for none.
+    characters, none of ASCII's control characters. Empty for none.
     """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:

@@ -15,8 +15,9 @@ from typing import Final
 
 from edge.errors import UnauthenticatedError
 from edge.http.authentication.contract import bearer_of
+from tokenwire.principal import API_KEY_NAME
 
-_LINE: Final = re.compile(r"([A-Za-z0-9._@-]{1,64})[:\s]+sha256:([0-9a-f]{64})")
+_LINE: Final = re.compile(rf"({API_KEY_NAME.pattern})[:\s]+sha256:([0-9a-f]{{64}})")
 
 
 class ApiKeys:

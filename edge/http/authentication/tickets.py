@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import jwt
 
 from edge.errors import UnauthenticatedError
+from tokenwire.principal import PrincipalError, require_name
 
 AUDIENCE: Final = "tokenwire-ticket"
 """No other token of ours has it: a principal's signature for the core is no ticket, and the reverse."""
@@ -87,14 +88,14 @@ class Tickets:
             claims = self._claims_of(ticket)
             if claims[_RUN] != run_id:
                 raise jwt.InvalidTokenError("it is another run's")
+            return require_name(claims["sub"])
         except jwt.ExpiredSignatureError as error:
             raise UnauthenticatedError("The ticket has expired.", "TICKET_EXPIRED", presented=True) from error
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, PrincipalError) as error:
             logger.info("a ticket was refused: %s", error)
             raise UnauthenticatedError(
                 "The ticket is not valid.", "TICKET_INVALID", presented=True
             ) from error
-        return str(claims["sub"])
 
     def _claims_of(self, ticket: str) -> dict[str, object]:
         if len(ticket) > MAX_TICKET_CHARS:

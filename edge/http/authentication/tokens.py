@@ -12,16 +12,10 @@ import jwt
 from edge.errors import UnauthenticatedError
 from edge.http.authentication.contract import bearer_of
 from edge.http.authentication.key_set import ALGORITHMS, KeySource
-
-PREFIX: Final = "jwt:"
-"""What the principals of tokens begin with. The name of an API key can't hold a colon, so nobody who may
-choose a user name at the issuer becomes the owner of a key's runs."""
+from tokenwire.principal import JWT_PREFIX, PrincipalError, require_expiry, require_name
 
 MAX_TOKEN_CHARS: Final = 16 * 1024
 """Longer ones are not even decoded. Tokens with hundreds of roles have about half of that."""
-
-MAX_SUBJECT_BYTES: Final = 255
-"""Source: https://openid.net/specs/openid-connect-core-1_0.html#IDToken"""
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +50,7 @@ class JwtTokens:
         """Return the principal that the header's token names."""
         token = bearer_of(authorization)
         try:
-            return PREFIX + subject_of(await self._claims_of(token), self._rules.principal_claim)
+            return principal_in(await self._claims_of(token), self._rules.principal_claim)
         except jwt.ExpiredSignatureError as error:
             logger.info("a token was refused: %s", error)
             raise UnauthenticatedError("The token has expired.", "TOKEN_EXPIRED", presented=True) from error
@@ -79,7 +73,7 @@ class JwtTokens:
         key = await self._keys.find(kid, algorithm)
         if key is None:
             raise jwt.InvalidKeyError(f"the issuer has no {algorithm} key {kid!r:.80}")
-        return jwt.decode(
+        claims = jwt.decode(
             token,
             key,
             algorithms=[key.algorithm_name],
@@ -88,6 +82,8 @@ class JwtTokens:
             leeway=self._rules.leeway_s,
             options={"require": ["iss", "aud", "exp"]},
         )
+        require_expiry(claims)
+        return claims
 
 
 def header_of(token: str) -> tuple[str | None, str]:
@@ -108,24 +104,19 @@ def header_of(token: str) -> tuple[str | None, str]:
     return kid, algorithm
 
 
-def subject_of(claims: dict[str, Any], claim: str) -> str:
-    """Return whom a valid token names.
-
-    The name becomes part of keys in stores and of log lines, so it is held to what can't break either.
+def principal_in(claims: dict[str, Any], claim: str) -> str:
+    """Return the principal that a valid token names.
 
     Args:
         claims: What the token says.
         claim: The claim that holds the name.
 
     Raises:
-        jwt.InvalidTokenError: There is no such claim, or it is not a name: printable text without line
-            breaks, not empty, and of bounded length.
+        jwt.InvalidTokenError: There is no such claim, or it can't be a principal's name.
     """
-    name = claims.get(claim)
-    if not isinstance(name, str) or not name.strip():
-        raise jwt.InvalidTokenError(f"the claim {claim} names nobody")
-    if not name.isprintable():
-        raise jwt.InvalidTokenError(f"the claim {claim} holds characters that can't be printed")
-    if len(name.encode()) > MAX_SUBJECT_BYTES:
-        raise jwt.InvalidTokenError(f"the claim {claim} is longer than {MAX_SUBJECT_BYTES} bytes")
-    return name
+    if claim not in claims:
+        raise jwt.InvalidTokenError(f"the claim {claim} is missing")
+    try:
+        return require_name(JWT_PREFIX + require_name(claims[claim]))
+    except PrincipalError as error:
+        raise jwt.InvalidTokenError(f"the claim {claim}: {error}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent_core.runs.log.contract import RunRecord
+from tokenwire.principal import owned_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,15 @@ class Keys:
 
     def session_live(self, owner: str, session_id: str) -> str:
         """Return the string that names a session's live run."""
-        return f"{self.prefix}:session:{owner}\n{session_id}:live"
+        return f"{self.prefix}:session:{owned_key(owner, session_id)}:live"
 
     def session_runs(self, owner: str, session_id: str) -> str:
         """Return the sorted set of a session's runs."""
-        return f"{self.prefix}:session:{owner}\n{session_id}:runs"
+        return f"{self.prefix}:session:{owned_key(owner, session_id)}:runs"
 
     def session_said(self, owner: str, session_id: str) -> str:
         """Return the list of a session's exchanges."""
-        return f"{self.prefix}:session:{owner}\n{session_id}:said"
+        return f"{self.prefix}:session:{owned_key(owner, session_id)}:said"
 
     def of_record(self, record: RunRecord) -> tuple[str, str, str, str, str]:
         """Return a run's keys beside its own: open runs, its core's, request, session's live run and runs."""

@@ -165,7 +165,7 @@ type RunSpec struct {
 	Timeout *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// The caller's own id of this request: repeated within the run's retention
 	// it names the run that it started and starts no second one. At most 128
-	// characters. Empty for none.
+	// characters, none of ASCII's control characters. Empty for none.
 	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Labels that are handed to the agent. At most 32 entries, of at most 64
 	// characters for a key and 1,024 for a value.

@@ -228,3 +228,20 @@ async def test_a_run_whose_beginning_the_log_does_not_take_is_refused_for_now() 
     """It is the log that is away: no bug, and worth another try."""
     with pytest.raises(CoreLogAwayError):
         await start(RunManager(RefusingLog(), RunTimes()))
+
+
+async def test_no_two_principals_share_a_request_id() -> None:
+    """Also where a name holds what separates it from the id."""
+    manager = RunManager(MemoryLog(), RunTimes())
+    named = NamedAgent("words", words)
+
+    async def ask(owner: str, request_id: str) -> str:
+        spec = RunSpec(message="a", request_id=request_id)
+        return await manager.start(
+            spec, named, owner=owner, on_disconnect=ON_DISCONNECT_CONTINUE, parent=Context()
+        )
+
+    run_ids = {await ask("a", "b\nc"), await ask("a\nb", "c"), await ask("a\0nb", "c")}
+    assert len(run_ids) == 3
+    assert await ask("a", "b\nc") in run_ids
+    await manager.drain(5, asyncio.Event())

@@ -68,6 +68,7 @@ def test_a_variable_stands_for_its_option(become: list[Become]) -> None:
         ("ask",),
         ("ask", "x", "--via", "pigeon"),
         ("ask", "x", "--timeout", "0"),
+        ("ask", "x", "--principal", " "),
     ],
     ids=" ".join,
 )

@@ -53,13 +53,14 @@ def test_an_expired_ticket_is_told_to_be_expired() -> None:
         lambda: jwt.encode({"aud": AUDIENCE, "sub": "alice", "iat": 0, "exp": 2e9}, KEY, "HS256"),
         lambda: jwt.encode({"aud": AUDIENCE, "sub": "a", "run": [RUN], "iat": 0, "exp": 2e9}, KEY, "HS256"),
         lambda: jwt.encode({"aud": "x", "sub": "a", "run": RUN, "iat": 0, "exp": 2e9}, KEY, "HS256"),
+        lambda: jwt.encode({"aud": AUDIENCE, "sub": "a\n", "run": RUN, "iat": 0, "exp": 2e9}, KEY, "HS256"),
         lambda: "",
         lambda: "a.b.c",
         lambda: "x" * 5000,
     ],
     ids=[
         "another key", "a principal's proof", "unsigned", "endless", "of no run", "of a list",
-        "another audience", "empty", "no JWT", "huge",
+        "another audience", "of no name", "empty", "no JWT", "huge",
     ],
 )  # fmt: skip
 def test_what_is_no_ticket_of_ours_opens_nothing(make: Callable[[], str]) -> None:
