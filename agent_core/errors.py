@@ -66,6 +66,45 @@ class InvalidRequestError(RefusalError):
         super().__init__("INVALID_ARGUMENT", "INVALID_REQUEST", message, violations=violations)
 
 
+class UnreadableRequestError(RefusalError):
+    """What was sent is no request of the rpc.
+
+    Args:
+        expected: The full name of the message that it should be.
+    """
+
+    def __init__(self, expected: str) -> None:
+        message = f"The request can't be decoded as {expected}."
+        super().__init__("INVALID_ARGUMENT", "REQUEST_UNREADABLE", message, metadata={"expected": expected})
+
+
+class TooManyStreamsError(RefusalError):
+    """As many health watches and reflection streams are open as there may be.
+
+    Args:
+        most: How many that is.
+    """
+
+    def __init__(self, most: int) -> None:
+        message = "Too many health watches and reflection streams are open."
+        metadata = {"most": str(most)}
+        super().__init__(
+            "RESOURCE_EXHAUSTED", "OPEN_STREAMS_LIMIT", message, metadata=metadata, retry_after_s=1.0
+        )
+
+
+class RequestTimeoutError(RefusalError):
+    """A call was opened, and its request did not come.
+
+    Args:
+        limit_s: How long it may take.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        message = f"The request did not come within {limit_s:.0f} s."
+        super().__init__("DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", message)
+
+
 class UnknownAgentError(RefusalError):
     """The core has no agent of that name."""
 

@@ -8,18 +8,19 @@ Source: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
-import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from agent_core.calls import Call, Rpc
+
 V1: Final = "grpc.reflection.v1.ServerReflection"
 V1_ALPHA: Final = reflection.SERVICE_NAME
+SERVICES: Final = (V1, V1_ALPHA)
 V1_FILE: Final = "grpc/reflection/v1/reflection.proto"
-
-_METHOD: Final = "ServerReflectionInfo"
 
 
 class _SymbolPool:
@@ -50,22 +51,33 @@ class _SymbolPool:
             raise
 
 
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
-    """Let clients ask the server what it offers.
+class Reflection:
+    """Tells callers what the server offers.
 
     Args:
-        server: Not started yet.
         services: The full names of the services to tell of, besides reflection itself.
     """
-    pool = _pool_with_v1()
-    servicer = reflection.aio.ReflectionServicer((*services, V1, V1_ALPHA), pool=_SymbolPool(pool))
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    for service in (V1, V1_ALPHA):
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {_METHOD: handler}),))
+
+    def __init__(self, services: Sequence[str]) -> None:
+        names = (*services, *SERVICES)
+        self._servicer = reflection.aio.ReflectionServicer(names, pool=_SymbolPool(_pool_with_v1()))
+
+    def rpcs(self) -> dict[str, Rpc]:
+        """Return how each rpc is served, under both names of the service."""
+        request = reflection_pb2.ServerReflectionRequest
+        return {
+            "ServerReflectionInfo": Rpc(
+                request, self.reflect, many=True, streams=True, bounded=True, traced=False
+            )
+        }
+
+    async def reflect(
+        self, requests: AsyncIterator[reflection_pb2.ServerReflectionRequest], call: Call
+    ) -> None:
+        """Answer each request of a stream."""
+        async with aclosing(self._servicer.ServerReflectionInfo(requests, call.context)) as answers:
+            async for answer in answers:
+                await call.context.write(answer.SerializeToString())
 
 
 def _pool_with_v1() -> descriptor_pool.DescriptorPool:

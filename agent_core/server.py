@@ -9,12 +9,15 @@ import secrets
 from typing import Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from agent_core.agents.catalogue import AgentCatalogue
 from agent_core.agents.loading import parse_sources
 from agent_core.authentication import Callers
-from agent_core.reflection import add_reflection
+from agent_core.calls import Gate, Rpc
+from agent_core.health import SERVICE as HEALTH_SERVICE
+from agent_core.health import Health
+from agent_core.reflection import SERVICES as REFLECTION_SERVICES
+from agent_core.reflection import Reflection
 from agent_core.runs.limits import CoreLimits, Limiter
 from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
@@ -26,28 +29,24 @@ from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import RunLimits
 from agent_core.service import SERVICE, AgentService
 from agent_core.settings import Settings
+from agent_core.validation import max_request_bytes
 from tokenwire.loopback import is_loopback
 
-MAX_RECEIVE_BYTES: Final = 4 * 1024 * 1024
-"""The largest request that is read at all: gRPC's usual limit, far above every valid request."""
+MAX_METADATA_BYTES: Final = 16 * 1024
+"""The most metadata of one call. gRPC's own limits refuse at random between 8 and 16 KiB."""
+
+UNARY_STREAMS: Final = 1_000
+"""How many calls one connection may make besides as many streams as the core allows: a call above that
+would wait at the caller without a word."""
 
 STOP_S: Final = 1.0
 """How long calls may go on after the last run has ended, to read its end."""
 
-OPTIONS: Final = (
-    # Two cores on one port would share its connections, and each would know half of the runs.
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
-    # A client that is gone without a word is noticed within 15 s.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    # Clients may do the same, and more often: by default the server answers fast pings with
-    # GOAWAY "too many pings".
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    ("grpc.http2.max_ping_strikes", 0),
-)
+IDLE_CONNECTION_S: Final = 300
+"""How long a connection may stay without a call. Clients make another one when they need it."""
+
+HANDSHAKE_S: Final = 10
+"""How long a new connection may take to speak TLS and HTTP/2; gRPC's own limit is 120 s."""
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +101,8 @@ class CoreServer:
         self._has_peers = False
         self.port = 0
         """The port that is listened on, once started."""
-        self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=OPTIONS)
+        self._health = Health()
+        self._server = grpc.aio.server(options=_options(settings))
 
     async def start(self) -> None:
         """Open the store, enter the agents and serve.
@@ -113,25 +112,21 @@ class CoreServer:
             CoreStartError: The address can't be listened on, or the store can't be opened.
         """
         settings = self._settings
-        callers = self._callers
-        if not (callers.proven or is_loopback(settings.grpc_host)):
+        if not (self._callers.proven or is_loopback(settings.grpc_host)):
             raise CoreStartError(
                 f"refusing to listen on {settings.grpc_host}, where anybody could start runs: set "
                 "TOKENWIRE_PRINCIPAL_KEY, or TOKENWIRE_GRPC_TLS_CLIENT_CA"
             )
-        service = AgentService(
-            self.manager, self.agents, callers, max_message_bytes=settings.max_message_bytes
-        )
-        self._server.add_generic_rpc_handlers((service.handlers(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        add_reflection(self._server, (SERVICE, health.SERVICE_NAME))
+        gate = Gate(self._callers)
+        handlers = [gate.handlers(service, rpcs) for service, rpcs in self._services().items()]
+        self._server.add_generic_rpc_handlers(handlers)
         await self._open_log()
         try:
             await self.agents.start()
         except BaseException:
             await self._close_log()
             raise
-        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        self._health.set(SERVICE, serving=True)
         self._telling = asyncio.create_task(self._tell_health(), name="tell the log's health")
         address = f"{settings.grpc_host}:{settings.grpc_port}"
         try:
@@ -142,6 +137,13 @@ class CoreServer:
             raise CoreStartError(f"can't listen on {address}: {error}") from error
         await self._server.start()
         logger.info("core ready on %s:%d", settings.grpc_host, self.port)
+
+    def _services(self) -> dict[str, dict[str, Rpc]]:
+        """Return the rpcs of each service by its full name."""
+        service = AgentService(self.manager, self.agents, max_message_bytes=self._settings.max_message_bytes)
+        services = {SERVICE: service.rpcs(), HEALTH_SERVICE: self._health.rpcs()}
+        reflection = Reflection(tuple(services)).rpcs()
+        return services | dict.fromkeys(REFLECTION_SERVICES, reflection)
 
     async def _open_log(self) -> None:
         """Open the store, and give those runs their end that were lost with an earlier core.
@@ -172,8 +174,7 @@ class CoreServer:
             await self._log_changed.wait()
             self._log_changed.clear()
             well = self.manager.log_health.well
-            status = health_pb2.HealthCheckResponse
-            await self._health.set(SERVICE, status.SERVING if well else status.NOT_SERVING)
+            self._health.set(SERVICE, serving=well)
             if well:
                 logger.info("the log is back: the core takes runs")
             else:
@@ -203,7 +204,7 @@ class CoreServer:
         Args:
             hurry: Set to give the runs no more time.
         """
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         await self.manager.drain(self._settings.drain_s, hurry or asyncio.Event())
         await self._server.stop(STOP_S)
         if self._telling is not None:
@@ -219,6 +220,31 @@ class CoreServer:
         if self._log_is_open:
             self._log_is_open = False
             await self._log.aclose()
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    """Return how the port behaves below the rpcs."""
+    options = [
+        # Two cores on one port would share its connections, and each would know half of the runs.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", max_request_bytes(settings.max_message_bytes)),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
+        ("grpc.max_connection_idle_ms", IDLE_CONNECTION_S * 1000),
+        # A client that is gone without a word is noticed within 15 s.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # Clients may do the same, and more often: by default the server answers fast pings with
+        # GOAWAY "too many pings".
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
+    if settings.max_follows:
+        options.append(("grpc.max_concurrent_streams", settings.max_follows + UNARY_STREAMS))
+    return options
 
 
 def _limits(settings: Settings) -> CoreLimits:

@@ -30,6 +30,21 @@ Source: https://protobuf.dev/reference/protobuf/google.protobuf/#duration
 """
 
 
+MAX_REST_BYTES: Final = 256 * 1024
+"""What a request holds besides its message: at most 140 kB of attributes, ids and field tags in UTF-8."""
+
+
+def max_request_bytes(max_message_bytes: int) -> int:
+    """Return the size of the largest request that is read at all.
+
+    A message of up to twice the limit is still read, so that its caller is told the limit.
+
+    Args:
+        max_message_bytes: The longest message, in bytes of UTF-8.
+    """
+    return 2 * max_message_bytes + MAX_REST_BYTES
+
+
 def require_valid_spec(spec: RunSpec, *, max_message_bytes: int) -> None:
     """Return if a run may be started as asked.
 
