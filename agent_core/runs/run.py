@@ -24,6 +24,7 @@ from agent_core.runs.failures import (
     SHUT_DOWN,
     TIMED_OUT,
     AgentExitError,
+    RunTooLargeError,
     ToolLimitError,
     failure_of,
 )
@@ -353,10 +354,10 @@ class Run:
                 raise
 
     def _feed(self, item: object) -> list[bytes]:
-        """Return the payloads of what the agent yielded. Once it is over its limit, no tool is called."""
+        """Return the payloads of what the agent yielded. Once it is over a limit, no tool is called."""
         try:
             return self._state.feed(item, monotonic_nano())
-        except ToolLimitError:
+        except (RunTooLargeError, ToolLimitError):
             self._may_act_no_more = True
             raise
 

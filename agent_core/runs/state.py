@@ -50,7 +50,7 @@ class RunLimits(NamedTuple):
     """How much one run may say."""
 
     max_bytes: int = 64 * 1024 * 1024
-    """In bytes of payloads. The event that exceeds it still counts as one that fits."""
+    """In bytes of payloads, besides the terminal event."""
     max_events: int = 1_000_000
     """Besides the terminal event."""
     max_tool_calls: int = 256
@@ -100,7 +100,7 @@ class RunState:
             raise RuntimeError("the run has started already")
         event = new_event(self._wall_offset_nano + nano)
         event.run_started.CopyFrom(started)
-        return self._numbered(event, nano)
+        return self._numbered(self._encoded(event, nano))
 
     def feed(self, item: object, nano: int) -> list[bytes]:
         """Return the payloads of what an agent yielded: mostly one, none for what is not to be told.
@@ -111,13 +111,10 @@ class RunState:
 
         Raises:
             RubbishError: It is no event, or one that can't be encoded. Nothing took a number.
-            RunTooLargeError: The run has written more than it may.
+            RunTooLargeError: With it, the run would write more than it may. Nothing of it is told.
             ToolLimitError: It is one tool call more than the run may have. It is not told.
         """
         self._require_running()
-        full = self._bytes_left < 0 or self.sequence >= self._max_events
-        if full and not isinstance(item, Finish):
-            raise RunTooLargeError
         try:
             if isinstance(item, str):
                 return self._text(str(item), 1, nano)
@@ -131,7 +128,9 @@ class RunState:
                 return []
             if isinstance(item, ToolStart):
                 self._count_tool_call()
-            return [self._structured(item, nano)]
+            payload = self._encoded(self._structured(item, nano), nano)
+            self._require_room(len(payload), 1)
+            return [self._numbered(payload)]
         except UnicodeEncodeError as error:
             raise RubbishError(f"text that UTF-8 can't hold: {error}") from error
 
@@ -172,15 +171,17 @@ class RunState:
 
     def _deltas(self, encoder: DeltaEncoder, content: str, token_count: int, nano: int) -> list[bytes]:
         """Return the payloads of a delta: mostly one. They take numbers together or not at all."""
+        # A code point takes a byte or more: what is far too large is not even encoded.
+        self._require_room(len(content), 0)
         unix_nano = self._wall_offset_nano + nano
         payloads = [
             encoder.encode(piece, count, unix_nano, nano) for piece, count in _pieces(content, token_count)
         ]
-        self._take_numbers(payloads)
-        return payloads
+        self._require_room(sum(map(len, payloads)), len(payloads))
+        return [self._numbered(payload) for payload in payloads]
 
-    def _structured(self, item: object, nano: int) -> bytes:
-        """Return the payload of an event that is no delta."""
+    def _structured(self, item: object, nano: int) -> event_pb2.Event:
+        """Return an event that is no delta."""
         event = new_event(self._wall_offset_nano + nano)
         match item:
             case Progress():
@@ -202,7 +203,7 @@ class RunState:
                 event.custom.data_json = encode_json(item.data)
             case _:
                 raise RubbishError(f"a {type(item).__qualname__} is no event")
-        return self._numbered(event, nano)
+        return event
 
     def _count_tool_call(self) -> None:
         """Count one more tool call.
@@ -246,15 +247,24 @@ class RunState:
 
     def _terminal(self, event: event_pb2.Event, outcome: Outcome, nano: int) -> bytes:
         """Return the payload of the last event, and end the run."""
-        payload = self._numbered(event, nano)
+        payload = self._numbered(self._encoded(event, nano))
         self.outcome = outcome
         self._pieces.clear()
         return payload
 
-    def _numbered(self, event: event_pb2.Event, nano: int) -> bytes:
-        """Return an event's payload. It has taken the next number."""
-        payload = self._encoded(event, nano)
-        self._take_numbers((payload,))
+    def _require_room(self, size_bytes: int, events: int) -> None:
+        """Return if the run may write so much more.
+
+        Raises:
+            RunTooLargeError: It may not.
+        """
+        if size_bytes > self._bytes_left or self.sequence + events > self._max_events:
+            raise RunTooLargeError
+
+    def _numbered(self, payload: bytes) -> bytes:
+        """Return a payload. It has taken the next number."""
+        self.sequence += 1
+        self._bytes_left -= len(payload)
         return payload
 
     def _encoded(self, event: event_pb2.Event, nano: int) -> bytes:
@@ -267,12 +277,6 @@ class RunState:
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise RubbishError(f"an event of {len(payload)} bytes is too large")
         return payload
-
-    def _take_numbers(self, payloads: list[bytes] | tuple[bytes]) -> None:
-        """Count what was encoded."""
-        self.sequence += len(payloads)
-        for payload in payloads:
-            self._bytes_left -= len(payload)
 
     def _remember(self, content: str) -> None:
         """Keep a piece of the answer for Done, or drop them all when there is too much."""

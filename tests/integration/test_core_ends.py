@@ -3,12 +3,14 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
+from agent_core.agents import AgentEvent, Custom, ReasoningDelta, RunRequest, ToolResult
 from tests.integration.test_core_stream import assert_dense
 from tests.support import agents
 from tests.support.core import events_of, rest_of, running_core, stream_request
@@ -147,6 +149,33 @@ async def test_a_run_that_writes_too_much_ends_so(limit: dict[str, int]) -> None
     assert {event.text_delta.content for event in events[1:-1]} == {"drop "}
     assert events[-1].error.code == "RESOURCE_EXHAUSTED"
     assert events[-1].error.details["reason"] == "RUN_TOO_LARGE"
+
+
+async def says_too_much_at_once(request: RunRequest) -> AsyncIterator[AgentEvent | str]:
+    """Yield a word, then one thing that is far larger than a run may be."""
+    yield "first"
+    yield {
+        "text": "x" * 3_000_000,
+        "reasoning": ReasoningDelta("x" * 3_000_000),
+        "tool": ToolResult("c", "t", "x" * 1_000_000),
+        "custom": Custom("c", "x" * 1_000_000),
+    }[request.message]
+
+
+@pytest.mark.parametrize("kind", ["text", "reasoning", "tool", "custom"])
+async def test_one_yield_that_is_too_large_ends_the_run_and_is_not_kept(kind: str) -> None:
+    """None of it reaches the log; what was said before stands."""
+    agent = f"{__name__}:{says_too_much_at_once.__name__}"
+    async with running_core(agent=f"huge={agent}", max_run_bytes=500_000) as core:
+        events = await core.events("huge", kind)
+        log = core.server.manager._log
+        assert log._size_bytes < 100_000
+    assert [event.WhichOneof("payload") for event in events] == ["run_started", "text_delta", "error"]
+    assert events[1].text_delta.content == "first"
+    assert (events[-1].error.code, events[-1].error.details["reason"]) == (
+        "RESOURCE_EXHAUSTED",
+        "RUN_TOO_LARGE",
+    )
 
 
 async def test_a_runs_timeout_ends_it_in_deadline_exceeded() -> None:

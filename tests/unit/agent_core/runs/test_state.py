@@ -269,12 +269,56 @@ def test_a_delta_too_long_for_one_response_becomes_several() -> None:
 
 
 def test_a_run_may_write_only_so_much() -> None:
-    """Beyond the limit the next item is refused, and the terminal event is still written."""
+    """What does not fit is refused whole, takes no number, and leaves the text so far and the end."""
     state = started(RunLimits(max_bytes=200))
-    state.feed("x" * 500, 2)
+    state.feed("x" * 50, 2)
+    for item in ("y" * 500, "y" * 90, "\U0001f44d" * 30, ReasoningDelta("y" * 90)):
+        with pytest.raises(RunTooLargeError):
+            state.feed(item, 3)
+    assert state.sequence == 2
+    state.feed("z", 4)
+    assert Event.FromString(state.cancel(5)).done.final_message == "x" * 50 + "z"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        ToolStart("c", "t", "y" * 500),
+        ToolResult("c", "t", "y" * 500),
+        Custom("c", "y" * 500),
+        Progress(1, "y" * 500),
+    ],
+)
+def test_no_kind_of_event_exceeds_what_a_run_may_write(item: object) -> None:
+    """Nor does an event that is no text take what is left."""
+    state = started(RunLimits(max_bytes=400))
     with pytest.raises(RunTooLargeError):
-        state.feed("y", 3)
-    assert Event.FromString(state.cancel(4)).done.final_message == "x" * 500
+        state.feed(item, 2)
+    assert state.sequence == 1
+
+
+@given(st.integers(1, 3_000), st.lists(st.text(st.characters(codec="utf-8"), max_size=300), max_size=30))
+def test_the_events_of_a_run_never_exceed_its_bytes(max_bytes: int, pieces: list[str]) -> None:
+    """Whatever the agent yields: RunStarted and the end alone may stand above the limit."""
+    state = RunState(wall_offset_nano=WALL_OFFSET, limits=RunLimits(max_bytes=max_bytes))
+    written = len(state.start(event_pb2.RunStarted(run_id=RUN_ID, agent="a"), 1))
+    for piece in pieces:
+        try:
+            payloads = state.feed(piece, 2)
+        except RunTooLargeError:
+            break
+        written += sum(map(len, payloads))
+        assert not payloads or written <= max_bytes
+    assert state.finish(3)
+
+
+def test_a_run_has_room_for_all_pieces_of_a_delta_or_for_none() -> None:
+    """One that is cut into more events than are left is refused as a whole."""
+    state = started(RunLimits(max_events=3))
+    with pytest.raises(RunTooLargeError):
+        state.feed("x" * (2 * MAX_PIECE_LENGTH + 1), 2)
+    assert state.sequence == 1
+    assert len(state.feed("x" * 2 * MAX_PIECE_LENGTH, 3)) == 2
 
 
 def test_a_run_may_say_only_so_many_things() -> None:
