@@ -247,8 +247,7 @@ class Client:
         for port in (*self._order.edges, *self._order.edges) * 5:
             try:
                 async with request(port, "GET", f"/api/runs/{run.run_id}", {}) as response:
-                    state = json.loads(await response.body())
-                    status = response.status
+                    status, body = response.status, await response.body()
             except BrokenOffError:
                 status = 503
             if status not in AGAIN:
@@ -257,6 +256,7 @@ class Client:
         else:
             run.wrong.append("nobody tells its state")
             return
+        state = json.loads(body)
         if state.get("state") != "ended" or state.get("last") != run.last_id:
             run.wrong.append(f"received up to {run.last_id}, but it stands so: {state}")
 
@@ -301,7 +301,8 @@ class Crowd:
         Raises:
             RuntimeError: They did not end within the time, or broke.
         """
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(within_s)
         if self._thread.is_alive():
             raise RuntimeError(f"{self.live} streams have not ended within {within_s:g} s")

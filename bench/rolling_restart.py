@@ -1,6 +1,6 @@
 """Restart two edges and two cores, one after the other, under live streams, and count what was lost.
 
-    python -m bench.rolling_restart [--streams 200] [--drain SECONDS] [--json FILE]
+    python -m bench.rolling_restart [--streams 200] [--drain SECONDS] [--nginx] [--json FILE]
 
 A real Redis, two `tokenwire core` on it, two `tokenwire edge --core A,B`, and as many clients as there are
 streams; each has a stream of numbered tokens open all the time. Each process gets SIGTERM, is waited for,
@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from bench.crowd import Crowd, Order, Watched
 from bench.machine import busy_since, machine, processor_ticks, versions
-from tests.support import system
+from tests.support import nginx, system
 from tests.support.processes import Processes, Running, free_port
 from tests.support.redis_server import RedisServer
 
@@ -56,6 +56,13 @@ class Plan:
     """How long a core lets its runs go on; None for as long as they take."""
     pause_s: float = 3.0
     """Between one process's being ready and the next one's SIGTERM."""
+    down_s: float = 0.0
+    """How long a process stays away before it is started again."""
+    restarts: tuple[str, ...] = ("edge 1", "core 1", "edge 2", "core 2")
+    """What is restarted, in this order."""
+    nginx: bool = False
+    """Whether clients come through nginx with deploy/proxies/nginx.conf, and not to the edges themselves."""
+    cores: int = 2
 
     @property
     def run_s(self) -> float:
@@ -124,8 +131,8 @@ class Site:
             "TOKENWIRE_AGENT": AGENT,
             "TOKENWIRE_DRAIN_S": f"{plan.core_drain_s:g}",
         }
-        self.core_ports = (free_port(), free_port())
-        self.edge_ports = (free_port(), free_port())
+        self.core_ports = tuple(free_port() for _ in range(plan.cores))
+        self.edge_ports: tuple[int, ...] = (free_port(), free_port())
         self._running: dict[str, Running] = {}
 
     def start(self, name: str) -> None:
@@ -147,6 +154,7 @@ class Site:
         process.send(SIGTERM)
         status = process.wait(self._plan.core_drain_s + EXIT_S)
         ended = time.monotonic()
+        time.sleep(self._plan.down_s)
         self.start(name)
         return {
             "process": name,
@@ -173,9 +181,12 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
     redis = RedisServer(folder)
     try:
         site = Site(processes, plan, redis)
-        for name in ("core 1", "core 2", "edge 1", "edge 2"):
+        for name in (*(f"core {number + 1}" for number in range(plan.cores)), "edge 1", "edge 2"):
             site.start(name)
-        crowd = Crowd(Order(site.edge_ports, plan.tokens, plan.rate), plan.streams)
+        doors = site.edge_ports
+        if plan.nginx:
+            doors = (nginx.start(processes, folder / "nginx", site.edge_ports),)
+        crowd = Crowd(Order(doors, plan.tokens, plan.rate), plan.streams)
         crowd.start()
         try:
             _wait_until_live(crowd, plan)
@@ -201,7 +212,7 @@ def _restart_all(site: Site, crowd: Crowd, plan: Plan, say: Callable[[str], None
     say(f"{crowd.live} streams are live")
     processor = processor_ticks()
     restarts = []
-    for name in ("edge 1", "core 1", "edge 2", "core 2"):
+    for name in plan.restarts:
         time.sleep(plan.pause_s)
         restarts.append(site.restart(name, crowd))
         say(
@@ -257,12 +268,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--drain", type=float, help="seconds that a core lets its runs go on (default: to their end)"
     )
+    parser.add_argument("--nginx", action="store_true", help="clients come through nginx, not to the edges")
     parser.add_argument("--json", type=Path, help="keep the report")
     arguments = parser.parse_args(words)
     if system.find("redis") is None:
         print("neither redis-server nor valkey-server is on this machine", file=sys.stderr)
         return 1
-    plan = Plan(arguments.streams, arguments.rate, arguments.tokens, arguments.drain)
+    plan = Plan(arguments.streams, arguments.rate, arguments.tokens, arguments.drain, nginx=arguments.nginx)
     folder = Path(tempfile.mkdtemp(prefix="tokenwire-rolling-"))
     kept = f"what the processes said is in {folder}"
     try:

@@ -18,7 +18,7 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
-_NOT_BUILT: Final = "The page is not built. Run: make web\n"
+_NOT_BUILT: Final = "The page is not built. Run: make page\n"
 
 
 def page_routes() -> list[Any]:

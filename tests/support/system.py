@@ -18,10 +18,14 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "redis": ("redis-server", "valkey-server"),
     "node": ("node",),
     "go": ("go",),
+    "nginx": ("nginx",),
     "namespaces": ("unshare",),
     "netns": ("ip",),
 }
 """What a need `needs_NAME` asks for: any one of these programs."""
+
+SERVERS = ("/usr/sbin", "/sbin")
+"""Where Debian puts servers: not on the search path of those who are not root."""
 
 PROBES: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
@@ -51,7 +55,8 @@ def find(need: str) -> str | None:
     named = os.environ.get(f"TOKENWIRE_TEST_{need.upper()}")
     if named:
         return named
-    return next((path for path in map(shutil.which, PROGRAMS[need]) if path), None)
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVERS))
+    return next((found for name in PROGRAMS[need] if (found := shutil.which(name, path=path))), None)
 
 
 @cache
