@@ -38,7 +38,8 @@ TALKATIVE: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "hpack
 """Libraries that log each request with its address or body. Of them only warnings are logged."""
 
 REPETITIVE: Final = ("opentelemetry.",)
-"""Libraries that log each failed try: each export while the collector is away. One such line a minute is logged."""
+"""Libraries that log each failed try: each export while the collector is away. One such line a minute is
+logged."""
 
 _SECRET_VARIABLE: Final = re.compile(r"(KEY|KEYS|TOKEN|SECRET|PASSWORD|HEADERS)$", re.IGNORECASE)
 _CREDENTIALS: Final = re.compile(
