@@ -52,6 +52,7 @@ check-tree: $(PYTHON_STAMP)
 	$(BIN)/python scripts/check_locks.py
 check-docs: $(PYTHON_STAMP)
 	$(BIN)/python scripts/gen_settings.py --check
+	$(BIN)/python scripts/check_hints.py
 check-deploy: $(PYTHON_STAMP)
 	VENV=$(VENV) scripts/check_deploy.sh
 check-web: $(WEB_STAMP)

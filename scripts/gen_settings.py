@@ -1,7 +1,7 @@
 """Write what is known of the settings: the tables of docs/operations.md and that of tokenwire/variables.py.
 
 python scripts/gen_settings.py           write them
-python scripts/gen_settings.py --check   fail when they are stale, or a variable is named that there is not
+python scripts/gen_settings.py --check   fail when they are stale
 
 Every settings class below `agent_core`, `edge` and `tokenwire` is found by reading the sources; the texts
 are the strings under the fields.
@@ -15,7 +15,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,18 +46,6 @@ READ_BY_NAME = {
 
 SECRET_OPTIONS = {"TOKENWIRE_API_KEY"}
 """Variables of options that hold a secret. Of settings, the type says so."""
-
-ELSEWHERE = re.compile(r"TOKENWIRE_(TEST_\w+|EDGE)")
-"""Variables of the tests and of the page's build."""
-
-DEPLOYED = (
-    "docker-compose.yml",
-    ".env.example",
-    "deploy/**/*",
-    "docs/operations.md",
-    "docs/troubleshooting.md",
-)
-"""Files that may name only variables that there are."""
 
 PLAIN_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 BOUNDS = (
@@ -113,7 +101,7 @@ def main() -> int:
         PAGE.write_text(fresh, encoding="utf-8")
         VARIABLES.write_text(fresh_variables, encoding="utf-8")
         return 0
-    problems = unknown_variables(ROOT, known_variables(classes))
+    problems = []
     if VARIABLES.read_text(encoding="utf-8") != fresh_variables:
         problems.append("tokenwire/variables.py is not current (run: python scripts/gen_settings.py)")
     if fresh != text:
@@ -357,28 +345,6 @@ def replace_between_markers(text: str, name: str, content: str) -> str:
     if count != 1:
         sys.exit(f"{PAGE.name} has no markers for {name}")
     return fresh
-
-
-def known_variables(classes: list[type[BaseSettings]]) -> set[str]:
-    """Return the names of all variables that something reads."""
-    return set(variables(classes))
-
-
-def unknown_variables(root: Path, known: set[str]) -> list[str]:
-    """Return where a deployed file or a page names a variable of ours that nothing reads."""
-    return [
-        f"{path.relative_to(root)}:{number}: nothing reads {name}"
-        for path in deployed_files(root)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-        for name in re.findall(r"\bTOKENWIRE_[A-Z0-9_]*[A-Z0-9]", line)
-        if name not in known and not ELSEWHERE.fullmatch(name)
-    ]
-
-
-def deployed_files(root: Path) -> Iterator[Path]:
-    """Yield the files that may name only variables that there are."""
-    for pattern in DEPLOYED:
-        yield from (path for path in sorted(root.glob(pattern)) if path.is_file())
 
 
 if __name__ == "__main__":
