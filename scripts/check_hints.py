@@ -26,8 +26,8 @@ LEFT_OUT: Final = re.compile(
 )
 """Generated files; tests, which name what must be refused; and what tells how it was once."""
 
-BUILT: Final = re.compile(r"edge/static|.*node_modules|.*\.venv|tests/artifacts")
-"""What is there only once it was built."""
+BUILT: Final = re.compile(r"edge/static|.*node_modules|.*\.venv|tests/artifacts|bench/results")
+"""What is there only once it was built or measured."""
 
 SUFFIXES: Final = (
     "md py sh yml yaml conf json ts tsx mts js mjs cjs go proto toml txt lua css html binpb sql csv mod"
