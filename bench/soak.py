@@ -92,7 +92,8 @@ class Plan:
 
 
 QUICK: Final[dict[str, Any]] = {
-    "seconds": 4,
+    "seconds": 3,
+    "rate": 15,
     "every_s": 1,
     "retention_s": 60,
     "kept": frozenset({"stored_runs", "stored_bytes"}),  # It is not waited for that they are forgotten.
