@@ -186,6 +186,7 @@ class Visitor(Client):
                 return False
             case "stall":
                 await asyncio.sleep(deed.pause_s)
+                self.receive_bytes = None  # It has been cut off, and reads on like others.
                 return False
             case "reset":
                 response.reset()

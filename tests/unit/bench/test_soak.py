@@ -16,7 +16,7 @@ PLAN = Plan(seconds=600)
 
 def series(mib_a_minute: float = 0, threads: tuple[int, ...] = (9, 9, 9, 9)) -> Series:
     """Return what was seen of a core that grows so fast from 300 MiB on, and of an edge that does not."""
-    seen = Series()
+    seen = Series(warm_s=60)
     for second in range(0, 600, 5):
         # It swings: with one minute of more runs, it is higher for that minute.
         swing = 12 * MIB * (second // 60 % 2)
