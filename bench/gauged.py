@@ -26,7 +26,7 @@ from edge.app import create_app
 from edge.http.drain import Drain
 from edge.server import bind, make_server
 from edge.settings import EdgeSettings
-from tests.support.memory import rss_bytes
+from tests.support.memory import allocated_bytes, rss_bytes
 from tokenwire.logs import set_up_logging
 
 Gauges: TypeAlias = dict[str, int]
@@ -50,6 +50,7 @@ def process_gauges() -> Gauges:
         "objects": len(objects),
         "blocks": sys.getallocatedblocks(),
         "rss_bytes": rss_bytes(),
+        "allocated_bytes": allocated_bytes(),
     }
 
 

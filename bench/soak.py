@@ -10,7 +10,8 @@ the log soon holds as much as it will ever hold.
 
 Prints a row each 30 s. In the end nothing may have grown after the first minute, and once all visitors have
 gone everything must be back where it was before the first one. Exit status: 0 when all of it held, 1 when
-not.
+not. It needs a machine with two processors to itself: on one that does not keep up, fewer visitors come, and
+runs are forgotten before they are read (RUN_UNKNOWN); lower --rate there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +36,9 @@ from bench.stand import Stand, base_of, settled, standing
 from bench.visitors import Tally, Times, Visitors
 from tests.support.memory import rss_bytes
 
+ENOUGH: Final = 2
+"""Samples that a straight line needs."""
+
 FIRST_S: Final = 1.0
 """How long visitors come before the base is read."""
 
@@ -44,7 +49,7 @@ TIMES: Final = Times()
 
 PROCESSES: Final = ("core", "edge")
 
-SHOWN: Final = ("rss_mb", "descriptors", "threads", "tasks", "calls")
+SHOWN: Final = ("rss_mb", "malloc_mb", "descriptors", "threads", "tasks", "calls")
 """The gauges of each row."""
 
 MIB: Final = 1024 * 1024
@@ -64,8 +69,9 @@ class Plan:
     kept: frozenset[str] = frozenset()
     """Gauges that need not be back at their base in the end."""
     times: Times = TIMES
-    warm_up_s: float = 60
-    """What is grown by then does not count: the log and the allocator have their size."""
+    warm_up: int = 60 * 39
+    """After so many visitors, a minute's, the log and the allocator have their size: what has grown by then
+    does not count."""
     growth: float = 0.05
     """The share by which a process's memory may grow between then and the end."""
     store: str = "memory"
@@ -92,12 +98,13 @@ class Plan:
 
 
 QUICK: Final[dict[str, Any]] = {
-    "seconds": 4,
+    "seconds": 3,
+    "rate": 15,
     "every_s": 1,
     "retention_s": 60,
     "kept": frozenset({"stored_runs", "stored_bytes"}),  # It is not waited for that they are forgotten.
     "times": Times(1.5),
-    "warm_up_s": 1,
+    "warm_up": 10,
     "growth": 1,  # A process that has just begun to work grows.
 }
 """What is different where it is only tried whether it runs."""
@@ -112,6 +119,12 @@ class Series:
         default_factory=lambda: {process: [] for process in PROCESSES}
     )
     """By process: when, in seconds since the beginning, and its RSS in bytes."""
+    warm_s: float = inf
+    """When the warm-up was over."""
+
+    def warm(self, process: str) -> list[tuple[float, float]]:
+        """Return a process's samples since the warm-up."""
+        return [sample for sample in self.memory[process] if sample[0] >= self.warm_s]
 
 
 def growth_of(samples: Sequence[tuple[float, float]]) -> float:
@@ -145,13 +158,16 @@ def judge(plan: Plan, series: Series, tally: Tally, left: dict[str, str]) -> lis
         left: The gauges that are not back at their base, with what they are and should be.
     """
     failures = [f"{name} is {what} at rest" for name, what in left.items()]
-    for process, samples in series.memory.items():
-        grown = growth_of([sample for sample in samples if sample[0] >= plan.warm_up_s])
+    for process in PROCESSES:
+        samples = series.warm(process)
+        if len(samples) < ENOUGH:
+            came = tally.visits.total()
+            failures.append(f"too short: {plan.warm_up} visitors are the warm-up, and {came} came")
+            break
+        grown = growth_of(samples)
         if grown > plan.growth:
             failures.append(f"{process}: RSS grew by {grown:.1%}, over {plan.growth:.0%}")
-    warm = [row for row in series.rows if row["seconds"] >= plan.warm_up_s]
-    for process in PROCESSES:
-        threads = [row[process]["threads"] for row in warm]
+        threads = [row[process]["threads"] for row in series.rows if row["seconds"] >= series.warm_s]
         if threads and threads[-1] > max(threads[: len(threads) // 2 + 1]):
             failures.append(f"{process}: threads went from {threads[0]} to {threads[-1]}")
     if tally.lost or tally.duplicated:
@@ -159,7 +175,8 @@ def judge(plan: Plan, series: Series, tally: Tally, left: dict[str, str]) -> lis
     if tally.ended_once != tally.runs:
         failures.append(f"{tally.runs - tally.ended_once} of {tally.runs} runs did not end once")
     if tally.faults:
-        failures.append(f"{tally.faults} times something was wrong: {'; '.join(tally.wrong)}")
+        # RUN_UNKNOWN: the run was forgotten before it was read, by a machine that does not keep up.
+        failures.append(f"{tally.faults} times something was wrong, such as: {'; '.join(tally.wrong[:3])}")
     return failures
 
 
@@ -185,7 +202,11 @@ def line_of(row: dict[str, Any]) -> str:
     """Return a row as it is printed."""
     told = []
     for process in PROCESSES:
-        gauges = {**row[process], "rss_mb": round(row[process]["rss_bytes"] / MIB)}
+        gauges = {
+            **row[process],
+            "rss_mb": round(row[process]["rss_bytes"] / MIB),
+            "malloc_mb": round(row[process]["allocated_bytes"] / MIB),
+        }
         told.append(f"{process} " + " ".join(f"{name} {gauges[name]}" for name in SHOWN))
     counts = ("visitors", "live", "runs", "ended_once", "lost", "duplicated", "faults")
     return f"{row['seconds']:4d} s  {' | '.join([*told, ' '.join(f'{name} {row[name]}' for name in counts)])}"
@@ -194,7 +215,7 @@ def line_of(row: dict[str, Any]) -> str:
 async def watch(stand: Stand, plan: Plan, seen: Visitors, series: Series) -> None:
     """Look at the processes until cancelled."""
     loop = asyncio.get_running_loop()
-    begin, due_s = loop.time(), plan.every_s
+    begin, due_s, told = loop.time(), plan.every_s, 0
     pids = {"core": stand.core.pid, "edge": stand.edge.pid}
     while True:
         await asyncio.sleep(SAMPLE_S)
@@ -202,11 +223,16 @@ async def watch(stand: Stand, plan: Plan, seen: Visitors, series: Series) -> Non
         # From outside, and before the processes count their objects for the other gauges.
         memory = {process: rss_bytes(pid) for process, pid in pids.items()}
         for process, held_bytes in memory.items():
-            series.memory[process].append((round(seconds, 1), held_bytes))
+            series.memory[process].append((seconds, held_bytes))
+        if seen.tally.visits.total() >= plan.warm_up:
+            series.warm_s = min(series.warm_s, seconds)
         if seconds >= due_s:
             due_s += plan.every_s
             series.rows.append(row_of(seconds, await stand.gauges(), memory, seen))
             print(line_of(series.rows[-1]), flush=True)
+            for text in seen.tally.wrong[told:]:
+                print(f"WRONG: {text}", flush=True)
+            told = len(seen.tally.wrong)
 
 
 async def soak(stand: Stand, plan: Plan) -> dict[str, Any]:
@@ -223,20 +249,33 @@ async def soak(stand: Stand, plan: Plan) -> dict[str, Any]:
         watching.cancel()
     busy = busy_since(ticks)
     rest, still_left = await settled(stand, base, plan.kept)
-    warm = {
-        process: [sample for sample in samples if sample[0] >= plan.warm_up_s]
-        for process, samples in series.memory.items()
-    }
+    warm = {process: series.warm(process) for process in PROCESSES}
+    told = {process: samples for process, samples in warm.items() if len(samples) >= ENOUGH}
     return {
         "failures": judge(plan, series, seen.tally, left | still_left),
-        "growth": {process: round(growth_of(samples), 4) for process, samples in warm.items()},
-        "swing": {process: round(swing_of(samples), 4) for process, samples in warm.items()},
+        "growth": {process: round(growth_of(samples), 4) for process, samples in told.items()},
+        "swing": {process: round(swing_of(samples), 4) for process, samples in told.items()},
+        "warm_s": series.warm_s,
         "machine_busy": round(busy, 2),
         "tally": seen.tally.as_json(),
         "base": base,
         "rest": rest,
+        "memory": {process: [kept[1] for kept in samples] for process, samples in series.memory.items()},
         "rows": series.rows,
     }
+
+
+def summary_of(result: dict[str, Any]) -> str:
+    """Return the last line but for what failed."""
+    tally = result["tally"]
+    memory = (
+        f"{process} {grown:+.1%} ({result['swing'][process]:.1%} between lowest and highest)"
+        for process, grown in result["growth"].items()
+    )
+    return (
+        f"{tally['runs']} runs, {tally['ended_once']} ended once, {tally['lost']} events lost, "
+        f"{tally['duplicated']} came twice; RSS since the warm-up, by a straight line: {', '.join(memory)}"
+    )
 
 
 def _for_s(seconds: float) -> Callable[[], bool]:
@@ -260,16 +299,7 @@ def main(words: Sequence[str] | None = None) -> int:
         plan = replace(plan, **QUICK)
     with standing(plan.store, plan.settings) as stand:
         result = uvloop.run(soak(stand, plan))
-    tally = result["tally"]
-    print(
-        f"{tally['runs']} runs, {tally['ended_once']} ended once, {tally['lost']} events lost, "
-        f"{tally['duplicated']} came twice; RSS after the first {plan.warm_up_s:g} s: "
-        + ", ".join(
-            f"{process} {result['growth'][process]:+.1%} by a straight line, {result['swing'][process]:.1%} "
-            "between lowest and highest"
-            for process in PROCESSES
-        )
-    )
+    print(summary_of(result))
     for failure in result["failures"]:
         print(f"FAILED: {failure}")
     if arguments.json:

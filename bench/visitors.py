@@ -24,9 +24,9 @@ Way = Literal["drop", "reset", "stall", "stop"]
 
 CANCELLED_TOO: Final = frozenset({"stop", "cancelled"})
 
-AT_ONCE: Final = 300
-"""The most visitors at a time, some times as many as there are on a machine that keeps up. More wait: or one
-that does not would forget runs before they are read."""
+AT_ONCE: Final = 128
+"""The most visitors at a time, somewhat more than there are on a machine that keeps up. More wait: one that
+does not would forget runs before they are read."""
 
 STALL_BYTES: Final = 4096
 """What one who stalls lets wait for it."""
@@ -100,7 +100,7 @@ def draw_visit(lot: random.Random, edges: tuple[int, ...], times: Times) -> Visi
     kind = lot.choices(list(KINDS), list(KINDS.values()))[0]
     # Short ones, long ones, and large ones as fast as they can be read.
     tokens, rate, size = lot.choices(
-        ((lot.randrange(1, 60), lot.choice((0, 100, 400)), 5), (200, 50, 5), (300, 0, 500)), (6, 2, 1)
+        ((lot.randrange(1, 60), lot.choice((0, 100, 400)), 5), (200, 50, 5), (60, 0, 2_500)), (6, 2, 1)
     )[0]
     order = Order(edges, tokens, rate, size)
     cancelled = Order(edges, tokens, rate, size, CANCELLED_TOO)
@@ -123,7 +123,7 @@ def draw_visit(lot: random.Random, edges: tuple[int, ...], times: Times) -> Visi
             way: Way = lot.choice(("drop", "reset"))
             order, policy, deeds = cancelled, "cancel", (Deed(at, way, pause_s),)
         case "stalled":
-            order = Order(edges, 1_000, 0, 1_000)
+            order = Order(edges, 100, 0, 10_000)
             policy, deeds = "continue", (Deed(2, "stall", times.stall_s),)
     return Visit(kind, order, policy, by_start=kind in {"started", "late"}, deeds=deeds)
 
@@ -186,6 +186,7 @@ class Visitor(Client):
                 return False
             case "stall":
                 await asyncio.sleep(deed.pause_s)
+                self.receive_bytes = None  # It has been cut off, and reads on like others.
                 return False
             case "reset":
                 response.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,9 @@ from agent_core.runs.log.memory_sessions import MemorySessions
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
 
+SWEEP_S: Final = 30.0
+"""How often an idle store forgets what has expired."""
+
 _OK: Final = Appended(AppendStatus.OK)
 
 
@@ -38,6 +42,7 @@ class MemoryLog:
         budget: How much it keeps, and how long.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
+        sweep_s: How often it forgets what has expired while nothing is asked.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class MemoryLog:
         *,
         unix_nano: Callable[[], int] = time.time_ns,
         stamp: Callable[[], int] = monotonic_nano,
+        sweep_s: float = SWEEP_S,
     ) -> None:
         self._budget = budget or LogBudget()
         self._unix_nano = unix_nano
@@ -55,6 +61,8 @@ class MemoryLog:
         self._requests: dict[str, RunRecord] = {}
         self._sessions = MemorySessions(self._budget)
         self._runs_bytes = 0
+        self._sweep_s = sweep_s
+        self._sweeping: asyncio.TimerHandle | None = None
 
     @property
     def volatile(self) -> bool:
@@ -67,10 +75,14 @@ class MemoryLog:
         return False
 
     async def start(self) -> None:
-        """Do nothing: memory is always open."""
+        """Begin to forget what expires, also while nothing is asked."""
+        loop = asyncio.get_running_loop()
+        self._sweeping = loop.call_later(self._sweep_s, self._sweep_in_turn, loop)
 
     async def aclose(self) -> None:
-        """Do nothing."""
+        """Stop forgetting by itself."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
 
     @property
     def forgets(self) -> bool:
@@ -266,6 +278,11 @@ class MemoryLog:
             if log.expire_unix_nano <= now or (self._size_bytes > room_bytes and not log.readers):
                 self._forget(log)
         self._sessions.sweep(now, self._size_bytes - room_bytes)
+
+    def _sweep_in_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget what has expired, now and every so often."""
+        self._sweep(self._budget.total_bytes)
+        self._sweeping = loop.call_later(self._sweep_s, self._sweep_in_turn, loop)
 
     def _oldest_ended(self, now: int, room_bytes: int) -> list[MemoryRun]:
         """Return the ended runs that may have to go, oldest first."""

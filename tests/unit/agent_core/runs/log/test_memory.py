@@ -55,6 +55,21 @@ async def test_a_reader_of_a_forgotten_run_is_told() -> None:
         await tail.next()
 
 
+async def test_what_has_expired_is_forgotten_though_nothing_is_asked() -> None:
+    """An idle core keeps no answer for hours beyond its retention."""
+    clock = Clock()
+    log = MemoryLog(LogBudget(retention_s=10), unix_nano=clock, sweep_s=0.01)
+    await log.start()
+    await log.create(record())
+    await log.close(RUN, 1, 1, payloads(1, 2), STOP)
+    clock.unix_nano += 10 * NANO
+    async with asyncio.timeout(10):
+        while log._logs:
+            await asyncio.sleep(0.01)
+    await log.aclose()
+    assert log._size_bytes == 0
+
+
 async def test_what_was_forgotten_costs_nothing() -> None:
     """The account is exact: otherwise the store would fill up with nothing."""
     log = MemoryLog(LogBudget(run_events=16, run_bytes=5000))

@@ -1,0 +1,27 @@
+"""No benchmark rots: some test runs each."""
+
+from __future__ import annotations
+
+from tests.support.processes import ROOT
+
+RUN_BY = {
+    "bench.rolling_restart": "tests/e2e/test_rolling_restart.py",
+    "bench.run_log": "tests/unit/bench/test_run_log.py",
+    "bench.soak": "tests/e2e/test_soak.py",
+    "bench.vanish": "tests/e2e/test_vanishing_clients.py",
+    "bench.wire_core": "tests/unit/bench/test_wire_core.py",
+    # Started by the two that look for what is left.
+    "bench.gauged": "bench/stand.py",
+}
+"""By module that can be run: the file that runs it, in a few seconds."""
+
+
+def test_every_benchmark_is_run_by_a_test() -> None:
+    """A new one fails here until some test runs it; a test that was taken away is missed here."""
+    folder = ROOT / "bench"
+    runnable = {f"bench.{path.stem}" for path in folder.glob("*.py") if "__main__" in path.read_text()}
+    assert runnable == RUN_BY.keys()
+    for module, runner in RUN_BY.items():
+        package, name = module.split(".")
+        text = (ROOT / runner).read_text()
+        assert module in text or f"from {package} import {name}" in text
