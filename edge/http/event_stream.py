@@ -29,6 +29,7 @@ from edge.wire import events
 from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING, write_retry
 from edge.wire.stream import StreamState, opening
 from tokenwire.logs import bind_log_fields, log_fields
+from tokenwire.outage import Repeats
 from tokenwire.telemetry import attributes
 
 CONTENT_TYPE: Final = "text/event-stream"
@@ -50,7 +51,16 @@ END_TIMEOUT_S: Final = 1.0
 HeartbeatKind = Literal["comment", "ping", "off"]
 Outcome = Literal["completed", "cancelled", "error", "client_disconnect", "evicted", "drained"]
 
+AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+"""What is said of a core that can't be reached, or hangs."""
+
 logger = logging.getLogger(__name__)
+
+_evictions: Final = Repeats()
+"""Which of the lines about clients that do not read are logged: a network that fails has thousands."""
+
+_untold: Final = Repeats()
+"""Which of the lines about clients that left unnoticed are logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +166,15 @@ class EventStream(ASGIResponse):
         except UpstreamError as error:
             if error.code == "NOT_FOUND":
                 return  # It has ended and was forgotten in the meantime.
-            # The core sees the call's end all the same, and counts it as a broken link.
-            logger.warning(
+            # The core sees the call's end all the same, and counts it as a broken link. Where it is away, who
+            # watches it has said so: once, not for each client that leaves meanwhile.
+            _untold.log(
+                logger,
+                logging.DEBUG if error.code in AWAY else logging.WARNING,
                 "the core was not told that the client of run %s left: %s",
                 self._state.run_id,
                 error,
-                extra=log_fields(run_id=self._state.run_id),
+                **log_fields(run_id=self._state.run_id),
             )
 
 
@@ -365,7 +378,8 @@ class _Session:
     def _evict(self) -> None:
         """Cut off a client that does not read: closing in good order would wait for it for ever."""
         fields = log_fields(run_id=self._state.run_id)
-        logger.warning("client of run %s does not read: cut off", self._state.run_id, extra=fields)
+        text = "client of run %s does not read: cut off"
+        _evictions.log(logger, logging.WARNING, text, self._state.run_id, **fields)
         self._evicted = True
         abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
         if callable(abort):

@@ -24,8 +24,9 @@ OPENING_S: Final = 0.5
 """How long a follow counts as being opened at most. One whose core is slow, or hangs, costs nothing
 meanwhile, and keeps no other one waiting."""
 
-WAIT_S: Final = 10.0
-"""How long a follow waits for its turn. Then its client is told to come back later."""
+WAIT_S: Final = 15.0
+"""How long a follow waits for its turn: as long as an open stream is silent at most. Then its client is told
+to come back later."""
 
 MAX_EARLY_BYTES: Final = 64 * 1024
 """How much of the body of one that waits is read, to see whether its client leaves."""
