@@ -29,6 +29,7 @@ from agent_core.runs.log.contract import LogAwayError
 from agent_core.status import grpc_status
 from agent_core.telemetry.rpc_span import end_rpc_span, incoming_context, start_rpc_span
 from tokenwire.limits import OverLimitError, Slots
+from tokenwire.outage import Repeats
 
 REQUEST_S: Final = 10.0
 """How long a caller may take to send the request of a call that it has opened."""
@@ -82,6 +83,7 @@ class Gate:
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
         self._held = Slots(MAX_HELD, MAX_HELD_PER_HOST)
+        self._away = Repeats()
 
     def handlers(self, service: str, rpcs: Mapping[str, Rpc]) -> grpc.GenericRpcHandler:
         """Return what a server needs to serve a service.
@@ -152,7 +154,7 @@ class Gate:
             code = refusal.code
             await _refuse(context, refusal)
         except LogAwayError as error:
-            logger.error("%s: the log is away: %s", method, error)  # noqa: TRY400 # the text says all
+            self._away.log(logger, logging.ERROR, "%s: the log is away: %s", method, error)
             away = CoreLogAwayError()
             code = away.code
             await _refuse(context, away)

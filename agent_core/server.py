@@ -178,7 +178,7 @@ class CoreServer:
             if well:
                 logger.info("the log is back: the core takes runs")
             else:
-                logger.error("the log is away: the core counts as not serving")
+                logger.info("the log stays away: the core takes no runs")
 
     def _listen(self, address: str) -> int:
         """Return the port that is now listened on, with TLS when there is a certificate.

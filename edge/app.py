@@ -16,7 +16,6 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 
 from edge.http.authentication import require_principal
 from edge.http.drain import Drain
-from edge.http.event_stream import StreamPolicy
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
@@ -42,12 +41,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
     drain = drain or Drain()
     security, authenticator = settings.core_security(), settings.authenticator()
     ticket_signer, limits = settings.tickets(), Limits(settings.limit_policy(), time.monotonic)
-    policy = StreamPolicy(
-        commit_s=settings.commit_ms / 1000,
-        heartbeat_s=settings.heartbeat_s,
-        write_deadline_s=settings.write_deadline_s,
-        retry_ms=settings.retry_ms,
-    )
+    policy = settings.stream_policy()
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:

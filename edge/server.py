@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edge.http.drain import Drain
 from edge.http.event_stream import ABORT_EXTENSION
+from edge.http.follow_gate import FollowGate
 from edge.settings import EdgeSettings
 
 NOTSENT_LOWAT_BYTES: Final = 16 * 1024
@@ -97,7 +98,7 @@ def make_server(app: ASGIApp, settings: EdgeSettings, drain: Drain) -> StreamSer
         drain: The application's switch.
     """
     config = uvicorn.Config(
-        app,
+        FollowGate(app, settings.stream_policy(), drain),
         http=StreamProtocol,
         ws="none",
         loop="uvloop",

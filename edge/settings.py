@@ -21,6 +21,7 @@ from edge.http.authentication import (
     read_key_file,
     ticket_key,
 )
+from edge.http.event_stream import StreamPolicy
 from edge.http.limits import LimitPolicy
 from edge.upstream import CoreSecurity
 from tokenwire.logs import LogFormat
@@ -98,6 +99,9 @@ class EdgeSettings(BaseSettings):
     """How many bytes of events may wait for one client before the edge stops reading for it."""
     retry_ms: int = Field(default=1000, ge=10)
     """The reconnection time that browsers are given, in milliseconds; spread by half either way."""
+    reconnects_per_s: float = Field(default=500, gt=0)
+    """How many browsers are to come back a second after this edge process ends: with many streams open, the
+    reconnection time is spread further, by 1 s for each so many."""
     merge: bool = True
     """Whether deltas that wait together for a slow client become one frame."""
     drain_s: float = Field(default=10, ge=0)
@@ -209,6 +213,16 @@ class EdgeSettings(BaseSettings):
         """Return what signs and checks tickets."""
         key = ticket_key(self.ticket_key.get_secret_value(), self.principal_key.get_secret_value())
         return Tickets(key, lifetime_s=self.ticket_lifetime_s)
+
+    def stream_policy(self) -> StreamPolicy:
+        """Return how streams are paced."""
+        return StreamPolicy(
+            commit_s=self.commit_ms / 1000,
+            heartbeat_s=self.heartbeat_s,
+            write_deadline_s=self.write_deadline_s,
+            retry_ms=self.retry_ms,
+            reconnects_per_s=self.reconnects_per_s,
+        )
 
     def limit_policy(self) -> LimitPolicy:
         """Return what the limits are. Where everybody is one principal, there are none for a principal."""

@@ -105,6 +105,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_PORT": Variable(EDGE | CLI),
     "TOKENWIRE_PRINCIPAL": Variable(CLI),
     "TOKENWIRE_PRINCIPAL_KEY": Variable(CORE | EDGE | CLI, is_secret=True),
+    "TOKENWIRE_RECONNECTS_PER_S": Variable(EDGE),
     "TOKENWIRE_REDIS_PREFIX": Variable(CORE),
     "TOKENWIRE_RETRY_MS": Variable(EDGE),
     "TOKENWIRE_REUSE_PORT": Variable(EDGE),

@@ -96,7 +96,7 @@ class Elsewhere:
         try:
             await self._peers.tell(owner, word)
         except LogAwayError as error:
-            logger.warning("core %s was not told who follows run %s: %s", owner, run_id, error)
+            logger.debug("core %s was not told who follows run %s: %s", owner, run_id, error)
             self._untold[run_id] = owner
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

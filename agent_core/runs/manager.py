@@ -35,6 +35,7 @@ from agent_core.runs.log.contract import (
     SessionBusyError,
 )
 from agent_core.runs.log_health import LogHealth
+from agent_core.runs.log_outage import LogOutage
 from agent_core.runs.log_probe import LogProbe
 from agent_core.runs.news import News
 from agent_core.runs.peers import Alone, LogScope, Peers, Word
@@ -85,11 +86,14 @@ class RunManager:
         self._live: dict[str, Run] = {}
         self._followers: set[Follower] = set()
         self._peers = peers or Alone()
-        self.news = News(log, self._peers, self._live, self._followers, self.log_health)
+        self._log_outage = LogOutage()
+        self.news = News(log, self._peers, self._live, self._followers, self.log_health, self._log_outage)
         """Acts on what is heard of other cores and of the lease."""
         self._aftermath = Aftermath(log)
         self._probe = LogProbe(log, self.log_health)
-        self._surroundings = Surroundings(self._ended, self._degrade, self._peers.held)
+        self._surroundings = Surroundings(
+            self._ended, self._degrade, self._log_outage.goes_on, self._peers.held
+        )
 
     @property
     def incarnation(self) -> str:
@@ -349,8 +353,9 @@ class RunManager:
             await self._peers.tell(info.record.core, Word("left", run_id, self._peers.name))
         return info
 
-    def _degrade(self, run_id: str) -> None:
+    def _degrade(self, run_id: str, error: LogAwayError) -> None:
         """Tell the followers of a run that the log is away."""
+        self._log_outage.waits(run_id, error)
         for follower in self._followers:
             if follower.run_id == run_id:
                 follower.degrade()

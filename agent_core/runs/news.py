@@ -12,10 +12,12 @@ from agent_core.runs.elsewhere import Elsewhere
 from agent_core.runs.follower import Follower
 from agent_core.runs.log.contract import LogAwayError, RunLog
 from agent_core.runs.log_health import LogHealth
+from agent_core.runs.log_outage import LEASE, LogOutage
 from agent_core.runs.orphans import reap, reap_orphans
 from agent_core.runs.peers import Peers, Word
 from agent_core.runs.run import Run
 from agent_core.runs.run_order import StopCause
+from tokenwire.outage import Repeats
 
 TIDY_RENEWALS: Final = 10
 """After so many renewals of the lease, about as many seconds, runs are looked for that nobody writes."""
@@ -38,15 +40,17 @@ class News:
         live: The live runs by their ids, as the manager keeps them.
         followers: Those who follow here, as the manager keeps them.
         health: Whether the log is there.
+        outage: Logs that it is not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 # what it acts on
         self,
         log: RunLog,
         peers: Peers,
         live: Mapping[str, Run],
         followers: Collection[Follower],
         health: LogHealth,
+        outage: LogOutage,
     ) -> None:
         self.elsewhere = Elsewhere(peers)
         """The runs of other cores that are followed here."""
@@ -55,6 +59,8 @@ class News:
         self._live = live
         self._followers = followers
         self._health = health
+        self._outage = outage
+        self._failures = Repeats()
         self._renewals = 0
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._closed = False
@@ -87,7 +93,8 @@ class News:
                 logger.warning("core %s is gone: %d of its runs were closed", core, lost)
             await self._peers.forget(core)
         except LogAwayError as error:
-            logger.warning("the runs of core %s could not be closed: %s", core, error)
+            text = "the runs of core %s could not be closed: %s"
+            self._failures.log(logger, logging.WARNING, text, core, error)
 
     async def lease_lost(self) -> None:
         """Find out which runs this core still writes, and tell others again who follows here."""
@@ -102,6 +109,7 @@ class News:
     def renewed(self) -> None:
         """Tell what could not be told, and close what nobody writes any more."""
         self._health.there(time.monotonic())
+        self._outage.goes_on(LEASE)
         self.elsewhere.announce_untold()
         if not self._renewals % TIDY_RENEWALS and OWN not in self._closing:
             self._close(OWN, self._tidy())
@@ -118,10 +126,11 @@ class News:
                     logger.warning("run %s was open again in the log", run_id)
                     await reap(self._log, run_id)
         except LogAwayError as error:
-            logger.warning("the log could not be tidied: %s", error)
+            self._failures.log(logger, logging.WARNING, "the log could not be tidied: %s", error)
 
-    def log_away(self) -> None:
+    def log_away(self, error: Exception) -> None:
         """Tell every follower that the log is away."""
+        self._outage.waits(LEASE, error)
         self._health.away(time.monotonic())
         self._renewals = 0  # Once it is back, see at once what was begun there and given up here.
         for follower in self._followers:

@@ -50,8 +50,12 @@ class Hears(Protocol):
     def renewed(self) -> None:
         """Take note that the log is there: called about once a second."""
 
-    def log_away(self) -> None:
-        """Take note that the log is away: called about once a second."""
+    def log_away(self, error: Exception) -> None:
+        """Take note that the log is away: called about once a second.
+
+        Args:
+            error: What it has said.
+        """
 
 
 class Peers(Protocol):

@@ -57,8 +57,10 @@ class Surroundings:
 
     on_end: Callable[[Run, asyncio.Task[None] | None], None]
     """Called when it is over, with its agent's task where that still runs."""
-    on_away: Callable[[str], None]
-    """Called with its id when the log does not take its events."""
+    on_away: Callable[[str, LogAwayError], None]
+    """Called with its id when the log does not take its events, and what the log said."""
+    on_back: Callable[[str], None]
+    """Called with its id when the log takes them again."""
     held: Callable[[], Awaitable[None]]
     """Returns once this core certainly owns its runs."""
 
@@ -97,7 +99,8 @@ class Run:
             log,
             order.record,
             on_refusal=lambda: self.stop(StopCause.LOG_LOST),
-            on_away=lambda: surroundings.on_away(order.record.run_id),
+            on_away=lambda error: surroundings.on_away(order.record.run_id, error),
+            on_back=lambda: surroundings.on_back(order.record.run_id),
         )
         self._stop: asyncio.Future[StopCause] = loop.create_future()
         self._grace: asyncio.TimerHandle | None = None
@@ -165,7 +168,7 @@ class Run:
         except LogRefusedError:
             self.stop(StopCause.LOG_LOST)
         except LogAwayError as error:
-            logger.warning("run %s could not be checked: %s", self.record.run_id, error)
+            logger.debug("run %s could not be checked: %s", self.record.run_id, error)
             return False
         return True
 

@@ -25,6 +25,7 @@ from agent_core.runs.log.contract import (
     ring_target,
 )
 from agent_core.runs.outcome import Outcome
+from tokenwire.outage import Repeats
 
 MAX_PENDING_BYTES: Final = 256 * 1024
 """How much may wait for the log before the agent has to: a few thousand tokens."""
@@ -44,6 +45,9 @@ LOST: Final = frozenset({AppendStatus.GAP, AppendStatus.GONE})
 """What a log says that has lost what it had accepted."""
 
 logger = logging.getLogger(__name__)
+
+_repairs: Final = Repeats()
+"""Which of the lines about lost events are logged: a store that was wiped has lost those of all runs."""
 
 
 class LogRefusedError(Exception):
@@ -90,7 +94,8 @@ class RunWriter:
         log: The store.
         record: The run.
         on_refusal: Called when the log refuses what was handed over: perhaps nobody is writing then.
-        on_away: Called when the log is away, once until something was accepted again.
+        on_away: Called when the log is away, with what it said: once until `on_back`.
+        on_back: Called when it has answered again, or is not waited for any longer.
         max_pending_bytes: How much may wait for the log.
         ring_bytes: How much is kept of what a log may lose.
     """
@@ -101,7 +106,8 @@ class RunWriter:
         record: RunRecord,
         *,
         on_refusal: Callable[[], None] = lambda: None,
-        on_away: Callable[[], None] = lambda: None,
+        on_away: Callable[[LogAwayError], None] = lambda _: None,
+        on_back: Callable[[], None] = lambda: None,
         max_pending_bytes: int = MAX_PENDING_BYTES,
         ring_bytes: int = RING_BYTES,
     ) -> None:
@@ -111,6 +117,7 @@ class RunWriter:
         self._record = record
         self._on_refusal = on_refusal
         self._on_away = on_away
+        self._on_back = on_back
         self._max_pending_bytes = max_pending_bytes
         self._ring = Ring(ring_bytes) if log.forgets else None
         self._pending: list[bytes] = []
@@ -225,7 +232,8 @@ class RunWriter:
         assert ring is not None  # noqa: S101 # for the type checker
         held = self._next - len(ring.payloads)
         first = max(held, appended.expected) if appended.status is AppendStatus.GAP else held
-        logger.warning("the log has lost events of run %s from %d on: written again", self._run_id, first)
+        text = "the log has lost events of run %s from %d on: written again"
+        _repairs.log(logger, logging.WARNING, text, self._run_id, first)
         payloads = ring.payloads[first - held :]
         return await cast(RestorableLog, self._log).restore(self._record, FIRST_EPOCH, first, payloads)
 
@@ -235,23 +243,36 @@ class RunWriter:
         Raises:
             LogAwayError: The log is away, and the run is being closed since: `close` appends it all.
         """
+        try:
+            return await append()
+        except LogAwayError as error:
+            self._on_away(error)
+        try:
+            return await self._again(append)
+        finally:
+            self._on_back()
+
+    async def _again(self, append: Callable[[], Awaitable[Appended]]) -> Appended:
+        """Return the answer to an append that has failed, however long the log is away.
+
+        Raises:
+            LogAwayError: The log is away, and the run is being closed since: `close` appends it all.
+        """
         wait_s = RETRY_FIRST_S
         closing = self._closing.is_set()
         while True:
+            if closing:
+                await asyncio.sleep(wait_s)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), wait_s)
+            if self._closing.is_set() and not closing:
+                raise LogAwayError("the run is being closed")
             try:
                 return await append()
             except LogAwayError as error:
-                if wait_s == RETRY_FIRST_S:
-                    self._on_away()
-                    logger.error("the log is away; run %s waits for it: %s", self._run_id, error)  # noqa: TRY400 # the text says all
-                if closing:
-                    await asyncio.sleep(wait_s)
-                else:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._closing.wait(), wait_s)
-                if self._closing.is_set() and not closing:
-                    raise
-                wait_s = min(RETRY_MOST_S, 2 * wait_s)
+                logger.debug("run %s waits for the log: %s", self._run_id, error)
+            wait_s = min(RETRY_MOST_S, 2 * wait_s)
 
     async def _idle(self) -> None:
         """Return when no append is under way."""

@@ -12,15 +12,22 @@ class Drain:
         self.started = False
         """Whether the edge is going down."""
         self._listeners: set[Callable[[], None]] = set()
+        self._at_start = 0
 
     @property
     def listeners(self) -> int:
         """How many streams are open."""
         return len(self._listeners)
 
+    @property
+    def streams(self) -> int:
+        """How many clients come back when this edge ends: those of now, or of when it began to go down."""
+        return self._at_start if self.started else len(self._listeners)
+
     def start(self) -> None:
         """Tell every listener, once."""
         if not self.started:
+            self._at_start = len(self._listeners)
             self.started = True
             for listener in tuple(self._listeners):
                 listener()

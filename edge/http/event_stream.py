@@ -26,9 +26,10 @@ from edge.http.problem import problem, request_log_fields
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from edge.upstream import RunCall
 from edge.wire import events
-from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
+from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING, write_retry
 from edge.wire.stream import StreamState, opening
 from tokenwire.logs import bind_log_fields, log_fields
+from tokenwire.outage import Repeats
 from tokenwire.telemetry import attributes
 
 CONTENT_TYPE: Final = "text/event-stream"
@@ -40,13 +41,26 @@ ABORT_EXTENSION: Final = "tokenwire.abort"
 LEAVE_TIMEOUT_S: Final = 5.0
 """How long a stream whose client has gone waits to learn its run's id, to tell the core so."""
 
+RETELL_FACTOR: Final = 2.0
+"""By how much the time to come back must have changed for a client to be told it anew. An edge that dies
+can't say it then."""
+
 END_TIMEOUT_S: Final = 1.0
 """How long a stream that has sent its terminal event waits for its call's own end."""
 
 HeartbeatKind = Literal["comment", "ping", "off"]
 Outcome = Literal["completed", "cancelled", "error", "client_disconnect", "evicted", "drained"]
 
+AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+"""What is said of a core that can't be reached, or hangs."""
+
 logger = logging.getLogger(__name__)
+
+_evictions: Final = Repeats()
+"""Which of the lines about clients that do not read are logged: a network that fails has thousands."""
+
+_untold: Final = Repeats()
+"""Which of the lines about clients that left unnoticed are logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +77,24 @@ class StreamPolicy:
     """How long one write may stay stuck before its client is cut off."""
     retry_ms: int = 1000
     """The reconnection time that clients are given; spread by half of it either way."""
+    reconnects_per_s: float = 500.0
+    """How many clients are to come back a second: with many streams, the time is spread further."""
 
-    def jittered_retry_ms(self) -> int:
-        """Return a reconnection time that keeps clients from coming back all at once."""
-        return jittered_ms(self.retry_ms)
+    def spread_ms(self, streams: int) -> float:
+        """Return over what time clients are to come back.
+
+        Args:
+            streams: How many there are.
+        """
+        return max(self.retry_ms, 1000 * streams / self.reconnects_per_s)
+
+    def jittered_retry_ms(self, streams: int) -> int:
+        """Return a reconnection time that keeps clients from coming back all at once.
+
+        Args:
+            streams: How many clients there are.
+        """
+        return int(self.retry_ms / 2 + self.spread_ms(streams) * random.random())  # noqa: S311 - jitter, no secret
 
 
 def jittered_ms(middle_ms: float) -> int:
@@ -120,10 +148,10 @@ class EventStream(ASGIResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream to the end, or until the client has gone."""
         bind_log_fields(request_log_fields(scope))
-        session = _Session(self._open_call(), self._state, self._policy, scope, send)
+        session = _Session(self._open_call(), self._state, self._policy, self._drain, scope, send)
         self._drain.add(session.wake)
         try:
-            outcome = await session.run(receive, self._drain)
+            outcome = await session.run(receive)
         finally:
             self._drain.remove(session.wake)
         if outcome == "client_disconnect":
@@ -138,24 +166,34 @@ class EventStream(ASGIResponse):
         except UpstreamError as error:
             if error.code == "NOT_FOUND":
                 return  # It has ended and was forgotten in the meantime.
-            # The core sees the call's end all the same, and counts it as a broken link.
-            logger.warning(
+            # The core sees the call's end all the same, and counts it as a broken link. Where it is away, who
+            # watches it has said so: once, not for each client that leaves meanwhile.
+            _untold.log(
+                logger,
+                logging.DEBUG if error.code in AWAY else logging.WARNING,
                 "the core was not told that the client of run %s left: %s",
                 self._state.run_id,
                 error,
-                extra=log_fields(run_id=self._state.run_id),
+                **log_fields(run_id=self._state.run_id),
             )
 
 
 class _Session:
     """One stream, from its first line to its last."""
 
-    def __init__(
-        self, call: RunCall, state: StreamState, policy: StreamPolicy, scope: Scope, send: Send
+    def __init__(  # noqa: PLR0913, PLR0917 # what it joins, and how
+        self,
+        call: RunCall,
+        state: StreamState,
+        policy: StreamPolicy,
+        drain: Drain,
+        scope: Scope,
+        send: Send,
     ) -> None:
         self._call = call
         self._state = state
         self._policy = policy
+        self._drain = drain
         self._scope = scope
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -169,6 +207,8 @@ class _Session:
         self._sending_since: float | None = None
         self._last_write = self._loop.time()
         self._heartbeat_due = False
+        self._told_spread_ms = policy.spread_ms(drain.streams)
+        self._retry_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._sends = 0
         self._bytes = 0
@@ -177,13 +217,13 @@ class _Session:
         """Have the writer look at what has changed."""
         self._woken.set()
 
-    async def run(self, receive: Receive, drain: Drain) -> Outcome:
+    async def run(self, receive: Receive) -> Outcome:
         """Return how the stream ended; everything that it opened is closed by then."""
         watcher = asyncio.create_task(self._watch(receive))
         reader = asyncio.create_task(self._read())
         outcome: Outcome = "error"
         try:
-            outcome = await self._write(receive, drain)
+            outcome = await self._write(receive)
             if outcome == "client_disconnect" and not self._state.run_id:
                 await self._until(lambda: bool(self._state.run_id) or self._call_ended, LEAVE_TIMEOUT_S)
             elif outcome in {"completed", "cancelled", "error"}:
@@ -236,7 +276,7 @@ class _Session:
             self._state.core_draining = False
             self._call.move()
 
-    async def _write(self, receive: Receive, drain: Drain) -> Outcome:
+    async def _write(self, receive: Receive) -> Outcome:
         """Answer in two phases: a status within the commit time, then frames to the end."""
         state = self._state
         await self._until(lambda: state.waiting or self._call_ended or self._gone, self._policy.commit_s)
@@ -245,9 +285,9 @@ class _Session:
             return "error"
         if not self._gone:
             await self._start()
-        out = bytearray(opening(self._policy.jittered_retry_ms()))
+        out = bytearray(opening(self._policy.jittered_retry_ms(self._drain.streams)))
         while not self._gone:
-            self._settle(drain)
+            self._settle()
             self._take_into(out)
             if out:
                 await self._send_body(bytes(out))
@@ -257,7 +297,7 @@ class _Session:
             if state.terminal is not None and not state.waiting:
                 await self._send_body(b"", more=False)
                 return self._outcome_of(state.terminal)
-            if drain.started:
+            if self._drain.started:
                 await self._send_body(b"", more=False)
                 return "drained"
             if not state.waiting:
@@ -265,22 +305,26 @@ class _Session:
             self._woken.clear()
         return "evicted" if self._evicted else "client_disconnect"
 
-    def _settle(self, drain: Drain) -> None:
+    def _settle(self) -> None:
         """Say what the core can't say any more: that it was lost, or that this edge is going."""
         if self._call_ended and self._state.terminal is None:
             failure = self._failure or EdgeError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
             self._state.fail(failure, timestamp=round(time.time() * 1000, 1), trace_id=trace_id(self._scope))
-        elif drain.started:
-            self._state.reconnect(self._policy.jittered_retry_ms())
+        elif self._drain.started:
+            self._state.reconnect(self._policy.jittered_retry_ms(self._drain.streams))
 
     def _take_into(self, out: bytearray) -> None:
         """Append what waits; a heartbeat when nothing does and one is due."""
+        heartbeat_due, self._heartbeat_due = self._heartbeat_due and not out, False
+        if self._retry_due and (self._state.waiting or heartbeat_due):
+            self._retry_due = False
+            self._told_spread_ms = self._policy.spread_ms(self._drain.streams)
+            write_retry(out, self._policy.jittered_retry_ms(self._drain.streams))
         if self._state.waiting:
             self._state.take(out)
             self._room.set()
-        elif self._heartbeat_due and not out:
+        elif heartbeat_due:
             out += HEARTBEAT_PING if self._policy.heartbeat == "ping" else HEARTBEAT_COMMENT
-        self._heartbeat_due = False
 
     async def _start(self) -> None:
         """Send the status and the headers, and start the clock of silence."""
@@ -316,6 +360,9 @@ class _Session:
         if self._sending_since is not None and now >= self._sending_since + self._policy.write_deadline_s:
             self._evict()
             return
+        # Much more or fewer clients than when this one was told when to come back: it is told again.
+        factor = self._policy.spread_ms(self._drain.streams) / self._told_spread_ms
+        self._retry_due = not 1 / RETELL_FACTOR < factor < RETELL_FACTOR
         waits = [self._policy.write_deadline_s]
         if self._sending_since is not None:
             waits.append(self._sending_since + self._policy.write_deadline_s - now)
@@ -331,7 +378,8 @@ class _Session:
     def _evict(self) -> None:
         """Cut off a client that does not read: closing in good order would wait for it for ever."""
         fields = log_fields(run_id=self._state.run_id)
-        logger.warning("client of run %s does not read: cut off", self._state.run_id, extra=fields)
+        text = "client of run %s does not read: cut off"
+        _evictions.log(logger, logging.WARNING, text, self._state.run_id, **fields)
         self._evicted = True
         abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
         if callable(abort):

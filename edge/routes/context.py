@@ -102,7 +102,7 @@ class EdgeContext:
 
     def come_back_later(self) -> ASGIResponse:
         """Return the answer to a follow that can't be served now."""
-        return come_back_later(self.policy.jittered_retry_ms())
+        return come_back_later(self.policy.jittered_retry_ms(self.drain.streams))
 
     def _stream(
         self, open_call: Callable[[], RunCall], state: StreamState, caller: Caller, heartbeat: HeartbeatKind

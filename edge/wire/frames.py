@@ -38,7 +38,18 @@ def write_opening(out: bytearray, retry_ms: int) -> None:
         out: Appended to.
         retry_ms: How long a client that lost the stream waits, in milliseconds.
     """
-    out += b"retry: %d\n: open\n" % retry_ms
+    write_retry(out, retry_ms)
+    out += b": open\n"
+
+
+def write_retry(out: bytearray, retry_ms: int) -> None:
+    """Append the reconnection time: a line of the block that follows. Alone it would be an empty message.
+
+    Args:
+        out: Appended to.
+        retry_ms: How long a client that lost the stream waits, in milliseconds.
+    """
+    out += b"retry: %d\n" % retry_ms
 
 
 def write_event(out: bytearray, event_id: str, event: StreamEvent) -> None:
@@ -71,7 +82,7 @@ def write_control(out: bytearray, control: ControlEvent) -> None:
         control: The control.
     """
     if isinstance(control, Reconnect):
-        out += b"retry: %d\n" % control.retry_ms
+        write_retry(out, control.retry_ms)
     out += b"event: "
     out += CONTROL_NAME[type(control)]
     out += b"\ndata: "

@@ -35,8 +35,8 @@ async def limited(**limits: Any) -> AsyncIterator[Stack]:
 
 
 def limits_of(stack: Stack) -> Limits:
-    app: Any = stack.edge.config.app
-    limits: Limits = app.state.edge.limits
+    gate: Any = stack.edge.config.app
+    limits: Limits = gate.app.state.edge.limits
     return limits
 
 

@@ -117,6 +117,26 @@ async def test_silence_is_broken_by_heartbeats(kind: str, heartbeat: str) -> Non
     assert seen.count(heartbeat) >= 3
 
 
+async def test_a_client_is_told_anew_when_to_come_back_as_others_come() -> None:
+    """With a heartbeat, or before what is said next: an edge that is killed can't say it in the end."""
+    async with (
+        running_stack(heartbeat_s=0.05, retry_ms=1000, reconnects_per_s=0.01) as stack,
+        stack.chat(agent="silent") as silent,
+        stack.chat(agent="slow", params={"heartbeat": "off"}) as slow,
+        stack.chat(agent="silent"),
+        stack.chat(agent="silent"),
+    ):
+        for response in (silent, slow):
+            seen = ""
+            async for text in response.aiter_text():
+                seen += text
+                if len(told := re.findall(r"^retry: (\d+)$", seen, re.MULTILINE)) >= 2:
+                    break
+            assert int(told[1]) <= 500 + 4 * 100_000
+            assert "\n\n\n" not in seen
+            assert not re.search(r"retry: \d+\n\n", seen), "no block of its own"
+
+
 async def test_heartbeats_can_be_off() -> None:
     """For clients that take every comment for a message."""
     async with (

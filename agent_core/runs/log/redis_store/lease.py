@@ -71,7 +71,7 @@ class Lease:
         core: The core's name.
         process: Its process, for others on this machine.
         heard: Returns the id of the last word that was heard; called in the thread.
-        on_renewal: Called in the thread, with what a renewal has found; with None where it failed.
+        on_renewal: Called in the thread, with what a renewal has found, or with why it failed.
     """
 
     def __init__(  # noqa: PLR0913 # whose it is, where, and who is to be asked and told
@@ -82,7 +82,7 @@ class Lease:
         process: str,
         *,
         heard: Callable[[], str],
-        on_renewal: Callable[[Renewal | None], None],
+        on_renewal: Callable[[Renewal | Exception], None],
     ) -> None:
         self._keys = keys
         self._core = core
@@ -124,13 +124,12 @@ class Lease:
         """Renew until told to stop."""
         while not self._stopping.wait(RENEW_S):
             try:
-                renewal: Renewal | None = self._renewed()
+                renewal: Renewal | Exception = self._renewed()
             except (RedisError, OSError) as error:
-                logger.warning("the lease could not be renewed: %s", error)
                 self._last_success = 0.0
                 # Perhaps it succeeded, and its answer, which is lost, said that the lease had run out.
                 self._sure = False
-                renewal = None
+                renewal = error
             self._on_renewal(renewal)
 
     def _renewed(self) -> Renewal:

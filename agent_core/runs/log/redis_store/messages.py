@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agent_core.runs.log.contract import LogAwayError
 from agent_core.runs.log.redis_store.connection import ANSWER_S, BROKEN
+from tokenwire.outage import Outage
 
 RETRY_S: Final = 0.1
 RETRY_MOST_S: Final = 1.0
@@ -40,6 +41,12 @@ class Messages:
         self._handlers: dict[str, Callable[[bytes], None]] = {own: lambda _: on_own()}
         self._confirming: dict[str, asyncio.Future[None]] = {}
         self._on_back = on_back
+        self._outage = Outage(
+            logger,
+            away="the connection on which Redis tells of news is lost",
+            back="Redis tells of news again",
+            level=logging.INFO,
+        )
         self._pubsub: Any = None
         self._has_spoken = False
         self._task: asyncio.Task[None] | None = None
@@ -103,7 +110,7 @@ class Messages:
             try:
                 await self._hear_over(pubsub)
             except* BROKEN as errors:
-                logger.warning("Redis tells nothing at the moment: %s", errors.exceptions[0])
+                self._outage.begin(errors.exceptions[0])
             finally:
                 self._pubsub = None
                 with suppress(*BROKEN):
@@ -118,6 +125,7 @@ class Messages:
         self._pubsub = pubsub
         if missed := self._handlers.keys() - subscribed:  # They came while there was no connection.
             await pubsub.subscribe(*missed)
+        self._outage.end()
         self._on_back()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hear(pubsub), name="hear redis")

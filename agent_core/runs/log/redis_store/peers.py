@@ -26,6 +26,7 @@ from agent_core.runs.log.redis_store.known import GONE_S
 from agent_core.runs.log.redis_store.lease import RENEW_S, TTL_S, UNHEARD, Lease, Letter, Peer, Renewal
 from agent_core.runs.peers import Hears, Word
 from agent_core.runs.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
+from tokenwire.outage import Repeats
 
 PROOF_S: Final = 0.25
 """How often the processes of other cores on this machine are looked at."""
@@ -62,6 +63,7 @@ class RedisPeers:
         self._held = asyncio.Event()
         self._held_until = 0.0
         self._in_doubt = False
+        self._failures = Repeats()
         self._settled_at = 0.0
         self._verifying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -132,18 +134,18 @@ class RedisPeers:
             with away():
                 words = await self._client.xrange(self._keys.inbox(self._name), f"({self._heard}", "+")
         except Exception as error:  # noqa: BLE001 # the next renewal takes them
-            logger.warning("words of other cores wait: %s", error)
+            logger.debug("words of other cores wait: %s", error)
             return
         self._hear([Letter(word_id.decode(), fields[b"w"]) for word_id, fields in words])
 
-    def _renewed_there(self, renewal: Renewal | None) -> None:
+    def _renewed_there(self, renewal: Renewal | Exception) -> None:
         """Pass on what the lease's thread has found."""
         self._loop.call_soon_threadsafe(partial(self._renewed, renewal))
 
-    def _renewed(self, renewal: Renewal | None) -> None:
+    def _renewed(self, renewal: Renewal | Exception) -> None:
         """Do what a renewal asks for."""
-        if renewal is None:
-            self._hears.log_away()
+        if isinstance(renewal, Exception):
+            self._hears.log_away(renewal)
             return
         self._peers = {peer.core: peer for peer in renewal.peers}
         if not renewal.stood:
@@ -166,7 +168,8 @@ class RedisPeers:
 
     def _verify(self) -> None:
         """Have this core find out which runs are still its own."""
-        logger.warning("the lease may have run out, or the log was wiped: all runs are looked at")
+        if self._verifying is None:
+            logger.warning("the lease may have run out, or the log was wiped: all runs are looked at")
         self._in_doubt = True
         self._settled_at = time.monotonic() + GONE_S
         if self._verifying is None:
@@ -210,7 +213,7 @@ class RedisPeers:
             with away():
                 await self._client.delete(self._keys.lease(peer.core))
         except Exception as error:  # noqa: BLE001 # the next look does it
-            logger.warning("a lost core keeps its lease: %s", error)
+            self._failures.log(logger, logging.WARNING, "a lost core keeps its lease: %s", error)
             return
         self._peers.pop(peer.core, None)
         self._hears.peer_lost(peer.core)

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from edge.wire import events
-from edge.wire.frames import CONTROL_NAME, write_control, write_event, write_opening
+from edge.wire.frames import CONTROL_NAME, write_control, write_event, write_opening, write_retry
 
 
 def test_a_frame_is_an_id_a_data_line_and_a_blank_line() -> None:
@@ -49,3 +49,10 @@ def test_frames_are_appended() -> None:
     write_opening(out, 7)
     write_event(out, "r.1.1", events.TextDelta(timestamp=1.0, content="a"))
     assert out.startswith(b"retry: 7\n: open\nid: r.1.1\ndata: ")
+
+
+def test_a_time_to_come_back_ends_no_block() -> None:
+    """It is a line of what follows: by itself it would be an empty message to some parsers."""
+    out = bytearray()
+    write_retry(out, 2500)
+    assert out == b"retry: 2500\n"

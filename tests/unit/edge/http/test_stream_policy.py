@@ -1,0 +1,36 @@
+"""When clients are to come back."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.http.drain import Drain
+from edge.http.event_stream import StreamPolicy
+
+POLICY = StreamPolicy(retry_ms=1000, reconnects_per_s=500)
+
+
+@pytest.mark.parametrize(
+    ("streams", "spread_ms"), [(0, 1000), (1, 1000), (500, 1000), (501, 1002), (3000, 6000), (10_000, 20_000)]
+)
+def test_the_time_to_come_back_is_spread_by_a_second_for_each_500_streams(
+    streams: int, spread_ms: float
+) -> None:
+    """With few of them as it is set, half more or less."""
+    assert POLICY.spread_ms(streams) == spread_ms
+    told = [POLICY.jittered_retry_ms(streams) for _ in range(2000)]
+    assert 500 <= min(told) < 500 + 0.05 * spread_ms
+    assert 500 + 0.95 * spread_ms < max(told) <= 500 + spread_ms
+
+
+def test_an_edge_that_goes_down_counts_whom_it_has_told_to_come_back() -> None:
+    """Also when some of them have gone: the last one is told the same as the first."""
+    drain = Drain()
+    listeners = [lambda number=number: number for number in range(3)]
+    for listener in listeners:
+        drain.add(listener)  # type: ignore[arg-type]
+    assert drain.streams == 3
+    drain.start()
+    for listener in listeners:
+        drain.remove(listener)  # type: ignore[arg-type]
+    assert drain.streams == 3
