@@ -17,6 +17,7 @@ from agent_core.agents.loading import AgentLoadError
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tokenwire.logs import set_up_logging
+from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.telemetry import set_up_tracing
 
 logger = logging.getLogger("agent_core")
@@ -58,7 +59,8 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
             stopping.cancel()
             await core.agents.aclose()
             raise
-        await stopping
+        with LoopWatchdog():  # Getting ready may take its time.
+            await stopping
     logger.info("core stopping")
     await core.stop(hurry)
     logger.info("core stopped")

@@ -7,11 +7,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent_core.errors import UnauthenticatedError
-from tokenwire.principal import METADATA_KEY, PrincipalError, require_name, verify_principal
+from agent_core.errors import ClockSkewError, UnauthenticatedError
+from tokenwire.outage import Repeats
+from tokenwire.principal import (
+    METADATA_KEY,
+    PrincipalClockError,
+    PrincipalError,
+    require_name,
+    verify_principal,
+)
 
 ANONYMOUS: Final = "anonymous"
 """The principal of every caller, when nobody has to say who they are."""
+
+REFUSED: Final = "a signed principal was refused"
 
 _COMMON_NAME: Final = "x509_common_name"
 
@@ -31,6 +40,9 @@ class Callers:
     """Whether callers prove themselves by certificates (mTLS)."""
     shared_owner: bool = False
     """Whether signed principals are passed over, so that all users of an edge are one."""
+    _refused: Repeats = field(default_factory=Repeats, init=False, repr=False, compare=False)
+    _untimely: Repeats = field(default_factory=Repeats, init=False, repr=False, compare=False)
+    """Anybody may call, as often as they like: the log has a line a minute."""
 
     @property
     def proven(self) -> bool:
@@ -48,6 +60,7 @@ class Callers:
 
         Raises:
             UnauthenticatedError: The call does not prove it.
+            ClockSkewError: It does, but not for now.
         """
         token = next((value for key, value in metadata if key == METADATA_KEY), None)
         if token is not None and not self.shared_owner:
@@ -63,18 +76,25 @@ class Callers:
     def _verified(self, token: str | bytes) -> str:
         if not self.principal_key:
             # To pass it over would make one owner of all users whom the caller keeps apart.
-            logger.warning("a signed principal was refused: TOKENWIRE_PRINCIPAL_KEY is not set here")
+            self._refused.log(
+                logger, logging.WARNING, f"{REFUSED}: %s", "TOKENWIRE_PRINCIPAL_KEY is not set here"
+            )
             raise UnauthenticatedError
         try:
             text = token.decode("ascii") if isinstance(token, bytes) else token
             return verify_principal(text, self.principal_key)
+        except PrincipalClockError as error:
+            self._untimely.log(logger, logging.WARNING, f"{REFUSED}: %s", error)
+            raise ClockSkewError(error.difference_s) from error
         except (PrincipalError, UnicodeDecodeError) as error:
-            logger.warning("a signed principal was refused: %s", error)
+            self._refused.log(logger, logging.WARNING, f"{REFUSED}: %s", error)
             raise UnauthenticatedError from error
 
     def _named(self, common_name: bytes) -> str:
         try:
             return require_name(common_name.decode())
         except (PrincipalError, UnicodeDecodeError) as error:
-            logger.warning("a client certificate was refused: its common name: %s", error)
+            self._refused.log(
+                logger, logging.WARNING, "a client certificate was refused: its common name: %s", error
+            )
             raise UnauthenticatedError from error

@@ -66,6 +66,19 @@ class InvalidRequestError(RefusalError):
         super().__init__("INVALID_ARGUMENT", "INVALID_REQUEST", message, violations=violations)
 
 
+class ClockSkewError(RefusalError):
+    """The call proves who makes it, but not for now.
+
+    Args:
+        difference_s: How far the caller's clock is ahead of this one, in seconds; negative where behind.
+    """
+
+    def __init__(self, difference_s: int) -> None:
+        message = "The call's principal is not valid now: the clocks of the caller and the core differ."
+        metadata = {"caller_ahead_s": str(difference_s)}
+        super().__init__("UNAUTHENTICATED", "CLOCK_SKEW", message, metadata=metadata)
+
+
 class UnreadableRequestError(RefusalError):
     """What was sent is no request of the rpc.
 

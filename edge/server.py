@@ -15,6 +15,7 @@ from edge.http.drain import Drain
 from edge.http.event_stream import ABORT_EXTENSION
 from edge.http.follow_gate import FollowGate
 from edge.settings import EdgeSettings
+from tokenwire.loop_watchdog import LoopWatchdog
 
 NOTSENT_LOWAT_BYTES: Final = 16 * 1024
 """How much the kernel takes that it can't send yet. By default it hides megabytes (38,000 frames were
@@ -53,6 +54,12 @@ class StreamServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
         super().__init__(config)
         self._drain = drain
+        self._watchdog = LoopWatchdog()
+
+    async def main_loop(self) -> None:
+        """Serve, from when all is ready until the end is asked for; a loop that stands still is told."""
+        with self._watchdog:
+            await super().main_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, then end as uvicorn does."""

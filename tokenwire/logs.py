@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from tokenwire.outage import RepeatFilter
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-FIELDS: Final = ("run_id", "trace_id", "span_id", "principal")
+FIELDS: Final = ("run_id", "agent", "trace_id", "span_id", "principal")
 """What a JSON line holds besides its text, where it is known."""
 
 REDACTED: Final = "[redacted]"
@@ -81,15 +81,18 @@ def set_up_logging(level: str, log_format: LogFormat = "text", *, stream: TextIO
     threading.excepthook = _uncaught_in_thread
 
 
-def log_fields(*, run_id: str = "", principal: str = "", span: SpanContext | None = None) -> dict[str, str]:
+def log_fields(
+    *, run_id: str = "", agent: str = "", principal: str = "", span: SpanContext | None = None
+) -> dict[str, str]:
     """Return the `extra` of a log call: what the line is about.
 
     Args:
         run_id: The run; empty when there is none.
+        agent: The run's agent.
         principal: On whose behalf; empty when nobody knows.
         span: The span, where it is not the current one.
     """
-    known = {"run_id": run_id, "principal": principal}
+    known = {"run_id": run_id, "agent": agent, "principal": principal}
     if span is not None and span.is_valid:
         known["trace_id"] = trace.format_trace_id(span.trace_id)
         known["span_id"] = trace.format_span_id(span.span_id)
@@ -103,6 +106,11 @@ def bind_log_fields(fields: Mapping[str, str]) -> None:
         fields: From `log_fields`. A log call's own `extra` goes before them.
     """
     _bound.set({**_bound.get({}), **fields})
+
+
+def bound_log_fields(context: Context) -> Mapping[str, str]:
+    """Return what `bind_log_fields` has bound in a context; any thread may ask."""
+    return context.get(_bound, {})
 
 
 class Redactor:

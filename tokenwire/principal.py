@@ -79,6 +79,22 @@ def require_separation(proof: str, *, key: str, shared_owner: bool) -> None:
         )
 
 
+class PrincipalClockError(PrincipalError):
+    """The token is sound, and not for now: two clocks differ, or it was on its way for too long.
+
+    Args:
+        difference_s: How much later than this clock's the token's time of issue is, in seconds.
+    """
+
+    def __init__(self, difference_s: int) -> None:
+        self.difference_s = difference_s
+        side = "ahead of" if difference_s > 0 else "behind"
+        super().__init__(
+            f"the clocks of this machine and the caller differ: the caller's is about {abs(difference_s)} s "
+            f"{side} this one's (up to {LEEWAY_S} s are allowed), or its call took that long"
+        )
+
+
 def require_name(name: object) -> str:
     """Return a name that can be a principal's.
 
@@ -158,8 +174,9 @@ def verify_principal(token: str, key: str) -> str:
         key: What both sides share.
 
     Raises:
-        PrincipalError: The token is damaged, was signed with another key, has expired, or names what can't
-            be a principal.
+        PrincipalClockError: It was signed with the key, and has expired or is not valid yet.
+        PrincipalError: The token is damaged, was signed with another key, or names what can't be a
+            principal.
     """
     try:
         claims = jwt.decode(
@@ -171,6 +188,13 @@ def verify_principal(token: str, key: str) -> str:
             options={"require": ["sub", "aud", "exp", "iat"]},
         )
         require_expiry(claims)
+    except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
+        raise PrincipalClockError(_issued_unix_s(token) - int(time.time())) from error
     except jwt.InvalidTokenError as error:
         raise PrincipalError(str(error)) from error
     return require_name(claims["sub"])
+
+
+def _issued_unix_s(token: str) -> int:
+    """Return when a token was made, of which everything was found good but the time."""
+    return int(jwt.decode(token, options={"verify_signature": False})["iat"])

@@ -373,7 +373,7 @@ class Run:
     def _log_fields(self) -> dict[str, str]:
         """Return the `extra` of what is logged of this run."""
         span = self.span.context if self.span is not None else None
-        return log_fields(run_id=self.record.run_id, span=span)
+        return log_fields(run_id=self.record.run_id, agent=self.record.agent, span=span)
 
     def _follow(self, verdict: Verdict) -> None:
         """Do what the followers' coming and going means."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 import grpc
@@ -10,6 +11,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from edge.errors import UpstreamError
+from tokenwire.outage import Repeats
 
 DOMAIN: Final = "tokenwire"
 """ErrorInfo's domain of refusals whose message is fit for a user."""
@@ -17,9 +19,16 @@ DOMAIN: Final = "tokenwire"
 AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
 """Codes with which calls fail whose core can't be reached, hangs, or goes down."""
 
+CLOCK_SKEW: Final = "CLOCK_SKEW"
+"""The reason of a core whose clock differs from this one's by more than it allows."""
+
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 logger = logging.getLogger(__name__)
+
+_clock_lines = Repeats()
+_stranger_lines = Repeats()
+"""Each core is asked each second, and says so each time."""
 
 
 def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
@@ -32,12 +41,6 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
         error: As the call raised it.
     """
     code = error.code().name
-    if code == "UNAUTHENTICATED":
-        # The client has proven itself here: it is this edge that the core does not know.
-        logger.error(
-            "the core does not accept this edge: see TOKENWIRE_PRINCIPAL_KEY and TOKENWIRE_CORE_TLS_*"
-        )
-        return UpstreamError("INTERNAL")
     status = _rich_status(error)
     details: dict[str, str] = {}
     retry_after_s: float | None = None
@@ -54,6 +57,8 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
             details |= {"field": _json_name(violation.field), "violation": violation.description}
         elif packed.Unpack(retry):
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+    if code == "UNAUTHENTICATED":
+        return _not_accepted(details)
     if not own:
         # That a core is away is said once, by those who watch it, and not for each call.
         level = logging.DEBUG if code in AWAY else logging.WARNING
@@ -67,6 +72,29 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
         details=details if own else None,
         retry_after_s=retry_after_s,
     )
+
+
+def _not_accepted(details: Mapping[str, str]) -> UpstreamError:
+    """Return what a client may know of a core that does not accept this edge, and tell the operator why.
+
+    The client has proven itself here: asking it for another key would be wrong.
+    """
+    if details.get("reason") == CLOCK_SKEW:
+        _clock_lines.log(
+            logger,
+            logging.ERROR,
+            "the core refuses this edge's calls: the clocks of the two machines differ. This one is about "
+            "%s s ahead (behind, if negative): set both by NTP",
+            details.get("caller_ahead_s", "?"),
+        )
+        # Clocks are set, and other cores have other ones.
+        return UpstreamError("UNAVAILABLE", details={"reason": CLOCK_SKEW})
+    _stranger_lines.log(
+        logger,
+        logging.ERROR,
+        "the core does not accept this edge: see TOKENWIRE_PRINCIPAL_KEY and TOKENWIRE_CORE_TLS_*",
+    )
+    return UpstreamError("INTERNAL")
 
 
 def _json_name(field: str) -> str:

@@ -17,7 +17,7 @@ from tests.support.core import stream_request
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTED = "scripted=tests.support.agents:scripted slow=tests.support.agents:slow"
+SCRIPTED = " ".join(f"{name}=tests.support.agents:{name}" for name in ("scripted", "slow", "blocks"))
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def ready(core: asyncio.subprocess.Process) -> str:
     assert core.stderr is not None
     async with asyncio.timeout(30):
         async for line in core.stderr:
-            if found := re.search(rb"core ready on (\S+)", line):
+            if found := re.search(rb"core ready on ([^\s\"]+)", line):
                 return found[1].decode()
     raise AssertionError("the core did not get ready")
 
@@ -156,3 +156,24 @@ async def test_a_signal_while_agents_get_ready_ends_the_core() -> None:
         text = await output(core)
         assert core.returncode == 0, text
         assert "Traceback" not in text
+
+
+async def test_an_agent_that_blocks_the_event_loop_is_named() -> None:
+    """While it does: its run, its name and the line; and afterwards for how long. Healthy runs are not."""
+    async with process(TOKENWIRE_LOG_FORMAT="json") as core:
+        async with grpc.aio.insecure_channel(await ready(core)) as channel:
+            stub = AgentServiceStub(channel)
+            for agent, message in (("scripted", "x"), ("blocks", "2.5")):
+                call = stub.StreamRun(stream_request(agent, message))
+                events = [event async for response in call for event in response.events]
+                assert events[-1].HasField("done")
+            run_id = events[0].run_started.run_id
+        core.send_signal(signal.SIGTERM)
+        lines = [json.loads(line) for line in (await output(core)).splitlines()]
+    told = [line for line in lines if line["logger"] == "tokenwire.loop_watchdog"]
+    stood, turns = told[0], told[-1]
+    assert "has stood still for 1." in stood["message"]
+    assert re.search(r"tests/support/agents\.py:\d+ blocks", stood["message"])
+    assert re.search(r"turns again: it stood for [23]\.", turns["message"])
+    for line in told:
+        assert (line["level"], line["run_id"], line["agent"]) == ("warning", run_id, "blocks")

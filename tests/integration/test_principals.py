@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import httpx
+import jwt
 import pytest
 
 from agent_core.server import CoreServer
@@ -16,7 +20,8 @@ from agent_core.settings import Settings
 from tests.support.certificates import Authority, Certificate
 from tests.support.sse import events_of
 from tests.support.stack import running_edge
-from tokenwire.principal import METADATA_KEY, sign_principal
+from tokenwire.outage import Repeats
+from tokenwire.principal import ALGORITHM, AUDIENCE, LIFETIME_S, METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.run_pb2 import RunSpec
@@ -162,6 +167,51 @@ async def test_a_core_without_the_key_does_not_take_an_edges_users_for_one() -> 
         headers = {"authorization": "Bearer tw_alice"}
         answer = await client.post("/api/chat", json={"message": "a", "sessionId": "s"}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
+
+
+def signer(shift_s: int) -> Callable[[str, str], str]:
+    """Return what signs principals on a machine whose clock is shifted."""
+
+    def sign(name: str, key: str) -> str:
+        now = int(time.time()) + shift_s
+        claims = {"sub": name, "aud": AUDIENCE, "iat": now, "exp": now + LIFETIME_S}
+        return jwt.encode(claims, key, algorithm=ALGORITHM)
+
+    return sign
+
+
+def warnings(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
+    """Return what a logger has said that an operator sees."""
+    return [r.getMessage() for r in caplog.records if r.name == name and r.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("shift_s", [30, -80])
+async def test_clocks_that_differ_are_nobodys_fault_and_pass(
+    shift_s: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Users may try again, and both logs name the clock: once, however often it happens."""
+    monkeypatch.setattr("edge.upstream.core.sign_principal", signer(shift_s))
+    monkeypatch.setattr("edge.upstream.status._clock_lines", Repeats())
+    async with (
+        core(principal_key=KEY) as address,
+        running_edge(address, principal_key=KEY) as (_, _, url),
+        httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
+    ):
+        body = {"message": "a", "sessionId": "s"}
+        for accept in ("text/event-stream", "application/json"):
+            answer = await client.post("/api/chat", json=body, headers={"accept": accept})
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (503, "UNAVAILABLE")
+            assert (problem["retryable"], problem["details"]["reason"]) == (True, "CLOCK_SKEW")
+    (at_core,) = warnings(caplog, "agent_core.authentication")
+    (at_edge,) = warnings(caplog, "edge.upstream.status")
+    side = "ahead of" if shift_s > 0 else "behind"
+    assert "a signed principal was refused" in at_core
+    assert f"{side} this one's" in at_core
+    assert "the core refuses this edge's calls" in at_edge
+    told_s = re.search(r"about (-?\d+) s", at_edge)
+    assert told_s is not None
+    assert abs(int(told_s[1]) - shift_s) < 10
 
 
 async def test_that_the_core_refuses_the_edge_is_not_the_browsers_fault() -> None:

@@ -184,6 +184,14 @@ async def tools(request: RunRequest) -> AsyncIterator[AgentEvent | str]:
             await asyncio.sleep(0.02)
 
 
+async def blocks(request: RunRequest) -> AsyncIterator[str]:
+    """Keep the whole event loop for so many seconds: the message says how many."""
+    with journal("blocks", request):
+        yield "Wait"
+        time.sleep(float(request.message))  # noqa: ASYNC251 # what must not be done
+        yield " no more"
+
+
 async def flood(request: RunRequest) -> AsyncIterator[str]:
     """Yield for ever without ever waiting."""
     with journal("flood", request):

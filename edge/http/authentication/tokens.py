@@ -54,6 +54,14 @@ class JwtTokens:
         except jwt.ExpiredSignatureError as error:
             logger.info("a token was refused: %s", error)
             raise UnauthenticatedError("The token has expired.", "TOKEN_EXPIRED", presented=True) from error
+        except jwt.ImmatureSignatureError as error:
+            logger.info(
+                "a token was refused: %s: the issuer's clock is ahead of this one by more than %g s "
+                "(TOKENWIRE_JWT_LEEWAY_S)",
+                error,
+                self._rules.leeway_s,
+            )
+            raise UnauthenticatedError("The token is not valid.", "TOKEN_INVALID", presented=True) from error
         except jwt.PyJWTError as error:
             logger.info("a token was refused: %s", error)
             raise UnauthenticatedError("The token is not valid.", "TOKEN_INVALID", presented=True) from error

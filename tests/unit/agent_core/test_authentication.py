@@ -94,3 +94,12 @@ def test_a_certificate_whose_name_is_no_principals_is_refused(
 def test_the_key_is_in_no_representation() -> None:
     """It would end up in a log."""
     assert KEY not in repr(Callers(KEY))
+
+
+def test_however_often_a_stranger_calls_the_log_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reaches the port could fill the disk otherwise."""
+    callers = Callers(principal_key=KEY)
+    for _ in range(20):
+        with pytest.raises(UnauthenticatedError):
+            callers.principal_of(metadata(key="o" * 32), {})
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1

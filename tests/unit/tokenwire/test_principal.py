@@ -14,7 +14,9 @@ from tokenwire.principal import (
     ALGORITHM,
     API_KEY_NAME,
     AUDIENCE,
+    LIFETIME_S,
     MAX_NAME_BYTES,
+    PrincipalClockError,
     PrincipalError,
     owned_key,
     require_name,
@@ -61,6 +63,40 @@ def test_what_was_not_signed_here_and_now_for_this_proves_nothing(forged: str) -
     """A forged, stale, foreign or unsigned token is no principal."""
     with pytest.raises(PrincipalError):
         verify_principal(forged, KEY)
+
+
+@pytest.mark.parametrize("shift_s", [-600, -80, 30, 3600])
+def test_a_sound_token_of_another_time_tells_how_far_the_clocks_are_apart(shift_s: int) -> None:
+    """Its caller has the key: it is a clock that has to be set."""
+    now = int(time.time())
+    with pytest.raises(PrincipalClockError) as raised:
+        verify_principal(token(iat=now + shift_s, exp=now + shift_s + LIFETIME_S), KEY)
+    assert abs(raised.value.difference_s - shift_s) <= 5
+    assert ("ahead of" if shift_s > 0 else "behind") in str(raised.value)
+
+
+@pytest.mark.parametrize("shift_s", [-55, 5])
+def test_clocks_may_differ_by_a_little(shift_s: int) -> None:
+    """A call takes its time, too."""
+    now = int(time.time())
+    shifted = token(iat=now + shift_s, exp=now + shift_s + LIFETIME_S)
+    assert verify_principal(shifted, KEY) == "alice"
+
+
+@pytest.mark.parametrize("shift_s", [-600, 600])
+def test_a_forged_token_is_told_nothing_of_clocks(shift_s: int) -> None:
+    """Its time is not even looked at before its signature is found good."""
+    now = int(time.time())
+    forged = token("o" * 32, iat=now + shift_s, exp=now + shift_s + LIFETIME_S)
+    with pytest.raises(PrincipalError) as raised:
+        verify_principal(forged, KEY)
+    assert not isinstance(raised.value, PrincipalClockError)
+
+
+def test_a_time_beyond_all_clocks_is_refused_as_well() -> None:
+    """Numbers that no date has."""
+    with pytest.raises(PrincipalClockError):
+        verify_principal(token(iat=10**400, exp=10**400), KEY)
 
 
 UNFIT = [

@@ -5,17 +5,19 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
 
+from edge.upstream import status
 from edge.upstream.status import upstream_error
+from tokenwire.outage import Repeats
 
 
-def failed(code: grpc.StatusCode, domain: str = "") -> grpc.aio.AioRpcError:
+def failed(code: grpc.StatusCode, domain: str = "", reason: str = "BECAUSE") -> grpc.aio.AioRpcError:
     """Return a failed call: with a refusal of a core's own, where a domain is given."""
     trailing = grpc.aio.Metadata()
     if domain:
         info = Any()
-        info.Pack(error_details_pb2.ErrorInfo(domain=domain, reason="BECAUSE"))
-        status = status_pb2.Status(code=code.value[0], message="As it is.", details=[info])
-        trailing.add("grpc-status-details-bin", status.SerializeToString())
+        info.Pack(error_details_pb2.ErrorInfo(domain=domain, reason=reason))
+        rich = status_pb2.Status(code=code.value[0], message="As it is.", details=[info])
+        trailing.add("grpc-status-details-bin", rich.SerializeToString())
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details="10.1.2.3: secret")
 
 
@@ -36,3 +38,21 @@ def test_what_grpc_itself_reports_reaches_no_client() -> None:
     """It names addresses."""
     error = upstream_error(failed(grpc.StatusCode.UNAVAILABLE))
     assert "secret" not in f"{error.message}{error.details}"
+
+
+def test_a_core_that_refuses_this_edge_is_not_the_clients_fault(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong key stays wrong; clocks get set. Said once a minute, not once a call."""
+    monkeypatch.setattr(status, "_clock_lines", Repeats())
+    monkeypatch.setattr(status, "_stranger_lines", Repeats())
+    for _ in range(3):
+        stranger = upstream_error(failed(grpc.StatusCode.UNAUTHENTICATED, "tokenwire"))
+        skewed = upstream_error(failed(grpc.StatusCode.UNAUTHENTICATED, "tokenwire", "CLOCK_SKEW"))
+        assert (stranger.code, stranger.retryable, stranger.details) == ("INTERNAL", False, {})
+        assert (skewed.code, skewed.retryable) == ("UNAVAILABLE", True)
+        assert skewed.details == {"reason": "CLOCK_SKEW"}
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 2
+    assert "TOKENWIRE_PRINCIPAL_KEY" in told[0]
+    assert "clocks" in told[1]

@@ -101,6 +101,13 @@ async def test_an_expired_token_is_told_to_be_expired() -> None:
     assert await principal(early, JwtRules(ISSUER, AUDIENCE, leeway_s=600)) == "jwt:alice"
 
 
+async def test_the_log_names_the_clock_of_an_issuer_that_is_ahead(caplog: pytest.LogCaptureFixture) -> None:
+    """The client can't mend it; the operator can, by the clock or by the leeway."""
+    caplog.set_level("INFO")
+    assert await refused(EC.token(iat=time.time() + 300)) == "TOKEN_INVALID"
+    assert "clock is ahead of this one by more than 30 s (TOKENWIRE_JWT_LEEWAY_S)" in caplog.text
+
+
 async def test_a_forged_expired_token_is_only_invalid() -> None:
     """Nothing that a token says is believed, or answered, before its signature was checked."""
     assert await refused(Signer("ES256", EC.kid).token(exp=NOW - 60)) == "TOKEN_INVALID"
