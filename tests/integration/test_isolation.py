@@ -267,3 +267,24 @@ async def test_what_is_anns_does_not_exist_for_bob_at_the_core(store: str, tmp_p
         assert (await calls.answer("ann", calls.run_id)).startswith("Slow")
         told = await calls.answer("ann", await calls.start("ann", "recalls"))
         assert told.startswith(f"user: {PRIVATE}\n")
+
+
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.needs("redis"))])
+async def test_a_new_key_takes_nothing_from_anybody(store: str, tmp_path: Path) -> None:
+    """Runs and histories belong to names: `tokenwire up` makes another key each time that it is started."""
+    settings = store_settings(store, tmp_path)
+    async with running_core_alone(**settings) as core:
+        calls = Calls(core, "")
+        run_id = await calls.start("ann", "echo", PRIVATE, request_id="r1")
+        assert await calls.answer("ann", run_id) == f"{PRIVATE} "
+    async with running_core_alone(**settings | {"principal_key": "n" * 32}) as core:
+        stub, request = core.stub, pb.GetRunRequest(run_id=run_id)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetRun(request, metadata=signed("ann"))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        ann = ((METADATA_KEY, sign_principal("ann", "n" * 32)),)
+        assert (await stub.GetRun(request, metadata=ann)).run.run_id == run_id
+        start = pb.StartRunRequest(
+            run=RunSpec(agent="echo", message=PRIVATE, session_id=SESSION, request_id="r1")
+        )
+        assert (await stub.StartRun(start, metadata=ann)).run.run_id == run_id
