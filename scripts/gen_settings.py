@@ -35,11 +35,13 @@ READERS = {"edge": ("EDGE",), "agent_core": ("CORE",), "tokenwire": ("CORE", "ED
 """Who reads the settings of each package."""
 
 READ_BY_NAME = {
+    "TOKENWIRE_AUTH": "CLI",
     "TOKENWIRE_CORE_TLS_CA": "CLI",
     "TOKENWIRE_CORE_TLS_CERT": "CLI",
     "TOKENWIRE_CORE_TLS_KEY": "CLI",
     "TOKENWIRE_DRAIN_S": "CLI",
     "TOKENWIRE_PRINCIPAL_KEY": "CLI",
+    "TOKENWIRE_SHARED_OWNER": "CLI",
     "TOKENWIRE_TICKET_KEY": "CLI",
 }
 """Settings of the processes that the command line and the health check look at as well, without an option."""

@@ -71,6 +71,7 @@ async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
         "slow",
         "silent",
         "echo",
+        "recalls",
         "flood",
         "raises_before",
         "raises_after",

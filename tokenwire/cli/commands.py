@@ -15,6 +15,9 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import rich_click as click
 
+from tokenwire.cli.environment import environment_of
+from tokenwire.variables import CORE, EDGE, Reader
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 DEFAULT_GRPC_PORT = 50051
@@ -192,6 +195,7 @@ def core(  # noqa: PLR0913 - one parameter for each option
     """Run an agent core alone."""
     _become(
         "agent_core",
+        CORE,
         {
             "TOKENWIRE_GRPC_HOST": grpc_host,
             "TOKENWIRE_GRPC_PORT": str(grpc_port),
@@ -212,7 +216,7 @@ def core(  # noqa: PLR0913 - one parameter for each option
 @number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Its port.")
 def edge(*, core: str, host: str, port: int) -> None:
     """Run an edge alone."""
-    _become("edge", {"TOKENWIRE_CORE": core, "TOKENWIRE_HOST": host, "TOKENWIRE_PORT": str(port)})
+    _become("edge", EDGE, {"TOKENWIRE_CORE": core, "TOKENWIRE_HOST": host, "TOKENWIRE_PORT": str(port)})
 
 
 @main.command()
@@ -356,8 +360,8 @@ def _core_environment(agents: tuple[str, ...], store: str, model_url: str, model
     return environment
 
 
-def _become(module: str, settings: Mapping[str, str]) -> NoReturn:
+def _become(module: str, reader: Reader, settings: Mapping[str, str]) -> NoReturn:
     """Replace this process by a Python module's, so that signals reach it itself."""
     os.execve(  # noqa: S606 - this very interpreter, no shell
-        sys.executable, [sys.executable, "-m", module], {**os.environ, **settings}
+        sys.executable, [sys.executable, "-m", module], {**environment_of(reader, os.environ), **settings}
     )

@@ -37,6 +37,12 @@ CONNECT_TIMEOUT_S: Final = 5.0
 UNARY_TIMEOUT_S: Final = 5.0
 NANO: Final = 1_000_000_000
 
+HOW_TO_PROVE: Final = (
+    "Set TOKENWIRE_PRINCIPAL_KEY to the core's own, or ask the edge: --via sse, with an API key in "
+    "TOKENWIRE_API_KEY."
+)
+"""What to do where the core wants to know who calls. `tokenwire up` tells its key to nobody."""
+
 _LOST: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -176,6 +182,8 @@ class GrpcDoor:
         """Return what a status means: only a server's own words come with rich details."""
         code, text = error.code(), error.details() or ""
         packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            text = f"{text} {HOW_TO_PROVE}"
         if isinstance(packed, bytes):
             facts, retry_s = _details(packed)
             if retry_s is not None and len(self._cores) > 1:

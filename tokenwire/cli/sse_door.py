@@ -13,6 +13,9 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from tokenwire.cli.doors import Access, BrokenError, Question, Received, RefusedError, UnreachableError
 
+HOW_TO_PROVE: Final = "Put the API key, or the token, into TOKENWIRE_API_KEY."
+"""What to do where the edge wants to know who asks: it speaks of a header."""
+
 CONNECT_TIMEOUT_S: Final = 5.0
 MAY_PASS: Final = frozenset({429, 500, 502, 503, 504})
 """What an edge, or a proxy before it, answers when it can't answer now."""
@@ -143,6 +146,8 @@ def _refusal(answer: httpx.Response, *, is_follow: bool) -> RefusedError:
         problem = {}
     code = problem.get("code") or f"HTTP {answer.status_code}"
     message = problem.get("detail") or problem.get("title") or answer.reason_phrase
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        message = f"{message} {HOW_TO_PROVE}"
     details = problem.get("details")
     facts = details if isinstance(details, dict) else None
     return RefusedError(str(code), str(message), facts, retry_s=_retry_s(answer, is_follow=is_follow))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tokenwire.cli import ports
 from tokenwire.cli.children import Child, explain_exit
+from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
+from tokenwire.variables import CORE, EDGE, Reader
 
 PROBE_EVERY_S = 0.1
 PROBE_TIMEOUT_S = 2.0
@@ -29,9 +30,6 @@ last resort."""
 LOOPBACK = "127.0.0.1"
 TLS_SETTINGS = ("TOKENWIRE_GRPC_TLS_", "TOKENWIRE_CORE_TLS_")
 """Not for these processes: between them is loopback, and nobody else's certificate is checked there."""
-
-TICKET_KEYS = ("TOKENWIRE_TICKET_KEY", "TOKENWIRE_PRINCIPAL_KEY")
-"""What edges sign tickets with, where it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +99,8 @@ class _Up:
         self._grpc_port = grpc_port
         self._url = f"http://{ports.address_of(ports.reachable(plan.host), port)}"
         self._children: list[Child] = []
+        # Inherited, and what is made here for the processes: as long as these live, nowhere else.
+        self._environment = {**os.environ, **made_principal_key(os.environ)}
         self._asked_to_stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -139,7 +139,7 @@ class _Up:
             "TOKENWIRE_GRPC_HOST": LOOPBACK,
             "TOKENWIRE_GRPC_PORT": str(self._grpc_port),
         }
-        await self._start("core", "agent_core", environment)
+        await self._start("core", "agent_core", CORE, environment)
         # No deadline: the first start may fetch the model, and shows how far it has come.
         await _until(lambda: core_is_serving(self._core))
 
@@ -150,18 +150,18 @@ class _Up:
             "TOKENWIRE_PORT": str(self._port),
         }
         if self._plan.workers > 1:
-            environment["TOKENWIRE_REUSE_PORT"] = "1"
-            if not any(os.environ.get(name) for name in TICKET_KEYS):
-                # One worker's tickets must open streams at every other.
-                environment["TOKENWIRE_TICKET_KEY"] = secrets.token_urlsafe(32)
+            # One worker's tickets must open streams at every other.
+            environment |= {"TOKENWIRE_REUSE_PORT": "1", **made_ticket_key(self._environment)}
         for number in range(self._plan.workers):
-            await self._start(f"edge {number + 1}" if self._plan.workers > 1 else "edge", "edge", environment)
+            name = f"edge {number + 1}" if self._plan.workers > 1 else "edge"
+            await self._start(name, "edge", EDGE, environment)
         # The kernel hands connections only to workers that listen: one that is ready can be announced.
         await _until(lambda: edge_is_ready(self._url))
 
-    async def _start(self, name: str, module: str, environment: Mapping[str, str]) -> None:
+    async def _start(self, name: str, module: str, reader: Reader, environment: Mapping[str, str]) -> None:
         command = (sys.executable, "-m", module)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(TLS_SETTINGS)}
+        known = environment_of(reader, self._environment)
+        inherited = {name: value for name, value in known.items() if not name.startswith(TLS_SETTINGS)}
         given = {"TOKENWIRE_DRAIN_S": f"{DRAIN_S:g}", **inherited, **environment}
         self._children.append(await Child.start(name, command, given))
 

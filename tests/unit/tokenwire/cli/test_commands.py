@@ -40,6 +40,16 @@ def test_core_hands_its_options_on_as_environment(become: list[Become]) -> None:
     assert environment["TOKENWIRE_STORE"] == "memory"
 
 
+def test_each_process_becomes_what_it_is_with_its_own_secrets_alone(become: list[Become]) -> None:
+    """As with `up`."""
+    secrets = {"TOKENWIRE_MODEL_KEY": "sk-model", "TOKENWIRE_API_KEYS": "ann sha256:0"}
+    assert run("core", environment=secrets).exit_code == 0
+    assert run("edge", environment=secrets).exit_code == 0
+    (*_, core), (*_, edge) = become
+    assert secrets.keys() & core.keys() == {"TOKENWIRE_MODEL_KEY"}
+    assert secrets.keys() & edge.keys() == {"TOKENWIRE_API_KEYS"}
+
+
 def test_without_an_agent_the_core_offers_its_own(become: list[Become]) -> None:
     """An empty variable would be a choice; none is none."""
     assert run("core").exit_code == 0

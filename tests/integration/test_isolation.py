@@ -1,0 +1,290 @@
+"""What is ann's does not exist for bob: through every route and every rpc that names a run or a session.
+
+A new route or rpc fails here until it says how it is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import httpx
+import pytest
+from litestar.routes import HTTPRoute
+
+from edge.app import create_app
+from edge.http.drain import Drain
+from edge.settings import EdgeSettings
+from tests.support.core import Core, events_of, refusal_of
+from tests.support.core import running_core as running_core_alone
+from tests.support.owners import PRINCIPAL_KEY, PRIVATE, Users, store_settings, unknown_beside, users
+from tests.support.sse import events_of as events_in
+from tests.support.stack import Stack, running_stack
+from tokenwire.principal import METADATA_KEY, sign_principal
+from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1.run_pb2 import RUN_STATE_RUNNING, RunSpec
+
+SESSION: Final = "s1"
+"""The name that both give their session."""
+
+BOUNDED_S: Final = 20.0
+
+OPEN: Final = ("/health/", "/schema", "/assets/")
+"""Beside the page itself, what is the same for everybody."""
+
+JSON: Final = {"accept": "application/json"}
+
+STORES: Final = [
+    ("keys", "memory"),
+    ("jwt", "sqlite"),
+    pytest.param(("keys", "redis"), marks=pytest.mark.needs("redis")),
+]
+
+
+@dataclass
+class Edge:
+    """A core and an edge, and what ann has there: a run that goes on, in a session with a history."""
+
+    stack: Stack
+    users: Users
+    run_id: str
+
+    async def ask(self, who: dict[str, str], message: str, agent: str, **headers: str) -> str:
+        """Ask in the session that both have; return the answer."""
+        body = {"message": message, "sessionId": SESSION, "agent": agent}
+        answer = await self.stack.client.post("/api/chat", json=body, headers=who | headers)
+        assert answer.status_code == 200, answer.text
+        text: str = events_in(answer.text)[-1]["finalMessage"]
+        return text
+
+    async def start_slow(self, who: dict[str, str], key: str) -> httpx.Response:
+        """Ask, in that session, for what takes a while."""
+        body = {"message": PRIVATE, "sessionId": SESSION, "agent": "slow", "onDisconnect": "continue"}
+        headers = who | JSON | {"idempotency-key": key}
+        return await self.stack.client.post("/api/chat", json=body, headers=headers)
+
+
+@pytest.fixture(params=STORES, ids=str)
+async def edge(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Edge]:
+    """Ann has said something, and has a run that goes on."""
+    auth, store = request.param
+    given = users(auth, tmp_path)
+    async with running_stack(store_settings(store, tmp_path), **given.settings) as stack:
+        edge = Edge(stack, given, "")
+        assert await edge.ask(given.ann, PRIVATE, "echo") == f"{PRIVATE} "
+        edge.run_id = (await edge.start_slow(given.ann, "key")).json()["runId"]
+        yield edge
+
+
+async def unseen(edge: Edge, method: str, path: str, **headers: str) -> None:
+    """Return when bob is told of ann's run what he is told of one that there is not."""
+    answers = []
+    for run_id in (edge.run_id, unknown_beside(edge.run_id)):
+        answer = await edge.stack.client.request(
+            method, path.format(run_id=run_id), headers=edge.users.bob | headers
+        )
+        answers.append((answer.status_code, answer.text.replace(run_id, "RUN")))
+    assert answers[0][0] == 404
+    assert answers[0] == answers[1]
+
+
+async def chat_is_apart(edge: Edge) -> None:
+    """Neither history, nor a busy session, nor a request's key, nor a resumed run is shared."""
+    client, bob = edge.stack.client, edge.users.bob
+    assert await edge.ask(bob, "hi", "recalls") == ""
+    assert await edge.ask(bob, "hello", "echo") == "hello "
+    assert await edge.ask(bob, "hi", "recalls") == "user: hello\nassistant: hello \n"
+    mine = await edge.start_slow(bob, "key")
+    assert mine.status_code == 202
+    assert mine.json()["runId"] != edge.run_id
+    assert (await edge.start_slow(edge.users.ann, "key")).json()["runId"] == edge.run_id
+    body = {"message": "hi", "sessionId": SESSION, "agent": "echo"}
+    resumed = await client.post("/api/chat", json=body, headers=bob | {"last-event-id": f"{edge.run_id}.1.1"})
+    assert resumed.status_code == 404
+
+
+async def session_is_empty(edge: Edge) -> None:
+    """Bob's session of that name has only his runs, and ann's only hers."""
+    path = f"/api/sessions/{SESSION}/runs"
+    before = (await edge.stack.client.get(path, headers=edge.users.bob)).json()
+    assert before == {"runs": [], "nextPageToken": ""}
+    page = (await edge.stack.client.get(f"{path}?pageSize=1", headers=edge.users.ann)).json()
+    assert [run["runId"] for run in page["runs"]] == [edge.run_id]
+    params = {"pageToken": page["nextPageToken"]}
+    assert (await edge.stack.client.get(path, headers=edge.users.bob, params=params)).json()["runs"] == []
+    assert len((await edge.stack.client.get(path, headers=edge.users.ann, params=params)).json()["runs"]) == 1
+
+
+ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
+    ("GET", "/api/sessions/{session_id}/runs"): session_is_empty,
+    ("GET", "/api/runs/{run_id}"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}"),
+    ("GET", "/api/runs/{run_id}/events"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}/events"),
+    ("POST", "/api/runs/{run_id}/cancel"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/cancel"),
+    ("POST", "/api/runs/{run_id}/ticket"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/ticket"),
+    ("POST", "/api/chat"): chat_is_apart,
+}
+"""How bob tries to get at what is ann's, through each route."""
+
+
+def test_every_route_that_could_name_a_run_is_tried() -> None:
+    """A new one fails here until it has its line above."""
+    app = create_app(EdgeSettings(), Drain())
+    routes = {
+        (method, route.path_format)
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and not (route.path_format == "/" or route.path.startswith(OPEN))
+        for method in route.methods - {"OPTIONS", "HEAD"}
+    }
+    assert routes == {*ROUTES}
+
+
+async def test_what_is_anns_does_not_exist_for_bob_at_the_edge(edge: Edge) -> None:
+    """He can't see, follow, stop, list or get a ticket for it; and ann's run goes on meanwhile."""
+    for attack in ROUTES.values():
+        await attack(edge)
+    path = f"/api/runs/{edge.run_id}"
+    assert (await edge.stack.client.get(path, headers=edge.users.ann)).json()["state"] == "running"
+    ticket = (await edge.stack.client.post(f"{path}/ticket", headers=edge.users.ann)).json()["ticket"]
+    assert (await edge.stack.client.get(path, params={"ticket": ticket})).status_code == 401
+    assert (await edge.stack.client.post(f"{path}/cancel", headers=edge.users.ann)).status_code == 200
+    assert (await edge.stack.client.get(f"{path}/events", headers=edge.users.ann)).status_code == 200
+    told = await edge.ask(edge.users.ann, "and now?", "recalls")
+    assert told.startswith(f"user: {PRIVATE}\nassistant: {PRIVATE} \n")
+
+
+@dataclass
+class Calls:
+    """A core, and ann's run at it."""
+
+    core: Core
+    run_id: str
+
+    async def start(self, who: str, agent: str, message: str = "hi", **spec: object) -> str:
+        """Start a run in the session that both have."""
+        request = pb.StartRunRequest(run=RunSpec(agent=agent, message=message, session_id=SESSION, **spec))
+        return (await self.core.stub.StartRun(request, metadata=signed(who), timeout=BOUNDED_S)).run.run_id
+
+    async def answer(self, who: str, run_id: str) -> str:
+        """Return what a run says, once it has ended."""
+        call = self.core.stub.FollowRun(
+            pb.FollowRunRequest(run_id=run_id), metadata=signed(who), timeout=BOUNDED_S
+        )
+        return events_of([response async for response in call])[-1].done.final_message
+
+
+def signed(who: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata with which an edge calls for a user."""
+    return ((METADATA_KEY, sign_principal(who, PRINCIPAL_KEY)),)
+
+
+async def refused_alike(calls: Calls, method: str, request: type[Any]) -> None:
+    """Return when bob is told of ann's run what he is told of one that there is not."""
+    refusals = []
+    for run_id in (calls.run_id, unknown_beside(calls.run_id)):
+        call = getattr(calls.core.stub, method)(
+            request(run_id=run_id), metadata=signed("bob"), timeout=BOUNDED_S
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (call.read() if hasattr(call, "read") else call)
+        refusal = refusal_of(caught.value)
+        refusals.append((refusal.code, refusal.info.reason, refusal.message.replace(run_id, "RUN")))
+    assert refusals[0][:2] == ("NOT_FOUND", "RUN_UNKNOWN")
+    assert refusals[0] == refusals[1]
+
+
+async def starts_are_apart(calls: Calls) -> None:
+    """Neither history, nor a busy session, nor a request's id is shared."""
+    assert await calls.answer("bob", await calls.start("bob", "recalls")) == ""
+    assert await calls.start("bob", "slow", PRIVATE, request_id="r1") != calls.run_id
+    assert await calls.start("ann", "slow", PRIVATE, request_id="r1") == calls.run_id
+
+
+async def streams_are_apart(calls: Calls) -> None:
+    """The same through the rpc that streams what it starts."""
+    run = RunSpec(agent="recalls", message="hi", session_id=SESSION)
+    call = calls.core.stub.StreamRun(pb.StreamRunRequest(run=run), metadata=signed("cleo"), timeout=BOUNDED_S)
+    assert events_of([response async for response in call])[-1].done.final_message == ""
+
+
+async def list_is_empty(calls: Calls) -> None:
+    """A session of the same name is another one."""
+    request = pb.ListRunsRequest(session_id=SESSION)
+    listed = await calls.core.stub.ListRuns(request, metadata=signed("dave"), timeout=BOUNDED_S)
+    assert listed == pb.ListRunsResponse()
+    listed = await calls.core.stub.ListRuns(request, metadata=signed("ann"), timeout=BOUNDED_S)
+    assert listed.runs[0].run_id == calls.run_id
+
+
+async def names_nothing(calls: Calls) -> None:
+    """The rpc's request has no fields, and its answer no run."""
+    del calls
+    assert not pb.GetCoreRequest.DESCRIPTOR.fields
+
+
+async def is_not_served(calls: Calls) -> None:
+    """When it is, it names runs: then this has to be tried too."""
+    call = calls.core.stub.Link(metadata=signed("bob"), timeout=BOUNDED_S)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+RPCS: Final[dict[str, Callable[[Calls], Awaitable[None]]]] = {
+    "FollowRun": lambda calls: refused_alike(calls, "FollowRun", pb.FollowRunRequest),
+    "GetRun": lambda calls: refused_alike(calls, "GetRun", pb.GetRunRequest),
+    "CancelRun": lambda calls: refused_alike(calls, "CancelRun", pb.CancelRunRequest),
+    "StartRun": starts_are_apart,
+    "StreamRun": streams_are_apart,
+    "ListRuns": list_is_empty,
+    "GetCore": names_nothing,
+    "Link": is_not_served,
+}
+"""How others try to get at what is ann's, through each rpc."""
+
+
+def test_every_rpc_is_tried() -> None:
+    """A new one fails here until it has its line above."""
+    assert {*RPCS} == {method.name for method in pb.DESCRIPTOR.services_by_name["AgentService"].methods}
+
+
+@pytest.mark.parametrize(
+    "store", ["memory", "sqlite", pytest.param("redis", marks=pytest.mark.needs("redis"))]
+)
+async def test_what_is_anns_does_not_exist_for_bob_at_the_core(store: str, tmp_path: Path) -> None:
+    """By signed principals, as edges call. Her run goes on, and her history is hers."""
+    async with running_core_alone(**store_settings(store, tmp_path)) as core:
+        calls = Calls(core, "")
+        assert await calls.answer("ann", await calls.start("ann", "echo", PRIVATE)) == f"{PRIVATE} "
+        calls.run_id = await calls.start("ann", "slow", PRIVATE, request_id="r1")
+        for attack in RPCS.values():
+            await attack(calls)
+        state = await core.stub.GetRun(pb.GetRunRequest(run_id=calls.run_id), metadata=signed("ann"))
+        assert state.run.state == RUN_STATE_RUNNING
+        await core.stub.CancelRun(pb.CancelRunRequest(run_id=calls.run_id), metadata=signed("ann"))
+        assert (await calls.answer("ann", calls.run_id)).startswith("Slow")
+        told = await calls.answer("ann", await calls.start("ann", "recalls"))
+        assert told.startswith(f"user: {PRIVATE}\n")
+
+
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.needs("redis"))])
+async def test_a_new_key_takes_nothing_from_anybody(store: str, tmp_path: Path) -> None:
+    """Runs and histories belong to names: `tokenwire up` makes another key each time that it is started."""
+    settings = store_settings(store, tmp_path)
+    async with running_core_alone(**settings) as core:
+        calls = Calls(core, "")
+        run_id = await calls.start("ann", "echo", PRIVATE, request_id="r1")
+        assert await calls.answer("ann", run_id) == f"{PRIVATE} "
+    async with running_core_alone(**settings | {"principal_key": "n" * 32}) as core:
+        stub, request = core.stub, pb.GetRunRequest(run_id=run_id)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetRun(request, metadata=signed("ann"))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        ann = ((METADATA_KEY, sign_principal("ann", "n" * 32)),)
+        assert (await stub.GetRun(request, metadata=ann)).run.run_id == run_id
+        start = pb.StartRunRequest(
+            run=RunSpec(agent="echo", message=PRIVATE, session_id=SESSION, request_id="r1")
+        )
+        assert (await stub.StartRun(start, metadata=ann)).run.run_id == run_id

@@ -1,0 +1,73 @@
+"""What the processes that the command line starts are given."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
+from tokenwire.principal import MIN_KEY_BYTES
+from tokenwire.variables import CORE, EDGE, VARIABLES, Reader
+
+KEY = {"TOKENWIRE_PRINCIPAL_KEY": "p" * 32}
+SECRETS = {
+    "TOKENWIRE_MODEL_KEY": CORE,
+    "OPENAI_API_KEY": CORE,
+    "TOKENWIRE_STORE": CORE,
+    "TOKENWIRE_PRINCIPAL_KEY": CORE | EDGE,
+    "TOKENWIRE_API_KEYS": EDGE,
+    "TOKENWIRE_TICKET_KEY": EDGE,
+    "TOKENWIRE_API_KEY": Reader(0),
+}
+"""Each secret, and the processes that need it. A store's address holds the password of Redis."""
+
+
+def test_every_secret_is_in_this_test() -> None:
+    """A new one fails here until it was said which process needs it."""
+    known = {name for name, variable in VARIABLES.items() if variable.is_secret}
+    assert known | {"TOKENWIRE_STORE"} == {*SECRETS}
+
+
+@pytest.mark.parametrize("reader", [CORE, EDGE])
+def test_a_process_gets_the_secrets_that_it_needs(reader: Reader) -> None:
+    """However the variable is written: the settings do not look at its case."""
+    for name, needed_by in SECRETS.items():
+        for written in (name, name.lower()):
+            assert (written in environment_of(reader, {written: "secret"})) == (reader in needed_by), name
+
+
+def test_what_is_not_ours_is_handed_on() -> None:
+    """An agent of the operator's reads what it likes, and so does OpenTelemetry."""
+    others = {"PATH": "/bin", "OTEL_SDK_DISABLED": "true", "TOKENWIRE_TEST_JOURNAL": "x", "MY_KEY": "y"}
+    assert environment_of(CORE, others) == others
+    assert environment_of(EDGE, others) == others
+
+
+@pytest.mark.parametrize("auth", ["keys", "jwt", "keys,jwt", "keys, jwt", "rubbish"])
+def test_where_users_prove_who_they_are_a_key_is_made(auth: str) -> None:
+    """Another one each time, long enough, also where the variable is there and empty."""
+    given = {"TOKENWIRE_AUTH": auth, "TOKENWIRE_PRINCIPAL_KEY": ""}
+    keys = {made_principal_key(given)["TOKENWIRE_PRINCIPAL_KEY"] for _ in range(3)}
+    assert len(keys) == 3
+    assert all(len(key) >= MIN_KEY_BYTES for key in keys)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"TOKENWIRE_AUTH": "none"},
+        {"TOKENWIRE_AUTH": "keys", **KEY},
+        {"TOKENWIRE_AUTH": "keys", "TOKENWIRE_SHARED_OWNER": "True"},
+        {"TOKENWIRE_AUTH": "keys", "TOKENWIRE_SHARED_OWNER": "1"},
+    ],
+    ids=str,
+)
+def test_elsewhere_no_key_is_made(given: dict[str, str]) -> None:
+    """Without authentication `tokenwire ask` still calls the core; what the operator has set stands."""
+    assert made_principal_key(given) == {}
+
+
+def test_edges_side_by_side_share_a_ticket_key() -> None:
+    """It is made where there is none, and none that it could be derived from."""
+    assert len(made_ticket_key({})["TOKENWIRE_TICKET_KEY"]) >= MIN_KEY_BYTES
+    assert made_ticket_key(KEY) == made_ticket_key({"TOKENWIRE_TICKET_KEY": "t" * 32}) == {}
