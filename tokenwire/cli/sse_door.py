@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
+from tokenwire.addresses import unproxied
 from tokenwire.cli.doors import Access, BrokenError, Question, Received, RefusedError, UnreachableError
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -37,6 +38,7 @@ class SseDoor:
             base_url=url,
             headers={"Authorization": f"Bearer {access.api_key}"} if access.api_key else {},
             timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S),
+            mounts=unproxied(url),
         )
 
     @property
