@@ -116,7 +116,7 @@ async def test_a_unix_socket_that_can_not_be_made_is_told(tmp_path: Path) -> Non
 async def test_certificates_that_can_not_be_used_are_named(tmp_path: Path) -> None:
     """The variable and the path, before anything is opened."""
     ours, others = Authority(tmp_path).issue("core"), Authority(tmp_path, "another").issue("other")
-    fit = {"grpc_tls_cert": ours.cert, "grpc_tls_key": ours.key}
+    fit = {"grpc_tls_cert": ours.cert, "grpc_tls_key": ours.key, "principal_key": "k" * 32}
     async with listening("127.0.0.1", settings=Settings(**fit)) as port:
         assert accepts("127.0.0.1", port)
     wrong = (
