@@ -93,8 +93,8 @@ async def test_sqlite_is_opened_where_its_path_says(tmp_path: Path, monkeypatch:
     await works_with("sqlite:relative.db")
     await works_with(f"sqlite:{tmp_path}/absolute.db")
     await works_with("memory")
-    assert (tmp_path / "relative.db").exists()  # noqa: ASYNC240 - a look
-    assert (tmp_path / "absolute.db").exists()  # noqa: ASYNC240 - a look
+    assert (tmp_path / "relative.db").exists()
+    assert (tmp_path / "absolute.db").exists()
 
 
 async def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
