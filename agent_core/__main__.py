@@ -7,18 +7,20 @@ import logging
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Callable
 
 import uvloop
-from pydantic import ValidationError
 
+from agent_core.agents.embedded.settings import ModelSettings
+from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.loading import AgentLoadError
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tokenwire.logs import set_up_logging
 from tokenwire.loop_watchdog import LoopWatchdog
+from tokenwire.settings import WRONG_SETTINGS, WrongSettingError, read_settings
 from tokenwire.telemetry import set_up_tracing
+from tokenwire.variables import unknown_variables
 
 logger = logging.getLogger("agent_core")
 
@@ -33,6 +35,7 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
     Raises:
         AgentLoadError: An agent can't be used.
         CoreStartError: The core can't start.
+        WrongSettingError: It never can as it is set up.
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -72,22 +75,25 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
 
 
 def main() -> int:
-    """Return the process's exit status."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        print(f"agent_core: {error}", file=sys.stderr)  # noqa: T201 # there is no log yet
-        return 2
+    """Return the exit status: 0 after a signal, 2 when the settings are wrong, 1 when it can't start."""
+    settings = read_settings("agent_core", Settings)
+    if read_settings("agent_core", EndpointSettings).url is None:
+        read_settings("agent_core", ModelSettings)
     set_up_logging(settings.log_level, settings.log_format)
     if settings.shared_owner:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
+    for line in unknown_variables(os.environ):
+        logger.warning("%s", line)
     try:
         stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
     except ValueError as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
-        return 2
+        return WRONG_SETTINGS
     try:
         uvloop.run(serve(settings, stop_tracing))
+    except WrongSettingError as error:
+        logger.error("%s", error)  # noqa: TRY400 # as above
+        return WRONG_SETTINGS
     except (AgentLoadError, CoreStartError) as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -16,6 +16,7 @@ from agent_core.authentication import Callers
 from agent_core.calls import Gate, Rpc
 from agent_core.health import SERVICE as HEALTH_SERVICE
 from agent_core.health import Health
+from agent_core.listening import listen, server_credentials
 from agent_core.reflection import SERVICES as REFLECTION_SERVICES
 from agent_core.reflection import Reflection
 from agent_core.runs.limits import CoreLimits, Limiter
@@ -29,8 +30,10 @@ from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import RunLimits
 from agent_core.service import SERVICE, AgentService
 from agent_core.settings import Settings
+from agent_core.stores import read_store, without_password
 from agent_core.validation import max_request_bytes
-from tokenwire.loopback import is_loopback
+from tokenwire.addresses import address_of
+from tokenwire.settings import read_authorities, read_file
 
 MAX_METADATA_BYTES: Final = 16 * 1024
 """The most metadata of one call. gRPC's own limits refuse at random between 8 and 16 KiB."""
@@ -64,8 +67,7 @@ class CoreServer:
         log: The store; None for the one that the settings name.
 
     Raises:
-        CoreStartError: The settings name a store that there is not.
-        AgentLoadError: The settings name agents in a form that can't be read.
+        WrongSettingError: A file that the store's URL names can't be used.
     """
 
     def __init__(
@@ -110,13 +112,10 @@ class CoreServer:
         Raises:
             AgentLoadError: An agent of the operator's can't be used.
             CoreStartError: The address can't be listened on, or the store can't be opened.
+            WrongSettingError: A certificate or its key can't be used.
         """
         settings = self._settings
-        if not (self._callers.proven or is_loopback(settings.grpc_host)):
-            raise CoreStartError(
-                f"refusing to listen on {settings.grpc_host}, where anybody could start runs: set "
-                "TOKENWIRE_PRINCIPAL_KEY, or TOKENWIRE_GRPC_TLS_CLIENT_CA"
-            )
+        credentials = server_credentials(settings)
         gate = Gate(self._callers)
         handlers = [gate.handlers(service, rpcs) for service, rpcs in self._services().items()]
         self._server.add_generic_rpc_handlers(handlers)
@@ -128,15 +127,15 @@ class CoreServer:
             raise
         self._health.set(SERVICE, serving=True)
         self._telling = asyncio.create_task(self._tell_health(), name="tell the log's health")
-        address = f"{settings.grpc_host}:{settings.grpc_port}"
         try:
-            self.port = self._listen(address)
-        except (OSError, RuntimeError) as error:
+            self.port = listen(self._server, settings.grpc_host, settings.grpc_port, credentials)
+        except OSError as error:
             self._telling.cancel()
             await self._close_log()
-            raise CoreStartError(f"can't listen on {address}: {error}") from error
+            address = address_of(settings.grpc_host, settings.grpc_port)
+            raise CoreStartError(f"can't listen on {address}: {error.strerror}") from error
         await self._server.start()
-        logger.info("core ready on %s:%d", settings.grpc_host, self.port)
+        logger.info("core ready on %s", address_of(settings.grpc_host, self.port))
 
     def _services(self) -> dict[str, dict[str, Rpc]]:
         """Return the rpcs of each service by its full name."""
@@ -160,7 +159,7 @@ class CoreServer:
             lost = await reap_orphans(self._log) if not self._peers.name else 0
         except (LogOpenError, LogAwayError) as error:
             await self._close_log()
-            store = _without_password(self._settings.store)
+            store = without_password(self._settings.store)
             raise CoreStartError(f"TOKENWIRE_STORE={store}: {error}") from error
         if lost:
             logger.warning("%d runs were lost with an earlier core", lost)
@@ -179,24 +178,6 @@ class CoreServer:
                 logger.info("the log is back: the core takes runs")
             else:
                 logger.info("the log stays away: the core takes no runs")
-
-    def _listen(self, address: str) -> int:
-        """Return the port that is now listened on, with TLS when there is a certificate.
-
-        Raises:
-            OSError: A certificate can't be read.
-            RuntimeError: The address can't be had, or a certificate is none.
-        """
-        settings = self._settings
-        if settings.grpc_tls_cert is None or settings.grpc_tls_key is None:
-            return self._server.add_insecure_port(address)
-        client_ca = settings.grpc_tls_client_ca
-        credentials = grpc.ssl_server_credentials(
-            [(settings.grpc_tls_key.read_bytes(), settings.grpc_tls_cert.read_bytes())],
-            root_certificates=client_ca.read_bytes() if client_ca is not None else None,
-            require_client_auth=client_ca is not None,
-        )
-        return self._server.add_secure_port(address, credentials)
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Go down in order: no new runs, then the end of those there are, then of the calls.
@@ -262,7 +243,7 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
     """Return the store that the settings name, not open yet, and the other cores on it.
 
     Raises:
-        CoreStartError: There is no such store.
+        WrongSettingError: A file that its URL names can't be used.
     """
     budget = LogBudget(
         run_bytes=settings.log_run_bytes,
@@ -273,25 +254,15 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
         session_bytes=settings.session_bytes,
         session_retention_s=settings.session_retention_s,
     )
-    kind, _, place = settings.store.partition(":")
-    if settings.store == "memory":
+    store = read_store(settings.store)
+    if store.kind == "memory":
         return MemoryLog(budget), Alone()
-    if kind == "sqlite" and place:
-        return SqliteLog(place, budget), Alone()
-    if kind in {"redis", "rediss", "unix"} and place.startswith("//"):
-        from agent_core.runs.log.redis_store import RedisLog  # noqa: PLC0415 # a third of a core's start
+    if store.kind == "sqlite":
+        return SqliteLog(store.place, budget), Alone()
+    for parameter, file in store.files:
+        variable = f"TOKENWIRE_STORE: {parameter}"
+        (read_authorities if parameter == "ssl_ca_certs" else read_file)(variable, Path(file))
+    from agent_core.runs.log.redis_store import RedisLog  # noqa: PLC0415 # a third of a core's start
 
-        try:
-            shared = RedisLog(settings.store, budget, prefix=settings.redis_prefix, core=secrets.token_hex(8))
-        except ValueError as error:
-            raise CoreStartError(f"TOKENWIRE_STORE: {error}") from error
-        return shared, shared.peers
-    raise CoreStartError(
-        f"TOKENWIRE_STORE={settings.store}: this version knows the stores 'memory', 'sqlite:PATH' and "
-        "'redis://HOST:PORT/DB'"
-    )
-
-
-def _without_password(store: str) -> str:
-    """Return where a store is, without what must not be in a log."""
-    return re.sub(r"//[^@/]*@", "//…@", store)
+    shared = RedisLog(store.place, budget, prefix=settings.redis_prefix, core=secrets.token_hex(8))
+    return shared, shared.peers

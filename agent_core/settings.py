@@ -8,6 +8,9 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent_core.agents.loading import AgentLoadError, parse_sources
+from agent_core.stores import read_store
+from tokenwire.addresses import is_loopback, read_grpc_host
 from tokenwire.logs import LogFormat
 from tokenwire.principal import MIN_KEY_BYTES, require_separation
 
@@ -19,7 +22,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     grpc_host: str = "127.0.0.1"
-    """The address that the core listens on."""
+    """The address that the core listens on: of IPv4 (`0.0.0.0` for all of them), of IPv6 (`::` for all of
+    both), a host name, or `unix:PATH`. Other than on loopback, callers must prove who they are."""
 
     grpc_port: int = Field(default=50051, ge=0, le=65535)
     """The port that the core listens on; 0 for any free one, which the log names."""
@@ -127,6 +131,26 @@ class Settings(BaseSettings):
     log_format: LogFormat = "text"
     """How they look: `text` for people, or `json`, one object a line, for programs."""
 
+    @field_validator("grpc_host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return read_grpc_host(value)
+
+    @field_validator("agent")
+    @classmethod
+    def _agents(cls, value: str) -> str:
+        try:
+            parse_sources(value)
+        except AgentLoadError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        read_store(value)
+        return value
+
     @field_validator("principal_key")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
@@ -142,6 +166,11 @@ class Settings(BaseSettings):
             raise ValueError("TOKENWIRE_GRPC_TLS_CLIENT_CA needs TOKENWIRE_GRPC_TLS_CERT")
         if self.log_total_bytes < self.log_run_bytes:
             raise ValueError("TOKENWIRE_LOG_TOTAL_BYTES must be at least TOKENWIRE_LOG_RUN_BYTES")
+        if not (self.proves_callers or is_loopback(self.grpc_host)):
+            raise ValueError(
+                f"refusing to listen on {self.grpc_host}, where anybody could start runs: set "
+                "TOKENWIRE_PRINCIPAL_KEY, or TOKENWIRE_GRPC_TLS_CLIENT_CA"
+            )
         return self
 
     @model_validator(mode="after")
@@ -149,3 +178,8 @@ class Settings(BaseSettings):
         proof = "" if self.grpc_tls_client_ca is None else "TOKENWIRE_GRPC_TLS_CLIENT_CA"
         require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
         return self
+
+    @property
+    def proves_callers(self) -> bool:
+        """Whether callers must prove who they are."""
+        return bool(self.principal_key.get_secret_value()) or self.grpc_tls_client_ca is not None

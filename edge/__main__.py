@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-
-from pydantic import ValidationError
 
 from edge.app import create_app
 from edge.http.drain import Drain
 from edge.server import bind, make_server
 from edge.settings import EdgeSettings
+from tokenwire.addresses import address_of
 from tokenwire.logs import set_up_logging
+from tokenwire.settings import WRONG_SETTINGS, read_settings
 from tokenwire.telemetry import set_up_tracing
+from tokenwire.variables import unknown_variables
 
 logger = logging.getLogger("edge")
 
 
 def main() -> int:
     """Return the exit status: 0 after a signal, 2 when the settings are wrong, 1 when the port is taken."""
-    try:
-        settings = EdgeSettings()
-    except ValidationError as error:
-        for problem in error.errors():
-            name = f"TOKENWIRE_{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
-            print(f"edge: {name}{problem['msg']}", file=sys.stderr)  # noqa: T201 # there is no log yet
-        return 2
+    settings = read_settings("edge", EdgeSettings)
     set_up_logging(settings.log_level, settings.log_format)
+    for line in unknown_variables(os.environ):
+        logger.warning("%s", line)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     drain = Drain()
     try:
         app = create_app(settings, drain)
         stop_tracing = set_up_tracing("tokenwire-edge", instance_id=f"edge-{os.getpid()}")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
-        return 2
+        return WRONG_SETTINGS
     if settings.auth == "none":
         logger.warning("authentication is off: everybody on this machine may start runs")
     elif settings.shared_owner:
@@ -43,11 +39,11 @@ def main() -> int:
     try:
         listener = bind(settings)
     except OSError as error:
-        logger.error("can't listen on %s:%s: %s", settings.host, settings.port, error.strerror)  # noqa: TRY400
+        address = address_of(settings.host, settings.port)
+        logger.error("can't listen on %s: %s", address, error.strerror)  # noqa: TRY400 # as above
         return 1
-    logger.info(
-        "edge ready on http://%s:%s, core at %s", settings.host, listener.getsockname()[1], settings.core
-    )
+    address = address_of(settings.host, listener.getsockname()[1])
+    logger.info("edge ready on http://%s, core at %s", address, settings.core)
     try:
         make_server(app, settings, drain).run(sockets=[listener])
     finally:

@@ -36,7 +36,6 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
 
     Raises:
         ValueError: The settings can't be used as they are.
-        OSError: A file that they name can't be read.
     """
     drain = drain or Drain()
     security, authenticator = settings.core_security(), settings.authenticator()

@@ -24,9 +24,10 @@ from edge.http.authentication import (
 from edge.http.event_stream import StreamPolicy
 from edge.http.limits import LimitPolicy
 from edge.upstream import CoreSecurity
+from tokenwire.addresses import is_loopback, read_host, read_targets
 from tokenwire.logs import LogFormat
-from tokenwire.loopback import is_loopback
 from tokenwire.principal import MIN_KEY_BYTES, require_separation
+from tokenwire.settings import read_authorities, read_pair
 
 
 class EdgeSettings(BaseSettings):
@@ -36,13 +37,14 @@ class EdgeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
-    """The address to listen on."""
+    """The address to listen on: of IPv4 (`0.0.0.0` for all of them), of IPv6 (`::` for all of both), or a
+    host name."""
     port: int = Field(default=8000, ge=0, le=65535)
     """The port to listen on; 0 for any that is free."""
     reuse_port: bool = False
     """Whether several edge processes share the port (SO_REUSEPORT)."""
     core: str = "127.0.0.1:50051"
-    """HOST:PORT of the core; of several, separated by commas."""
+    """HOST:PORT of the core ([IPV6]:PORT, or `unix:PATH`); of several, separated by commas."""
     core_tls_ca: Path | None = None
     """PEM file of the authorities that the core's certificate is checked against. Without it: no TLS."""
     core_tls_cert: Path | None = None
@@ -137,17 +139,15 @@ class EdgeSettings(BaseSettings):
             else value
         )
 
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return read_host(value)
+
     @field_validator("core")
     @classmethod
     def _addresses(cls, value: str) -> str:
-        targets = [target.strip() for target in value.split(",")]
-        for target in targets:
-            host, _, port = target.rpartition(":")
-            if not host or not (port.isascii() and port.isdigit()):
-                raise ValueError(f"{target!r} is not HOST:PORT")
-        if len(set(targets)) < len(targets):
-            raise ValueError("names a core twice")
-        return ",".join(targets)
+        return ",".join(read_targets(value))
 
     @field_validator("principal_key", "ticket_key")
     @classmethod
@@ -179,21 +179,25 @@ class EdgeSettings(BaseSettings):
         """Return how cores are spoken to.
 
         Raises:
-            OSError: A certificate can't be read.
+            WrongSettingError: A file can't be read, or certificate and key do not fit.
         """
-        return CoreSecurity(
-            principal_key=self.principal_key.get_secret_value(),
-            tls_ca=self.core_tls_ca.read_bytes() if self.core_tls_ca else None,
-            tls_cert=self.core_tls_cert.read_bytes() if self.core_tls_cert else None,
-            tls_key=self.core_tls_key.read_bytes() if self.core_tls_key else None,
-        )
+        key = self.principal_key.get_secret_value()
+        if self.core_tls_ca is None:
+            return CoreSecurity(principal_key=key)
+        cert, private = None, None
+        if self.core_tls_cert is not None and self.core_tls_key is not None:
+            cert, private = read_pair(
+                *("TOKENWIRE_CORE_TLS_CERT", self.core_tls_cert),
+                *("TOKENWIRE_CORE_TLS_KEY", self.core_tls_key),
+            )
+        authorities = read_authorities("TOKENWIRE_CORE_TLS_CA", self.core_tls_ca)
+        return CoreSecurity(principal_key=key, tls_ca=authorities, tls_cert=cert, tls_key=private)
 
     def authenticator(self) -> Authenticator:
         """Return what tells who is asking.
 
         Raises:
             ValueError: API keys or JWTs can't be checked with what is set, or `none` is not safe here.
-            OSError: A file of keys can't be read.
         """
         match self.auth:
             case "keys":
@@ -239,8 +243,7 @@ class EdgeSettings(BaseSettings):
         """Return what checks JWTs.
 
         Raises:
-            ValueError: What a token must say, or who signs them, is not set.
-            OSError: The file of keys can't be read.
+            ValueError: What a token must say, or who signs them, is not set or can't be used.
         """
         for name, value in (("ISSUER", self.jwt_issuer), ("AUDIENCE", self.jwt_audience)):
             if not value:
@@ -250,7 +253,9 @@ class EdgeSettings(BaseSettings):
 
     def _issuer_keys(self) -> KeySource:
         if bool(self.jwt_jwks_url) == (self.jwt_keys_file is not None):
-            raise ValueError("set one of TOKENWIRE_JWT_JWKS_URL and TOKENWIRE_JWT_KEYS_FILE")
+            raise ValueError(
+                f"TOKENWIRE_AUTH={self.auth}: set one of TOKENWIRE_JWT_JWKS_URL and TOKENWIRE_JWT_KEYS_FILE"
+            )
         if self.jwt_keys_file is not None:
             return read_key_file(self.jwt_keys_file)
         from edge.http.authentication.jwks import JwksEndpoint  # noqa: PLC0415 # a fifth of an edge's start

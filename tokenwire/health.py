@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import grpc
 
+from tokenwire.addresses import channel_options, read_target
+
 CHECK: Final = "/grpc.health.v1.Health/Check"
 REQUEST: Final = b""
 """HealthCheckRequest{}, encoded: the server as a whole."""
@@ -60,9 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
             problem = ask_edge(options.target, options.timeout)
         else:
             credentials = _credentials(options.ca, options.cert, options.key)
-            problem = ask_core(options.target, options.timeout, credentials, options.name)
+            problem = ask_core(read_target(options.target), options.timeout, credentials, options.name)
     except OSError as error:
         problem = str(error)
+    except ValueError as error:
+        parser.error(str(error))
     if problem:
         print(f"{options.target}: {problem}", file=sys.stderr)  # noqa: T201 # a command's own words
     return 1 if problem else 0
@@ -74,12 +78,13 @@ def ask_core(
     """Return what is wrong with a core; empty when it serves.
 
     Args:
-        target: HOST:PORT.
+        target: From `tokenwire.addresses.read_target`.
         timeout_s: How long it may take.
         credentials: For TLS; None for none.
         name: The name that its certificate must have; empty for its host.
     """
-    options = (("grpc.ssl_target_name_override", name),) if name else ()
+    override = (("grpc.ssl_target_name_override", name),) if name else ()
+    options = (*override, *channel_options(target))
     channel = (
         grpc.insecure_channel(target, options)
         if credentials is None

@@ -23,6 +23,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
 from tokenwire.outage import RepeatFilter
+from tokenwire.variables import VARIABLES
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
@@ -42,6 +43,8 @@ REPETITIVE: Final = ("opentelemetry.",)
 logged."""
 
 _SECRET_VARIABLE: Final = re.compile(r"(KEY|KEYS|TOKEN|SECRET|PASSWORD|HEADERS)$", re.IGNORECASE)
+_PATH_VARIABLE: Final = re.compile(r"OTEL_EXPORTER_OTLP_(\w+_)?CLIENT_KEY", re.IGNORECASE)
+"""OpenTelemetry's variables that hold the path of a key. Of our own, the table of variables knows it."""
 _CREDENTIALS: Final = re.compile(
     r"(?i)(?<=\bbearer )\s*[^\s\"',;]+"  # an Authorization header
     r"|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+"  # a JWT
@@ -117,15 +120,15 @@ class Redactor:
     """Takes secrets out of texts: credentials by their looks, and the values of this process's own.
 
     Args:
-        environment: Variables whose names end in KEY, TOKEN and the like hold secrets, unless they
-            name a file.
+        environment: Variables whose names end in KEY, TOKEN and the like hold secrets, unless they hold
+            the path of a file: also of one that is missing, or the operator could not be told which.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         secrets = {
             value.strip()
             for name, value in environment.items()
-            if _SECRET_VARIABLE.search(name) and len(value.strip()) >= MIN_SECRET_CHARS
+            if _is_secret(name) and len(value.strip()) >= MIN_SECRET_CHARS
         }
         # The longest first: one may begin with another.
         longest_first = sorted((s for s in secrets if not _names_a_file(s)), key=len, reverse=True)
@@ -218,6 +221,14 @@ def _sound(record: logging.LogRecord) -> logging.LogRecord:
 def _rfc3339(unix_s: float) -> str:
     """Return a time in UTC, to the millisecond: 2025-10-29T09:00:00.123Z."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _is_secret(variable: str) -> bool:
+    """Return whether a variable's value is a secret, as far as its name tells."""
+    known = VARIABLES.get(variable.upper())
+    if known is not None:
+        return known.is_secret
+    return bool(_SECRET_VARIABLE.search(variable)) and not _PATH_VARIABLE.fullmatch(variable)
 
 
 def _names_a_file(value: str) -> bool:

@@ -6,7 +6,9 @@ It stands here since what both processes and the command line share imports none
 
 from __future__ import annotations
 
+import difflib
 import enum
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -33,6 +35,21 @@ class Variable(NamedTuple):
     """Whether the value is a secret. False where it is an address that may hold a password."""
     is_path: bool = False
     """Whether the value is the path of a file or a folder, which is no secret whatever the file holds."""
+
+
+PREFIX: Final = "TOKENWIRE_"
+
+ALIKE: Final = 0.8
+"""How alike two names must be for one to be taken for the other, from 0 to 1 (`difflib`)."""
+
+_NOT_OURS: Final = re.compile(
+    r"TOKENWIRE_(TEST_\w+|EDGE"  # the tests and the page's development server
+    # What Kubernetes sets in each container for each service that is called tokenwire or tokenwire-….
+    # Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    r"|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+_LINK: Final = re.compile(r"(tcp|udp|sctp)://")
+"""What the value begins with of another one of these, TOKENWIRE_…_PORT."""
 
 
 VARIABLES: Final[Mapping[str, Variable]] = {
@@ -128,3 +145,32 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     # end of variables
 }
 """Every variable that something of Tokenwire reads, but those of OpenTelemetry."""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a line for each variable that was meant for Tokenwire, as it seems, and that nothing reads.
+
+    Args:
+        environment: The process's. Values are looked at for what Kubernetes sets, and not shown.
+    """
+    names = sorted(name for name, value in environment.items() if not _LINK.match(value))
+    return [line for name in names if (line := _unknown(name))]
+
+
+def _unknown(name: str) -> str:
+    """Return what is wrong with a name; empty when it is known, or of no concern."""
+    upper = name.upper()
+    if name in VARIABLES or _NOT_OURS.fullmatch(name) or not _resembles(upper[: len(PREFIX)], PREFIX):
+        return ""
+    if upper in VARIABLES:
+        return f"{name} is not read everywhere: the name is {upper}, in capitals"
+    meant = difflib.get_close_matches(upper, VARIABLES, n=1, cutoff=ALIKE)
+    if meant:
+        return f"{name} is no variable of Tokenwire: nothing reads it. Did you mean {meant[0]}?"
+    if upper.startswith(PREFIX):
+        return f"{name} is no variable of Tokenwire: nothing reads it"
+    return ""
+
+
+def _resembles(one: str, other: str) -> bool:
+    return difflib.SequenceMatcher(None, one, other).ratio() >= ALIKE

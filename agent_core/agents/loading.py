@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import re
+import traceback
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from agent_core.agents.events import Agent
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FORM: Final = "name=package.module:attribute"
+_WANTED: Final = (
+    "An agent is an async generator function: `async def agent(request)` with a `yield`. "
+    "docs/agents.md shows it, and adapters for other libraries"
+)
 
 
 class AgentLoadError(Exception):
@@ -70,16 +78,18 @@ def load_agent(source: AgentSource) -> Agent:
     """Import an agent and return it. One of Pydantic AI's is adapted.
 
     Raises:
-        AgentLoadError: There is no such module or attribute, the import failed, or what was found
-            can't be called.
+        AgentLoadError: There is no such module or attribute, the import failed, or what was found is no
+            agent.
     """
     where = f"agent {source.name!r} ({source.module}:{source.attribute})"
     try:
         found: object = importlib.import_module(source.module)
     except ModuleNotFoundError as error:
-        raise AgentLoadError(f"{where}: there is no module {error.name!r}") from error
+        # Where the module itself is missing, nothing of the operator's has run.
+        raise AgentLoadError(f"{where}: there is no module {error.name!r}{_raised_at(error)}") from error
     except (Exception, SystemExit) as error:
-        raise AgentLoadError(f"{where}: the import failed: {type(error).__name__}: {error}") from error
+        said = f"{type(error).__name__}: {error}{_raised_at(error)}"
+        raise AgentLoadError(f"{where}: the import failed: {said}") from error
     for part in source.attribute.split("."):
         try:
             found = getattr(found, part)
@@ -87,8 +97,36 @@ def load_agent(source: AgentSource) -> Agent:
             raise AgentLoadError(f"{where}: the module has no {source.attribute!r}") from error
     found = _adapted(found)
     if not callable(found):
-        raise AgentLoadError(f"{where}: a {type(found).__qualname__} can't be called")
+        raise AgentLoadError(f"{where}: a {type(found).__qualname__} can't be called. {_WANTED}")
+    if kind := _wrong_kind(found):
+        raise AgentLoadError(f"{where}: it is {kind}. {_WANTED}")
     return found
+
+
+def _wrong_kind(found: Callable[..., object]) -> str:
+    """Return what a callable is, where its calls certainly give no async iterator; else nothing.
+
+    A plain function may return one, and so may an object that can be called.
+    """
+    while isinstance(found, functools.partial):
+        found = found.func
+    if isinstance(found, type):
+        return "" if hasattr(found, "__anext__") else "a class, not an object of it"
+    called = found if inspect.isroutine(found) else getattr(found, "__call__", found)  # noqa: B004 # its kind
+    if inspect.iscoroutinefunction(called):
+        return "an async function without a yield"
+    return "a generator function that is not async" if inspect.isgeneratorfunction(called) else ""
+
+
+def _raised_at(error: BaseException) -> str:
+    """Return in which file and line of the operator's an import failed; empty outside of any."""
+    ours = (__file__, importlib.__file__)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in ours and not frame.filename.startswith("<frozen")
+    ]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _adapted(found: object) -> object:

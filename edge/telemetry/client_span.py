@@ -18,19 +18,19 @@ from tokenwire.telemetry.attributes import (
 SERVICE: Final = "tokenwire.v1.AgentService"
 
 
-def rpc_client(method: str, host: str, port: int) -> dict[str, str | int]:
+def rpc_client(method: str, host: str, port: int | None) -> dict[str, str | int]:
     """Return the attributes with which an rpc CLIENT span starts.
 
     Args:
         method: The rpc's bare name.
-        host: The core's host.
-        port: The core's port.
+        host: The core's host, or the path of its Unix socket.
+        port: The core's port; None for a Unix socket.
     """
     return {
         RPC_SYSTEM_NAME: "grpc",
         RPC_METHOD: f"{SERVICE}/{method}",
         SERVER_ADDRESS: host,
-        SERVER_PORT: port,
+        **({SERVER_PORT: port} if port is not None else {}),
     }
 
 

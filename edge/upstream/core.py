@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
@@ -15,6 +16,7 @@ from edge.errors import UpstreamError
 from edge.telemetry import client_span
 from edge.upstream.contract import Caller
 from edge.upstream.status import upstream_error
+from tokenwire.addresses import channel_options, split_target
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import agent_service_pb2_grpc, run_pb2
@@ -129,15 +131,14 @@ class Core:
     """One core. Made inside the event loop that uses it.
 
     Args:
-        target: HOST:PORT.
+        target: From `tokenwire.addresses.read_target`.
         security: How it is spoken to.
     """
 
     def __init__(self, target: str, security: CoreSecurity) -> None:
         self.target = target
-        """HOST:PORT."""
-        self.host, _, port = target.rpartition(":")
-        self.port = int(port)
+        """HOST:PORT, or `unix:PATH`."""
+        self.host, self.port = split_target(target)
         self._principal_key = security.principal_key
         self._channel = _channel(target, security)
         self._stub: agent_service_pb2_grpc.AgentServiceAsyncStub = agent_service_pb2_grpc.AgentServiceStub(
@@ -217,13 +218,18 @@ class Core:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                _, writer = await asyncio.open_connection(self.host.strip("[]"), self.port)
+                _, writer = await self._connect()
         except ConnectionRefusedError:
             return True
         except OSError:  # TimeoutError is one.
             return False
         writer.close()
         return False
+
+    def _connect(self) -> Coroutine[Any, Any, tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        if self.port is None:
+            return asyncio.open_unix_connection(self.host)
+        return asyncio.open_connection(self.host, self.port)
 
     def _start_span(self, method: str, caller: Caller) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
         """Return a call's CLIENT span and the metadata that carries its context to the core."""
@@ -246,7 +252,8 @@ class Core:
 
 def _channel(target: str, security: CoreSecurity) -> grpc.aio.Channel:
     """Return the channel to a core: with TLS when there is an authority to check it against."""
+    options = (*CHANNEL_OPTIONS, *channel_options(target))
     if security.tls_ca is None:
-        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
     credentials = grpc.ssl_channel_credentials(security.tls_ca, security.tls_key, security.tls_cert)
-    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=options)

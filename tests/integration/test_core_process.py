@@ -110,18 +110,36 @@ async def test_an_agent_that_does_not_stop_does_not_keep_the_process() -> None:
 @pytest.mark.parametrize(
     ("environment", "status", "said"),
     [
-        ({"TOKENWIRE_STORE": "nothing"}, 1, "knows the stores 'memory', 'sqlite:PATH' and 'redis://"),
         ({"TOKENWIRE_STORE": "redis://127.0.0.1:1/0"}, 1, "Redis can't be used: "),
-        ({"TOKENWIRE_AGENT": "nonsense"}, 1, "is not of the form name=package.module:attribute"),
         ({"TOKENWIRE_AGENT": "a=no.such.module:x"}, 1, "there is no module 'no'"),
         ({"TOKENWIRE_AGENT": "a=tests.support.agents:nope"}, 1, "has no 'nope'"),
         ({"TOKENWIRE_AGENT": "a=tests.support.agents:JOURNAL"}, 1, "can't be called"),
         ({"TOKENWIRE_AGENT": "a=tests.support.agents:broken"}, 1, "did not start: OSError: no such model"),
-        ({"TOKENWIRE_GRPC_PORT": "70000"}, 2, "grpc_port"),
-        ({"TOKENWIRE_GRPC_HOST": "192.0.2.1"}, 1, "refusing to listen on 192.0.2.1"),
-        ({"TOKENWIRE_GRPC_HOST": "192.0.2.1", "TOKENWIRE_PRINCIPAL_KEY": "k" * 32}, 1, "can't listen on"),
-        ({"TOKENWIRE_PRINCIPAL_KEY": "short"}, 2, "principal_key"),
-        ({"TOKENWIRE_GRPC_TLS_CERT": "x"}, 2, "go together"),
+        (
+            {"TOKENWIRE_LOG_LEVEL": "inof"},
+            2,
+            "agent_core: TOKENWIRE_LOG_LEVEL: Input should be 'debug', 'info'",
+        ),
+        (
+            {"TOKENWIRE_MODEL_URL": "nonsense"},
+            2,
+            "agent_core: TOKENWIRE_MODEL_URL: this must be a URL such as",
+        ),
+        ({"TOKENWIRE_GRPC_HOST": "192.0.2.1"}, 2, "agent_core: refusing to listen on 192.0.2.1"),
+        (
+            {
+                "TOKENWIRE_GRPC_HOST": "192.0.2.1",
+                "TOKENWIRE_PRINCIPAL_KEY": "k" * 32,
+                "GRPC_VERBOSITY": "NONE",
+            },
+            1,
+            "can't listen on 192.0.2.1:0: Cannot assign requested address",
+        ),
+        (
+            {"TOKENWIRE_GRPC_TLS_CERT": "/no", "TOKENWIRE_GRPC_TLS_KEY": "/no"},
+            2,
+            "TOKENWIRE_GRPC_TLS_CERT=/no: No such file or directory",
+        ),
         (
             {f"TOKENWIRE_GRPC_TLS_{name}": "x" for name in ("CERT", "KEY", "CLIENT_CA")},
             2,
@@ -132,7 +150,6 @@ async def test_an_agent_that_does_not_stop_does_not_keep_the_process() -> None:
             2,
             "TOKENWIRE_SHARED_OWNER=true contradicts TOKENWIRE_PRINCIPAL_KEY",
         ),
-        ({"TOKENWIRE_GRPC_TLS_CERT": "/no", "TOKENWIRE_GRPC_TLS_KEY": "/no"}, 1, "No such file"),
         ({"OTEL_TRACES_EXPORTER": "nonsense"}, 2, "OTEL_TRACES_EXPORTER"),
     ],
 )
@@ -145,6 +162,7 @@ async def test_what_can_not_work_is_said_in_a_line(
         assert core.returncode == status, text
         assert said in text
         assert "Traceback" not in text
+        assert len(text.splitlines()) == 1, text
 
 
 async def test_a_signal_while_agents_get_ready_ends_the_core() -> None:

@@ -195,7 +195,7 @@ def test_settings_that_would_let_anybody_in_are_refused_at_the_start(
 
 
 def test_a_missing_file_of_keys_is_told(tmp_path: Path) -> None:
-    """By the system's own words."""
+    """With the variable and the system's own words."""
     settings = EdgeSettings(**JWT, jwt_keys_file=tmp_path / "missing")
-    with pytest.raises(OSError, match="missing"):
+    with pytest.raises(ValueError, match=r"TOKENWIRE_JWT_KEYS_FILE=.*missing: No such file"):
         create_app(settings)

@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from enum import IntEnum
 from typing import Final
@@ -45,7 +45,14 @@ class Exit(IntEnum):
 
 
 def ask_and_show(  # noqa: PLR0913 - what the command line says
-    question: Question, access: Access, *, via: str, core: str, url: str, as_json: bool, patience_s: float
+    question: Question,
+    access: Access,
+    *,
+    via: str,
+    cores: Sequence[str],
+    url: str,
+    as_json: bool,
+    patience_s: float,
 ) -> int:
     """Ask, show all that comes, and return the exit status.
 
@@ -53,14 +60,14 @@ def ask_and_show(  # noqa: PLR0913 - what the command line says
         question: What is asked.
         access: What proves who asks.
         via: `grpc` or `sse`.
-        core: HOST:PORT of the core, or of several with commas between, for grpc.
+        cores: The core's address, or those of several, for grpc.
         url: The edge, for sse.
         as_json: Whether each event is printed as a line of JSON.
         patience_s: How long a broken stream is tried to be taken up without contact, in seconds.
     """
     view: View = JsonView(sys.stdout, sys.stderr) if as_json else TextView(sys.stdout, sys.stderr)
     try:
-        return asyncio.run(_ask(question, view, lambda: _open(via, core, url, access), patience_s))
+        return asyncio.run(_ask(question, view, lambda: _open(via, cores, url, access), patience_s))
     except BrokenPipeError:
         # Whoever read the answer has left, as `head` does. Python would complain at exit: nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,7 +86,7 @@ async def _ask(question: Question, view: View, open_door: Callable[[], Door], pa
         await door.aclose()
 
 
-def _open(via: str, core: str, url: str, access: Access) -> Door:
+def _open(via: str, cores: Sequence[str], url: str, access: Access) -> Door:
     """Return the door; only its own libraries are loaded, they take a moment."""
     if via == "sse":
         from tokenwire.cli.sse_door import SseDoor  # noqa: PLC0415
@@ -87,7 +94,7 @@ def _open(via: str, core: str, url: str, access: Access) -> Door:
         return SseDoor(url, access)
     from tokenwire.cli.grpc_door import GrpcDoor  # noqa: PLC0415
 
-    return GrpcDoor(core, access)
+    return GrpcDoor(cores, access)
 
 
 class Asking:

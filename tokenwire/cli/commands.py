@@ -15,8 +15,9 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import rich_click as click
 
+from tokenwire.addresses import read_host, read_targets
 from tokenwire.cli.environment import environment_of
-from tokenwire.variables import CORE, EDGE, Reader
+from tokenwire.variables import CORE, EDGE, Reader, unknown_variables
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -28,6 +29,7 @@ DEFAULT_PATIENCE_S = 15.0
 
 PORT = click.IntRange(0, MAX_PORT)
 
+Value = TypeVar("Value")
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator: TypeAlias = Callable[[Command], Command]
 
@@ -170,7 +172,7 @@ def up(  # noqa: PLR0913 - one parameter for each option
     from tokenwire.cli import up as supervisor  # noqa: PLC0415
 
     plan = supervisor.Plan(
-        host=host,
+        host=_checked("--host", read_host, host),
         port=port,
         grpc_port=grpc_port,
         workers=workers,
@@ -316,17 +318,18 @@ def ask(  # noqa: PLR0913 - one parameter for each option
 
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and tls_ca is None):
         raise click.UsageError("--tls-cert and --tls-key go together, and with --tls-ca.")
-    if not all(map(str.strip, core.split(","))):
-        raise click.UsageError("--core has an empty address.")
     try:
         require_name(principal)
     except PrincipalError as error:
         raise click.UsageError(f"--principal: {error}.") from error
+    cores = _checked("--core", read_targets, core)
+    for line in unknown_variables(os.environ):
+        click.echo(f"tokenwire: {line}", err=True)
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
     status = ask_and_show(
-        question, access, via=via, core=core, url=url, as_json=as_json, patience_s=patience_s
+        question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s
     )
     sys.exit(status)
 
@@ -346,6 +349,18 @@ def key(*, name: str) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     click.echo(f"{secret}\n{entry}")
+
+
+def _checked(option: str, read: Callable[[str], Value], text: str) -> Value:
+    """Return what an option's text means.
+
+    Raises:
+        UsageError: Nothing.
+    """
+    try:
+        return read(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from error
 
 
 def _core_environment(agents: tuple[str, ...], store: str, model_url: str, model: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import grpc
@@ -11,6 +11,7 @@ import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
+from tokenwire.addresses import channel_options
 from tokenwire.cli.doors import (
     Access,
     BrokenError,
@@ -60,7 +61,7 @@ class GrpcDoor:
     """Cores that serve the same runs. One of them is connected to at a time.
 
     Args:
-        cores: HOST:PORT of each, with commas between.
+        cores: Their addresses, from `tokenwire.addresses.read_targets`.
         access: What proves who asks.
     """
 
@@ -68,10 +69,10 @@ class GrpcDoor:
     """The core ends the run itself: this is for a core that does not answer."""
     is_dense = True
 
-    def __init__(self, cores: str, access: Access) -> None:
+    def __init__(self, cores: Sequence[str], access: Access) -> None:
         self.run_id = ""
         self.retry_s = 0.0
-        self._cores = [core.strip() for core in cores.split(",")]
+        self._cores = cores
         self._access = access
         self._turns = 0
         self._was_reached = False
@@ -221,11 +222,12 @@ def _duration(seconds: float | None) -> Duration | None:
 
 def _channel(core: str, access: Access) -> grpc.aio.Channel:
     """Return the channel to a core: with TLS when there is an authority to check it against."""
+    options = (*OPTIONS, *channel_options(core))
     if access.tls_ca is None:
-        return grpc.aio.insecure_channel(core, options=OPTIONS)
+        return grpc.aio.insecure_channel(core, options=options)
     credentials = grpc.ssl_channel_credentials(
         access.tls_ca.read_bytes(),
         access.tls_key.read_bytes() if access.tls_key else None,
         access.tls_cert.read_bytes() if access.tls_cert else None,
     )
-    return grpc.aio.secure_channel(core, credentials, options=OPTIONS)
+    return grpc.aio.secure_channel(core, credentials, options=options)

@@ -1,9 +1,11 @@
-"""Loopback and listening addresses: finding, checking and naming them."""
+"""The ports that `tokenwire up` gives to its processes."""
 
 from __future__ import annotations
 
 import errno
 import socket
+
+from tokenwire.addresses import address_of, try_bind
 
 WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 """Where a server that listens everywhere is reached on this machine."""
@@ -29,15 +31,7 @@ def claim(host: str, port: int, *, option: str) -> int:
         PortError: The port is in use, not allowed, or the host is not this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As servers do: a connection that lingers in TIME_WAIT takes no port away.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            claimed: int = probe.getsockname()[1]
-            return claimed
+        return try_bind(host, port)
     except OSError as error:
         raise PortError(_explain(error, host, port, option)) from error
 
@@ -55,8 +49,3 @@ def _explain(error: OSError, host: str, port: int, option: str) -> str:
 def reachable(host: str) -> str:
     """Return the host at which this machine reaches a server that listens on `host`."""
     return WILDCARDS.get(host, host)
-
-
-def address_of(host: str, port: int) -> str:
-    """Return HOST:PORT, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

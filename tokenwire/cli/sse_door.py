@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
+from tokenwire.addresses import unproxied
 from tokenwire.cli.doors import Access, BrokenError, Question, Received, RefusedError, UnreachableError
 
 HOW_TO_PROVE: Final = "Put the API key, or the token, into TOKENWIRE_API_KEY."
@@ -40,6 +41,7 @@ class SseDoor:
             base_url=url,
             headers={"Authorization": f"Bearer {access.api_key}"} if access.api_key else {},
             timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S),
+            mounts=unproxied(url),
         )
 
     @property

@@ -14,6 +14,7 @@ import grpc.aio
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tokenwire.addresses import address_of, channel_options
 from tokenwire.cli import ports
 from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
@@ -95,9 +96,9 @@ class _Up:
     def __init__(self, plan: Plan, port: int, grpc_port: int) -> None:
         self._plan = plan
         self._port = port
-        self._core = ports.address_of(LOOPBACK, grpc_port)
+        self._core = address_of(LOOPBACK, grpc_port)
         self._grpc_port = grpc_port
-        self._url = f"http://{ports.address_of(ports.reachable(plan.host), port)}"
+        self._url = f"http://{address_of(ports.reachable(plan.host), port)}"
         self._children: list[Child] = []
         # Inherited, and what is made here for the processes: as long as these live, nowhere else.
         self._environment = {**os.environ, **made_principal_key(os.environ)}
@@ -215,7 +216,7 @@ async def _until(ready: Callable[[], Awaitable[bool]]) -> None:
 
 async def core_is_serving(address: str) -> bool:
     """Return whether the core at HOST:PORT answers its health check with SERVING."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address, options=channel_options(address)) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S

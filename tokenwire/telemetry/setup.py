@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from opentelemetry import trace
+
+from tokenwire.addresses import is_loopback
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_GRPC_UNPROXIED: Any = (("grpc.enable_http_proxy", 0),)
 MAX_QUEUE_SIZE = 16_384
 """Spans that wait for export. The SDK's 2,048 lose the oldest ones in a burst, with little said."""
 
@@ -84,12 +88,23 @@ def _otlp_exporter() -> SpanExporter:
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return GrpcExporter()
+        return GrpcExporter(channel_options=_GRPC_UNPROXIED if _collector_is_near() else None)
     if protocol == "http/protobuf":
+        import requests  # noqa: PLC0415
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter as HttpExporter,
         )
 
-        return HttpExporter()
+        if not _collector_is_near():
+            return HttpExporter()
+        session = requests.Session()
+        session.trust_env = False
+        return HttpExporter(session=session)
     message = f"OTEL_EXPORTER_OTLP_PROTOCOL: {protocol!r} is not one of grpc, http/protobuf"
     raise ValueError(message)
+
+
+def _collector_is_near() -> bool:
+    """Return whether the collector is on this machine: then no proxy is asked to reach it."""
+    endpoint = next(filter(None, map(os.environ.get, reversed(ENDPOINTS))), "localhost")
+    return is_loopback(urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or "")

@@ -12,6 +12,7 @@ from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.events import AgentError
 from agent_core.agents.pydantic_ai.errors import ModelCallError
 from agent_core.agents.pydantic_ai.kinds import AWAY, KEY_REFUSED, MALFORMED, NOT_ALLOWED, TIMED_OUT, Kind
+from tokenwire.addresses import unproxied
 
 MAX_CONNECTIONS: Final = 1000
 """As many as the OpenAI library allows itself. httpx's own 100 would hold back the 101st run."""
@@ -35,6 +36,7 @@ def make_client(settings: EndpointSettings) -> AsyncOpenAI:
         timeout=httpx2.Timeout(None, connect=settings.connect_s),
         limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=100),
         follow_redirects=False,
+        mounts=unproxied(settings.url or ""),
     )
     return AsyncOpenAI(
         base_url=settings.url,

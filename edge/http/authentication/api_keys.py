@@ -16,6 +16,10 @@ from typing import Final
 from edge.errors import UnauthenticatedError
 from edge.http.authentication.contract import bearer_of
 from tokenwire.principal import API_KEY_NAME
+from tokenwire.settings import WrongSettingError, read_text
+
+KEYS: Final = "TOKENWIRE_API_KEYS"
+KEYS_FILE: Final = "TOKENWIRE_API_KEYS_FILE"
 
 _LINE: Final = re.compile(rf"({API_KEY_NAME.pattern})[:\s]+sha256:([0-9a-f]{{64}})")
 
@@ -87,12 +91,18 @@ def load_keys(inline: str, file: Path | None) -> ApiKeys:
         file: A file of lines; None for none.
 
     Raises:
-        ValueError: There is none, or one can't be read.
-        OSError: The file can't be read.
+        WrongSettingError: There is none, or one can't be read.
     """
-    principals = parse_keys(inline.replace(",", "\n").splitlines())
+    principals = _parse(KEYS, inline.replace(",", "\n"))
     if file is not None:
-        principals |= parse_keys(file.read_text(encoding="utf-8").splitlines())
+        principals |= _parse(f"{KEYS_FILE}={file}", read_text(KEYS_FILE, file))
     if not principals:
-        raise ValueError("there are no API keys (`tokenwire key` makes one)")
+        raise WrongSettingError(f"there are no API keys in {KEYS} or {KEYS_FILE} (`tokenwire key` makes one)")
     return ApiKeys(principals)
+
+
+def _parse(place: str, text: str) -> dict[str, str]:
+    try:
+        return parse_keys(text.splitlines())
+    except ValueError as error:
+        raise WrongSettingError(f"{place}: {error}") from error

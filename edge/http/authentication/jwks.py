@@ -19,6 +19,7 @@ import jwt
 
 from edge.errors import EdgeError
 from edge.http.authentication.key_set import KeySet, read_jwks
+from tokenwire.addresses import unproxied
 from tokenwire.outage import Outage
 
 PAUSE_S: Final = 5.0
@@ -90,7 +91,11 @@ class JwksEndpoint:
     async def running(self) -> AsyncIterator[None]:
         """Keep the set fresh meanwhile. The first fetch begins at once; nobody waits for it here."""
         # No timeout of its own: it would be one for each step, and the whole has one.
-        async with httpx.AsyncClient(headers={"accept": "application/json"}, timeout=None) as client:  # noqa: S113
+        async with httpx.AsyncClient(
+            headers={"accept": "application/json"},
+            timeout=None,  # noqa: S113
+            mounts=unproxied(self._url),
+        ) as client:
             self._client = client
             keeper = asyncio.create_task(self._keep_fresh())
             try:
@@ -171,7 +176,7 @@ def checked_url(url: str) -> str:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ValueError("TOKENWIRE_JWT_JWKS_URL is no address") from error
+        raise ValueError("TOKENWIRE_JWT_JWKS_URL is no URL") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError("TOKENWIRE_JWT_JWKS_URL is no https:// or http:// address")
+        raise ValueError("TOKENWIRE_JWT_JWKS_URL is no https:// or http:// URL")
     return url

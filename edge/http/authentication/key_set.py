@@ -23,8 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from tokenwire.settings import WrongSettingError, read_file
+
 ALGORITHMS: Final = frozenset({"RS256", "ES256", "EdDSA"})
 """What tokens may be signed with."""
+
+KEYS_FILE: Final = "TOKENWIRE_JWT_KEYS_FILE"
 
 MIN_RSA_BITS: Final = 2048
 """Source: https://www.rfc-editor.org/rfc/rfc7518#section-3.3"""
@@ -147,16 +151,15 @@ def read_key_file(path: Path) -> KeySet:
         path: The file.
 
     Raises:
-        ValueError: It holds no key that can be used.
-        OSError: It can't be read.
+        WrongSettingError: It can't be read, or holds no key that can be used.
     """
-    content = path.read_bytes()
+    content = read_file(KEYS_FILE, path)
     try:
         if content.lstrip().startswith(b"-----BEGIN"):
             return read_pem(content)
         keys, passed_over = read_jwks(content)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise WrongSettingError(f"{KEYS_FILE}={path}: {error}") from error
     for reason in passed_over:
         logger.info("%s: passed over %s", path, reason)
     return keys

@@ -262,3 +262,19 @@ def test_a_value_that_can_be_no_path_counts_as_a_secret() -> None:
     """A NUL, or thousands of characters."""
     for value in ("0123\x00456789", "x" * 5000):
         assert logs.Redactor({"A_KEY": value})(value) == REDACTED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TOKENWIRE_GRPC_TLS_KEY",
+        "TOKENWIRE_CORE_TLS_KEY",
+        "tokenwire_core_tls_key",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    ],
+)
+def test_the_path_of_a_key_is_no_secret(name: str) -> None:
+    """Also when there is no such file: then it is just what the operator has to know."""
+    path = "/etc/tokenwire/missing.key"
+    assert Redactor({name: path})(f"can't read {path}") == f"can't read {path}"
+    assert Redactor({"TOKENWIRE_TICKET_KEY": path})(path) == REDACTED

@@ -10,10 +10,13 @@ who read it live at the core that wrote it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
+
+from redis.exceptions import NoPermissionError
 
 from agent_core.runs.encoding import seal
 from agent_core.runs.log.contract import (
@@ -45,6 +48,8 @@ from tokenwire.telemetry import monotonic_nano
 
 MIN_VERSION: Final = 7
 """The oldest Redis that is served. Valkey began with 7.2."""
+
+logger = logging.getLogger(__name__)
 
 
 class RedisLog:
@@ -120,7 +125,7 @@ class RedisLog:
         self._known.start()
 
     async def _require_fit(self) -> None:
-        """Return if Redis can be used.
+        """Return if Redis can be used, as far as its user may know.
 
         Raises:
             LogOpenError: It can't, and why.
@@ -128,6 +133,9 @@ class RedisLog:
         try:
             server = await self._client.info("server")
             memory = await self._client.info("memory")
+        except NoPermissionError as error:
+            logger.warning("it was not checked whether Redis is fit (version 7, noeviction): %s", error)
+            return
         except BROKEN as error:
             raise LogOpenError(f"Redis can't be used: {error}") from error
         version = str(server.get("valkey_version", server["redis_version"]))

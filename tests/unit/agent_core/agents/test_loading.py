@@ -1,9 +1,12 @@
 """Finding agents."""
 
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from agent_core.agents import RunRequest
 from agent_core.agents.loading import (
     AgentLoadError,
     AgentSource,
@@ -13,6 +16,30 @@ from agent_core.agents.loading import (
     parse_sources,
 )
 from tests.support import agents
+
+KINDS = """
+import functools
+
+async def coroutine(request): return "text"
+def generator(request): yield "text"
+partial = functools.partial(functools.partial(generator))
+class Callable:
+    async def __call__(self, request): return "text"
+called = Callable()
+
+async def agent(request): yield "text"
+class Agent:
+    async def __call__(self, request): yield "text"
+    def plain(self, request): return agent(request)
+class Iterator:
+    def __init__(self, request): pass
+    def __aiter__(self): return self
+    async def __anext__(self): raise StopAsyncIteration
+good = functools.partial(agent)
+good_object = Agent()
+good_method = good_object.plain
+good_lambda = lambda request: agent(request)
+"""
 
 
 def test_an_agent_is_named_and_placed() -> None:
@@ -66,7 +93,13 @@ def test_an_agent_is_found_where_it_is_said_to_be() -> None:
         ("tests.support.agents", "SCRIPTED_TEXT", "a str can't be called"),
         ("broken_module", "x", "the import failed: SyntaxError"),
         ("exiting_module", "x", "the import failed: SystemExit"),
-        ("needy_module", "x", "there is no module 'surely_not_installed'"),
+        ("needy_module", "x", "there is no module 'surely_not_installed' ({folder}/needy_module.py, line 2)"),
+        ("failing_module", "x", "the import failed: OSError: no ({folder}/failing_module.py, line 3)"),
+        ("kinds", "coroutine", "it is an async function without a yield. An agent is an async generator"),
+        ("kinds", "generator", "it is a generator function that is not async. An agent is"),
+        ("kinds", "partial", "it is a generator function that is not async."),
+        ("kinds", "Callable", "it is a class, not an object of it."),
+        ("kinds", "called", "it is an async function without a yield."),
     ],
 )
 def test_what_can_not_be_loaded_is_said(
@@ -75,12 +108,29 @@ def test_what_can_not_be_loaded_is_said(
     """Which agent, and why."""
     (tmp_path / "broken_module.py").write_text("def (:")
     (tmp_path / "exiting_module.py").write_text("raise SystemExit(1)")
-    (tmp_path / "needy_module.py").write_text("import surely_not_installed")
+    (tmp_path / "needy_module.py").write_text("\nimport surely_not_installed")
+    (tmp_path / "failing_module.py").write_text("def fail():\n    # here\n    raise OSError('no')\nfail()")
+    (tmp_path / "kinds.py").write_text(KINDS)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "kinds", raising=False)
     with pytest.raises(AgentLoadError) as raised:
         load_agent(AgentSource("mine", module, attribute))
-    assert said in str(raised.value)
+    assert said.format(folder=tmp_path) in str(raised.value)
     assert f"agent 'mine' ({module}:{attribute})" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "attribute", ["agent", "good", "good_object", "good_method", "good_lambda", "Iterator"]
+)
+def test_all_that_may_give_an_async_iterator_is_an_agent(
+    attribute: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that calls another one, an object, a part of one, a class of iterators."""
+    (tmp_path / "good_kinds.py").write_text(KINDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "good_kinds", raising=False)
+    agent = load_agent(AgentSource("mine", "good_kinds", attribute))
+    assert isinstance(agent(RunRequest("hi")), AsyncIterator)
 
 
 def test_a_model_is_told_when_the_agent_names_one_that_can_be_shown() -> None:

@@ -39,9 +39,3 @@ def test_a_server_that_listens_everywhere_is_reached_on_loopback() -> None:
         "::1",
         "10.1.2.3",
     ]
-
-
-def test_an_ipv6_address_gets_brackets() -> None:
-    """[::1]:80, as URLs and gRPC targets want it."""
-    assert ports.address_of("::1", 80) == "[::1]:80"
-    assert ports.address_of("127.0.0.1", 80) == "127.0.0.1:80"
