@@ -114,6 +114,17 @@ class EdgeSettings(BaseSettings):
     """How many of them at once, after a rest."""
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     """The largest request body, in bytes."""
+    max_header_bytes: int = Field(default=64 * 1024, ge=1024, le=1024 * 1024)
+    """The largest request line and headers together, in bytes (431 or 414 beyond it)."""
+    request_timeout_s: float = Field(default=15, gt=0)
+    """How long a client may take to begin a request, then to send its headers, and then its body, in seconds
+    (408 beyond it). Responses take as long as they like."""
+    keep_alive_s: float = Field(default=75, gt=0)
+    """How long a connection is kept for another request, in seconds. Longer than a proxy keeps it (nginx:
+    60 s), or the proxy sends requests into connections that just close."""
+    max_idle_connections: int = Field(default=4096, ge=1)
+    """The most connections on which no request is being served; beyond it the one that is idle longest is
+    closed."""
     trust_traceparent: bool = False
     """Whether a `traceparent` from outside becomes the trace's parent. Else it becomes a link."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
