@@ -100,14 +100,16 @@ def raw_problem(error: EdgeError, status: int, headers: Iterable[tuple[bytes, by
     return head + b"\r\n" + document
 
 
-def _problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> Response[bytes]:
+def _problem(
+    error: EdgeError, scope: Scope, *, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
     """Return the same for Litestar's exception handlers."""
     status = status or error.http_status
     return Response(
         content=_encode(error, status, trace_id(scope)),
         media_type=MEDIA_TYPE,
         status_code=status,
-        headers=_headers(error, status),
+        headers={**_headers(error, status), **(headers or {})},
     )
 
 
@@ -176,7 +178,10 @@ def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Re
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return _unexpected(request, error)
     code = _CODE_OF_STATUS.get(status, "INVALID_ARGUMENT")
-    return _problem(EdgeError(code, error.detail, retryable=False), request.scope, status=status)
+    # They say what would be served: `Allow` with a 405, `Accept-Post` with a 415.
+    return _problem(
+        EdgeError(code, error.detail, retryable=False), request.scope, status=status, headers=error.headers
+    )
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
