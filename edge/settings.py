@@ -130,7 +130,11 @@ class EdgeSettings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins (whitespace-separated) of other sites whose pages may call the edge. None by default."""
 
-    @field_validator("cors_origins", mode="before")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host names (whitespace-separated, without ports) under which the edge is served besides loopback's.
+    Others are refused with TOKENWIRE_AUTH=none, and otherwise where this is set."""
+
+    @field_validator("cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
@@ -220,6 +224,11 @@ class EdgeSettings(BaseSettings):
         """Return what signs and checks tickets."""
         key = ticket_key(self.ticket_key.get_secret_value(), self.principal_key.get_secret_value())
         return Tickets(key, lifetime_s=self.ticket_lifetime_s)
+
+    @property
+    def served_hosts(self) -> tuple[str, ...] | None:
+        """The host names that requests may be for, besides loopback's; None for any."""
+        return self.allowed_hosts if self.auth == "none" or self.allowed_hosts else None
 
     def limit_policy(self) -> LimitPolicy:
         """Return what the limits are. Where everybody is one principal, there are none for a principal."""
