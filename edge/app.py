@@ -15,6 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 
 from edge.http.authentication import require_principal
+from edge.http.browser_guard import BrowserGuard
 from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
@@ -40,6 +41,10 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
     drain = drain or Drain()
     security, authenticator = settings.core_security(), settings.authenticator()
     ticket_signer, limits = settings.tickets(), Limits(settings.limit_policy(), time.monotonic)
+    cors = _cors(settings)
+    browser_guard = BrowserGuard(
+        settings.served_hosts, cors.is_origin_allowed if cors else lambda _origin: False
+    )
     policy = settings.stream_policy()
 
     @asynccontextmanager
@@ -74,6 +79,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
             health.ready,
             *page_routes(),
         ],
+        guards=[browser_guard],  # before those of a router
         lifespan=[upstream],
         logging_config=None,  # the process has set up logging
         dependencies={"edge": Provide(edge_context, sync_to_thread=False)},
@@ -81,7 +87,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
         request_class=EdgeRequest,
         response_headers=[ResponseHeader(name="x-content-type-options", value="nosniff")],
         middleware=[DefineMiddleware(ServerSpanMiddleware, trust_traceparent=settings.trust_traceparent)],
-        cors_config=_cors(settings),
+        cors_config=cors,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="Tokenwire",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from types import FrameType
 from typing import Final
 
 import uvicorn
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from edge.http.connection import ConnectionLimits, StreamProtocol
 from edge.http.drain import Drain
-from edge.http.event_stream import ABORT_EXTENSION
 from edge.http.follow_gate import FollowGate
+from edge.http.idle import IdleConnections
 from edge.settings import EdgeSettings
 from tokenwire.loop_watchdog import LoopWatchdog
 
@@ -21,24 +22,7 @@ NOTSENT_LOWAT_BYTES: Final = 16 * 1024
 """How much the kernel takes that it can't send yet. By default it hides megabytes (38,000 frames were
 measured) of a client that stopped reading."""
 
-WRITE_BUFFER_BYTES: Final = 16 * 1024
-"""How much the transport takes before `send` waits; 64 KiB by default."""
-
 BACKLOG: Final = 2048
-
-
-class StreamProtocol(HttpToolsProtocol):
-    """HTTP/1.1 that feels a slow client early, and can cut one off."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Lower the mark at which `send` begins to wait."""
-        super().connection_made(transport)
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-
-    def on_message_begin(self) -> None:
-        """Offer the request's handler to cut the connection: closing would first send what waits."""
-        super().on_message_begin()
-        self.scope["extensions"] = {ABORT_EXTENSION: self.transport.abort}  # type: ignore[dict-item]
 
 
 class StreamServer(uvicorn.Server):
@@ -107,9 +91,16 @@ def make_server(app: ASGIApp, settings: EdgeSettings, drain: Drain) -> StreamSer
         settings: The settings.
         drain: The application's switch.
     """
+    limits = ConnectionLimits(
+        header_bytes=settings.max_header_bytes,
+        body_bytes=settings.max_body_bytes,
+        request_timeout_s=settings.request_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+        idle=IdleConnections(settings.max_idle_connections),
+    )
     config = uvicorn.Config(
         FollowGate(app, settings.stream_policy(), drain),
-        http=StreamProtocol,
+        http=partial(StreamProtocol, limits=limits),  # type: ignore[arg-type] # anything that makes a protocol
         ws="none",
         loop="uvloop",
         lifespan="on",

@@ -120,12 +120,27 @@ class EdgeSettings(BaseSettings):
     """How many of them at once, after a rest."""
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     """The largest request body, in bytes."""
+    max_header_bytes: int = Field(default=64 * 1024, ge=1024, le=1024 * 1024)
+    """The largest request line and headers together, in bytes (431 or 414 beyond it)."""
+    request_timeout_s: float = Field(default=15, gt=0)
+    """How long a client may take to begin a request, then to send its headers, and then its body, in seconds
+    (408 beyond it). Responses take as long as they like."""
+    keep_alive_s: float = Field(default=75, gt=0)
+    """How long a connection is kept for another request, in seconds. Longer than a proxy keeps it (nginx:
+    60 s), or the proxy sends requests into connections that just close."""
+    max_idle_connections: int = Field(default=4096, ge=1)
+    """The most connections on which no request is being served; beyond it the one that is idle longest is
+    closed."""
     trust_traceparent: bool = False
     """Whether a `traceparent` from outside becomes the trace's parent. Else it becomes a link."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins (whitespace-separated) of other sites whose pages may call the edge. None by default."""
 
-    @field_validator("cors_origins", mode="before")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host names (whitespace-separated, without ports) under which the edge is served besides loopback's.
+    Others are refused with TOKENWIRE_AUTH=none, and otherwise where this is set."""
+
+    @field_validator("cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
@@ -227,6 +242,11 @@ class EdgeSettings(BaseSettings):
             retry_ms=self.retry_ms,
             reconnects_per_s=self.reconnects_per_s,
         )
+
+    @property
+    def served_hosts(self) -> tuple[str, ...] | None:
+        """The host names that requests may be for, besides loopback's; None for any."""
+        return self.allowed_hosts if self.auth == "none" or self.allowed_hosts else None
 
     def limit_policy(self) -> LimitPolicy:
         """Return what the limits are. Where everybody is one principal, there are none for a principal."""

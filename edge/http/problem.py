@@ -9,7 +9,7 @@ import http
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,7 @@ _CLIENT_CLOSED_REQUEST: Final = 499
 _CODE_OF_STATUS: Final[Mapping[int, str]] = {
     **{status: code for code, status in reversed(list(HTTP_STATUS.items()))},
     405: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_EXHAUSTED",
     415: "INVALID_ARGUMENT",
 }
@@ -71,21 +72,44 @@ def problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> ASG
     """
     status = status or error.http_status
     return ASGIResponse(
-        body=_document(error, scope, status),
+        body=_encode(error, status, trace_id(scope)),
         media_type=MEDIA_TYPE,
         status_code=status,
         headers=_headers(error, status),
     )
 
 
-def _problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> Response[bytes]:
+def raw_problem(error: EdgeError, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a whole HTTP/1.1 response, for where no request can be answered. The connection closes after it.
+
+    Args:
+        error: What went wrong.
+        status: The HTTP status.
+        headers: Those of every response of this server.
+    """
+    document = _encode(error, status)
+    lines = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(document)),
+        "connection": "close",
+        **_headers(error, status),
+    }
+    head = b"HTTP/1.1 %d %b\r\n" % (status, _phrase(status).encode())
+    head += b"".join(b"%b: %b\r\n" % line for line in headers)
+    head += "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
+    return head + b"\r\n" + document
+
+
+def _problem(
+    error: EdgeError, scope: Scope, *, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
     """Return the same for Litestar's exception handlers."""
     status = status or error.http_status
     return Response(
-        content=_document(error, scope, status),
+        content=_encode(error, status, trace_id(scope)),
         media_type=MEDIA_TYPE,
         status_code=status,
-        headers=_headers(error, status),
+        headers={**_headers(error, status), **(headers or {})},
     )
 
 
@@ -99,18 +123,21 @@ def request_log_fields(scope: Scope) -> dict[str, str]:
     return log_fields(principal=principal, span=server_span(scope).get_span_context())
 
 
-def _document(error: EdgeError, scope: Scope, status: int) -> bytes:
-    title = "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else http.HTTPStatus(status).phrase
+def _phrase(status: int) -> str:
+    return "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else http.HTTPStatus(status).phrase
+
+
+def _encode(error: EdgeError, status: int, trace: str = "") -> bytes:
     return msgspec.json.encode(
         Problem(
             type=f"urn:tokenwire:error:{error.code}",
-            title=title,
+            title=_phrase(status),
             status=status,
             detail=error.message,
             code=error.code,
             retryable=error.retryable,
             details=error.details,
-            trace_id=trace_id(scope),
+            trace_id=trace,
         )
     )
 
@@ -151,7 +178,10 @@ def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Re
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return _unexpected(request, error)
     code = _CODE_OF_STATUS.get(status, "INVALID_ARGUMENT")
-    return _problem(EdgeError(code, error.detail, retryable=False), request.scope, status=status)
+    # They say what would be served: `Allow` with a 405, `Accept-Post` with a 415.
+    return _problem(
+        EdgeError(code, error.detail, retryable=False), request.scope, status=status, headers=error.headers
+    )
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -16,7 +16,7 @@ from edge.http.authentication import principal_of
 from edge.http.event_stream import HeartbeatKind
 from edge.http.limited_stream import LimitedStream
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
-from edge.routes.requests import EVENT_STREAM_RESPONSE, RUN_REFUSALS, ChatRequest, RunAccepted, refusal
+from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
 from edge.telemetry.server_span import traceparent
 from edge.wire.event_id import Cursor, parse_event_id
 from tokenwire.v1 import run_pb2
@@ -41,13 +41,12 @@ _EVENT_STREAM = "text/event-stream"
     responses={
         200: EVENT_STREAM_RESPONSE,
         202: ResponseSpec(RunAccepted, description="The run was started: follow it at `eventsUrl`."),
-        **RUN_REFUSALS,
+        **CHANGE_REFUSALS,
         404: refusal("There is no such agent; or no such run, with `Last-Event-ID`."),
         409: refusal(
             "Another answer of the session is still being written; or another request has used the "
             "`Idempotency-Key`."
         ),
-        413: refusal("The body is too large."),
     },
 )
 async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the request

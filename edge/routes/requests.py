@@ -47,7 +47,11 @@ def refusal(description: str) -> ResponseSpec:
 REFUSALS = {
     400: refusal("The request is not as it must be."),
     401: refusal("The request does not say who asks, or can't prove it."),
+    403: refusal("The request is for another host, or a page of another site has made it."),
+    408: refusal("The headers or the body were not complete in time."),
+    414: refusal("The URL is too long."),
     429: refusal("A limit was reached, which `details.limit` names, or the service has too much to do."),
+    431: refusal("The headers are too large, or too many."),
     500: refusal("Something went wrong inside; the log says what."),
     503: refusal("No core, or no issuer of tokens, can be reached, or this server is going down."),
     504: refusal("The core did not answer in time."),
@@ -56,6 +60,11 @@ RUN_REFUSALS = REFUSALS | {
     404: refusal("There is no such run."),
     410: refusal("The run's log was lost with its core."),
 }
+CHANGE_REFUSALS = RUN_REFUSALS | {
+    413: refusal("The body is too large."),
+    415: refusal("The body is not JSON, or does not say so."),
+}
+"""Of what changes something: each has a body, or may have one."""
 
 
 class ChatRequest(msgspec.Struct, rename="camel"):

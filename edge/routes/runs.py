@@ -14,7 +14,7 @@ from edge.http.authentication import TAKES_TICKETS
 from edge.http.event_stream import HeartbeatKind
 from edge.http.limited_stream import LimitedStream
 from edge.routes.context import EdgeDependency, caller_of
-from edge.routes.requests import EVENT_STREAM_RESPONSE, RUN_REFUSALS, RunView, view_of
+from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, RUN_REFUSALS, RunView, view_of
 from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
@@ -79,7 +79,7 @@ async def state(request: Request[Any, Any, Any], run_id: FromPath[str], edge: Ed
     status_code=200,
     summary="Stop a run",
     description="Stops the agent and its model at once. Idempotent: an ended run stays as it is.",
-    responses=RUN_REFUSALS,
+    responses=CHANGE_REFUSALS,
 )
 async def cancel(request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency) -> RunView:
     """Stop a run and tell the state that came of it."""

@@ -11,7 +11,7 @@ from litestar.params import FromPath
 
 from edge.http.authentication import principal_of
 from edge.routes.context import EdgeDependency, caller_of
-from edge.routes.requests import RUN_REFUSALS
+from edge.routes.requests import CHANGE_REFUSALS
 from edge.wire.event_id import check_run_id
 
 
@@ -32,7 +32,7 @@ class RunTicket(msgspec.Struct, rename="camel"):
     summary="Make a ticket for an EventSource",
     description="A ticket opens the events of one run, any number of times until it expires, to whoever has "
     "it. It is good for nothing else.",
-    responses=RUN_REFUSALS,
+    responses=CHANGE_REFUSALS,
 )
 async def ticket(
     request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency

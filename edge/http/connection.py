@@ -1,0 +1,408 @@
+"""One HTTP/1.1 connection: what a client may send before it is known who it is, and how long it may take.
+
+uvicorn's protocol bounds neither the size of headers nor the time that a request takes, and does not notice
+that a client has left once that client pipelines: it stops reading. This one feeds the parser in small
+pieces, counts what the application was not yet given, and goes on reading while a response runs.
+
+    waiting ──▶ head ──▶ body ──▶ serving ──▶ waiting …      each but `serving` has a time limit
+
+While a response runs no timer does: a stream may last for hours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from edge.errors import EdgeError, RequestError
+from edge.http.event_stream import ABORT_EXTENSION
+from edge.http.idle import IdleConnections
+from edge.http.problem import raw_problem
+
+WRITE_BUFFER_BYTES: Final = 16 * 1024
+"""How much the transport takes before `send` waits; 64 KiB by default."""
+
+PIECE_BYTES: Final = 4 * 1024
+"""How much the parser is fed at a time. It says nothing of a header before its end, so what it holds is
+counted outside of it, and may be more than the limit by this much."""
+
+MAX_HEADER_LINES: Final = 100
+"""As in Envoy and Apache: what came through one of them has no more."""
+
+LINGER_S: Final = 2.0
+"""How long a client that was refused is still read from. Closing at once would reset the connection, and the
+client might never see the answer.
+
+Source: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+"""
+
+LINGER_BYTES: Final = 16 * 1024 * 1024
+"""How much is read from it, and thrown away, within that time."""
+
+Phase: TypeAlias = Literal["waiting", "head", "body", "rest", "serving"]
+"""What the client has to do next: send a request, its headers, its body, the rest of a body that the answer
+did not need; or nothing, because its request is being served."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one connection may do: one object for all connections of a process."""
+
+    header_bytes: int
+    """The largest request line and headers together, and the largest trailers, in bytes."""
+    body_bytes: int
+    """The largest body, in bytes. The application counts it: this is for what waits behind a request."""
+    request_timeout_s: float
+    """How long a client may take to begin, then for the headers, then for the body."""
+    keep_alive_s: float
+    """How long it may take to begin the next request."""
+    idle: IdleConnections
+    """The connections without a request that is being served."""
+
+
+class StreamProtocol(HttpToolsProtocol):
+    """HTTP/1.1 that bounds what it reads, feels a slow client early, and can cut one off.
+
+    Args:
+        limits: What the connection may do.
+        arguments: uvicorn's.
+    """
+
+    def __init__(self, *, limits: ConnectionLimits, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.url = b""  # uvicorn sets it with the first request line
+        self._limits = limits
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed: Phase = "serving"
+        # The request that is being served. uvicorn's `cycle` is the newest one, which may have to wait.
+        self._running: RequestResponseCycle | None = None
+        self._in_head = False
+        self._in_body = False
+        self._head_bytes = 0
+        self._held_bytes = 0  # read since the application was last given something
+        self._behind = bytearray()  # came behind the running request; not parsed
+        self._lingering = False
+        self._discarded_bytes = 0
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Lower the mark at which `send` begins to wait, and start the clock: the client may stay silent."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._settle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being served: uvicorn tells only the newest one."""
+        self._stop_timer()
+        self._limits.idle.discard(self)
+        self.pipeline.clear()
+        self._behind.clear()
+        self._disconnect_running()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what comes, unless a request is being served: then it waits."""
+        if self._lingering:
+            self._discard(len(data))
+        elif self._is_serving:
+            self._put_behind(data)
+        else:
+            self._feed(data)
+
+    def shutdown(self) -> None:
+        """Close the connection, after the response that runs."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.keep_alive = False
+        else:
+            self.transport.close()
+
+    def close_idle(self) -> None:
+        """Close the connection to make room for others."""
+        self._disconnect_running()
+        self.transport.close()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin to count, and let the request's handler cut the connection."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+        # Closing would first send what waits.
+        self.scope["extensions"] = {ABORT_EXTENSION: self.transport.abort}  # type: ignore[dict-item]
+
+    def on_url(self, url: bytes) -> None:
+        """Count a piece of the request line."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header. A trailer, behind the body, is no header of the request and is dropped."""
+        if self._in_body:
+            return
+        self._head_bytes += len(name) + len(value) + len(b": \r\n")
+        super().on_header(name, value)
+        if len(self.headers) > MAX_HEADER_LINES:
+            raise _RefusedError(431, f"The request has more than {MAX_HEADER_LINES} header lines.")
+
+    def on_headers_complete(self) -> None:
+        """Start to serve the request, if its head is as it must be."""
+        self._in_head, self._held_bytes = False, 0
+        if self._head_bytes > self._limits.header_bytes:
+            raise self._too_large()
+        self._check_host()
+        if self.parser.should_upgrade():
+            # The parser takes what follows for another protocol's. `_feed` has the head parsed once more.
+            if self.parser.get_method() == b"CONNECT":
+                raise _RefusedError(501, "This server is no proxy.")
+            return
+        self._in_body = True
+        super().on_headers_complete()
+        if self.cycle.scope["http_version"] == "1.0":
+            _answer_without_chunks(self.cycle)
+        # uvicorn stops reading for a request that has to wait, and then does not notice a client that leaves.
+        self.flow.resume_reading()
+
+    def on_body(self, body: bytes) -> None:
+        """Give a piece of the body to the application."""
+        self._held_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole."""
+        self._held_bytes = 0
+        if self._in_body:
+            self._in_body = False
+            super().on_message_complete()
+
+    # What a response calls.
+
+    def on_response_complete(self) -> None:
+        """Go on with what came meanwhile."""
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # the timer here does that too
+        if self.transport.is_closing():
+            return
+        waiting, self._behind = bytes(self._behind), bytearray()
+        if self._is_serving:
+            self._put_behind(waiting)
+        else:
+            self._feed(waiting)
+
+    # How it goes on.
+
+    @property
+    def _is_serving(self) -> bool:
+        """Whether a whole request is being served: what comes now belongs to a later one."""
+        running = self._running
+        return running is not None and not running.response_complete and not running.more_body
+
+    @property
+    def _phase(self) -> Phase:
+        if self._is_serving:
+            return "serving"
+        if self._in_head:
+            return "head"
+        if not self._in_body:
+            return "waiting"
+        return "rest" if self._running is not None and self._running.response_complete else "body"
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse as much as does not have to wait."""
+        view = memoryview(data)
+        while view:
+            if self._is_serving:
+                self._put_behind(view)
+                break
+            piece = view[:PIECE_BYTES]
+            self._held_bytes += len(piece)
+            try:
+                view = view[self._parse(piece) :]
+            except httptools.HttpParserError as error:
+                self._refuse(error.__context__)
+                return
+            if self._held_bytes > self._limits.header_bytes:
+                self._refuse(self._too_large())
+                return
+        self._settle()
+
+    def _parse(self, piece: memoryview) -> int:
+        """Parse a piece; return how many bytes of it were taken.
+
+        Raises:
+            HttpParserError: It is not HTTP, or (then its context says so) it was refused.
+        """
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parse_head_without_upgrade()
+            taken: int = upgrade.args[0]
+            return taken
+        return len(piece)
+
+    def _parse_head_without_upgrade(self) -> None:
+        """Have the head parsed as if it had not asked for another protocol, which a server may ignore.
+
+        Java's HttpClient and `curl --http2` ask for `h2c` even with a POST, whose body must be read as well.
+
+        Source: https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+        """
+        version = self.parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        head += b"".join(b"%b: %b\r\n" % line for line in self.headers if line[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(head + b"\r\n")
+
+    def _put_behind(self, data: bytes | memoryview) -> None:
+        """Keep what came behind a running request: no more than one whole request, or none of it.
+
+        Reading goes on in any case, and what is not kept is thrown away: only so the server notices that the
+        client has left.
+        """
+        running = self._running
+        if running is None or not running.keep_alive:
+            return  # the connection closes after the response
+        self._behind += data
+        if len(self._behind) > self._limits.header_bytes + self._limits.body_bytes:
+            running.keep_alive = False
+            self._behind.clear()
+
+    def _check_host(self) -> None:
+        """Refuse a request that does not say in one way for which host it is.
+
+        Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+        """
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            raise _RefusedError(400, "The request must have exactly one Host header.")
+
+    def _too_large(self) -> _RefusedError:
+        most = f"{self._limits.header_bytes} bytes (TOKENWIRE_MAX_HEADER_BYTES)"
+        if not self._in_body and len(self.url) * 2 > self._limits.header_bytes:
+            return _RefusedError(414, f"The URL and the headers exceed {most}.")
+        return _RefusedError(431, f"The headers exceed {most}.")
+
+    # Timers and ends.
+
+    def _settle(self) -> None:
+        """Have the timer and the count of idle connections agree with the phase."""
+        phase = self._phase
+        if phase == "serving":
+            self._limits.idle.discard(self)
+        else:
+            self._limits.idle.add(self)
+        if phase != self._timed:
+            self._timed = phase
+            self._stop_timer()
+            if phase != "serving" and not self.transport.is_closing():
+                self._timer = self.loop.call_later(self._seconds_for(phase), self._on_timeout)
+
+    def _seconds_for(self, phase: Phase) -> float:
+        """Return how long the client may stay in a phase."""
+        if phase == "rest":
+            return LINGER_S
+        if phase == "waiting" and self._running is not None:
+            return self._limits.keep_alive_s
+        return self._limits.request_timeout_s
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timeout(self) -> None:
+        """Close the connection of a client that is too slow; say so where it began a request."""
+        self._timer = None
+        most_s = f"{self._limits.request_timeout_s:g} s (TOKENWIRE_REQUEST_TIMEOUT_S)"
+        if self._lingering:
+            self.transport.abort()
+        elif self._timed == "head":
+            self._refuse(_RefusedError(408, f"The headers were not complete within {most_s}."))
+        elif self._timed == "body" and self._running is not None and self._running.response_started:
+            self._running.keep_alive = False  # it needs no body, and goes on to its end
+        elif self._timed == "body":
+            self._refuse(_RefusedError(408, f"The body was not complete within {most_s}."))
+        else:
+            self.transport.close()
+
+    def _refuse(self, reason: BaseException | None) -> None:
+        """Answer with a problem document and close the connection.
+
+        Args:
+            reason: What was raised; anything but a `_RefusedError` means that the request is not HTTP.
+        """
+        if not isinstance(reason, _RefusedError):
+            logger.debug("not HTTP", exc_info=reason)
+            reason = _RefusedError(400, "The request is not HTTP/1.1.")
+        running = self._running
+        if self._is_serving and running is not None:
+            running.keep_alive = False  # what was refused is a later request, and goes unanswered
+            self._settle()
+            return
+        answered = self._in_body and running is not None and running.response_started
+        self._disconnect_running()
+        if answered:
+            self.transport.close()  # a request gets one response
+            return
+        self.transport.write(raw_problem(reason.error, reason.status, self.server_state.default_headers))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close the connection once the client has read the answer, or soon."""
+        self._lingering = True
+        self._stop_timer()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_S, self._on_timeout)
+
+    def _discard(self, size: int) -> None:
+        self._discarded_bytes += size
+        if self._discarded_bytes > LINGER_BYTES:
+            self.transport.abort()
+
+    def _disconnect_running(self) -> None:
+        """Tell the request that is being served that its client is gone."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+
+class _RefusedError(Exception):
+    """Why a request is refused. The parser's callbacks raise it, and so stop the parser.
+
+    Args:
+        status: The HTTP status.
+        message: What is wrong, fit for a user.
+    """
+
+    CODES: Final = {400: "INVALID_ARGUMENT", 408: "DEADLINE_EXCEEDED", 501: "UNIMPLEMENTED"}
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        code = self.CODES.get(status, "RESOURCE_EXHAUSTED")
+        self.error: EdgeError = RequestError(code, message, retryable=code == "DEADLINE_EXCEEDED")
+
+
+def _answer_without_chunks(cycle: RequestResponseCycle) -> None:
+    """Have the response end with the connection: HTTP/1.0 knows no chunks, but uvicorn sends them."""
+    send = cycle.send
+
+    def unchunked(message: Any) -> Awaitable[None]:
+        cycle.chunked_encoding = False
+        cycle.expected_content_length = len(message.get("body", b""))
+        return send(message)
+
+    cycle.send = unchunked  # type: ignore[method-assign, assignment]
