@@ -68,6 +68,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_JWT_REFRESH_S": Variable(EDGE),
     "TOKENWIRE_LOG_FORMAT": Variable(CORE | EDGE),
     "TOKENWIRE_LOG_LEVEL": Variable(CORE | EDGE),
+    "TOKENWIRE_LOG_PRINCIPAL_BYTES": Variable(CORE),
     "TOKENWIRE_LOG_RETENTION_S": Variable(CORE),
     "TOKENWIRE_LOG_RUN_BYTES": Variable(CORE),
     "TOKENWIRE_LOG_RUN_EVENTS": Variable(CORE),
