@@ -32,9 +32,10 @@ WARN_AGAIN: Final = 4
 MAX_FRAMES: Final = 20
 """How many frames of the stack are told, from the innermost one: what blocks is there."""
 
-HELD_SHARE: Final = 0.1
+HELD_SHARE: Final = 0.02
 """A thread that is late because other code of its process ran finds that the process has used the CPU
-meanwhile, at least for this share of the time. A process that was stopped has used none."""
+meanwhile, at least for this share of the time: little of it on a machine that is busy with others. A process
+that was stopped has used none."""
 
 logger = logging.getLogger(__name__)
 

@@ -45,7 +45,7 @@ async def works_with(store: str, **settings: Any) -> None:
 
 def documented_acl() -> list[str]:
     """Return the words of the rule in docs/operations.md, after the user's name."""
-    _, _, rest = (ROOT / "docs" / "operations.md").read_text().partition("ACL SETUSER tokenwire ")
+    _, _, rest = (ROOT / "docs" / "operations.md").read_text().partition("ACL SETUSER core ")
     return shlex.split(rest.partition("```")[0])
 
 
@@ -127,8 +127,8 @@ async def all_of_a_run(one: Core, other: Core) -> None:
 async def test_the_documented_rights_are_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Two cores do all that clients ask for, and Redis has refused nothing."""
     with serving(tmp_path) as server:
-        server.client.execute_command("ACL", "SETUSER", "tokenwire", *documented_acl())
-        url = f"redis://tokenwire:PASSWORD@127.0.0.1:{server.port}/0"
+        server.client.execute_command("ACL", "SETUSER", "core", *documented_acl())
+        url = f"redis://core:PASSWORD@127.0.0.1:{server.port}/0"
         async with running_core(store=url) as one, running_core(store=url) as other:
             await all_of_a_run(one, other)
         assert server.client.acl_log() == []
