@@ -82,11 +82,12 @@ def test_a_browser_whose_packets_vanish_has_left(
     processes: Processes, namespace: Namespace, agent: str
 ) -> None:
     """The edge finds out by what stays unacknowledged, of a silent stream by its heartbeats."""
-    core, _ = processes.core(settings={"TOKENWIRE_DISCONNECT_GRACE_S": str(GRACE_S)})
+    shared = {"TOKENWIRE_PRINCIPAL_KEY": KEY}
+    core, _ = processes.core(settings=shared | {"TOKENWIRE_DISCONNECT_GRACE_S": str(GRACE_S)})
     secret, entry = make_key("ann")
     port = str(free_port())
     command = [*TOKENWIRE, "edge", "--core", core, "--host", namespace.here, "--port", port]
-    settings = {
+    settings = shared | {
         "TOKENWIRE_AUTH": "keys",
         "TOKENWIRE_API_KEYS": entry,
         "TOKENWIRE_HEARTBEAT_S": str(HEARTBEAT_S),
