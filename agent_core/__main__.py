@@ -16,14 +16,16 @@ from pydantic import ValidationError
 from agent_core.agents.loading import AgentLoadError
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
+from tokenwire.descriptors import DescriptorWatch, raise_limit, warn_if_short
 from tokenwire.logs import set_up_logging
+from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.telemetry import set_up_tracing
 
 logger = logging.getLogger("agent_core")
 
 
 async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then go down in order. A second signal gives runs no more time.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then go down in order. A second one gives runs no more time.
 
     Args:
         settings: As the operator set them.
@@ -35,15 +37,16 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
-    def signalled() -> None:
-        if stop.is_set():
+    def signalled(number: signal.Signals) -> None:
+        if stop.is_set() and means_hurry(number):
             hurry.set()
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled)
+    for number in stop_signals():
+        loop.add_signal_handler(number, signalled, number)
     core = CoreServer(settings)
+    watch = asyncio.create_task(DescriptorWatch().run())
     serving = asyncio.create_task(core.start())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -60,6 +63,7 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
             raise
         await stopping
     logger.info("core stopping")
+    watch.cancel()
     await core.stop(hurry)
     logger.info("core stopped")
     if core.manager.strays:
@@ -79,6 +83,9 @@ def main() -> int:
     set_up_logging(settings.log_level, settings.log_format)
     if settings.shared_owner:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
+    raise_limit()
+    # At most: edges, and services that keep their connections, hold many follows on one.
+    warn_if_short(settings.max_follows, f"TOKENWIRE_MAX_FOLLOWS={settings.max_follows}")
     try:
         stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
     except ValueError as error:

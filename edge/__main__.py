@@ -12,6 +12,7 @@ from edge.app import create_app
 from edge.http.drain import Drain
 from edge.server import bind, make_server
 from edge.settings import EdgeSettings
+from tokenwire import descriptors
 from tokenwire.logs import set_up_logging
 from tokenwire.telemetry import set_up_tracing
 
@@ -40,6 +41,9 @@ def main() -> int:
         logger.warning("authentication is off: everybody on this machine may start runs")
     elif settings.shared_owner:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
+    descriptors.raise_limit()
+    needed = settings.max_streams + settings.max_idle_connections + descriptors.OWN
+    descriptors.warn_if_short(needed, f"TOKENWIRE_MAX_STREAMS={settings.max_streams}")
     try:
         listener = bind(settings)
     except OSError as error:
