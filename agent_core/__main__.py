@@ -16,9 +16,11 @@ from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.loading import AgentLoadError
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
+from tokenwire.descriptors import DescriptorWatch, raise_limit, warn_if_short
 from tokenwire.logs import set_up_logging
 from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.settings import WRONG_SETTINGS, WrongSettingError, read_settings
+from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.telemetry import set_up_tracing
 from tokenwire.variables import unknown_variables
 
@@ -26,7 +28,7 @@ logger = logging.getLogger("agent_core")
 
 
 async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then go down in order. A second signal gives runs no more time.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then go down in order. A second one gives runs no more time.
 
     Args:
         settings: As the operator set them.
@@ -39,15 +41,16 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
-    def signalled() -> None:
-        if stop.is_set():
+    def signalled(number: signal.Signals) -> None:
+        if stop.is_set() and means_hurry(number):
             hurry.set()
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled)
+    for number in stop_signals():
+        loop.add_signal_handler(number, signalled, number)
     core = CoreServer(settings)
+    watch = asyncio.create_task(DescriptorWatch().run())
     serving = asyncio.create_task(core.start())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -65,6 +68,7 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
         with LoopWatchdog():  # Getting ready may take its time.
             await stopping
     logger.info("core stopping")
+    watch.cancel()
     await core.stop(hurry)
     logger.info("core stopped")
     if core.manager.strays:
@@ -84,6 +88,9 @@ def main() -> int:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
     for line in unknown_variables(os.environ):
         logger.warning("%s", line)
+    raise_limit()
+    # At most: edges, and services that keep their connections, hold many follows on one.
+    warn_if_short(settings.max_follows, f"TOKENWIRE_MAX_FOLLOWS={settings.max_follows}")
     try:
         stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
     except ValueError as error:

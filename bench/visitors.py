@@ -203,7 +203,8 @@ class Visitor(Client):
     async def _send_half(self) -> None:
         """Send a part of a request's body, and go."""
         body = json.dumps(self._question(uuid4().hex)).encode()
-        head = f"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body) + 50}\r\n\r\n"
+        head = "POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(body) + 50}\r\n\r\n"
         _, writer = await asyncio.open_connection("127.0.0.1", self._order.edges[0])
         writer.write(head.encode() + body)
         await asyncio.sleep(self._times.pause_s)

@@ -9,6 +9,7 @@ from edge.app import create_app
 from edge.http.drain import Drain
 from edge.server import bind, make_server
 from edge.settings import EdgeSettings
+from tokenwire import descriptors
 from tokenwire.addresses import address_of
 from tokenwire.logs import set_up_logging
 from tokenwire.settings import WRONG_SETTINGS, read_settings
@@ -38,6 +39,9 @@ def main() -> int:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
     for warning in settings.share_warnings():
         logger.warning("%s", warning)
+    descriptors.raise_limit()
+    needed = settings.max_streams + settings.max_idle_connections + descriptors.OWN
+    descriptors.warn_if_short(needed, f"TOKENWIRE_MAX_STREAMS={settings.max_streams}")
     try:
         listener = bind(settings)
     except OSError as error:

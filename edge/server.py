@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import socket
+import threading
+from collections.abc import Iterator
 from functools import partial
 from types import FrameType
 from typing import Final
@@ -16,13 +20,19 @@ from edge.http.drain import Drain
 from edge.http.follow_gate import FollowGate
 from edge.http.idle import IdleConnections
 from edge.settings import EdgeSettings
+from tokenwire import descriptors
+from tokenwire.descriptors import DescriptorWatch
 from tokenwire.loop_watchdog import LoopWatchdog
+from tokenwire.signals import stop_signals
 
 NOTSENT_LOWAT_BYTES: Final = 16 * 1024
 """How much the kernel takes that it can't send yet. By default it hides megabytes (38,000 frames were
 measured) of a client that stopped reading."""
 
 BACKLOG: Final = 2048
+
+TICKS_PER_S: Final = 10
+"""uvicorn's."""
 
 
 class StreamServer(uvicorn.Server):
@@ -32,18 +42,37 @@ class StreamServer(uvicorn.Server):
 
     Args:
         config: uvicorn's.
-        drain: Turned on by SIGTERM and SIGINT.
+        drain: Turned on by SIGTERM, SIGINT and SIGHUP.
     """
 
     def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
         super().__init__(config)
         self._drain = drain
         self._watchdog = LoopWatchdog()
+        self._descriptors = DescriptorWatch()
 
     async def main_loop(self) -> None:
         """Serve, from when all is ready until the end is asked for; a loop that stands still is told."""
         with self._watchdog:
             await super().main_loop()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGHUP besides uvicorn's signals."""
+        with super().capture_signals():
+            heard = threading.current_thread() is threading.main_thread() and signal.SIGHUP in stop_signals()
+            former = signal.signal(signal.SIGHUP, self.handle_exit) if heard else None
+            try:
+                yield
+            finally:
+                if heard:
+                    signal.signal(signal.SIGHUP, former)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look once a second whether connections can still be accepted; return whether to end."""
+        if counter % TICKS_PER_S == 0:
+            self._descriptors.check()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, then end as uvicorn does."""
@@ -96,7 +125,8 @@ def make_server(app: ASGIApp, settings: EdgeSettings, drain: Drain) -> StreamSer
         body_bytes=settings.max_body_bytes,
         request_timeout_s=settings.request_timeout_s,
         keep_alive_s=settings.keep_alive_s,
-        idle=IdleConnections(settings.max_idle_connections),
+        # Silent connections may not take all descriptors from those who ask something.
+        idle=IdleConnections(min(settings.max_idle_connections, descriptors.limit() // 2)),
     )
     config = uvicorn.Config(
         FollowGate(app, settings.stream_policy(), drain),

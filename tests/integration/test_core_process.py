@@ -56,7 +56,7 @@ async def output(core: asyncio.subprocess.Process) -> str:
     return stderr.decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_ends_an_idle_core_with_0(number: signal.Signals) -> None:
     """After it has served."""
     async with process() as core:

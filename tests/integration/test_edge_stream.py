@@ -340,7 +340,7 @@ async def test_a_client_that_leaves_inside_its_request_is_no_failure_of_the_edge
     url = httpx.URL(stack.url)
     assert url.port is not None
     _, writer = await asyncio.open_connection(url.host, url.port)
-    head = "POST /api/chat HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\n"
+    head = "POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     head += "Content-Length: 99\r\n\r\n{"
     writer.write(head.encode())
     await writer.drain()

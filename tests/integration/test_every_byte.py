@@ -241,7 +241,7 @@ async def read_slowly(stack: Stack, message: str) -> bytes:
         connection.setblocking(False)
         await loop.sock_connect(connection, (url.host, url.port))
         head = (
-            "POST /api/chat HTTP/1.0\r\nHost: edge\r\nContent-Type: application/json\r\n"
+            "POST /api/chat HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         await loop.sock_sendall(connection, (head + body).encode())

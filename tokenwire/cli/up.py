@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ from tokenwire.addresses import address_of, channel_options
 from tokenwire.cli import ports
 from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
+from tokenwire.descriptors import raise_limit
+from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.variables import CORE, EDGE, Reader
 
 PROBE_EVERY_S = 0.1
@@ -55,8 +58,9 @@ class ChildDiedError(Exception):
 
 def say(line: str) -> None:
     """Tell the person at the terminal, on stderr: stdout is for the address alone."""
-    sys.stderr.write(f"tokenwire: {line}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the terminal was closed: that is why it ends
+        sys.stderr.write(f"tokenwire: {line}\n")
+        sys.stderr.flush()
 
 
 def run(plan: Plan) -> int:
@@ -65,6 +69,7 @@ def run(plan: Plan) -> int:
     Raises:
         PortError: A port can't be had; nothing was started.
     """
+    raise_limit()
     port, grpc_port = claim_ports(plan)
     return asyncio.run(_Up(plan, port, grpc_port).run())
 
@@ -106,8 +111,8 @@ class _Up:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+        for number in stop_signals():
+            loop.add_signal_handler(number, self._on_signal, number)
         try:
             await self._until_asked_to_stop(self._serve())
         except ChildDiedError as error:
@@ -118,15 +123,15 @@ class _Up:
                 await child.stop(drain_s() + STOP_MARGIN_S, say)
         return 0
 
-    def _on_signal(self) -> None:
-        """End all in order at the first Ctrl-C (or SIGTERM), at once at the second."""
-        if self._asked_to_stop.is_set():
+    def _on_signal(self, number: signal.Signals) -> None:
+        """End all in order at the first Ctrl-C, SIGTERM or closed terminal; at once at the second."""
+        if not self._asked_to_stop.is_set():
+            say("stopping (again to stop at once)")
+            self._asked_to_stop.set()
+        elif means_hurry(number):
             say("asked again to stop: killing what is left")
             for child in self._children:
                 child.kill()
-        else:
-            say("stopping (again to stop at once)")
-        self._asked_to_stop.set()
 
     async def _serve(self) -> None:
         await self._start_core()
