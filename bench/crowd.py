@@ -238,7 +238,8 @@ class Client:
         if status in AGAIN:
             run.interruptions[f"HTTP {status}"] += 1
         else:
-            run.wrong.append(f"HTTP {status}: {body[:200]!r}")
+            silent_s = self._loop.time() - run.heard
+            run.wrong.append(f"HTTP {status}, {silent_s:.1f} s after its last event: {body[:200]!r}")
 
     async def _compare(self, run: Watched) -> None:
         """Ask how the run stands: it has ended, and its last event is the one that was received last."""
@@ -258,7 +259,8 @@ class Client:
             return
         state = json.loads(body)
         if state.get("state") != "ended" or state.get("last") != run.last_id:
-            run.wrong.append(f"received up to {run.last_id}, but it stands so: {state}")
+            silent_s = self._loop.time() - run.heard
+            run.wrong.append(f"received up to {run.last_id}, but {silent_s:.1f} s later it stands so: {state}")
 
 
 class Crowd:

@@ -255,12 +255,15 @@ async def soak(stand: Stand, plan: Plan) -> dict[str, Any]:
         "failures": judge(plan, series, seen.tally, left | still_left),
         "growth": {process: round(growth_of(samples), 4) for process, samples in told.items()},
         "swing": {process: round(swing_of(samples), 4) for process, samples in told.items()},
-        "warm_s": series.warm_s,
+        "warm_s": round(series.warm_s, 1) if told else None,
         "machine_busy": round(busy, 2),
         "tally": seen.tally.as_json(),
         "base": base,
         "rest": rest,
-        "memory": {process: [kept[1] for kept in samples] for process, samples in series.memory.items()},
+        "rss_each_second_mib": {
+            process: " ".join(f"{held_bytes / MIB:.1f}" for _, held_bytes in samples)
+            for process, samples in series.memory.items()
+        },
         "rows": series.rows,
     }
 
