@@ -1,7 +1,7 @@
 """Fail when a text names what is not there: a make target, a command, a module, a file, a heading, a setting.
 
 Messages, comments, documents, scripts and deployed files are read alike. Commands count where they stand as
-code: between backticks, in a fenced block, or behind "Run:"; files and settings count everywhere.
+code: between backticks, in a fenced block of a shell, or behind "Run:"; files and settings count everywhere.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ HEADING: Final = re.compile(r"([\w/.-]+\.md), \"([^\"]+)\"")
 PATH: Final = re.compile(
     rf"(?<![\w/.:@*~$-])([\w-][\w.-]*(?:/[\w.*-]+)+\.(?:{'|'.join(SUFFIXES.split())}))(?![\w-])"
 )
+SHELLS: Final = {"sh", "bash", "console"}
+"""The languages of fenced blocks that hold commands."""
+
 FOLDER: Final = re.compile(r"\w[\w.-]*(/[\w-]+)+/?")
 VARIABLE: Final = re.compile(r"\bTOKENWIRE_[A-Z0-9_]*")
 ELSEWHERE: Final = re.compile(r"TOKENWIRE_(TEST_\w*|EDGE|PROTO)?")
@@ -94,14 +97,15 @@ def problems(path: Path, known: Facts) -> Iterator[str]:
         return
     place = path.relative_to(known.root)
     is_page = path.suffix == ".md"
-    is_fenced = False
+    fence = None
     for number, line in enumerate(lines, start=1):
         found = [*wrong_paths(line, path, known), *wrong_variables(line, known)]
         if is_page and line.lstrip().startswith("```"):
-            is_fenced = not is_fenced
-        for code in [line.partition(" #")[0]] if is_fenced else codes(line):
+            fence = line.strip(" `") if fence is None else None
+        shell = [line.partition(" #")[0]] if fence in SHELLS else []
+        for code in codes(line) if fence is None else shell:
             found += [*wrong_commands(code, known), *wrong_folder(code, known)]
-        if is_page and not is_fenced:
+        if is_page and fence is None:
             found += wrong_links(line, path)
         yield from (f"{place}:{number}: {what}" for what in dict.fromkeys(found))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -36,7 +36,16 @@ class Edge:
         """Set when the second frame may be sent."""
         self._hangs_up = hangs_up
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @asynccontextmanager
+    async def listening(self, port: int) -> AsyncIterator[None]:
+        """Be there, for a while."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=2**17)
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.heads.append(head)
         length = head.lower().partition("content-length: ")[2].partition("\r\n")[0]
@@ -52,22 +61,22 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def client_of(port: int) -> httpx.AsyncClient:
+    """Return a client of nginx."""
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+
+
 @asynccontextmanager
 async def behind_nginx(
     processes: Processes, folder: Path, edges: Sequence[Edge | None]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Run nginx before these edges; None is one that is down."""
     ports = [free_port() for _ in edges]
-    servers = [
-        await asyncio.start_server(edge.serve, "127.0.0.1", port, limit=2**17)
-        for edge, port in zip(edges, ports, strict=True)
-        if edge is not None
-    ]
-    port = nginx.start(processes, folder, ports)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+    async with AsyncExitStack() as servers, client_of(nginx.start(processes, folder, ports)) as client:
+        for edge, port in zip(edges, ports, strict=True):
+            if edge is not None:
+                await servers.enter_async_context(edge.listening(port))
         yield client
-    for server in servers:
-        server.close()
 
 
 async def test_a_frame_leaves_when_it_comes(processes: Processes, tmp_path: Path) -> None:
@@ -111,6 +120,21 @@ async def test_what_an_edge_refuses_to_connect_goes_to_the_other(
         answers = [(await client.post("/api/chat", content=b"{}")).status_code for _ in range(10)]
     assert answers == [200] * 10
     assert len(edge.heads) == 10
+
+
+async def test_an_edge_that_is_back_is_asked_at_once(processes: Processes, tmp_path: Path) -> None:
+    """A refusal is forgotten by the time that the other one is restarted."""
+    first, second = Edge(), Edge()
+    first.go_on.set()
+    second.go_on.set()
+    ports = (free_port(), free_port())
+    async with client_of(nginx.start(processes, tmp_path, ports)) as client:
+        async with second.listening(ports[1]):
+            before = [(await client.get("/api/runs/x/events")).status_code for _ in range(4)]
+        async with first.listening(ports[0]):
+            after = [(await client.get("/api/runs/x/events")).status_code for _ in range(4)]
+    assert before == after == [200] * 4
+    assert (len(first.heads), len(second.heads)) == (4, 4)
 
 
 @pytest.mark.parametrize(("method", "seen"), [("POST", 1), ("GET", 2)])

@@ -75,6 +75,7 @@ def test_a_page_is_read_as_markdown(known: Facts, text: str, what: str) -> None:
         "scripts/there.sh, `scripts/old`; TOKENWIRE_TEST_X is a test's",
         'docs/page.md, "How, and why"; other/folder.md is nobody\'s; edge/static/index.html is built',
         "```sh\nmake page   # make it be there\n```",
+        "```text\nACL SETUSER tokenwire on\n```",
     ],
 )
 def test_what_is_there_is_not_found(known: Facts, text: str) -> None:
