@@ -8,6 +8,10 @@ import pytest
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent_core.agents.embedded.settings import ModelSettings
+from agent_core.agents.endpoint.settings import EndpointSettings
+from agent_core.settings import Settings
+from edge.settings import EdgeSettings
 from tests.support.certificates import Authority, Certificate
 from tokenwire.settings import (
     WrongSettingError,
@@ -17,6 +21,10 @@ from tokenwire.settings import (
     read_settings,
     read_text,
 )
+from tokenwire.variables import VARIABLES
+
+SHOWN = ("TOKENWIRE_AGENT", "TOKENWIRE_CORE", "TOKENWIRE_GRPC_HOST", "TOKENWIRE_HOST")
+"""Their wrong values are shown: they are names and addresses, which hold no password."""
 
 MARK = "this-may-be-a-secret"
 
@@ -136,3 +144,22 @@ def test_a_key_with_a_password_is_told_and_not_asked_for(certificate: Certificat
     )
     with pytest.raises(WrongSettingError, match=f"THE_KEY={certificate.key}: the key needs a password"):
         pair(certificate.cert, certificate.key)
+
+
+@pytest.mark.parametrize("settings", [Settings, EdgeSettings, EndpointSettings, ModelSettings])
+def test_no_wrong_value_of_a_secret_is_shown(
+    settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is too short, or that was put where a number or an address belongs."""
+    mark = "s3cr3t! x"
+    for name, variable in VARIABLES.items():
+        if not variable.is_path:
+            monkeypatch.setenv(name, mark)
+    monkeypatch.setenv("TOKENWIRE_STORE", f"redis://user:{mark}/@redis")
+    for name in SHOWN:
+        monkeypatch.delenv(name)
+    with pytest.raises(SystemExit):
+        read_settings("sample", settings)
+    said = capsys.readouterr().err
+    assert mark not in said
+    assert all(line.startswith("sample: TOKENWIRE_") for line in said.splitlines())
