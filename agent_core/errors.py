@@ -180,6 +180,20 @@ class CoreFullError(RefusalError):
         super().__init__("RESOURCE_EXHAUSTED", "LOG_FULL", message, retry_after_s=5.0)
 
 
+class PrincipalFullError(RefusalError):
+    """The principal's live runs need all that the log may keep for her."""
+
+    def __init__(self) -> None:
+        message = "Your other answers take up all the room that you have. Wait until one of them is complete."
+        super().__init__(
+            "RESOURCE_EXHAUSTED",
+            "PRINCIPAL_LOG_FULL",
+            message,
+            metadata={"limit": "log_principal_bytes"},
+            retry_after_s=5.0,
+        )
+
+
 class LimitReachedError(RefusalError):
     """There are as many runs, starts or follows as there may be.
 

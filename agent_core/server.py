@@ -94,7 +94,7 @@ class CoreServer:
             ),
             RunLimits(settings.max_run_bytes, settings.max_run_events, settings.max_run_tool_calls),
             self._peers,
-            Limiter(_limits(settings), principals=self._callers.proven),
+            Limiter(_limits(settings), principals=settings.has_principals),
         )
         self._log_changed = asyncio.Event()
         self.manager.log_health.on_change = lambda _: self._log_changed.set()
@@ -116,6 +116,8 @@ class CoreServer:
         """
         settings = self._settings
         credentials = server_credentials(settings)
+        for warning in settings.share_warnings():
+            logger.warning("%s", warning)
         gate = Gate(self._callers)
         handlers = [gate.handlers(service, rpcs) for service, rpcs in self._services().items()]
         self._server.add_generic_rpc_handlers(handlers)
@@ -249,6 +251,7 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
         run_bytes=settings.log_run_bytes,
         run_events=settings.log_run_events,
         total_bytes=settings.log_total_bytes,
+        principal_bytes=settings.principal_log_bytes if settings.has_principals else 0,
         retention_s=settings.log_retention_s,
         session_exchanges=settings.session_exchanges,
         session_bytes=settings.session_bytes,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_core.agents.loading import AgentLoadError, parse_sources
+from agent_core.runs.encoding import MAX_PAYLOAD_BYTES
+from agent_core.runs.log.contract import FLOOR_BYTES
 from agent_core.stores import read_store
 from tokenwire.addresses import is_loopback, read_grpc_host
+from tokenwire.limits import SHARE_LOST, require_share, unlimited_share
 from tokenwire.logs import LogFormat
 from tokenwire.principal import MIN_KEY_BYTES, require_separation
+
+LOG_SHARES: Final = 4
+"""A principal's share of the log is one of so many, unless it is set."""
 
 
 class Settings(BaseSettings):
@@ -110,6 +116,11 @@ class Settings(BaseSettings):
     """The most bytes that the log keeps of all runs. Ended runs go early then, and new ones are refused
     where there is no room for all that the log may keep of one."""
 
+    log_principal_bytes: int | None = Field(default=None, ge=0)
+    """The most bytes that the log keeps of the runs and sessions of one principal: a quarter of
+    TOKENWIRE_LOG_TOTAL_BYTES where it is not set, 0 for no limit. Beyond it her ended runs go early, then
+    her live ones are kept shorter; nothing of others does."""
+
     log_retention_s: float = Field(default=900.0, ge=0)
     """How long a run can be followed after its end, in seconds."""
 
@@ -179,7 +190,65 @@ class Settings(BaseSettings):
         require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
         return self
 
+    @model_validator(mode="after")
+    def _fair(self) -> Self:
+        if not self.has_principals:
+            return self
+        for share in self._shares():
+            require_share(*share)
+        share_bytes = self.principal_log_bytes
+        least_bytes = self.max_principal_runs * min(FLOOR_BYTES, self.log_run_bytes)
+        if 0 < share_bytes < least_bytes:
+            raise ValueError(
+                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share_bytes}) must be at least {least_bytes}: so much is "
+                f"needed for TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs"
+            )
+        return self
+
     @property
     def proves_callers(self) -> bool:
         """Whether callers must prove who they are."""
         return bool(self.principal_key.get_secret_value()) or self.grpc_tls_client_ca is not None
+
+    @property
+    def has_principals(self) -> bool:
+        """Whether callers prove who they are, and are not all one owner: else principals have no shares."""
+        return self.proves_callers and not self.shared_owner
+
+    @property
+    def principal_log_bytes(self) -> int:
+        """The most bytes that the log keeps of one principal; 0 for no limit."""
+        given = self.log_principal_bytes
+        return self.log_total_bytes // LOG_SHARES if given is None else given
+
+    def share_warnings(self) -> list[str]:
+        """Return what an operator should know of limits that let one principal lock others out."""
+        if not self.has_principals:
+            return []
+        warnings = [warning for share in self._shares() for warning in unlimited_share(*share)]
+        newest_bytes = self.max_principal_runs * MAX_PAYLOAD_BYTES
+        if newest_bytes > self.log_total_bytes and not self._shared_store:
+            warnings.append(
+                f"TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs with one event of 1 MiB each "
+                f"exceed TOKENWIRE_LOG_TOTAL_BYTES ({self.log_total_bytes}): {SHARE_LOST}"
+            )
+        return warnings
+
+    @property
+    def _shared_store(self) -> bool:
+        """Whether the store is Redis, which has a limit of its own in place of TOKENWIRE_LOG_TOTAL_BYTES."""
+        return read_store(self.store).kind == "redis"
+
+    def _shares(self) -> list[tuple[str, int, str, int]]:
+        """Return the limits of each principal beside those of all."""
+        return [
+            ("TOKENWIRE_MAX_PRINCIPAL_RUNS", self.max_principal_runs, "TOKENWIRE_MAX_RUNS", self.max_runs),
+            (
+                *("TOKENWIRE_MAX_PRINCIPAL_FOLLOWS", self.max_principal_follows),
+                *("TOKENWIRE_MAX_FOLLOWS", self.max_follows),
+            ),
+            (
+                *("TOKENWIRE_LOG_PRINCIPAL_BYTES", self.principal_log_bytes),
+                *("TOKENWIRE_LOG_TOTAL_BYTES", 0 if self._shared_store else self.log_total_bytes),
+            ),
+        ]

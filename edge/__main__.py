@@ -36,6 +36,8 @@ def main() -> int:
         logger.warning("authentication is off: everybody on this machine may start runs")
     elif settings.shared_owner:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
+    for warning in settings.share_warnings():
+        logger.warning("%s", warning)
     try:
         listener = bind(settings)
     except OSError as error:

@@ -25,6 +25,7 @@ from edge.http.event_stream import StreamPolicy
 from edge.http.limits import LimitPolicy
 from edge.upstream import CoreSecurity
 from tokenwire.addresses import is_loopback, read_host, read_targets
+from tokenwire.limits import require_share, unlimited_share
 from tokenwire.logs import LogFormat
 from tokenwire.principal import MIN_KEY_BYTES, require_separation
 from tokenwire.settings import read_authorities, read_pair
@@ -184,6 +185,23 @@ class EdgeSettings(BaseSettings):
         proof = "" if self.auth == "none" else f"TOKENWIRE_AUTH={self.auth}"
         require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
         return self
+
+    @model_validator(mode="after")
+    def _fair(self) -> Self:
+        if self.auth != "none":
+            require_share(*self._stream_share())
+        return self
+
+    def share_warnings(self) -> list[str]:
+        """Return what an operator should know of limits that let one principal lock others out."""
+        return [] if self.auth == "none" else unlimited_share(*self._stream_share())
+
+    def _stream_share(self) -> tuple[str, int, str, int]:
+        """Return the limit of each principal beside that of all."""
+        return (
+            *("TOKENWIRE_MAX_STREAMS_PER_PRINCIPAL", self.max_streams_per_principal),
+            *("TOKENWIRE_MAX_STREAMS", self.max_streams),
+        )
 
     @property
     def core_targets(self) -> tuple[str, ...]:

@@ -11,6 +11,39 @@ from typing import Final, Literal, TypeAlias
 
 MINUTE_S: Final = 60.0
 
+SHARE_LOST: Final = "one principal could take it all, and lock the others out"
+
+
+def require_share(principal: str, most: int, total: str, most_in_all: int) -> None:
+    """Return if one principal may have less than there is in all; 0 is no limit.
+
+    Args:
+        principal: The variable of the most that a principal may have.
+        most: Its value.
+        total: The variable of the most in all.
+        most_in_all: Its value.
+
+    Raises:
+        ValueError: She may have it all. The text names both variables.
+    """
+    if 0 < most_in_all <= most:
+        raise ValueError(f"{principal} ({most}) must be less than {total} ({most_in_all}): {SHARE_LOST}")
+
+
+def unlimited_share(principal: str, most: int, total: str, most_in_all: int) -> list[str]:
+    """Return what to warn of where a principal has no limit, though there is one in all.
+
+    Args:
+        principal: The variable of the most that a principal may have.
+        most: Its value.
+        total: The variable of the most in all.
+        most_in_all: Its value.
+    """
+    if most or not most_in_all:
+        return []
+    return [f"{principal} is 0 (no limit), and {total} is {most_in_all}: {SHARE_LOST}"]
+
+
 Limit: TypeAlias = Literal["principal", "all", "rate"]
 
 

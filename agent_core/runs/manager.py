@@ -140,6 +140,7 @@ class RunManager:
         Raises:
             CoreDrainingError: The core is going down.
             CoreFullError: The log has no room.
+            PrincipalFullError: It has none for another run of this principal.
             RequestIdReusedError: Another request has used the request id.
             SessionHasRunError: Another run of the session goes on.
             LimitReachedError: The principal has started too many, or too many go on.

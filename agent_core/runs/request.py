@@ -7,8 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from agent_core.errors import CoreFullError, CoreLogAwayError, RequestIdReusedError, SessionHasRunError
-from agent_core.runs.log.contract import LogFullError, RunRecord, SessionBusyError
+from agent_core.errors import (
+    CoreFullError,
+    CoreLogAwayError,
+    PrincipalFullError,
+    RequestIdReusedError,
+    SessionHasRunError,
+)
+from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.run_pb2 import RunSpec
 
@@ -49,12 +55,15 @@ def refusals() -> Iterator[None]:
     """Say why a run could not be begun, as a caller is to hear it.
 
     Raises:
-        CoreFullError: The log has no room.
+        PrincipalFullError: The log has no room for another run of this principal.
+        CoreFullError: It has none for another run at all.
         SessionHasRunError: Another run of the session goes on.
         CoreLogAwayError: The log does not take the run's beginning.
     """
     try:
         yield
+    except PrincipalLogFullError as error:
+        raise PrincipalFullError from error
     except LogFullError as error:
         raise CoreFullError from error
     except SessionBusyError as error:

@@ -16,6 +16,9 @@ from tokenwire.v1.run_pb2 import OnDisconnect
 
 FIRST_EPOCH: Final = 1
 
+FLOOR_BYTES: Final = 64 * 1024
+"""The shortest ring that is of use to a reader: some hundred tokens, half a minute of a fast model."""
+
 
 class Position(NamedTuple):
     """A place in a run's log. Positions compare as (epoch, sequence)."""
@@ -131,7 +134,7 @@ class LogBudget:
     total_bytes: int = 256 * 1024 * 1024
     """The most bytes of all runs and sessions. Ended runs that nobody reads are forgotten early, oldest
     first, then what sessions remember; then no run is created unless there is room for its whole ring; then
-    the largest lose their oldest events."""
+    the largest lose their oldest events. With shares, all this is asked of who holds the most."""
     retention_s: float = 15 * 60
     """How long a run is kept after its end."""
     session_exchanges: int = 20
@@ -141,11 +144,25 @@ class LogBudget:
     itself is not kept."""
     session_retention_s: float = 24 * 3600
     """How long a session's exchanges are kept after the last of them: they are forgotten as a whole."""
+    principal_bytes: int = 0
+    """The most bytes of all runs and sessions of one owner; 0 where owners have no shares. Beyond it, hers
+    are forgotten and trimmed in the same order, and no run of hers is created unless `floor_bytes` are left
+    for each of those that go on."""
 
     @property
     def sessions_bytes(self) -> int:
         """The most bytes of what all sessions remember: it must not keep ended runs from being kept."""
         return self.total_bytes // 4
+
+    @property
+    def principal_sessions_bytes(self) -> int:
+        """The most bytes of what one owner's sessions remember; 0 for no limit."""
+        return self.principal_bytes // 4
+
+    @property
+    def floor_bytes(self) -> int:
+        """The least that is left of a run's ring for another run's start."""
+        return min(FLOOR_BYTES, self.run_bytes)
 
 
 def ring_target(limit: int) -> int:
@@ -171,6 +188,10 @@ class LogAwayError(Exception):
 
 class LogFullError(Exception):
     """The store has no room for another run at the moment."""
+
+
+class PrincipalLogFullError(LogFullError):
+    """The store has no room for another run of this owner, as long as so many of hers go on."""
 
 
 class SessionBusyError(Exception):
@@ -250,6 +271,7 @@ class RunLog(Protocol):
 
         Raises:
             LogFullError: There is no room for another run.
+            PrincipalLogFullError: There is none for another one of this owner.
             SessionBusyError: Another run of its session goes on.
         """
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from agent_core.runs.encoding import NANO, seal
@@ -16,7 +18,6 @@ from agent_core.runs.log.contract import (
     Entry,
     Exchange,
     LogBudget,
-    LogFullError,
     LogGoneError,
     Position,
     RunInfo,
@@ -24,8 +25,9 @@ from agent_core.runs.log.contract import (
     SessionBusyError,
     ring_target,
 )
-from agent_core.runs.log.memory_run import ENTRY_OVERHEAD_BYTES, RUN_OVERHEAD_BYTES, MemoryRun, MemoryTail
+from agent_core.runs.log.memory_run import ENTRY_OVERHEAD_BYTES, MemoryRun, MemoryTail
 from agent_core.runs.log.memory_sessions import MemorySessions
+from agent_core.runs.log.shares import Shares
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
 
@@ -33,6 +35,15 @@ SWEEP_S: Final = 30.0
 """How often an idle store forgets what has expired."""
 
 _OK: Final = Appended(AppendStatus.OK)
+
+
+@dataclass(slots=True, eq=False)
+class _Account:
+    """The runs of one owner; of all of them where owners have no shares."""
+
+    runs: dict[str, MemoryRun] = field(default_factory=dict)
+    ended: dict[str, MemoryRun] = field(default_factory=dict)
+    """Those that have ended, in the order of their ends."""
 
 
 class MemoryLog:
@@ -58,9 +69,10 @@ class MemoryLog:
         self._stamp = stamp
         self._logs: dict[str, MemoryRun] = {}
         self._ended: dict[str, MemoryRun] = {}  # in the order of their ends
+        self._accounts: defaultdict[str, _Account] = defaultdict(_Account)
         self._requests: dict[str, RunRecord] = {}
-        self._sessions = MemorySessions(self._budget)
-        self._runs_bytes = 0
+        self._shares = Shares(self._budget, self)
+        self._sessions = MemorySessions(self._budget, self._shares)
         self._sweep_s = sweep_s
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -102,9 +114,7 @@ class MemoryLog:
         known = self._logs.get(record.run_id)
         if known is not None:
             return known.record
-        # Of the budget, a run's whole ring must be free.
-        room_bytes = self._budget.total_bytes - self._budget.run_bytes
-        self._sweep(room_bytes)
+        self._sweep()
         if record.request_key:
             earlier = self._requests.get(record.request_key)
             if earlier is not None:
@@ -112,18 +122,19 @@ class MemoryLog:
         live = self._sessions.live(record)
         if live:
             raise SessionBusyError(live)
-        if self._size_bytes > room_bytes:
-            raise LogFullError
+        account = self._shares.account_of(record.owner)
+        self._shares.admit(account)
         if record.request_key:
             self._requests[record.request_key] = record
-        self._logs[record.run_id] = MemoryRun(record)
+        log = self._logs[record.run_id] = self._accounts[account].runs[record.run_id] = MemoryRun(record)
         self._sessions.begin(record)
-        self._runs_bytes += RUN_OVERHEAD_BYTES
+        self._shares.held.add(account, log.size_bytes)
+        self._shares.keep(account)
         return record
 
     async def standing(self, request_key: str) -> RunRecord | None:
         """Return the record that stands for a request."""
-        self._sweep(self._budget.total_bytes)
+        self._sweep()
         return self._requests.get(request_key)
 
     async def probe(self) -> None:
@@ -162,7 +173,7 @@ class MemoryLog:
 
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""
-        self._sweep(self._budget.total_bytes)
+        self._sweep()
         log = self._logs.get(run_id)
         if log is None:
             return None
@@ -186,14 +197,14 @@ class MemoryLog:
         self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
     ) -> list[RunInfo]:
         """Return a session's runs, newest first."""
-        self._sweep(self._budget.total_bytes)
+        self._sweep()
         infos = [self._logs[run_id].info for run_id in self._sessions.run_ids(owner, session_id)]
         infos.sort(key=lambda info: place_of(info.record), reverse=True)
         return [info for info in infos if before is None or place_of(info.record) < before][:max_runs]
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:
         """Return what a session remembers, oldest first."""
-        self._sweep(self._budget.total_bytes)
+        self._sweep()
         return self._sessions.history(owner, session_id)
 
     async def delete(self, run_id: str) -> None:
@@ -225,25 +236,48 @@ class MemoryLog:
             size += len(event)
             entries.append(Entry(epoch, sequence, event))
         log.event_bytes += size
-        self._runs_bytes += size + (len(entries) - before) * ENTRY_OVERHEAD_BYTES
-        self._keep_to_budget(log)
+        self._keep_to_budget(log, size + (len(entries) - before) * ENTRY_OVERHEAD_BYTES)
         log.wake()
         return _OK
 
-    def _keep_to_budget(self, log: MemoryRun) -> None:
-        """Drop what is too much after an append to a log."""
-        budget = self._budget
+    def _keep_to_budget(self, log: MemoryRun, added_bytes: int) -> None:
+        """Count what was appended to a log, and drop what is too much."""
+        budget, shares = self._budget, self._shares
         if log.event_bytes > budget.run_bytes or len(log.entries) > budget.run_events:
             events, size = ring_target(budget.run_events), ring_target(budget.run_bytes)
-            self._runs_bytes -= log.trim(events, size)
-        if self._size_bytes > budget.total_bytes:
-            self._sweep(budget.total_bytes)
-        while self._size_bytes > budget.total_bytes:
-            largest = max(self._logs.values(), key=lambda log: log.event_bytes)
-            freed = largest.trim(len(largest.entries) * 3 // 4, largest.event_bytes)
-            if not freed:
-                break
-            self._runs_bytes -= freed
+            added_bytes -= log.trim(events, size)
+        account = shares.account_of(log.record.owner)
+        shares.held.add(account, added_bytes)
+        shares.keep(account)
+
+    def live(self, account: str) -> int:
+        """Return how many runs of an account go on."""
+        runs = self._accounts.get(account)
+        return len(runs.runs) - len(runs.ended) if runs is not None else 0
+
+    def drop_ended(self, account: str) -> bool:
+        """Forget the oldest ended run that nobody reads: readers' streams would end without the end."""
+        ended = self._accounts[account].ended.values() if account in self._accounts else ()
+        oldest = next((log for log in ended if not log.readers), None)
+        if oldest is None:
+            return False
+        self._forget(oldest)
+        return True
+
+    def drop_said(self, account: str) -> bool:
+        """Forget what the session remembers that was used least lately."""
+        return self._sessions.drop_oldest(account)
+
+    def shorten(self, account: str, least_bytes: int) -> bool:
+        """Drop the oldest quarter of the largest run's events."""
+        runs = self._accounts[account].runs.values() if account in self._accounts else ()
+        candidates = (log for log in runs if len(log.entries) > 1 and log.size_bytes > least_bytes)
+        largest = max(candidates, key=lambda log: log.size_bytes, default=None)
+        if largest is None:
+            return False
+        freed = largest.trim(len(largest.entries) * 3 // 4, largest.event_bytes)
+        self._shares.held.add(account, -freed)
+        return True
 
     def _close(self, log: MemoryRun, outcome: Outcome) -> None:
         """Close a log, once."""
@@ -252,6 +286,7 @@ class MemoryLog:
             log.end_unix_nano = self._unix_nano()
             log.expire_unix_nano = log.end_unix_nano + int(self._budget.retention_s * NANO)
             self._ended[log.record.run_id] = log
+            self._accounts[self._shares.account_of(log.record.owner)].ended[log.record.run_id] = log
             self._sessions.end(log.record)
             log.wake()
 
@@ -265,30 +300,20 @@ class MemoryLog:
     @property
     def _size_bytes(self) -> int:
         """What all of it costs in memory, about."""
-        return self._runs_bytes + self._sessions.size_bytes
+        return self._shares.held.total
 
-    def _sweep(self, room_bytes: int) -> None:
-        """Forget what has expired, and what exceeds some bytes: ended runs, then what sessions remember.
-
-        One that is still read stays until it expires: its readers' streams would end without the
-        terminal event.
-        """
+    def _sweep(self) -> None:
+        """Forget what has expired."""
         now = self._unix_nano()
-        for log in self._oldest_ended(now, room_bytes):
-            if log.expire_unix_nano <= now or (self._size_bytes > room_bytes and not log.readers):
-                self._forget(log)
-        self._sessions.sweep(now, self._size_bytes - room_bytes)
+        expired = itertools.takewhile(lambda log: log.expire_unix_nano <= now, self._ended.values())
+        for log in list(expired):
+            self._forget(log)
+        self._sessions.sweep(now)
 
     def _sweep_in_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Forget what has expired, now and every so often."""
-        self._sweep(self._budget.total_bytes)
+        self._sweep()
         self._sweeping = loop.call_later(self._sweep_s, self._sweep_in_turn, loop)
-
-    def _oldest_ended(self, now: int, room_bytes: int) -> list[MemoryRun]:
-        """Return the ended runs that may have to go, oldest first."""
-        if self._size_bytes > room_bytes:
-            return list(self._ended.values())
-        return list(itertools.takewhile(lambda log: log.expire_unix_nano <= now, self._ended.values()))
 
     def _forget(self, log: MemoryRun) -> None:
         """Forget a run, and tell those who read it."""
@@ -297,7 +322,13 @@ class MemoryLog:
         self._ended.pop(record.run_id, None)
         self._requests.pop(record.request_key, None)
         self._sessions.forget_run(record)
-        self._runs_bytes -= log.size_bytes
+        name = self._shares.account_of(record.owner)
+        account = self._accounts[name]
+        del account.runs[record.run_id]
+        account.ended.pop(record.run_id, None)
+        if not account.runs:
+            del self._accounts[name]
+        self._shares.held.add(name, -log.size_bytes)
         log.gone = True
         log.wake()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from agent_core.runs.encoding import NANO
 from agent_core.runs.log.contract import Exchange, LogBudget, RunRecord
+from agent_core.runs.log.shares import Shares
 
 SESSION_OVERHEAD_BYTES: Final = 768
 """What a session that remembers something costs in memory besides it: measured with tracemalloc on
@@ -46,14 +48,21 @@ class MemorySessions:
 
     Args:
         budget: How much they remember, and how long.
+        shares: Counts what they remember, and says what is too much.
     """
 
-    def __init__(self, budget: LogBudget) -> None:
-        self.size_bytes = 0
-        """What it costs in memory to remember all that they do."""
+    def __init__(self, budget: LogBudget, shares: Shares) -> None:
         self._budget = budget
+        self._shares = shares
         self._sessions: dict[Key, _Session] = {}
-        self._remembering: dict[Key, _Session] = {}  # in the order of their last exchanges
+        # Both in the order of their last exchanges: all, and those of each account.
+        self._remembering: dict[Key, _Session] = {}
+        self._of_account: defaultdict[str, dict[Key, None]] = defaultdict(dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it costs in memory to remember all that they do."""
+        return self._shares.said.total
 
     def live(self, record: RunRecord) -> str:
         """Return the run that goes on in a run's session; empty for none."""
@@ -100,19 +109,22 @@ class MemorySessions:
         text_bytes = len(said[0]) + len(said[1])
         if not record.session_id or text_bytes > budget.session_bytes or not budget.session_exchanges:
             return
-        self.sweep(unix_nano, 0)  # What it remembered may have expired.
+        self.sweep(unix_nano)  # What it remembered may have expired.
         key = (record.owner, record.session_id)
         session = self._sessions.setdefault(key, _Session())
-        self.size_bytes -= session.size_bytes
+        before = session.size_bytes
         session.exchanges.append(said)
         session.text_bytes += text_bytes
         while len(session.exchanges) > budget.session_exchanges or session.text_bytes > budget.session_bytes:
             session.text_bytes -= sum(map(len, session.exchanges.pop(0)))
-        self.size_bytes += session.size_bytes
         session.expire_unix_nano = unix_nano + int(budget.session_retention_s * NANO)
+        account = self._shares.account_of(record.owner)
         self._remembering.pop(key, None)
         self._remembering[key] = session
-        self.sweep(unix_nano, 0)
+        self._of_account[account].pop(key, None)
+        self._of_account[account][key] = None
+        self._shares.add_said(account, session.size_bytes - before)
+        self._shares.keep_said(account)
 
     def history(self, owner: str, session_id: str) -> list[Exchange]:
         """Return what a session remembers, oldest first."""
@@ -120,23 +132,37 @@ class MemorySessions:
         said = session.exchanges if session is not None else []
         return [Exchange(question.decode(), answer.decode()) for question, answer in said]
 
-    def sweep(self, unix_nano: int, excess_bytes: int) -> None:
-        """Forget what sessions remember, each as a whole: what has expired, and the oldest that is too much.
+    def sweep(self, unix_nano: int) -> None:
+        """Forget what sessions remember, each as a whole, where it has expired.
 
         Args:
             unix_nano: Now.
-            excess_bytes: How much has to be freed.
         """
-        most_bytes = min(self.size_bytes - excess_bytes, self._budget.sessions_bytes)
         while self._remembering:
             key, session = next(iter(self._remembering.items()))
-            if session.expire_unix_nano > unix_nano and self.size_bytes <= most_bytes:
+            if session.expire_unix_nano > unix_nano:
                 return
-            del self._remembering[key]
-            self.size_bytes -= session.size_bytes
-            session.exchanges.clear()
-            session.text_bytes = 0
-            self._drop_empty(key, session)
+            self._forget(key)
+
+    def drop_oldest(self, account: str) -> bool:
+        """Forget what an account's least lately used session remembers. False where none does."""
+        oldest = next(iter(self._of_account[account]), None) if account in self._of_account else None
+        if oldest is None:
+            return False
+        self._forget(oldest)
+        return True
+
+    def _forget(self, key: Key) -> None:
+        """Forget what a session remembers."""
+        session = self._remembering.pop(key)
+        account = self._shares.account_of(key[0])
+        del self._of_account[account][key]
+        if not self._of_account[account]:
+            del self._of_account[account]
+        self._shares.add_said(account, -session.size_bytes)
+        session.exchanges.clear()
+        session.text_bytes = 0
+        self._drop_empty(key, session)
 
     def _drop_empty(self, key: Key, session: _Session) -> None:
         """Forget a session of which nothing is left."""

@@ -98,7 +98,7 @@ class SqliteLog:
         """Open the file."""
         self._loop = asyncio.get_running_loop()
         self._writer = await asyncio.to_thread(
-            LogWriter, self._path, self._budget, self._unix_nano, self._stamp
+            LogWriter, self._path, self._budget, self._readers, self._unix_nano, self._stamp
         )
         self._reader = await asyncio.to_thread(LogReader, self._path, self._unix_nano)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
@@ -137,8 +137,7 @@ class SqliteLog:
 
     async def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now."""
-        readers = frozenset(self._readers)
-        standing: RunRecord = await self._do(partial(self._writer.create, record, readers))
+        standing: RunRecord = await self._do(partial(self._writer.create, record))
         return record if standing == record else standing
 
     async def standing(self, request_key: str) -> RunRecord | None:

@@ -70,6 +70,12 @@ CREATE INDEX session_exchanges ON exchanges (session, id);
 """
 """What version 2 added: `sessions` holds those that remember something."""
 
+INDEXES: Final = """
+CREATE INDEX IF NOT EXISTS owner_runs ON runs (owner, end_unix_nano) WHERE outcome IS NOT NULL;
+CREATE INDEX IF NOT EXISTS owner_sessions ON sessions (owner, expire_unix_nano);
+"""
+"""Made where they are missing, in the same version of the schema: earlier programs work with them too."""
+
 MIGRATIONS: Final = {0: SCHEMA, 1: SESSIONS}
 """What leads from each version to the next. 0 is an empty file."""
 
@@ -122,6 +128,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; "
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
+    db.executescript(f"BEGIN IMMEDIATE; {INDEXES} COMMIT;")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Final
 
 from agent_core.runs.encoding import NANO
 from agent_core.runs.log.contract import Exchange, LogBudget, RunRecord, SessionBusyError, exchange_bytes
+from agent_core.runs.log.shares import Shares
 
 SESSION_OVERHEAD_BYTES: Final = 1024
 """What a session costs in the file besides what was said in it, about."""
@@ -21,21 +22,19 @@ class SessionWriter:
     Args:
         db: The writer's connection.
         budget: How much they remember, and how long.
+        shares: Counts what they remember, and says what is too much.
     """
 
-    def __init__(self, db: sqlite3.Connection, budget: LogBudget) -> None:
-        self.size_bytes = 0
-        """What it takes in the file to remember all that they do, about."""
+    def __init__(self, db: sqlite3.Connection, budget: LogBudget, shares: Shares) -> None:
         self._db = db
         self._budget = budget
-        self.load()
+        self._shares = shares
 
     def load(self) -> None:
         """Read from the file how much is remembered."""
-        count, size = self._db.execute(
-            "SELECT count(*), coalesce(sum(size_bytes), 0) FROM sessions"
-        ).fetchone()
-        self.size_bytes = count * SESSION_OVERHEAD_BYTES + size
+        counted = self._db.execute("SELECT owner, count(*), sum(size_bytes) FROM sessions GROUP BY owner")
+        for owner, count, size in counted:
+            self._add(owner, count * SESSION_OVERHEAD_BYTES + size)
 
     def require_idle(self, record: RunRecord) -> None:
         """Return if no run of a run's session goes on.
@@ -73,31 +72,33 @@ class SessionWriter:
             "UPDATE sessions SET size_bytes = size_bytes + ?, expire_unix_nano = ? WHERE id = ?",
             (size, unix_nano + int(budget.session_retention_s * NANO), session),
         )
-        self.size_bytes += size
-        self._drop_oldest(session)
-        self.sweep(unix_nano, 0)
+        self._add(key[0], size - self._drop_too_much(session))
+        self._shares.keep_said(self._shares.account_of(key[0]))
+        self.sweep(unix_nano)
 
-    def sweep(self, unix_nano: int, excess_bytes: int) -> None:
-        """Forget what sessions remember, each as a whole: some that has expired, the oldest that is too much.
+    def sweep(self, unix_nano: int) -> None:
+        """Forget some of what sessions remember, each as a whole, where it has expired.
 
         Args:
             unix_nano: Now.
-            excess_bytes: How much has to be freed.
         """
         expired = self._db.execute(
-            "SELECT id, size_bytes FROM sessions WHERE expire_unix_nano <= ? LIMIT ?",
+            "SELECT id, owner, size_bytes FROM sessions WHERE expire_unix_nano <= ? LIMIT ?",
             (unix_nano, EXPIRED_AT_ONCE),
         ).fetchall()
-        most_bytes = min(self.size_bytes - excess_bytes, self._budget.sessions_bytes)
-        for session, size in expired:
-            self._forget(session, size)
-        while self.size_bytes > most_bytes:
-            oldest = self._db.execute(
-                "SELECT id, size_bytes FROM sessions ORDER BY expire_unix_nano LIMIT 1"
-            ).fetchone()
-            if oldest is None:
-                return
+        for session, owner, size in expired:
+            self._forget(session, owner, size)
+
+    def drop_oldest(self, account: str) -> bool:
+        """Forget what an account's least lately used session remembers. False where none does."""
+        where = "WHERE owner = ?" if self._budget.principal_bytes else ""
+        oldest = self._db.execute(
+            f"SELECT id, owner, size_bytes FROM sessions {where} ORDER BY expire_unix_nano LIMIT 1",  # noqa: S608 # our own words
+            (account,) if where else (),
+        ).fetchone()
+        if oldest is not None:
             self._forget(*oldest)
+        return oldest is not None
 
     def _session(self, key: tuple[str, str], unix_nano: int) -> int:
         """Return the row of a session: a new one where it remembers nothing, or nothing any more."""
@@ -107,16 +108,16 @@ class SessionWriter:
         if found is not None and found[2] > unix_nano:
             return int(found[0])
         if found is not None:
-            self._forget(*found[:2])
+            self._forget(found[0], key[0], found[1])
         row = self._db.execute(
             "INSERT INTO sessions (owner, session_id, size_bytes, expire_unix_nano) VALUES (?, ?, 0, 0)", key
         ).lastrowid
         assert row is not None  # noqa: S101 # for the type checker
-        self.size_bytes += SESSION_OVERHEAD_BYTES
+        self._add(key[0], SESSION_OVERHEAD_BYTES)
         return row
 
-    def _drop_oldest(self, session: int) -> None:
-        """Drop a session's oldest exchanges that are too much."""
+    def _drop_too_much(self, session: int) -> int:
+        """Drop a session's oldest exchanges that are too much. Return their bytes."""
         kept = self._db.execute(
             "SELECT id, size_bytes FROM exchanges WHERE session = ? ORDER BY id DESC", (session,)
         ).fetchall()
@@ -127,14 +128,20 @@ class SessionWriter:
                 break
             count += 1
         dropped = kept[count:]
+        dropped_bytes: int = sum(size for _, size in dropped)
         if dropped:
-            size = sum(size for _, size in dropped)
             self._db.execute("DELETE FROM exchanges WHERE session = ? AND id <= ?", (session, dropped[0][0]))
-            self._db.execute("UPDATE sessions SET size_bytes = size_bytes - ? WHERE id = ?", (size, session))
-            self.size_bytes -= size
+            self._db.execute(
+                "UPDATE sessions SET size_bytes = size_bytes - ? WHERE id = ?", (dropped_bytes, session)
+            )
+        return dropped_bytes
 
-    def _forget(self, session: int, size: int) -> None:
+    def _forget(self, session: int, owner: str, size: int) -> None:
         """Forget what a session remembers."""
         self._db.execute("DELETE FROM exchanges WHERE session = ?", (session,))
         self._db.execute("DELETE FROM sessions WHERE id = ?", (session,))
-        self.size_bytes -= SESSION_OVERHEAD_BYTES + size
+        self._add(owner, -SESSION_OVERHEAD_BYTES - size)
+
+    def _add(self, owner: str, size: int) -> None:
+        """Count what is remembered more, or less."""
+        self._shares.add_said(self._shares.account_of(owner), size)

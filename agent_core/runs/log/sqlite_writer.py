@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +17,10 @@ from agent_core.runs.log.contract import (
     Entry,
     Exchange,
     LogBudget,
-    LogFullError,
     RunRecord,
     ring_target,
 )
+from agent_core.runs.log.shares import Shares
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
 from agent_core.runs.log.sqlite_schema import FileLock, explained, prepared
 from agent_core.runs.log.sqlite_sessions import EXPIRED_AT_ONCE, SessionWriter
@@ -57,6 +57,7 @@ class _State:
     """What the writer has in mind of a run."""
 
     run_id: str
+    account: str
     row: int
     epoch: int
     closed: bool
@@ -71,6 +72,7 @@ class LogWriter:
     Args:
         path: The file.
         budget: How much it keeps, and how long.
+        reading: The runs that are read: they are not forgotten early.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
 
@@ -79,20 +81,26 @@ class LogWriter:
     """
 
     def __init__(
-        self, path: Path, budget: LogBudget, unix_nano: Callable[[], int], stamp: Callable[[], int]
+        self,
+        path: Path,
+        budget: LogBudget,
+        reading: Container[str],
+        unix_nano: Callable[[], int],
+        stamp: Callable[[], int],
     ) -> None:
         self.changes: dict[str, Change] = {}
         """By run id, what the open transaction has done so far."""
         self._budget = budget
+        self._reading = reading
         self._unix_nano = unix_nano
         self._stamp = stamp
         self._open: dict[str, _State] = {}
-        self._runs_bytes = 0
+        self._shares = Shares(budget, self)
         self._lock = FileLock(path)
         try:
             with explained(path):
                 self._db = prepared(path)
-                self._sessions = SessionWriter(self._db, budget)
+                self._sessions = SessionWriter(self._db, budget, self._shares)
                 self._load()
         except BaseException:
             self._lock.close()
@@ -117,26 +125,23 @@ class LogWriter:
                 self._db.execute("ROLLBACK")
             with suppress(sqlite3.Error):
                 self._load()
-                self._sessions.load()
             raise
 
-    def create(self, record: RunRecord, readers: Collection[str]) -> RunRecord:
+    def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now.
 
         Args:
             record: The new run's.
-            readers: The runs that are read: they are not forgotten early.
 
         Raises:
             LogFullError: There is no room.
+            PrincipalLogFullError: There is none for this owner.
             SessionBusyError: Another run of its session goes on.
         """
         known = self._db.execute(_RECORD_BY_ID, (record.run_id,)).fetchone()
         if known is not None:
             return record_of(known)
-        # Of the budget, a run's whole ring must be free.
-        room_bytes = self._budget.total_bytes - self._budget.run_bytes
-        self.sweep(room_bytes, readers)
+        self.sweep()
         if record.request_key:
             earlier = self._db.execute(_RECORD_BY_KEY, (record.request_key,)).fetchone()
             if earlier is not None:
@@ -144,8 +149,8 @@ class LogWriter:
                     return record_of(earlier)
                 self.delete(earlier[0])
         self._sessions.require_idle(record)
-        if self._total_bytes > room_bytes:
-            raise LogFullError
+        account = self._shares.account_of(record.owner)
+        self._shares.admit(account)
         values = (
             record.run_id,
             record.session_id,
@@ -161,9 +166,10 @@ class LogWriter:
         row = self._db.execute(_INSERT_RUN, values).lastrowid
         assert row is not None  # noqa: S101 # for the type checker
         self._open[record.run_id] = _State(
-            record.run_id, row, FIRST_EPOCH, closed=False, first=1, last=0, size_bytes=0
+            record.run_id, account, row, FIRST_EPOCH, closed=False, first=1, last=0, size_bytes=0
         )
-        self._runs_bytes += RUN_OVERHEAD_BYTES
+        self._shares.held.add(account, RUN_OVERHEAD_BYTES)
+        self._shares.keep(account)
         self._change(record.run_id).created = True
         return record
 
@@ -210,23 +216,21 @@ class LogWriter:
 
     def delete(self, run_id: str) -> None:
         """Forget a run."""
-        found = self._db.execute("SELECT id, size_bytes FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        found = self._db.execute(
+            "SELECT id, size_bytes, owner FROM runs WHERE run_id = ?", (run_id,)
+        ).fetchone()
         if found is None:
             return
+        row, size, owner = found
         state = self._open.pop(run_id, None)
-        self._db.execute("DELETE FROM events WHERE run = ?", found[:1])
-        self._db.execute("DELETE FROM runs WHERE id = ?", found[:1])
-        self._runs_bytes -= RUN_OVERHEAD_BYTES + (state.size_bytes if state is not None else found[1])
+        self._db.execute("DELETE FROM events WHERE run = ?", (row,))
+        self._db.execute("DELETE FROM runs WHERE id = ?", (row,))
+        freed = RUN_OVERHEAD_BYTES + (state.size_bytes if state is not None else size)
+        self._shares.held.add(self._shares.account_of(owner), -freed)
         self._change(run_id).gone = True
 
-    def sweep(self, room_bytes: int | None = None, readers: Collection[str] = ()) -> None:
-        """Forget some of what has expired, and what is too much: ended runs, then what sessions remember.
-
-        Args:
-            room_bytes: The bytes that may be left.
-            readers: The runs that are read: they are not forgotten early.
-        """
-        room_bytes = self._budget.total_bytes if room_bytes is None else room_bytes
+    def sweep(self) -> None:
+        """Forget some of what has expired."""
         expired = self._db.execute(
             "SELECT run_id FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
             "ORDER BY expire_unix_nano LIMIT ?",
@@ -234,21 +238,54 @@ class LogWriter:
         ).fetchall()
         for (run_id,) in expired:
             self.delete(run_id)
-        if self._total_bytes > room_bytes:
-            ended = self._db.execute(
-                "SELECT run_id FROM runs WHERE outcome IS NOT NULL ORDER BY end_unix_nano, id"
-            ).fetchall()
-            for (run_id,) in ended:
-                if self._total_bytes <= room_bytes:
-                    break
-                if run_id not in readers:
-                    self.delete(run_id)
-        self._sessions.sweep(self._unix_nano(), self._total_bytes - room_bytes)
+        self._sessions.sweep(self._unix_nano())
 
-    @property
-    def _total_bytes(self) -> int:
-        """What all of it takes in the file, about."""
-        return self._runs_bytes + self._sessions.size_bytes
+    def live(self, account: str) -> int:
+        """Return how many runs of an account go on."""
+        return sum(state.account == account for state in self._open.values())
+
+    def drop_ended(self, account: str) -> bool:
+        """Forget the oldest ended run that nobody reads: readers' streams would end without the end."""
+        ended = self._ended(account, "end_unix_nano, id")
+        oldest = next((run_id for run_id, _ in ended if run_id not in self._reading), None)
+        ended.close()
+        if oldest is None:
+            return False
+        self.delete(oldest)
+        return True
+
+    def drop_said(self, account: str) -> bool:
+        """Forget what the session remembers that was used least lately."""
+        return self._sessions.drop_oldest(account)
+
+    def shorten(self, account: str, least_bytes: int) -> bool:
+        """Drop the oldest quarter of the largest run's events: of one that goes on, else of an ended one."""
+        opened = [
+            state for state in self._open.values() if state.account == account and state.last > state.first
+        ]
+        largest = max(opened, key=lambda state: state.size_bytes, default=None)
+        if largest is None or largest.size_bytes <= least_bytes:
+            largest = self._largest_ended(account, least_bytes)
+        if largest is None:
+            return False
+        held = largest.last - largest.first + 1
+        self._trim(largest, held * 3 // 4, self._budget.run_bytes)
+        return True
+
+    def _ended(self, account: str, order: str) -> sqlite3.Cursor:
+        """Return the ids and sizes of an account's ended runs."""
+        where = "AND owner = ?" if self._budget.principal_bytes else ""
+        return self._db.execute(
+            f"SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL {where} ORDER BY {order}",  # noqa: S608 # our own words
+            (account,) if where else (),
+        )
+
+    def _largest_ended(self, account: str, least_bytes: int) -> _State | None:
+        """Return an account's largest ended run that can be shortened; None where there is none."""
+        ended = self._ended(account, "size_bytes DESC")
+        sizes = [run_id for run_id, size in ended if size > least_bytes]
+        states = (self._state(run_id) for run_id in sizes)
+        return next((state for state in states if state is not None and state.last > state.first), None)
 
     def _append(self, state: _State | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         if state is None:
@@ -276,24 +313,12 @@ class LogWriter:
         size = sum(len(entry.event) for entry in entries)
         state.last += len(entries)
         state.size_bytes += size
-        self._runs_bytes += size
+        self._shares.held.add(state.account, size)
         self._change(state.run_id).entries += entries
         budget = self._budget
         if state.size_bytes > budget.run_bytes or state.last - state.first >= budget.run_events:
             self._trim(state, ring_target(budget.run_events), ring_target(budget.run_bytes))
-        if self._total_bytes > budget.total_bytes:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Forget what has ended, then let the largest open runs lose their oldest events."""
-        budget = self._budget
-        self.sweep()
-        while self._total_bytes > budget.total_bytes and self._open:
-            largest = max(self._open.values(), key=lambda state: state.size_bytes)
-            held = largest.last - largest.first + 1
-            if held <= 1:
-                return
-            self._trim(largest, held * 3 // 4, budget.run_bytes)
+        self._shares.keep(state.account)
 
     def _trim(self, state: _State, max_events: int, max_bytes: int) -> None:
         """Drop a run's oldest events until the others fit; never the last."""
@@ -310,8 +335,11 @@ class LogWriter:
         held.close()
         self._db.execute("DELETE FROM events WHERE run = ? AND sequence < ?", (state.row, state.first))
         state.size_bytes -= dropped
-        self._runs_bytes -= dropped
-        self._change(state.run_id)
+        self._shares.held.add(state.account, -dropped)
+        if state.closed:
+            self._db.execute("UPDATE runs SET size_bytes = ? WHERE id = ?", (state.size_bytes, state.row))
+        else:
+            self._change(state.run_id)
 
     def _close(self, state: _State, outcome: Outcome) -> None:
         """Close a log."""
@@ -340,27 +368,37 @@ class LogWriter:
         if state is not None:
             return state
         found = self._db.execute(
-            "SELECT id, epoch, size_bytes FROM runs WHERE run_id = ? AND expire_unix_nano > ?",
+            "SELECT owner, id, epoch, size_bytes FROM runs WHERE run_id = ? AND expire_unix_nano > ?",
             (run_id, self._unix_nano()),
         ).fetchone()
         if found is None:
             return None
-        row, epoch, size = found
+        owner, row, epoch, size = found
         first, last = bounds(self._db, row)
-        return _State(run_id, row, epoch, True, first.sequence, last.sequence, size)
+        account = self._shares.account_of(owner)
+        return _State(run_id, account, row, epoch, True, first.sequence, last.sequence, size)
 
     def _load(self) -> None:
         """Read from the file what the writer has in mind of it."""
         self._open = {}
-        runs, size = self._db.execute(
-            "SELECT count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) FROM runs"
-        ).fetchone()
-        self._runs_bytes = runs * RUN_OVERHEAD_BYTES + size
-        opened = self._db.execute("SELECT id, run_id, epoch FROM runs WHERE outcome IS NULL").fetchall()
-        for row, run_id, epoch in opened:
+        self._shares.clear()
+        self._sessions.load()
+        counted = self._db.execute(
+            "SELECT owner, count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) "
+            "FROM runs GROUP BY owner"
+        )
+        for owner, runs, size in counted:
+            self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size)
+        opened = self._db.execute(
+            "SELECT id, run_id, epoch, owner FROM runs WHERE outcome IS NULL"
+        ).fetchall()
+        for row, run_id, epoch, owner in opened:
             first, last = bounds(self._db, row)
             (size,) = self._db.execute(
                 "SELECT coalesce(sum(length(event)), 0) FROM events WHERE run = ?", (row,)
             ).fetchone()
-            self._open[run_id] = _State(run_id, row, epoch, False, first.sequence, last.sequence, size)
-            self._runs_bytes += size
+            account = self._shares.account_of(owner)
+            self._open[run_id] = _State(
+                run_id, account, row, epoch, False, first.sequence, last.sequence, size
+            )
+            self._shares.held.add(account, size)

@@ -347,7 +347,7 @@ async def test_what_sessions_remember_is_counted_right_after_a_failure(tmp_path:
         run_id = f"k7q2{number:026}"
         await log.create(record(run_id, session="s"))
         await log.close(run_id, 1, 1, payloads(1, 1), STOP, Exchange("?", text))
-    size = log._writer._sessions.size_bytes
+    size = log._writer._shares.said.total
     assert size == SESSION_OVERHEAD_BYTES + 2 + 101
     await log.create(record(session="s"))
     db = log._writer._db
@@ -355,10 +355,10 @@ async def test_what_sessions_remember_is_counted_right_after_a_failure(tmp_path:
     db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(LogAwayError, match="full"):
         await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("?", "x" * 50_000))
-    assert log._writer._sessions.size_bytes == size
+    assert log._writer._shares.said.total == size
     assert len(await log.history("alice", "s")) == 2
     await log.aclose()
     log = SqliteLog(tmp_path / "runs.db")
     await log.start()
-    assert log._writer._sessions.size_bytes == size
+    assert log._writer._shares.said.total == size
     await log.aclose()

@@ -56,3 +56,54 @@ def test_values_out_of_range_are_refused(name: str, value: str, monkeypatch: pyt
     monkeypatch.setenv(f"TOKENWIRE_{name}", value)
     with pytest.raises(ValidationError):
         Settings()
+
+
+KEY = "k" * 32
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"max_runs": 100}, ("MAX_PRINCIPAL_RUNS (100)", "MAX_RUNS (100)")),
+        ({"max_principal_follows": 30_000}, ("MAX_PRINCIPAL_FOLLOWS (30000)", "MAX_FOLLOWS (20000)")),
+        (
+            {"log_principal_bytes": 268_435_456},
+            ("LOG_PRINCIPAL_BYTES (268435456)", "LOG_TOTAL_BYTES (268435456)"),
+        ),
+        ({"log_principal_bytes": 6_000_000}, ("LOG_PRINCIPAL_BYTES (6000000)", "MAX_PRINCIPAL_RUNS (100)")),
+        ({"log_total_bytes": 8_000_000}, ("LOG_PRINCIPAL_BYTES (2000000)", "MAX_PRINCIPAL_RUNS (100)")),
+    ],
+)
+def test_what_lets_one_principal_take_it_all_is_refused(
+    given: dict[str, int], named: tuple[str, str]
+) -> None:
+    """In a line that names both variables and their values; where all are one it does not matter."""
+    with pytest.raises(ValidationError) as caught:
+        Settings(principal_key=KEY, **given)
+    message = caught.value.errors()[0]["msg"]
+    assert all(f"TOKENWIRE_{name}" in message for name in named), message
+    Settings(**given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_principal_runs": 0},
+        {"max_principal_follows": 0},
+        {"log_principal_bytes": 0},
+        {"max_principal_runs": 300},
+    ],
+)
+def test_a_principal_without_a_limit_is_warned_of(given: dict[str, int]) -> None:
+    """The defaults pass silently, and so does what has no limit for all either."""
+    (warning,) = Settings(principal_key=KEY, **given).share_warnings()
+    assert warning.startswith("TOKENWIRE_")
+    assert Settings(**given).share_warnings() == []
+    assert Settings(principal_key=KEY).share_warnings() == []
+    assert Settings(principal_key=KEY, max_runs=0, max_principal_runs=0).share_warnings() == []
+
+
+def test_redis_has_a_limit_of_its_own() -> None:
+    """There the total does not count, and a share may exceed it."""
+    given = {"principal_key": KEY, "store": "redis://127.0.0.1/0", "log_principal_bytes": 2**30}
+    assert Settings(**given).share_warnings() == []

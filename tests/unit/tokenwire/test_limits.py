@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tokenwire.limits import OverLimitError, Slots, StartRate
+from tokenwire.limits import OverLimitError, Slots, StartRate, require_share, unlimited_share
 
 WHO = st.sampled_from(["ann", "bob", "cy"])
 
@@ -132,3 +132,19 @@ def test_a_start_that_started_nothing_is_given_back() -> None:
     rate.give_back("bob")
     rate.take("ann", 0.0)
     assert refusal(lambda: rate.take("ann", 0.0)) is not None
+
+
+@pytest.mark.parametrize(("most", "total"), [(1, 2), (99, 100), (5, 0), (0, 0), (0, 5)])
+def test_a_share_that_leaves_something_is_sound(most: int, total: int) -> None:
+    """Where there is no limit in all, there is nothing to lock others out of."""
+    require_share("TOKENWIRE_EACH", most, "TOKENWIRE_ALL", total)
+    assert bool(unlimited_share("TOKENWIRE_EACH", most, "TOKENWIRE_ALL", total)) == (most == 0 < total)
+
+
+@pytest.mark.parametrize(("most", "total"), [(1, 1), (3, 2)])
+def test_a_share_of_everything_is_refused(most: int, total: int) -> None:
+    """Both variables are named, with their values."""
+    with pytest.raises(
+        ValueError, match=rf"^EACH \({most}\) must be less than ALL \({total}\): one principal"
+    ):
+        require_share("EACH", most, "ALL", total)

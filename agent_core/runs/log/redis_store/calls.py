@@ -32,6 +32,9 @@ OPEN_TTL_MS: Final = 7 * 24 * 3600 * 1000
 """How long a run that nobody closes is kept after its last event: no run takes so long, and cores close
 what they find orphaned, so only a store that no core ever comes back to has any use of it."""
 
+STEPS: Final = 4096
+"""In how many steps a principal's share is counted: most appends cross none, and count nothing."""
+
 _MILLI: Final = 1_000
 
 
@@ -75,14 +78,22 @@ class Calls:
             *(ring_target(budget.run_events), ring_target(budget.run_bytes)),
         )
         self._retention_ms = int(budget.retention_s * _MILLI)
+        # Longer than anything that it counts.
+        self._owner_ttl_ms = OPEN_TTL_MS + self._retention_ms + int(budget.session_retention_s * _MILLI)
+        self._step = max(1, budget.principal_bytes // STEPS)
 
     def create(self, record: RunRecord, unix_nano: int) -> Call:
         """Return the call that creates a run."""
+        budget = self._budget
         keys = (self._keys.meta(record.run_id), self._keys.log(record.run_id))
         return Call(
             "create",
-            (*keys, *self._keys.of_record(record)),
-            (record.run_id, unix_nano, self._keys.prefix, OPEN_TTL_MS, *_created(record)),
+            (*keys, *self._keys.of_record(record), self._keys.owner(record.owner)),
+            (
+                *(record.run_id, unix_nano, self._keys.prefix, OPEN_TTL_MS, *_created(record)),
+                *(budget.principal_bytes, budget.floor_bytes, self._owner_ttl_ms),
+                *meta_fields(record),
+            ),
         )
 
     def append(  # noqa: PLR0913 # an append, an end and a reaper's in one script
@@ -114,6 +125,7 @@ class Calls:
             (
                 *(keys.meta(record.run_id), keys.log(record.run_id)),
                 *(open_runs, core_runs, request, live, said, keys.lease(record.core), session_runs),
+                keys.owner(record.owner),
             ),
             (
                 *(record.run_id, epoch, first, keys.channel(record.run_id), encode_hint(hint), OPEN_TTL_MS),
@@ -121,6 +133,7 @@ class Calls:
                 *self._ending(ending),
                 *self._exchange(ending),
                 *_reaping(hint.epoch, reaping),
+                *(self._budget.principal_bytes, self._step, self._owner_ttl_ms, keys.prefix),
                 *events,
             ),
         )
@@ -133,7 +146,7 @@ class Calls:
                 *(self._keys.meta(record.run_id), self._keys.log(record.run_id)),
                 *self._keys.of_record(record),
             ),
-            (record.run_id, epoch, first, OPEN_TTL_MS, *_created(record)),
+            (record.run_id, epoch, first, OPEN_TTL_MS, *_created(record), *meta_fields(record)),
         )
 
     def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Call:
@@ -148,7 +161,7 @@ class Calls:
         hint = encode_hint(Hint(GONE, 0, 0, ()))
         return Call(
             "delete",
-            (*keys, *self._keys.of_record(record)),
+            (*keys, *self._keys.of_record(record), self._keys.owner(record.owner)),
             (record.run_id, place, self._keys.channel(record.run_id), hint),
         )
 
@@ -181,6 +194,6 @@ def _reaping(epoch: int, reaping: Reaping | None) -> tuple[Argument, ...]:
 
 
 def _created(record: RunRecord) -> tuple[Argument, ...]:
-    """Return what a run's creation and its restoration say of it."""
+    """Return what a run's creation and its restoration say of it, besides its fields."""
     place = place_of(record.create_unix_nano, record.run_id)
-    return (record.request_key, record.session_id, place, *meta_fields(record))
+    return (record.request_key, record.session_id, place)

@@ -35,8 +35,17 @@ PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRY
 Source: https://github.com/redis/redis/blob/7.2/src/server.c (createSharedObjects)
 """
 
+COUNTING: Final = frozenset({"create", "append", "delete"})
+"""The scripts that count what an owner holds: what they need for it stands before each."""
+
+
+def _script(name: str) -> str:
+    """Return the text of a script."""
+    return (files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
+
+
 SCRIPTS: Final = {
-    name: (files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
+    name: (_script("shares") if name in COUNTING else "") + _script(name)
     for name in ("create", "append", "restore", "read", "delete", "renew", "tell", "leave", "forget")
 }
 

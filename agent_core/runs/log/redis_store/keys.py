@@ -77,6 +77,10 @@ class Keys:
         """Return the list of a session's exchanges."""
         return f"{self.prefix}:session:{owned_key(owner, session_id)}:said"
 
+    def owner(self, owner: str) -> str:
+        """Return the hash of what is kept for a principal."""
+        return f"{self.prefix}:owner:{owned_key(owner, '')[:-1]}"
+
     def of_record(self, record: RunRecord) -> tuple[str, str, str, str, str]:
         """Return a run's keys beside its own: open runs, its core's, request, session's live run and runs."""
         return (

@@ -30,6 +30,7 @@ from agent_core.runs.log.contract import (
     LogGoneError,
     LogOpenError,
     Position,
+    PrincipalLogFullError,
     RunInfo,
     RunRecord,
     SessionBusyError,
@@ -84,7 +85,8 @@ class RedisLog:
         self._unix_nano = unix_nano
         self._stamp = stamp
         self._client = make_client(url)
-        self._calls = Calls(self._keys, budget or LogBudget())
+        self._budget = budget or LogBudget()
+        self._calls = Calls(self._keys, self._budget)
         # Of its own: readers, who may come by the hundred, keep no append waiting for a connection.
         self._writing_client = make_client(url)
         self._committer = Committer(self._writing_client)
@@ -146,6 +148,12 @@ class RedisLog:
             raise LogOpenError(
                 f"Redis would throw runs away: its maxmemory-policy is {policy}, not noeviction"
             )
+        most, share = int(memory.get("maxmemory", 0)), self._budget.principal_bytes
+        if 0 < most <= share:
+            raise LogOpenError(
+                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share}) must be less than Redis's maxmemory ({most}): "
+                "else one principal could fill it"
+            )
 
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""
@@ -173,6 +181,8 @@ class RedisLog:
         while True:
             call = self._calls.create(record, self._unix_nano())
             answer = await self._committer.run(call, creating=True)
+            if answer[0] == b"FULL":
+                raise PrincipalLogFullError
             if answer[0] == b"BUSY":
                 raise SessionBusyError(answer[1].decode())
             if answer[0] == b"OK" or answer[1].decode() == record.run_id:

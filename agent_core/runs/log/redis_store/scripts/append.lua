@@ -1,19 +1,20 @@
 -- Append events to a run's log, and close it where this is its end. A repetition changes nothing.
 -- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's exchanges, the core's lease,
---   session's runs
+--   session's runs, what the run's owner holds
 -- ARGV: run id, epoch, number of the first event, channel, hint, TTL while open (ms),
 --   limits: events, bytes, and what to cut down to: events, bytes,
 --   end: outcome ('' to go on), reason, end, expire, TTL then (ms),
 --   session: exchange ('' for none), its bytes, most exchanges, most bytes, its expiry, TTL (ms),
 --   the events' epoch (a reaper's is the next one), last number that a reaper expects ('' for a writer),
---   1 where a reaper must not find the core's lease, events…
+--   1 where a reaper must not find the core's lease,
+--   owner: share (0 for none), step in which it is counted, TTL of what she holds (ms), key prefix, events…
 -- Answers {'OK'}, {'FENCED'}, {'GAP', number}, {'CLOSED'}, {'GONE'} or {'MOVED'}.
-local FIRST_EVENT = 25
+local FIRST_EVENT = 29
 local meta = redis.call('HMGET', KEYS[1], 'e', 'n', 'out', 'f', 'bytes')
 if not meta[1] then return {'GONE'} end
 if meta[1] ~= ARGV[2] then return {'FENCED'} end
 local last, open = tonumber(meta[2]), meta[3] == ''
-local first, count = tonumber(ARGV[3]), #ARGV - FIRST_EVENT + 1
+local first, given = tonumber(ARGV[3]), #ARGV - FIRST_EVENT + 1
 if ARGV[23] ~= '' then
   if not open then return {'CLOSED'} end
   if ARGV[24] == '1' and redis.call('EXISTS', KEYS[8]) == 1 then return {'FENCED'} end
@@ -25,10 +26,11 @@ if open and ARGV[11] ~= '' then
   -- A script that has written goes on where there is no memory: a run's end is small, and readers wait for it.
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
 end
-if known < count then
+local before = tonumber(meta[5])
+local size = before
+if known < given then
   if not open then return {'CLOSED'} end
-  local size = tonumber(meta[5])
-  for index = known, count - 1 do
+  for index = known, given - 1 do
     local event = ARGV[FIRST_EVENT + index]
     local id = string.format('%.0f-0', first + index)
     if ARGV[22] == '1' then
@@ -38,26 +40,17 @@ if known < count then
     end
     size = size + #event
   end
-  last = first + count - 1
+  last = first + given - 1
   local from = tonumber(meta[4])
   if last - from + 1 > tonumber(ARGV[7]) or size > tonumber(ARGV[8]) then
     -- The ring: the oldest go, the newest one always stays.
-    local most, bytes = math.max(1, tonumber(ARGV[9])), tonumber(ARGV[10])
-    while from < last and (last - from + 1 > most or size > bytes) do
-      local start = string.format('%.0f-0', from)
-      for _, entry in ipairs(redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', 64)) do
-        if from < last and (last - from + 1 > most or size > bytes) then
-          size = size - #entry[2][2]
-          from = from + 1
-        end
-      end
-    end
-    redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', from))
+    from, size = cut(KEYS[2], from, last, size, math.max(1, tonumber(ARGV[9])), tonumber(ARGV[10]))
   end
   redis.call('HSET', KEYS[1], 'n', string.format('%.0f', last), 'le', ARGV[22], 'e', ARGV[22],
     'f', string.format('%.0f', from), 'bytes', string.format('%.0f', size))
 end
-if open and ARGV[11] ~= '' then
+local ends, said = open and ARGV[11] ~= '', nil
+if ends then
   redis.call('HSET', KEYS[1], 'out', ARGV[11], 'why', ARGV[12], 'end', ARGV[13], 'expire', ARGV[14])
   redis.call('PEXPIRE', KEYS[1], ARGV[15])
   redis.call('PEXPIRE', KEYS[2], ARGV[15])
@@ -83,10 +76,22 @@ if open and ARGV[11] ~= '' then
       total = total - tonumber(string.match(redis.call('LPOP', KEYS[7]), '^%d+ (%d+)'))
     end
     redis.call('PEXPIRE', KEYS[7], ARGV[21])
+    said = total
   end
 elseif open then
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
-if open and (known < count or ARGV[11] ~= '') then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+local most, step = tonumber(ARGV[25]), tonumber(ARGV[26])
+if open and most > 0 and (ends or before == 0 or charge(before, step) ~= charge(size, step)) then
+  local held = count(KEYS[10], ARGV[1], ends and 'E' or 'L', RUN_BYTES + (ends and size or charge(size, step)))
+  if said then
+    local session = string.match(KEYS[7], '^.-\n(.*):said$')
+    held = count(KEYS[10], 's:' .. session, 'S', SESSION_BYTES + said)
+    if tonumber(redis.call('HGET', KEYS[10], '@said')) > most / 4 then held = math.huge end
+  end
+  if held > most then make_room(KEYS[10], ARGV[28], most, ARGV[1]) end
+  redis.call('PEXPIRE', KEYS[10], ARGV[27])
+end
+if open and (known < given or ARGV[11] ~= '') then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return {'OK'}
