@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     with it."""
 
     agent: str = ""
-    """Agents as `name=package.module:attribute`, separated by whitespace. The first is the default.
-    Empty for the built-in ones, of which `assistant` is the default."""
+    """Agents, separated by whitespace: the names of built-in ones (`assistant`, `portfolio`, `pace`), or
+    `name=package.module:attribute`. The first is the default. `assistant`, the default where none is named,
+    and `portfolio` are there anyway."""
 
     store: str = "memory"
     """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file that one core uses at a

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from agent_core.agents.events import Agent
-from agent_core.agents.loading import BUILT_INS, AgentLoadError, AgentSource, load_agent
+from agent_core.agents.loading import BUILT_INS, OFFERED, AgentLoadError, AgentSource, load_agent
 
 logger = logging.getLogger(__name__)
 
@@ -91,17 +91,18 @@ class _Keeper:
 
 
 class AgentCatalogue:
-    """The agents by name. The built-ins are always there, and cost nothing until they are asked for.
+    """The agents by name. Those built-in ones that are always there cost nothing until they are asked for.
 
     Args:
-        given: The operator's agents. The first is the default; without any, the first built-in is.
+        given: The agents that the operator names. The first is the default; without any, `assistant` is.
     """
 
     def __init__(self, given: Sequence[AgentSource] = ()) -> None:
-        self._given = frozenset(source.name for source in given)
-        self._sources = {source.name: source for source in (*BUILT_INS, *given)}
+        self._given = tuple(source.name for source in given)
+        offered = (source for source in BUILT_INS if source.name in OFFERED)
+        self._sources = {source.name: source for source in (*offered, *given)}
         self._keepers: dict[str, _Keeper] = {}
-        self.default = (given or BUILT_INS)[0].name
+        self.default = self._given[0] if given else OFFERED[0]
         """The agent of requests that name none."""
 
     @property
@@ -113,14 +114,14 @@ class AgentCatalogue:
         """Load and enter the agents that will be needed: the given ones, or the default.
 
         Raises:
-            AgentLoadError: A given agent can't be used. A built-in that can't is only logged: the
-                others work without it.
+            AgentLoadError: One of the operator's own can't be used. A built-in that can't is only logged:
+                the others work without it.
         """
-        for name in sorted(self._given) or [self.default]:
+        for name in self._given or (self.default,):
             try:
                 await self.get(name)
             except AgentLoadError as error:
-                if name in self._given:
+                if self._sources[name] not in BUILT_INS:
                     raise
                 logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
 

@@ -1,4 +1,4 @@
-"""Finding an agent by `name=package.module:attribute`."""
+"""Finding an agent by the name of a built-in one, or by `name=package.module:attribute`."""
 
 from __future__ import annotations
 
@@ -40,15 +40,27 @@ BUILT_INS: Final = (
     AgentSource("pace", "agent_core.agents.pace", "pace"),
     AgentSource("portfolio", "agent_core.agents.portfolio", "portfolio"),
 )
-"""The agents that come with the core. The first is the default when none is given."""
+"""The agents that come with the core."""
+
+OFFERED: Final = ("assistant", "portfolio")
+"""Those that are there without being named. The first is the default when no agent is. `pace` says whatever
+it is told to, as fast as it can: what a test needs, and no user should have by default."""
 
 
 def parse_source(text: str) -> AgentSource:
-    """Return where an agent comes from, as `name=package.module:attribute` says.
+    """Return where an agent comes from: a built-in one's name says it, or `name=package.module:attribute`.
 
     Raises:
-        AgentLoadError: The text has another form.
+        AgentLoadError: The text has another form, or there is no such built-in agent.
     """
+    built_in = next((source for source in BUILT_INS if source.name == text), None)
+    if built_in is not None:
+        return built_in
+    if _NAME.fullmatch(text):
+        known = ", ".join(source.name for source in BUILT_INS)
+        raise AgentLoadError(
+            f"there is no built-in agent {text!r}: there are {known}; name one of your own as {_FORM}"
+        )
     name, equals, place = text.partition("=")
     module, colon, attribute = place.partition(":")
     if not (equals and colon):

@@ -140,7 +140,7 @@ async def test_a_reset_while_the_run_goes_on_loses_and_doubles_nothing(
     processes: Processes, node: str
 ) -> None:
     """The client's own POST is cut while the agent speaks; it follows the run to its end."""
-    core, _ = processes.core(agents=(), settings={"TOKENWIRE_AGENT": "pace=agent_core.agents.pace:pace"})
+    core, _ = processes.core(agents=(), settings={"TOKENWIRE_AGENT": "pace"})
     url, _ = processes.edge(core, settings=SETTINGS)
     port = httpx.URL(url).port
     assert port is not None

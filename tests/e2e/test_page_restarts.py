@@ -24,7 +24,7 @@ def test_an_answer_survives_the_restart_of_its_edge_and_of_its_core(
 ) -> None:
     """Whoever watches sees the whole answer, each token once, without doing anything."""
     shared = {"TOKENWIRE_STORE": redis_server.url, "TOKENWIRE_DRAIN_S": "40"}
-    shared["TOKENWIRE_AGENT"] = "pace=agent_core.agents.pace:pace"
+    shared["TOKENWIRE_AGENT"] = "pace"
     cores = [processes.core(agents=(), settings=shared) for _ in range(2)]
     addresses = ",".join(address for address, _ in cores)
     reuse = {"TOKENWIRE_REUSE_PORT": "true"}

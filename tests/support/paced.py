@@ -17,7 +17,7 @@ from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
 
 def pace_core(processes: Processes, settings: Mapping[str, str], port: int = 0) -> tuple[str, Running]:
     """Run a core that offers `pace`; return its address and its process."""
-    agents = "pace=agent_core.agents.pace:pace"
+    agents = "pace"
     return processes.core(port, agents=(), settings={**settings, "TOKENWIRE_AGENT": agents})
 
 

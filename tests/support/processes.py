@@ -63,8 +63,9 @@ _ports = _ports_of_this_worker()
 
 
 def agent_arguments(names: Sequence[str] = SCRIPTED) -> list[str]:
-    """Return the command line's options that offer these scripted agents."""
-    return [word for name in names for word in ("--agent", f"{name}=tests.support.agents:{name}")]
+    """Return the command line's options that offer these scripted agents, and `pace`; none without any."""
+    offered = [*(f"{name}=tests.support.agents:{name}" for name in names), *(["pace"] if names else [])]
+    return [word for agent in offered for word in ("--agent", agent)]
 
 
 def clean_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -77,7 +77,7 @@ async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
         "raises_after",
         "refuses",
     )
-    agents = " ".join([*(f"{name}={AGENTS}:{name}" for name in names), "pace=agent_core.agents.pace:pace"])
+    agents = " ".join([*(f"{name}={AGENTS}:{name}" for name in names), "pace"])
     core = CoreServer(CoreSettings(agent=agents, grpc_port=0, drain_s=0.1, **settings))
     await core.start()
     try:

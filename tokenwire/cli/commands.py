@@ -7,6 +7,7 @@ handed on in the child's environment, one that is not given leaves the variable 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -29,23 +30,35 @@ DEFAULT_PATIENCE_S = 15.0
 
 PORT = click.IntRange(0, MAX_PORT)
 
+BARE_AGENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What may be the name of a built-in agent."""
+
 Value = TypeVar("Value")
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator: TypeAlias = Callable[[Command], Command]
 
 
 class AgentOption(click.ParamType[str]):
-    """NAME=MODULE:ATTRIBUTE. The core looks closer; this catches slips before anything is started."""
+    """A built-in agent's NAME, or NAME=MODULE:ATTRIBUTE.
 
-    name = "NAME=MODULE:ATTR"
+    The core looks closer, and knows the names; this catches slips before anything is started.
+    """
+
+    name = "NAME[=MODULE:ATTR]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the value as it is once its form is right."""
         text = str(value)
+        if BARE_AGENT.fullmatch(text):
+            return text
         name, equals, target = text.partition("=")
         module, _, attribute = target.partition(":")
         if not (name and equals and module and attribute) or any(mark.isspace() for mark in text):
-            self.fail(f"{text!r} is not of the form name=package.module:attribute", param, ctx)
+            self.fail(
+                f"{text!r} is neither a built-in agent's name nor of the form name=package.module:attribute",
+                param,
+                ctx,
+            )
         return text
 
 
@@ -58,8 +71,9 @@ def agent_option(command: Command) -> Command:
         multiple=True,
         envvar="TOKENWIRE_AGENT",
         show_envvar=True,
-        help="An agent to offer; repeat it for more (in the variable: white space between them). "
-        "The first is the default one.",
+        help="An agent to offer: NAME=MODULE:ATTR, or a built-in one's name (assistant, portfolio, pace); "
+        "repeat it for more (in the variable: white space between them). The first is the default one. "
+        "assistant and portfolio are there anyway.",
     )(command)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent_core.agents import RunRequest, catalogue
 from agent_core.agents.catalogue import AgentCatalogue
-from agent_core.agents.loading import AgentLoadError, AgentSource
+from agent_core.agents.loading import AgentLoadError, AgentSource, parse_sources
 from tests.support import agents
 
 ECHO = AgentSource("echo", "tests.support.agents", "echo")
@@ -45,12 +45,27 @@ class Picky:
 picky = Picky()
 
 
-def test_the_built_in_agents_are_always_there() -> None:
-    """The first given one is the default; without any, the first built-in is."""
-    assert AgentCatalogue().names == ("assistant", "pace", "portfolio")
+def test_the_agents_for_users_are_always_there() -> None:
+    """The first given one is the default; without any, `assistant` is."""
+    assert AgentCatalogue().names == ("assistant", "portfolio")
     given = AgentCatalogue([RESOURCE, ECHO])
-    assert given.names == ("resource", "assistant", "echo", "pace", "portfolio")
+    assert given.names == ("resource", "assistant", "echo", "portfolio")
     assert given.default == "resource"
+
+
+@pytest.mark.parametrize(
+    ("named", "names"),
+    [
+        ("pace", ("pace", "assistant", "portfolio")),
+        ("portfolio", ("portfolio", "assistant")),
+        ("assistant portfolio pace", ("assistant", "pace", "portfolio")),
+        ("echo=tests.support.agents:echo pace", ("echo", "assistant", "pace", "portfolio")),
+    ],
+)
+def test_pace_is_there_where_it_is_named(named: str, names: tuple[str, ...]) -> None:
+    """It is an instrument for tests, and says as much as it is told to. The first named is the default."""
+    assert AgentCatalogue(parse_sources(named)).names == names
+    assert AgentCatalogue(parse_sources(named)).default == names[0]
 
 
 def test_a_given_agent_may_take_the_name_of_a_built_in() -> None:
@@ -61,12 +76,12 @@ def test_a_given_agent_may_take_the_name_of_a_built_in() -> None:
 
 async def test_built_ins_cost_nothing_until_they_are_asked_for() -> None:
     """Not even their import."""
-    sys.modules.pop("agent_core.agents.pace", None)
+    sys.modules.pop("agent_core.agents.portfolio", None)
     held = AgentCatalogue([ECHO])
     await held.start()
-    assert "agent_core.agents.pace" not in sys.modules
-    assert (await held.get("pace")).name == "pace"
-    assert "agent_core.agents.pace" in sys.modules
+    assert "agent_core.agents.portfolio" not in sys.modules
+    assert (await held.get("portfolio")).name == "portfolio"
+    assert "agent_core.agents.portfolio" in sys.modules
     await held.aclose()
 
 
@@ -98,12 +113,14 @@ async def test_a_given_agent_that_can_not_be_entered_stops_the_start() -> None:
     await held.aclose()
 
 
+@pytest.mark.parametrize("named", [False, True])
 async def test_a_built_in_that_can_not_be_entered_is_only_said(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    named: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others work without it."""
     monkeypatch.setattr(catalogue, "BUILT_INS", (BROKEN, ECHO))
-    held = AgentCatalogue()
+    monkeypatch.setattr(catalogue, "OFFERED", ("broken", "echo"))
+    held = AgentCatalogue([BROKEN] if named else [])
     await held.start()
     assert "agent 'broken' did not start" in caplog.text
     assert (await held.get("echo")).agent is agents.echo

@@ -47,10 +47,23 @@ def test_an_agent_is_named_and_placed() -> None:
     assert parse_source("my-agent.v2=a.b_c:D.e") == AgentSource("my-agent.v2", "a.b_c", "D.e")
 
 
+@pytest.mark.parametrize("name", ["assistant", "portfolio", "pace"])
+def test_a_built_in_agent_is_named_bare(name: str) -> None:
+    """Alone, or among others; and what is named is there."""
+    source = parse_source(name)
+    assert source.name == name
+    assert callable(load_agent(source))
+    assert parse_sources(f"{name} shop=shop:agent") == (source, AgentSource("shop", "shop", "agent"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("echo", "is not of the form"),
+        (
+            "echo",
+            "there is no built-in agent 'echo': there are assistant, pace, portfolio; name one of your own",
+        ),
+        ("Pace", "there is no built-in agent"),
         ("echo=tests.support.agents", "is not of the form"),
         ("tests.support.agents:echo", "is not of the form"),
         ("=m:a", "the name must be"),
