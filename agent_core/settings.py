@@ -191,11 +191,6 @@ class Settings(BaseSettings):
         require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
         return self
 
-    @property
-    def proves_callers(self) -> bool:
-        """Whether callers must prove who they are."""
-        return bool(self.principal_key.get_secret_value()) or self.grpc_tls_client_ca is not None
-
     @model_validator(mode="after")
     def _fair(self) -> Self:
         if not self.has_principals:
@@ -210,6 +205,11 @@ class Settings(BaseSettings):
                 f"needed for TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs"
             )
         return self
+
+    @property
+    def proves_callers(self) -> bool:
+        """Whether callers must prove who they are."""
+        return bool(self.principal_key.get_secret_value()) or self.grpc_tls_client_ca is not None
 
     @property
     def has_principals(self) -> bool:
@@ -238,7 +238,7 @@ class Settings(BaseSettings):
     @property
     def _shared_store(self) -> bool:
         """Whether the store is Redis, which has a limit of its own in place of TOKENWIRE_LOG_TOTAL_BYTES."""
-        return self.store.partition(":")[0] in {"redis", "rediss", "unix"}
+        return read_store(self.store).kind == "redis"
 
     def _shares(self) -> list[tuple[str, int, str, int]]:
         """Return the limits of each principal beside those of all."""

@@ -260,7 +260,9 @@ class Client:
         state = json.loads(body)
         if state.get("state") != "ended" or state.get("last") != run.last_id:
             silent_s = self._loop.time() - run.heard
-            run.wrong.append(f"received up to {run.last_id}, but {silent_s:.1f} s later it stands so: {state}")
+            run.wrong.append(
+                f"received up to {run.last_id}, but {silent_s:.1f} s later it stands so: {state}"
+            )
 
 
 class Crowd:
