@@ -181,7 +181,7 @@ class Settings(BaseSettings):
         if not (self.proves_callers or is_loopback(self.grpc_host)):
             raise ValueError(
                 f"refusing to listen on {self.grpc_host}, where anybody could start runs: set "
-                "TOKENWIRE_PRINCIPAL_KEY, or TOKENWIRE_GRPC_TLS_CLIENT_CA"
+                "TOKENWIRE_PRINCIPAL_KEY"
             )
         return self
 
