@@ -4,9 +4,9 @@
 
 A core and an edge, each a process of its own on loopback; clients follow 50 slow runs, and come back as an
 `EventSource` does: after the last `retry:`, with their last id. Once the new edge is ready, a question is
-asked every 0.3 s. Prints when all were back, and the time to the first token of the questions meanwhile, with
-the machine's load: on a busy one the figures say little. Exit status: 0 when a question took 1.5 s at most
-and everybody came back, 1 when not.
+asked every 0.3 s. Prints when all were back, and the time to the first token of the questions meanwhile,
+with the machine's load: on a busy one the figures say little. Exit status: 0 when a question took 1.5 s at
+most and everybody came back, 1 when not.
 """
 
 from __future__ import annotations
