@@ -145,3 +145,11 @@ def test_an_unknown_variable_is_told_by_edge_and_command_line(processes: Process
     told = "TOKENWIRE_STOER is no variable of Tokenwire: nothing reads it. Did you mean TOKENWIRE_STORE?"
     for text in (edge.stderr, asked.stderr):
         assert text.count("no variable of Tokenwire") == text.count(told) == 1
+
+
+def test_up_ends_with_2_where_restarting_does_not_help(processes: Processes) -> None:
+    """As the process does whose setting can't work."""
+    up = processes.start("up", [*TOKENWIRE, "up", "--port", "0", "--grpc-port", "0", "--store", "reddis://x"])
+    assert up.wait() == 2
+    assert "agent_core: TOKENWIRE_STORE: 'reddis://x' is not one of" in up.stderr
+    assert "ended with exit status 2. Ending all." in up.stderr

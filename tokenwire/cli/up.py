@@ -21,6 +21,7 @@ from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
 from tokenwire.descriptors import raise_limit
 from tokenwire.signals import means_hurry, stop_signals
+from tokenwire.settings import WRONG_SETTINGS
 from tokenwire.variables import CORE, EDGE, Reader
 
 PROBE_EVERY_S = 0.1
@@ -53,7 +54,17 @@ class Plan:
 
 
 class ChildDiedError(Exception):
-    """A process ended that nobody had asked to."""
+    """A process ended that nobody had asked to.
+
+    Args:
+        child: The process, which has ended.
+    """
+
+    def __init__(self, child: Child) -> None:
+        code = child.exit.result()
+        super().__init__(f"The {child.name} (pid {child.pid}) {explain_exit(code)}.")
+        self.status = code if code == WRONG_SETTINGS else 1
+        """What `up` ends with: restarting it helps as little as restarting the process."""
 
 
 def say(line: str) -> None:
@@ -117,7 +128,7 @@ class _Up:
             await self._until_asked_to_stop(self._serve())
         except ChildDiedError as error:
             say(f"{error} Ending all.")
-            return 1
+            return error.status
         finally:
             for child in reversed(self._children):
                 await child.stop(drain_s() + STOP_MARGIN_S, say)
@@ -211,7 +222,7 @@ def drain_s() -> float:
 def _raise_for_the_dead(children: Sequence[Child]) -> None:
     for child in children:
         if child.exit.done():
-            raise ChildDiedError(f"The {child.name} (pid {child.pid}) {explain_exit(child.exit.result())}.")
+            raise ChildDiedError(child)
 
 
 async def _until(ready: Callable[[], Awaitable[bool]]) -> None:
