@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import grpc
@@ -101,11 +101,7 @@ class Gate:
         # A coroutine, not a generator: its `finally` runs when its call is cancelled, a suspended
         # generator's only when the garbage is collected.
         async def serve(_: object, context: ServicerContext) -> Any:
-            async with self._call(method, rpc, context) as call:
-                with self._place(context) if rpc.bounded else nullcontext():
-                    if rpc.many:
-                        return await rpc.handler(_requests(context, rpc.request), call)
-                    return await rpc.handler(await _request(context, rpc.request), call)
+            return await self._serve(method, rpc, context)
 
         if rpc.streams:
             return grpc.stream_stream_rpc_method_handler(serve)
@@ -138,15 +134,18 @@ class Gate:
         finally:
             self._held.release(host)
 
-    @asynccontextmanager
-    async def _call(self, method: str, rpc: Rpc, context: ServicerContext) -> AsyncIterator[Call]:
-        """Check who makes a call, trace it, and end it as what is raised says."""
+    async def _serve(self, method: str, rpc: Rpc, context: ServicerContext) -> Any:
+        """Check who makes a call, trace it, and end it as its handler says, or what is raised."""
         span: trace.Span = trace.INVALID_SPAN
         if rpc.traced:
             span = start_rpc_span(method, incoming_context(context.invocation_metadata() or ()))
         code = "OK"
         try:
-            yield Call(context, "" if rpc.open else self._principal(context), span)
+            call = Call(context, "" if rpc.open else self._principal(context), span)
+            with self._place(context) if rpc.bounded else nullcontext():
+                if rpc.many:
+                    return await rpc.handler(_requests(context, rpc.request), call)
+                return await rpc.handler(await _request(context, rpc.request), call)
         except asyncio.CancelledError:
             code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
             raise  # grpc.aio leaks the call when its handler swallows this.
@@ -158,6 +157,9 @@ class Gate:
             away = CoreLogAwayError()
             code = away.code
             await _refuse(context, away)
+        except grpc.aio.InternalError:
+            code = "CANCELLED"
+            raise  # The call had ended before what was written to it; grpc.aio knows whether that is strange.
         except Exception as error:
             code = "INTERNAL"
             span.record_exception(error)
@@ -169,7 +171,7 @@ class Gate:
 
 
 async def _refuse(context: ServicerContext, refusal: RefusalError) -> None:
-    """End a call with a refusal.
+    """End a call with a refusal. grpc.aio ends its task, also where this returns.
 
     Raises:
         grpc.aio.AbortError: It has ended with it.

@@ -223,3 +223,19 @@ async def test_a_connection_that_does_nothing_is_closed(
             while await reader.read(65_536):
                 pass
         writer.close()
+
+
+async def test_calls_that_are_gone_before_they_are_refused_leave_no_trace(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A flood of calls that are reset at once: there is nobody to tell, and nothing to log."""
+    async with running_core(principal_key=KEY) as core:
+        for _ in range(100):
+            gone = [raw(core, "/tokenwire.v1.AgentService/GetRun") for _ in range(5)]
+            gone += [raw(core, "/grpc.health.v1.Health/Watch", b"") for _ in range(5)]
+            await asyncio.sleep(0.002)
+            for call in gone:
+                call.cancel()
+        told = refusal_of(await refusal(raw(core, "/tokenwire.v1.AgentService/GetRun")))
+        assert told.code == "UNAUTHENTICATED"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
