@@ -20,8 +20,8 @@ from tokenwire.cli import ports
 from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
 from tokenwire.descriptors import raise_limit
-from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.settings import WRONG_SETTINGS
+from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.variables import CORE, EDGE, Reader
 
 PROBE_EVERY_S = 0.1
