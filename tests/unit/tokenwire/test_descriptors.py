@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 from collections.abc import Iterator
 
@@ -46,9 +47,12 @@ def test_having_none_left_is_said_once_a_minute(hard: int, caplog: pytest.LogCap
     watch = DescriptorWatch(lambda: now[0])
     watch.check()
     assert not caplog.records
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     for _ in range(121):
         watch.check()
         now[0] += 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 3
-    assert "out of file descriptors (limit 1)" in caplog.messages[0]
+    assert f"out of file descriptors (limit {lowest_free})" in caplog.messages[0]
