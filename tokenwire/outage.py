@@ -14,6 +14,9 @@ from typing import Final
 REPEAT_EVERY_S: Final = 60.0
 """How often a line may come that says the same as the last one."""
 
+MAX_TEXTS: Final = 256
+"""How many different texts are remembered: a library that puts numbers into them must not fill the memory."""
+
 LEFT_OUT: Final = " (%d more since the last such line)"
 
 
@@ -151,6 +154,8 @@ class RepeatFilter(logging.Filter):
             return True
         key = (record.name, record.levelno, str(record.msg))
         if key not in self._repeats:
+            if len(self._repeats) >= MAX_TEXTS:
+                self._repeats.clear()
             self._repeats[key] = Repeats(self._every_s, self._clock_s)
         left_out = self._repeats[key].next()
         if left_out:

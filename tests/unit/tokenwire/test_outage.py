@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tokenwire.outage import Outage, RepeatFilter, Repeats
+from tokenwire.outage import MAX_TEXTS, Outage, RepeatFilter, Repeats
 
 logger = logging.getLogger("test.outage")
 
@@ -108,3 +108,12 @@ def test_a_filter_holds_back_what_a_library_says_again_and_again(
         *["failed"] * 3,
         "export failed: 3 (2 more since the last such line)",
     ]
+
+
+def test_a_filter_remembers_only_so_many_texts(clock: Clock) -> None:
+    """A library that puts numbers into its texts does not fill the memory."""
+    held = RepeatFilter(("library",), 60.0, clock)
+    for number in range(3 * MAX_TEXTS):
+        record = logging.LogRecord("library", logging.ERROR, "", 0, f"export {number} failed", (), None)
+        assert held.filter(record)
+    assert len(held._repeats) <= MAX_TEXTS
