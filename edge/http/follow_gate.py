@@ -17,14 +17,14 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from edge.http.drain import Drain
 from edge.http.event_stream import StreamPolicy, come_back_later
 
-OPENING_AT_A_TIME: Final = 64
-"""How many follows are opened at a time: a question that comes in between waits for these, about 0.2 s."""
+OPENING_AT_A_TIME: Final = 32
+"""How many follows are opened at a time: a question that comes in between waits for these, about 0.1 s. With
+3,000 clients (`python -m bench.herd`, 2 cores): 64 at a time are all back after 17 s, and the slowest
+question took 2.0 s; 32 after 19 s, 1.3 s; 16 after 23 s, 1.0 s."""
 
 OPENING_S: Final = 0.25
 """How long a follow counts as being opened at most. One whose core is far, slow, or hangs costs nothing
-meanwhile, and keeps no other one waiting: at least 256 a second are let in. (With 32 at a time and 0.5 s,
-1,500 clients took 39 s on a machine of a load of 13, where each step waits for a processor; without a gate
-5 s, and as it is 14 s.)"""
+meanwhile, and keeps no other one waiting: at least 128 a second are let in."""
 
 WAIT_S: Final = 15.0
 """How long a follow waits for its turn: as long as an open stream is silent at most. Then its client is told

@@ -147,7 +147,7 @@ def test_a_server_that_is_not_there_is_exit_3(via: str) -> None:
 @pytest.mark.parametrize("via", DOORS)
 def test_a_timeout_is_exit_1(stack: Stack, via: str) -> None:
     """What was said by then is printed."""
-    result = ask("x", "--agent", "slow", "--timeout", "0.6", *door(stack, via))
+    result = ask("x", "--agent", "slow", "--timeout", "2", *door(stack, via))
     assert result.returncode == 1
     assert result.stdout.startswith("Slow 0 1")
     assert "DEADLINE_EXCEEDED" in result.stderr

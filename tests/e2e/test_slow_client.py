@@ -25,7 +25,7 @@ def rss_bytes(pid: int) -> int:
 
 def test_a_client_that_stops_reading_is_cut_off_while_others_stay_fast(processes: Processes) -> None:
     """Its memory at the edge is bounded, its connection ends at the deadline, and nobody else feels it."""
-    stack = processes.up("--agent", "pace", settings=SETTINGS)
+    stack = processes.up(settings=SETTINGS)
     edge = next(
         pid for pid in descendants(stack.process.pid) if b"edge" in Path(f"/proc/{pid}/cmdline").read_bytes()
     )

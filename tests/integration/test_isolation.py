@@ -5,6 +5,7 @@ A new route or rpc fails here until it says how it is tried.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ async def unseen(edge: Edge, method: str, path: str, **headers: str) -> None:
         answer = await edge.stack.client.request(
             method, path.format(run_id=run_id), headers=edge.users.bob | headers
         )
-        answers.append((answer.status_code, answer.text.replace(run_id, "RUN")))
+        said = re.sub(r'"traceId":"[^"]*"', "", answer.text.replace(run_id, "RUN"))
+        answers.append((answer.status_code, said))
     assert answers[0][0] == 404
     assert answers[0] == answers[1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.processes import ROOT
 
 RUN_BY = {
+    "bench.herd": "tests/e2e/test_herd.py",
     "bench.rolling_restart": "tests/e2e/test_rolling_restart.py",
     "bench.run_log": "tests/unit/bench/test_run_log.py",
     "bench.soak": "tests/e2e/test_soak.py",
