@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import PathParameter
 
 from edge.http.event_stream import CONTENT_TYPE
 from edge.http.problem import MEDIA_TYPE as PROBLEM
 from edge.http.problem import Problem
-from edge.wire.event_id import EventId
+from edge.wire.event_id import RUN_ID, EventId
 from edge.wire.events import StreamEvent
 from edge.wire.translate import cursor_of
 from tokenwire.v1 import run_pb2
@@ -65,6 +66,17 @@ CHANGE_REFUSALS = RUN_REFUSALS | {
     415: refusal("The body is not JSON, or does not say so."),
 }
 """Of what changes something: each has a body, or may have one."""
+
+
+RunIdInPath: TypeAlias = Annotated[
+    str,
+    PathParameter(
+        description="A run's id, as the core minted it.",
+        # Told in the schema alone: `check_run_id` refuses others, in words of its own.
+        schema_extra={"pattern": f"^{RUN_ID.pattern}$"},
+    ),
+]
+"""The path parameter of all routes below a run."""
 
 
 class ChatRequest(msgspec.Struct, rename="camel"):

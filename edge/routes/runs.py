@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, FromQuery, HeaderParameter
+from litestar.params import FromQuery, HeaderParameter
 from litestar.response.base import ASGIResponse
 
 from edge.errors import RequestError
@@ -14,7 +14,14 @@ from edge.http.authentication import TAKES_TICKETS
 from edge.http.event_stream import HeartbeatKind
 from edge.http.limited_stream import LimitedStream
 from edge.routes.context import EdgeDependency, caller_of
-from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, RUN_REFUSALS, RunView, view_of
+from edge.routes.requests import (
+    CHANGE_REFUSALS,
+    EVENT_STREAM_RESPONSE,
+    RUN_REFUSALS,
+    RunIdInPath,
+    RunView,
+    view_of,
+)
 from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
@@ -34,7 +41,7 @@ from tokenwire.v1 import agent_service_pb2, run_pb2
 )
 async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the request
     request: Request[Any, Any, Any],
-    run_id: FromPath[str],
+    run_id: RunIdInPath,
     edge: EdgeDependency,
     after: FromQuery[str | None] = None,
     heartbeat: FromQuery[HeartbeatKind] = "comment",
@@ -69,7 +76,7 @@ def _cursor(run_id: str, event_id: str | None) -> Cursor:
 
 
 @get("/runs/{run_id:str}", summary="Tell a run's state", responses=RUN_REFUSALS)
-async def state(request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency) -> RunView:
+async def state(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency) -> RunView:
     """Tell what is known of a run."""
     return view_of(await edge.upstream.get_run(check_run_id(run_id), caller_of(request)))
 
@@ -81,7 +88,7 @@ async def state(request: Request[Any, Any, Any], run_id: FromPath[str], edge: Ed
     description="Stops the agent and its model at once. Idempotent: an ended run stays as it is.",
     responses=CHANGE_REFUSALS,
 )
-async def cancel(request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency) -> RunView:
+async def cancel(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency) -> RunView:
     """Stop a run and tell the state that came of it."""
     run = await edge.upstream.cancel_run(
         check_run_id(run_id), agent_service_pb2.CANCEL_CAUSE_STOP, caller_of(request)

@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, post
-from litestar.params import FromPath
 
 from edge.http.authentication import principal_of
 from edge.routes.context import EdgeDependency, caller_of
-from edge.routes.requests import CHANGE_REFUSALS
+from edge.routes.requests import CHANGE_REFUSALS, RunIdInPath
 from edge.wire.event_id import check_run_id
 
 
@@ -35,7 +34,7 @@ class RunTicket(msgspec.Struct, rename="camel"):
     responses=CHANGE_REFUSALS,
 )
 async def ticket(
-    request: Request[Any, Any, Any], run_id: FromPath[str], edge: EdgeDependency
+    request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency
 ) -> Response[RunTicket]:
     """Make a ticket for whoever may follow the run."""
     run = await edge.upstream.get_run(check_run_id(run_id), caller_of(request))

@@ -319,6 +319,22 @@ async def test_the_openapi_document_holds_every_event() -> None:
     }  # fmt: skip
 
 
+async def test_the_openapi_document_says_what_each_id_looks_like() -> None:
+    """So that generated clients, and those who try to break the edge, know what is an id and what is not."""
+    async with running_stack() as stack:
+        document = (await stack.client.get("/schema")).json()
+    parameters = [
+        parameter
+        for path, item in document["paths"].items()
+        if path.startswith("/api/")
+        for operation in item.values()
+        for parameter in operation.get("parameters", ())
+    ]
+    ids = [each for each in parameters if each["in"] == "path" or each["name"] == "pageToken"]
+    assert {each["name"] for each in ids} == {"run_id", "session_id", "pageToken"}
+    assert all("pattern" in each["schema"] for each in ids)
+
+
 async def test_other_sites_need_to_be_on_the_list() -> None:
     """CORS is an allow-list, and the run's id is readable for those on it."""
     async with running_stack(cors_origins="https://app.example") as stack:
