@@ -14,8 +14,19 @@ suite() {
 }
 
 # Half of a test's time is waiting: two workers a core. Tests of one `xdist_group` share what is dear to set up.
-workers=$(($("$PYTHON" -c 'import os; print(os.cpu_count() or 1)') * 2))
-suite pytest "$PYTHON" -m pytest -n "$workers" --dist loadgroup "$@"
+# What fails beside others is tried once more, alone: the machine may have been too busy for it. That is told
+# in the end all the same: such a test is to be mended.
+in_parallel() {
+  local workers status=0
+  workers=$(($("$PYTHON" -c 'import os; print(os.cpu_count() or 1)') * 2))
+  "$PYTHON" -m pytest -n "$workers" --dist loadgroup "$@" || status=$?
+  [ "$status" = 1 ] || return "$status"
+  echo "== what failed, once more and alone"
+  "$PYTHON" -m pytest --last-failed --last-failed-no-failures none "$@" -n 0 || return 1
+  twice=yes
+}
+twice=
+suite pytest in_parallel "$@"
 if scripts/require_node.sh; then
   suite web npm --prefix web test
   suite node-client npm --prefix examples/node-client test
@@ -26,6 +37,7 @@ fi
 
 # pytest has said itself, in red, which of its tests it left out.
 for what in ${left_out[@]+"${left_out[@]}"}; do echo "LEFT OUT: $what" >&2; done
+[ -z "$twice" ] || echo "FAILED AT FIRST: some tests passed only when they were run alone, see above" >&2
 if [ ${#failed[@]} -gt 0 ]; then
   echo "FAILED: ${failed[*]}" >&2
   exit 1
