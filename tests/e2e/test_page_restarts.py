@@ -13,9 +13,10 @@ from tests.support.browser import open_page, running_chromium, shoot
 from tests.support.processes import TOKENWIRE, Processes
 from tests.support.redis_server import RedisServer
 
-PATIENCE_MS = 60_000
-TOKENS, SIZE, RATE = 180, 4, 15
-"""Twelve seconds: long enough for the restarts."""
+PATIENCE_MS = 90_000
+TOKENS, SIZE, RATE = 180, 4, 6
+"""Thirty seconds: a busy machine takes eleven to start the second edge. The run must not end before: the cores
+go with it."""
 
 
 @pytest.mark.needs("chromium", "redis")
@@ -23,7 +24,7 @@ def test_an_answer_survives_the_restart_of_its_edge_and_of_its_core(
     processes: Processes, redis_server: RedisServer, chromium: str
 ) -> None:
     """Whoever watches sees the whole answer, each token once, without doing anything."""
-    shared = {"TOKENWIRE_STORE": redis_server.url, "TOKENWIRE_DRAIN_S": "40"}
+    shared = {"TOKENWIRE_STORE": redis_server.url, "TOKENWIRE_DRAIN_S": "90"}
     shared["TOKENWIRE_AGENT"] = "pace"
     cores = [processes.core(agents=(), settings=shared) for _ in range(2)]
     addresses = ",".join(address for address, _ in cores)
