@@ -15,8 +15,8 @@ from tests.support.redis_server import RedisServer
 
 PATIENCE_MS = 90_000
 TOKENS, SIZE, RATE = 180, 4, 6
-"""Thirty seconds: a busy machine takes eleven to start the second edge. The run must not end before: the cores
-go with it."""
+"""Thirty seconds: a busy machine takes eleven to start the second edge. The run must not end before that: the
+cores go with it."""
 
 
 @pytest.mark.needs("chromium", "redis")
