@@ -15,7 +15,7 @@ from agent_core.stores import read_store
 from tokenwire.addresses import is_loopback, read_grpc_host
 from tokenwire.limits import SHARE_LOST, require_share, unlimited_share
 from tokenwire.logs import LogFormat
-from tokenwire.principal import MIN_KEY_BYTES, require_separation
+from tokenwire.principal import require_key_length, require_separation
 
 LOG_SHARES: Final = 4
 """A principal's share of the log is one of so many, unless it is set."""
@@ -166,8 +166,7 @@ class Settings(BaseSettings):
     @field_validator("principal_key")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
-        if 0 < len(value.get_secret_value().encode()) < MIN_KEY_BYTES:
-            raise ValueError(f"must have at least {MIN_KEY_BYTES} bytes")
+        require_key_length(value.get_secret_value())
         return value
 
     @model_validator(mode="after")

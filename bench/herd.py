@@ -154,7 +154,7 @@ class Stand:
         """Start the core; return once it serves."""
         settings = {
             "TOKENWIRE_GRPC_PORT": self._core.rpartition(":")[2],
-            "TOKENWIRE_AGENT": "pace=agent_core.agents.pace:pace",
+            "TOKENWIRE_AGENT": "pace",
             "TOKENWIRE_MAX_FOLLOWS": "0",
         }
         self._start("agent_core", settings).wait_ready(lambda: core_is_serving(self._core))

@@ -32,7 +32,7 @@ from tests.support import nginx, system
 from tests.support.processes import Processes, Running, free_port
 from tests.support.redis_server import RedisServer
 
-AGENT: Final = "pace=agent_core.agents.pace:pace"
+AGENT: Final = "pace"
 STOPPED: Final = "CORE_SHUTDOWN"
 """The reason in the error of a run that its core had to stop."""
 

@@ -81,7 +81,7 @@ class Plan:
     def settings(self) -> dict[str, str]:
         """The variables of core and edge."""
         return {
-            "TOKENWIRE_AGENT": "pace=agent_core.agents.pace:pace",
+            "TOKENWIRE_AGENT": "pace",
             "TOKENWIRE_LOG_RETENTION_S": f"{self.retention_s:g}",
             "TOKENWIRE_SESSION_RETENTION_S": f"{self.retention_s:g}",
             "TOKENWIRE_DISCONNECT_GRACE_S": f"{self.times.grace_s:g}",

@@ -31,7 +31,7 @@ from bench.stand import Stand, base_of, settled, standing
 from bench.vanishing_client import VanishingClient, draw_plan
 
 SETTINGS: Final = {
-    "TOKENWIRE_AGENT": "pace=agent_core.agents.pace:pace",
+    "TOKENWIRE_AGENT": "pace",
     # Short, so that the store is empty soon after each batch.
     "TOKENWIRE_DISCONNECT_GRACE_S": "0.2",
     "TOKENWIRE_LOG_RETENTION_S": "1",

@@ -15,7 +15,8 @@ from typing import Final
 import uvicorn
 from litestar.types import ASGIApp
 
-from edge.http.connection import ConnectionLimits, StreamProtocol
+from edge.http.connection import StreamProtocol
+from edge.http.connection_limits import ConnectionLimits
 from edge.http.drain import Drain
 from edge.http.follow_gate import FollowGate
 from edge.http.idle import IdleConnections

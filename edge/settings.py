@@ -21,13 +21,13 @@ from edge.http.authentication import (
     read_key_file,
     ticket_key,
 )
-from edge.http.event_stream import StreamPolicy
 from edge.http.limits import LimitPolicy
+from edge.http.stream_policy import StreamPolicy
 from edge.upstream import CoreSecurity
 from tokenwire.addresses import is_loopback, read_host, read_targets
 from tokenwire.limits import require_share, unlimited_share
 from tokenwire.logs import LogFormat
-from tokenwire.principal import MIN_KEY_BYTES, require_separation
+from tokenwire.principal import require_key_length, require_separation
 from tokenwire.settings import read_authorities, read_pair
 
 
@@ -168,8 +168,7 @@ class EdgeSettings(BaseSettings):
     @field_validator("principal_key", "ticket_key")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
-        if 0 < len(value.get_secret_value().encode()) < MIN_KEY_BYTES:
-            raise ValueError(f"must have at least {MIN_KEY_BYTES} bytes")
+        require_key_length(value.get_secret_value())
         return value
 
     @model_validator(mode="after")

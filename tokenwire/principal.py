@@ -51,6 +51,16 @@ MAX_EXPIRE_UNIX_S: Final = 253_402_300_799
 """The last second of the year 9999. A token that expires later names no date."""
 
 
+def require_key_length(key: str) -> None:
+    """Return if a key is long enough, or is none.
+
+    Raises:
+        ValueError: It is too short.
+    """
+    if 0 < len(key.encode()) < MIN_KEY_BYTES:
+        raise ValueError(f"must have at least {MIN_KEY_BYTES} bytes")
+
+
 class PrincipalError(Exception):
     """A name, or a token, is not a principal's. The text says why, for the log."""
 

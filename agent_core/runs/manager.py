@@ -39,13 +39,12 @@ from agent_core.runs.log_outage import LogOutage
 from agent_core.runs.log_probe import LogProbe
 from agent_core.runs.news import News
 from agent_core.runs.peers import Alone, LogScope, Peers, Word
-from agent_core.runs.request import deadline_of, fingerprint, refusals, same_request
+from agent_core.runs.request import deadline_of, record_of, refusals, same_request
 from agent_core.runs.run import Run, Surroundings
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunLimits
 from agent_core.runs.writer import LogRefusedError
-from tokenwire.principal import owned_key
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 CANCEL_ANSWER_S: Final = 0.25
@@ -149,18 +148,8 @@ class RunManager:
         """
         if self.draining:
             raise CoreDrainingError
-        record = RunRecord(
-            run_id=make_run_id(self._tag, secrets.randbits(RANDOM_BITS)),
-            session_id=spec.session_id,
-            agent=agent.name,
-            on_disconnect=spec.on_disconnect or on_disconnect,
-            create_unix_nano=time.time_ns(),
-            owner=owner,
-            # Each principal has request ids of its own.
-            request_key=owned_key(owner, spec.request_id) if spec.request_id else "",
-            fingerprint=fingerprint(spec) if spec.request_id else b"",
-            core=self._peers.name,
-        )
+        run_id = make_run_id(self._tag, secrets.randbits(RANDOM_BITS))
+        record = record_of(spec, run_id, agent.name, owner, on_disconnect, self._peers.name)
         try:
             self._limiter.start_run(owner, time.monotonic())
         except LimitReachedError:

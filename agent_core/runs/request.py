@@ -16,12 +16,45 @@ from agent_core.errors import (
 )
 from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
 from agent_core.runs.writer import LogRefusedError
-from tokenwire.v1.run_pb2 import RunSpec
+from tokenwire.principal import owned_key
+from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 
 def fingerprint(spec: RunSpec) -> bytes:
     """Return a hash of what a request asks for: equal requests have equal ones."""
     return hashlib.sha256(spec.SerializeToString(deterministic=True)).digest()
+
+
+def record_of(  # noqa: PLR0913, PLR0917 # a record is what it is made of
+    spec: RunSpec,
+    run_id: str,
+    agent: str,
+    owner: str,
+    on_disconnect: OnDisconnect.ValueType,
+    core: str,
+) -> RunRecord:
+    """Return the record of the run that a request asks for, made now.
+
+    Args:
+        spec: What the caller wants.
+        run_id: The new run's.
+        agent: The agent's name.
+        owner: The principal that asks.
+        on_disconnect: Holds where the spec leaves it open.
+        core: Who writes it; empty where no other core could.
+    """
+    return RunRecord(
+        run_id=run_id,
+        session_id=spec.session_id,
+        agent=agent,
+        on_disconnect=spec.on_disconnect or on_disconnect,
+        create_unix_nano=time.time_ns(),
+        owner=owner,
+        # Each principal has request ids of its own.
+        request_key=owned_key(owner, spec.request_id) if spec.request_id else "",
+        fingerprint=fingerprint(spec) if spec.request_id else b"",
+        core=core,
+    )
 
 
 def same_request(standing: RunRecord, record: RunRecord) -> str:

@@ -14,15 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from edge.errors import EdgeError, RequestError
+from edge.http.connection_limits import ConnectionLimits, RefusedError
 from edge.http.event_stream import ABORT_EXTENSION
-from edge.http.idle import IdleConnections
 from edge.http.problem import raw_problem
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024
@@ -50,22 +48,6 @@ Phase: TypeAlias = Literal["waiting", "head", "body", "rest", "serving"]
 did not need; or nothing, because its request is being served."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """What one connection may do: one object for all connections of a process."""
-
-    header_bytes: int
-    """The largest request line and headers together, and the largest trailers, in bytes."""
-    body_bytes: int
-    """The largest body, in bytes. The application counts it: this is for what waits behind a request."""
-    request_timeout_s: float
-    """How long a client may take to begin, then for the headers, then for the body."""
-    keep_alive_s: float
-    """How long it may take to begin the next request."""
-    idle: IdleConnections
-    """The connections without a request that is being served."""
 
 
 class StreamProtocol(HttpToolsProtocol):
@@ -151,7 +133,7 @@ class StreamProtocol(HttpToolsProtocol):
         self._head_bytes += len(name) + len(value) + len(b": \r\n")
         super().on_header(name, value)
         if len(self.headers) > MAX_HEADER_LINES:
-            raise _RefusedError(431, f"The request has more than {MAX_HEADER_LINES} header lines.")
+            raise RefusedError(431, f"The request has more than {MAX_HEADER_LINES} header lines.")
 
     def on_headers_complete(self) -> None:
         """Start to serve the request, if its head is as it must be."""
@@ -162,7 +144,7 @@ class StreamProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             # The parser takes what follows for another protocol's. `_feed` has the head parsed once more.
             if self.parser.get_method() == b"CONNECT":
-                raise _RefusedError(501, "This server is no proxy.")
+                raise RefusedError(501, "This server is no proxy.")
             return
         self._in_body = True
         super().on_headers_complete()
@@ -286,13 +268,13 @@ class StreamProtocol(HttpToolsProtocol):
         """
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            raise _RefusedError(400, "The request must have exactly one Host header.")
+            raise RefusedError(400, "The request must have exactly one Host header.")
 
-    def _too_large(self) -> _RefusedError:
+    def _too_large(self) -> RefusedError:
         most = f"{self._limits.header_bytes} bytes (TOKENWIRE_MAX_HEADER_BYTES)"
         if not self._in_body and len(self.url) * 2 > self._limits.header_bytes:
-            return _RefusedError(414, f"The URL and the headers exceed {most}.")
-        return _RefusedError(431, f"The headers exceed {most}.")
+            return RefusedError(414, f"The URL and the headers exceed {most}.")
+        return RefusedError(431, f"The headers exceed {most}.")
 
     # Timers and ends.
 
@@ -329,11 +311,11 @@ class StreamProtocol(HttpToolsProtocol):
         if self._lingering:
             self.transport.abort()
         elif self._timed == "head":
-            self._refuse(_RefusedError(408, f"The headers were not complete within {most_s}."))
+            self._refuse(RefusedError(408, f"The headers were not complete within {most_s}."))
         elif self._timed == "body" and self._running is not None and self._running.response_started:
             self._running.keep_alive = False  # it needs no body, and goes on to its end
         elif self._timed == "body":
-            self._refuse(_RefusedError(408, f"The body was not complete within {most_s}."))
+            self._refuse(RefusedError(408, f"The body was not complete within {most_s}."))
         else:
             self.transport.close()
 
@@ -341,11 +323,11 @@ class StreamProtocol(HttpToolsProtocol):
         """Answer with a problem document and close the connection.
 
         Args:
-            reason: What was raised; anything but a `_RefusedError` means that the request is not HTTP.
+            reason: What was raised; anything but a `RefusedError` means that the request is not HTTP.
         """
-        if not isinstance(reason, _RefusedError):
+        if not isinstance(reason, RefusedError):
             logger.debug("not HTTP", exc_info=reason)
-            reason = _RefusedError(400, "The request is not HTTP/1.1.")
+            reason = RefusedError(400, "The request is not HTTP/1.1.")
         running = self._running
         if self._is_serving and running is not None:
             running.keep_alive = False  # what was refused is a later request, and goes unanswered
@@ -377,23 +359,6 @@ class StreamProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
-
-
-class _RefusedError(Exception):
-    """Why a request is refused. The parser's callbacks raise it, and so stop the parser.
-
-    Args:
-        status: The HTTP status.
-        message: What is wrong, fit for a user.
-    """
-
-    CODES: Final = {400: "INVALID_ARGUMENT", 408: "DEADLINE_EXCEEDED", 501: "UNIMPLEMENTED"}
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        code = self.CODES.get(status, "RESOURCE_EXHAUSTED")
-        self.error: EdgeError = RequestError(code, message, retryable=code == "DEADLINE_EXCEEDED")
 
 
 def _answer_without_chunks(cycle: RequestResponseCycle) -> None:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from litestar.response.base import ASGIResponse
@@ -23,6 +21,7 @@ from opentelemetry.trace import Status, StatusCode
 from edge.errors import EdgeError, StreamBrokenError, UpstreamError
 from edge.http.drain import Drain
 from edge.http.problem import problem, request_log_fields
+from edge.http.stream_policy import CONTENT_TYPE, StreamPolicy
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from edge.upstream import RunCall
 from edge.wire import events
@@ -31,9 +30,6 @@ from edge.wire.stream import StreamState, opening
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.outage import Repeats
 from tokenwire.telemetry import attributes
-
-CONTENT_TYPE: Final = "text/event-stream"
-"""Exactly so: with a charset behind it, fetch-event-source retries for ever."""
 
 ABORT_EXTENSION: Final = "tokenwire.abort"
 """The ASGI extension with which our server lets a response cut its connection at once."""
@@ -48,7 +44,6 @@ can't say it then."""
 END_TIMEOUT_S: Final = 1.0
 """How long a stream that has sent its terminal event waits for its call's own end."""
 
-HeartbeatKind = Literal["comment", "ping", "off"]
 Outcome = Literal["completed", "cancelled", "error", "client_disconnect", "evicted", "drained"]
 
 AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
@@ -61,61 +56,6 @@ _evictions: Final = Repeats()
 
 _untold: Final = Repeats()
 """Which of the lines about clients that left unnoticed are logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPolicy:
-    """How streams are paced."""
-
-    commit_s: float = 0.25
-    """How long a refusal by the core can still become an HTTP status."""
-    heartbeat_s: float = 15.0
-    """The silence after which a heartbeat is sent."""
-    heartbeat: HeartbeatKind = "comment"
-    """What a heartbeat looks like."""
-    write_deadline_s: float = 30.0
-    """How long one write may stay stuck before its client is cut off."""
-    retry_ms: int = 1000
-    """The reconnection time that clients are given; spread by half of it either way."""
-    reconnects_per_s: float = 500.0
-    """How many clients are to come back a second: with many streams, the time is spread further."""
-
-    def spread_ms(self, streams: int) -> float:
-        """Return over what time clients are to come back.
-
-        Args:
-            streams: How many there are.
-        """
-        return max(self.retry_ms, 1000 * streams / self.reconnects_per_s)
-
-    def jittered_retry_ms(self, streams: int) -> int:
-        """Return a reconnection time that keeps clients from coming back all at once.
-
-        Args:
-            streams: How many clients there are.
-        """
-        return int(self.retry_ms / 2 + self.spread_ms(streams) * random.random())  # noqa: S311 - jitter, no secret
-
-
-def jittered_ms(middle_ms: float) -> int:
-    """Return a time that keeps clients from coming back all at once: half of `middle_ms` more or less."""
-    return int(middle_ms * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
-
-
-def come_back_later(retry_ms: int) -> ASGIResponse:
-    """Return the answer to a follow that can't be served now.
-
-    A 200 that ends: an `EventSource` comes back after its `retry:`, while any other status would stop it
-    for good.
-
-    Args:
-        retry_ms: When it is to come back, in milliseconds.
-    """
-    return ASGIResponse(
-        body=opening(retry_ms) + b"\n",
-        status_code=200,
-        headers={"content-type": CONTENT_TYPE, "cache-control": "no-cache, no-transform"},
-    )
 
 
 class EventStream(ASGIResponse):

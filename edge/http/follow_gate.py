@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any, Final
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.http.drain import Drain
-from edge.http.event_stream import StreamPolicy, come_back_later
+from edge.http.stream_policy import StreamPolicy, come_back_later
 
 OPENING_AT_A_TIME: Final = 32
 """How many follows are opened at a time: a question that comes in between waits for these, about 0.1 s. With
@@ -128,9 +128,9 @@ class FollowGate:
         release = _once(self._release)
         timer = asyncio.get_running_loop().call_later(self._opening_s, release)
 
-        async def sending(message: Message) -> None:
+        def sending(message: Message) -> Awaitable[None]:
             release()
-            await send(message)
+            return send(message)
 
         try:
             await self.app(scope, receive, sending)

@@ -10,9 +10,9 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
 from edge.http.authentication import came_by_ticket, principal_of
-from edge.http.event_stream import CONTENT_TYPE, come_back_later, jittered_ms
 from edge.http.limits import RETRY_STREAM_S, LimitError, Limits
 from edge.http.problem import problem
+from edge.http.stream_policy import CONTENT_TYPE, come_back_later, jittered_ms
 
 
 class LimitedStream(ASGIResponse):

@@ -13,8 +13,8 @@ from litestar.response.base import ASGIResponse
 
 from edge.errors import EdgeError
 from edge.http.authentication import principal_of
-from edge.http.event_stream import HeartbeatKind
 from edge.http.limited_stream import LimitedStream
+from edge.http.stream_policy import HeartbeatKind
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
 from edge.telemetry.server_span import traceparent

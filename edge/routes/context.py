@@ -14,8 +14,9 @@ from litestar.response.base import ASGIResponse
 from edge.errors import UpstreamError
 from edge.http.authentication import Authenticator, Tickets, principal_of
 from edge.http.drain import Drain
-from edge.http.event_stream import EventStream, HeartbeatKind, StreamPolicy, come_back_later
+from edge.http.event_stream import EventStream
 from edge.http.limits import Limits
+from edge.http.stream_policy import HeartbeatKind, StreamPolicy, come_back_later
 from edge.settings import EdgeSettings
 from edge.telemetry.server_span import server_context
 from edge.upstream import Caller, Progress, RunCall, Upstream

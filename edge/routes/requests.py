@@ -10,9 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter
 
-from edge.http.event_stream import CONTENT_TYPE
 from edge.http.problem import MEDIA_TYPE as PROBLEM
 from edge.http.problem import Problem
+from edge.http.stream_policy import CONTENT_TYPE
 from edge.wire.event_id import RUN_ID, EventId
 from edge.wire.events import StreamEvent
 from edge.wire.translate import cursor_of

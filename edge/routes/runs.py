@@ -11,8 +11,8 @@ from litestar.response.base import ASGIResponse
 
 from edge.errors import RequestError
 from edge.http.authentication import TAKES_TICKETS
-from edge.http.event_stream import HeartbeatKind
 from edge.http.limited_stream import LimitedStream
+from edge.http.stream_policy import HeartbeatKind
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import (
     CHANGE_REFUSALS,

@@ -35,7 +35,8 @@ from agent_core.runs.log.contract import (
 )
 from agent_core.runs.log.hot import HOT_BYTES, HotRun, HotTail
 from agent_core.runs.log.sqlite_reader import LogReader
-from agent_core.runs.log.sqlite_writer import Change, LogWriter
+from agent_core.runs.log.sqlite_runs import Change
+from agent_core.runs.log.sqlite_writer import LogWriter
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +21,7 @@ from agent_core.runs.log.contract import (
 )
 from agent_core.runs.log.shares import Shares
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
+from agent_core.runs.log.sqlite_runs import Change, WrittenRun
 from agent_core.runs.log.sqlite_schema import FileLock, explained, prepared
 from agent_core.runs.log.sqlite_sessions import EXPIRED_AT_ONCE, SessionWriter
 from agent_core.runs.outcome import Outcome
@@ -37,33 +37,6 @@ _INSERT_RUN: Final = (
 _INSERT_EVENT: Final = "INSERT INTO events (run, epoch, sequence, event) VALUES (?, ?, ?, ?)"
 
 _OK: Final = Appended(AppendStatus.OK)
-
-
-@dataclass(slots=True)
-class Change:
-    """What became of a run in one transaction, for those who read it in this process."""
-
-    entries: list[Entry] = field(default_factory=list)
-    """What was written, in order."""
-    first: int = 1
-    """The first event that is left."""
-    created: bool = False
-    closed: bool = False
-    gone: bool = False
-
-
-@dataclass(slots=True)
-class _State:
-    """What the writer has in mind of a run."""
-
-    run_id: str
-    account: str
-    row: int
-    epoch: int
-    closed: bool
-    first: int
-    last: int
-    size_bytes: int
 
 
 class LogWriter:
@@ -94,7 +67,7 @@ class LogWriter:
         self._reading = reading
         self._unix_nano = unix_nano
         self._stamp = stamp
-        self._open: dict[str, _State] = {}
+        self._open: dict[str, WrittenRun] = {}
         self._shares = Shares(budget, self)
         self._lock = FileLock(path)
         try:
@@ -165,7 +138,7 @@ class LogWriter:
         )
         row = self._db.execute(_INSERT_RUN, values).lastrowid
         assert row is not None  # noqa: S101 # for the type checker
-        self._open[record.run_id] = _State(
+        self._open[record.run_id] = WrittenRun(
             record.run_id, account, row, FIRST_EPOCH, closed=False, first=1, last=0, size_bytes=0
         )
         self._shares.held.add(account, RUN_OVERHEAD_BYTES)
@@ -280,14 +253,16 @@ class LogWriter:
             (account,) if where else (),
         )
 
-    def _largest_ended(self, account: str, least_bytes: int) -> _State | None:
+    def _largest_ended(self, account: str, least_bytes: int) -> WrittenRun | None:
         """Return an account's largest ended run that can be shortened; None where there is none."""
         ended = self._ended(account, "size_bytes DESC")
         sizes = [run_id for run_id, size in ended if size > least_bytes]
         states = (self._state(run_id) for run_id in sizes)
         return next((state for state in states if state is not None and state.last > state.first), None)
 
-    def _append(self, state: _State | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def _append(
+        self, state: WrittenRun | None, epoch: int, first: int, payloads: Sequence[bytes]
+    ) -> Appended:
         if state is None:
             return Appended(AppendStatus.GONE)
         if epoch != state.epoch:
@@ -302,7 +277,7 @@ class LogWriter:
         self._write(state, payloads[known:])
         return _OK
 
-    def _write(self, state: _State, payloads: Sequence[bytes]) -> None:
+    def _write(self, state: WrittenRun, payloads: Sequence[bytes]) -> None:
         """Write events under the next numbers, and keep to the budget."""
         now = self._stamp()
         entries = [
@@ -320,7 +295,7 @@ class LogWriter:
             self._trim(state, ring_target(budget.run_events), ring_target(budget.run_bytes))
         self._shares.keep(state.account)
 
-    def _trim(self, state: _State, max_events: int, max_bytes: int) -> None:
+    def _trim(self, state: WrittenRun, max_events: int, max_bytes: int) -> None:
         """Drop a run's oldest events until the others fit; never the last."""
         held = self._db.execute(
             "SELECT sequence, length(event) FROM events WHERE run = ? ORDER BY sequence", (state.row,)
@@ -341,7 +316,7 @@ class LogWriter:
         else:
             self._change(state.run_id)
 
-    def _close(self, state: _State, outcome: Outcome) -> None:
+    def _close(self, state: WrittenRun, outcome: Outcome) -> None:
         """Close a log."""
         end = self._unix_nano()
         expire = end + int(self._budget.retention_s * NANO)
@@ -362,7 +337,7 @@ class LogWriter:
             change.first = state.first
         return change
 
-    def _state(self, run_id: str) -> _State | None:
+    def _state(self, run_id: str) -> WrittenRun | None:
         """Return what there is of a run; None when it is not known, or has expired."""
         state = self._open.get(run_id)
         if state is not None:
@@ -376,7 +351,7 @@ class LogWriter:
         owner, row, epoch, size = found
         first, last = bounds(self._db, row)
         account = self._shares.account_of(owner)
-        return _State(run_id, account, row, epoch, True, first.sequence, last.sequence, size)
+        return WrittenRun(run_id, account, row, epoch, True, first.sequence, last.sequence, size)
 
     def _load(self) -> None:
         """Read from the file what the writer has in mind of it."""
@@ -398,7 +373,7 @@ class LogWriter:
                 "SELECT coalesce(sum(length(event)), 0) FROM events WHERE run = ?", (row,)
             ).fetchone()
             account = self._shares.account_of(owner)
-            self._open[run_id] = _State(
+            self._open[run_id] = WrittenRun(
                 run_id, account, row, epoch, False, first.sequence, last.sequence, size
             )
             self._shares.held.add(account, size)

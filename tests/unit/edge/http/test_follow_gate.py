@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edge.http.drain import Drain
-from edge.http.event_stream import StreamPolicy
 from edge.http.follow_gate import FollowGate, is_follow
+from edge.http.stream_policy import StreamPolicy
 
 POLICY = StreamPolicy(retry_ms=1000)
 WITHIN_S = 20.0

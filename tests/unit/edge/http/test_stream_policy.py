@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.http.drain import Drain
-from edge.http.event_stream import StreamPolicy
+from edge.http.stream_policy import StreamPolicy
 
 POLICY = StreamPolicy(retry_ms=1000, reconnects_per_s=500)
 

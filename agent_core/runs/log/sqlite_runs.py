@@ -1,0 +1,34 @@
+"""What the store `sqlite:PATH` has in mind of runs, beside its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agent_core.runs.log.contract import Entry
+
+
+@dataclass(slots=True)
+class Change:
+    """What became of a run in one transaction, for those who read it in this process."""
+
+    entries: list[Entry] = field(default_factory=list)
+    """What was written, in order."""
+    first: int = 1
+    """The first event that is left."""
+    created: bool = False
+    closed: bool = False
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class WrittenRun:
+    """What the writer has in mind of a run."""
+
+    run_id: str
+    account: str
+    row: int
+    epoch: int
+    closed: bool
+    first: int
+    last: int
+    size_bytes: int
