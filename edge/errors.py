@@ -33,6 +33,9 @@ Source: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.pro
 RETRYABLE: Final = frozenset({"ABORTED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 """Codes of failures that may pass by themselves."""
 
+CORE_AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+"""Codes with which a call fails whose core can't be reached, or hangs."""
+
 USER_MESSAGE: Final[Mapping[str, str]] = {
     "UNAVAILABLE": "The agent service can't be reached at the moment.",
     "DEADLINE_EXCEEDED": "The agent service did not answer in time.",

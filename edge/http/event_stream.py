@@ -18,7 +18,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 from opentelemetry.trace import Status, StatusCode
 
-from edge.errors import EdgeError, StreamBrokenError, UpstreamError
+from edge.errors import CORE_AWAY, EdgeError, StreamBrokenError, UpstreamError
 from edge.http.drain import Drain
 from edge.http.problem import problem, request_log_fields
 from edge.http.stream_policy import CONTENT_TYPE, StreamPolicy
@@ -45,9 +45,6 @@ END_TIMEOUT_S: Final = 1.0
 """How long a stream that has sent its terminal event waits for its call's own end."""
 
 Outcome = Literal["completed", "cancelled", "error", "client_disconnect", "evicted", "drained"]
-
-AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-"""What is said of a core that can't be reached, or hangs."""
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +107,7 @@ class EventStream(ASGIResponse):
             # watches it has said so: once, not for each client that leaves meanwhile.
             _untold.log(
                 logger,
-                logging.DEBUG if error.code in AWAY else logging.WARNING,
+                logging.DEBUG if error.code in CORE_AWAY else logging.WARNING,
                 "the core was not told that the client of run %s left: %s",
                 self._state.run_id,
                 error,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, TypeVar
 
-from edge.errors import EdgeError, UpstreamError
+from edge.errors import CORE_AWAY, EdgeError, UpstreamError
 from edge.upstream.core import Core, CoreSecurity
 from edge.upstream.placement import for_run, for_start, is_ready, is_shared
 from tokenwire.outage import Outage
@@ -33,10 +33,6 @@ NOT_ANSWERING: Final = "CORE_NOT_ANSWERING"
 
 ELSEWHERE: Final = frozenset({"NOT_FOUND", "DATA_LOSS"})
 """What a core says of a run that another one may have."""
-
-AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-"""What a call says whose core can't be reached, or hangs: another one may answer. Whatever is asked of
-several may be asked twice."""
 
 Answer = TypeVar("Answer")
 
@@ -255,7 +251,8 @@ class Cores:
                 async with self.unless_silent(member, partial(self.can_replace, member)):
                     return await ask(member.core)
             except UpstreamError as error:
-                if error.code in AWAY:
+                if error.code in CORE_AWAY:
+                    # Another one may answer; whatever is asked of several may be asked twice.
                     if is_of_transport(error):
                         member.suspect(error)
                     failure = error

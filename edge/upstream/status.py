@@ -10,14 +10,11 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from edge.errors import UpstreamError
+from edge.errors import CORE_AWAY, UpstreamError
 from tokenwire.outage import Repeats
 
 DOMAIN: Final = "tokenwire"
 """ErrorInfo's domain of refusals whose message is fit for a user."""
-
-AWAY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
-"""Codes with which calls fail whose core can't be reached, hangs, or goes down."""
 
 CLOCK_SKEW: Final = "CLOCK_SKEW"
 """The reason of a core whose clock differs from this one's by more than it allows."""
@@ -61,7 +58,7 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
         return _not_accepted(details)
     if not own:
         # That a core is away is said once, by those who watch it, and not for each call.
-        level = logging.DEBUG if code in AWAY else logging.WARNING
+        level = logging.DEBUG if code in CORE_AWAY or code == "CANCELLED" else logging.WARNING
         logger.log(level, "call to the core failed: %s: %s", code, error.details())
         if code == "CANCELLED":
             # Not by this edge, which would not read the answer: by a core that went down over it.
