@@ -22,6 +22,7 @@ from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.settings import WRONG_SETTINGS, WrongSettingError, read_settings
 from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.telemetry import set_up_tracing
+from tokenwire.telemetry.settings import TelemetrySettings
 from tokenwire.variables import unknown_variables
 
 logger = logging.getLogger("agent_core")
@@ -81,6 +82,7 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
 def main() -> int:
     """Return the exit status: 0 after a signal, 2 when the settings are wrong, 1 when it can't start."""
     settings = read_settings("agent_core", Settings)
+    telemetry = read_settings("agent_core", TelemetrySettings)
     if read_settings("agent_core", EndpointSettings).url is None:
         read_settings("agent_core", ModelSettings)
     set_up_logging(settings.log_level, settings.log_format)
@@ -92,7 +94,7 @@ def main() -> int:
     # At most: edges, and services that keep their connections, hold many follows on one.
     warn_if_short(settings.max_follows, f"TOKENWIRE_MAX_FOLLOWS={settings.max_follows}")
     try:
-        stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
+        stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8), settings=telemetry)
     except ValueError as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return WRONG_SETTINGS

@@ -85,8 +85,8 @@ class AgentService:
     def rpcs(self) -> dict[str, Rpc]:
         """Return how each rpc is served."""
         return {
-            "StreamRun": Rpc(pb.StreamRunRequest, self.stream_run, streams=True),
-            "FollowRun": Rpc(pb.FollowRunRequest, self.follow_run, streams=True),
+            "StreamRun": Rpc(pb.StreamRunRequest, self.stream_run, streams=True, streams_run=True),
+            "FollowRun": Rpc(pb.FollowRunRequest, self.follow_run, streams=True, streams_run=True),
             "StartRun": Rpc(pb.StartRunRequest, self.start_run),
             "GetRun": Rpc(pb.GetRunRequest, self.get_run),
             "CancelRun": Rpc(pb.CancelRunRequest, self.cancel_run),

@@ -14,6 +14,7 @@ from tokenwire.addresses import address_of
 from tokenwire.logs import set_up_logging
 from tokenwire.settings import WRONG_SETTINGS, read_settings
 from tokenwire.telemetry import set_up_tracing
+from tokenwire.telemetry.settings import TelemetrySettings
 from tokenwire.variables import unknown_variables
 
 logger = logging.getLogger("edge")
@@ -22,6 +23,7 @@ logger = logging.getLogger("edge")
 def main() -> int:
     """Return the exit status: 0 after a signal, 2 when the settings are wrong, 1 when the port is taken."""
     settings = read_settings("edge", EdgeSettings)
+    telemetry = read_settings("edge", TelemetrySettings)
     set_up_logging(settings.log_level, settings.log_format)
     for line in unknown_variables(os.environ):
         logger.warning("%s", line)
@@ -29,7 +31,7 @@ def main() -> int:
     drain = Drain()
     try:
         app = create_app(settings, drain)
-        stop_tracing = set_up_tracing("tokenwire-edge", instance_id=f"edge-{os.getpid()}")
+        stop_tracing = set_up_tracing("tokenwire-edge", instance_id=f"edge-{os.getpid()}", settings=telemetry)
     except ValueError as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return WRONG_SETTINGS

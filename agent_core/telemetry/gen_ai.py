@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from agent_core.agents.events import AgentError, Finish, Usage
+from tokenwire.telemetry import tracer
 from tokenwire.telemetry.attributes import (
     CANCELLED,
     ERROR_TYPE,
@@ -75,7 +75,7 @@ class ChatSpan:
             SERVER_ADDRESS: server.address if server else None,
             SERVER_PORT: server.port if server else None,
         }
-        self._span = trace.get_tracer(__name__).start_span(
+        self._span = tracer().start_span(
             f"{CHAT} {model}",
             kind=SpanKind.CLIENT if server else SpanKind.INTERNAL,
             attributes={name: value for name, value in given.items() if value is not None},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -12,9 +11,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from agent_core.agents.events import Usage
 from agent_core.runs.outcome import Outcome
-from tokenwire.telemetry import attributes
-
-_tracer: Final = trace.get_tracer("tokenwire.agent_core")
+from tokenwire.telemetry import attributes, tracer
 
 
 class RunSpan:
@@ -36,7 +33,7 @@ class RunSpan:
             attributes.GEN_AI_CONVERSATION_ID: session_id,
             attributes.GEN_AI_REQUEST_MODEL: model,
         }
-        self._span = _tracer.start_span(
+        self._span = tracer().start_span(
             f"invoke_agent {agent}",
             parent,
             SpanKind.INTERNAL,

@@ -17,7 +17,7 @@ from edge.http.limited_stream import LimitedStream
 from edge.http.stream_policy import HeartbeatKind
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
-from edge.telemetry.server_span import traceparent
+from edge.telemetry.server_span import STREAMS, traceparent
 from edge.wire.event_id import Cursor, parse_event_id
 from tokenwire.v1 import run_pb2
 
@@ -34,6 +34,7 @@ _EVENT_STREAM = "text/event-stream"
 @post(
     "/chat",
     status_code=200,
+    opt={STREAMS: True},
     summary="Ask an agent",
     description="Answers with the run's events as they come. With `Accept: application/json` the run is "
     "started and followed elsewhere. With `Last-Event-ID` a run is resumed, never started again. "

@@ -22,6 +22,7 @@ from edge.routes.requests import (
     RunView,
     view_of,
 )
+from edge.telemetry.server_span import STREAMS
 from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
@@ -32,7 +33,7 @@ from tokenwire.v1 import agent_service_pb2, run_pb2
     description="Streams the run's events after `Last-Event-ID` or `after`, from the first one without "
     "either. 204 when that was the last one: an `EventSource` then stops. `ticket` stands for the "
     "Authorization header, which an `EventSource` can't send.",
-    opt={TAKES_TICKETS: True},
+    opt={TAKES_TICKETS: True, STREAMS: True},
     responses={
         200: EVENT_STREAM_RESPONSE,
         204: ResponseSpec(None, description="The cursor is the terminal event."),

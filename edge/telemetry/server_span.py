@@ -14,15 +14,18 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tokenwire.telemetry import attributes
+from tokenwire.telemetry import attributes, stream_root, tracer
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
 _SERVER_ERROR: Final = 500
 _PROBES: Final = "/health/"
 """Asked every few seconds by whoever watches the process: no traces of these."""
 
+STREAMS: Final = "tokenwire_streams_run"
+"""The option of a route handler whose response is a run's stream: `opt={STREAMS: True}`. Its span is
+recorded though the sampler has not chosen it, and exported where the stream stalls or fails."""
+
 _propagator: Final = TraceContextTextMapPropagator()
-_tracer = trace.get_tracer("tokenwire.edge")
 
 
 class ServerSpanMiddleware:
@@ -76,9 +79,12 @@ class ServerSpanMiddleware:
         links = [Link(outside)] if outside.is_valid and not self._trust_traceparent else None
         route = scope.get("path_template") or scope["path"]
         method = scope["method"]
-        return _tracer.start_span(
+        context = remote if self._trust_traceparent else Context()
+        if scope["route_handler"].opt.get(STREAMS):
+            context = stream_root(context)
+        return tracer().start_span(
             f"{method} {route}",
-            context=remote if self._trust_traceparent else Context(),
+            context=context,
             kind=SpanKind.SERVER,
             links=links,
             attributes={

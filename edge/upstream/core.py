@@ -18,6 +18,7 @@ from edge.upstream.contract import Caller
 from edge.upstream.status import upstream_error
 from tokenwire.addresses import channel_options, split_target
 from tokenwire.principal import METADATA_KEY, sign_principal
+from tokenwire.telemetry import tracer
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import agent_service_pb2_grpc, run_pb2
 
@@ -46,7 +47,6 @@ EDGE_PRINCIPAL: Final = "edge"
 _StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 
 _propagator: Final = TraceContextTextMapPropagator()
-_tracer = trace.get_tracer("tokenwire.edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Core:
 
     def _start_span(self, method: str, caller: Caller) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
         """Return a call's CLIENT span and the metadata that carries its context to the core."""
-        span = _tracer.start_span(
+        span = tracer().start_span(
             f"{client_span.SERVICE}/{method}",
             context=caller.context,
             kind=trace.SpanKind.CLIENT,

@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from agent_core.agents import RunRequest
 from tests.support.core import Core, rest_of, running_core, stream_request
+from tests.support.spans import use_provider
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import link_pb2
 
@@ -24,18 +25,13 @@ RPC = "tokenwire.v1.AgentService/"
 Spans = Callable[[], dict[str, ReadableSpan]]
 
 
-def use(provider: trace.TracerProvider, patch: pytest.MonkeyPatch) -> None:
-    for module in ("rpc_span", "run_span"):
-        patch.setattr(f"agent_core.telemetry.{module}._tracer", provider.get_tracer("test"))
-
-
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     """Return what gives the ended spans by name."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    use(provider, monkeypatch)
+    use_provider(provider, monkeypatch)
     yield lambda: {span.name: span for span in exporter.get_finished_spans()}
     provider.shutdown()
 
@@ -174,7 +170,9 @@ async def test_a_follow_and_its_run_link_to_each_other(spans: Spans) -> None:
 async def test_a_run_that_is_not_traced_names_no_trace(tracing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off, or not sampled: there is nothing to be found under that id."""
     # Said in both cases: another test of this process may have installed a provider for good.
-    use(trace.NoOpTracerProvider() if tracing == "off" else TracerProvider(sampler=ALWAYS_OFF), monkeypatch)
+    use_provider(
+        trace.NoOpTracerProvider() if tracing == "off" else TracerProvider(sampler=ALWAYS_OFF), monkeypatch
+    )
     async with running_core() as core:
         call = core.stub.StreamRun(stream_request("raises_after"), metadata=METADATA)
         responses = await rest_of(call)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
+from opentelemetry.trace import TracerProvider
+
+from tokenwire.telemetry.setup import install_tracing
 
 _exporter = InMemorySpanExporter()
 _installed = False
@@ -53,17 +55,34 @@ class Spans:
         return [self.named(name)[0] for name in names]
 
 
-@pytest.fixture
-def spans() -> Iterator[Spans]:
-    """Collect spans. The provider is installed once: OpenTelemetry allows no second one in a process."""
+def _install() -> None:
+    """Install the provider, once: OpenTelemetry allows no second one in a process."""
     global _installed  # noqa: PLW0603
     if not _installed:
-        provider = TracerProvider(sampler=_switch)
-        provider.add_span_processor(SimpleSpanProcessor(_exporter))
-        trace.set_tracer_provider(provider)
+        install_tracing([SimpleSpanProcessor(_exporter)], scope="tokenwire", sampler=ParentBased(_switch))
         _installed = True
+
+
+def use_provider(provider: TracerProvider, patch: pytest.MonkeyPatch) -> None:
+    """Have a provider make this process's spans for one test."""
+    patch.setattr("tokenwire.telemetry.scope._tracer", provider.get_tracer("test"))
+
+
+@pytest.fixture
+def spans() -> Iterator[Spans]:
+    """Collect the spans of traces that are all sampled."""
+    _install()
     _exporter.clear()
     _switch.on = True
     yield Spans()
     _switch.on = False
+    _exporter.clear()
+
+
+@pytest.fixture
+def unsampled_spans() -> Iterator[Spans]:
+    """Collect the spans that are exported of traces that are not sampled: those that are kept."""
+    _install()
+    _exporter.clear()
+    yield Spans()
     _exporter.clear()
