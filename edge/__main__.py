@@ -30,7 +30,7 @@ def main() -> int:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     drain = Drain()
     try:
-        app = create_app(settings, drain)
+        app = create_app(settings, drain, telemetry)
         stop_tracing = set_up_tracing("tokenwire-edge", instance_id=f"edge-{os.getpid()}", settings=telemetry)
     except ValueError as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Final
 
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
+
 from edge.errors import EdgeError, UpstreamError
 from edge.upstream.contract import Caller, TellProgress
 from edge.upstream.core import GrpcStream
@@ -58,6 +60,13 @@ class FollowCall:
         self._told_away = False
         self._is_interrupted = False
         self._cancelled = asyncio.Event()
+        self.span_context = INVALID_SPAN_CONTEXT
+        """The span of the current call, or of the last one."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing can come at the moment: there is no call, or its core does not answer."""
+        return self._stream is None or self._member is None or not self._member.answers
 
     async def read(self) -> bytes | None:
         """Return the next message; None after the terminal event, or when it was cancelled."""
@@ -98,6 +107,7 @@ class FollowCall:
             if self._cancelled.is_set():
                 raise asyncio.CancelledError
             self._stream = self._open(self._member)
+            self.span_context = self._stream.span_context
             self._member.streams += 1
             self._member.watch(self._on_silence)
         message = await self._stream.read()

@@ -34,3 +34,8 @@ class TelemetrySettings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """A port of its own for `GET /metrics`; 0 for any that is free, which the log names. Without it a core
     has none, and an edge serves `/metrics` beside its other routes."""
+
+    @property
+    def stall_nano(self) -> int:
+        """The longest gap that is no stall, in nanoseconds."""
+        return round(self.stall_ms * 1_000_000)
