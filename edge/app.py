@@ -52,8 +52,7 @@ def create_app(
         settings.served_hosts, cors.is_origin_allowed if cors else lambda _origin: False
     )
     policy = settings.stream_policy()
-    telemetry = telemetry or TelemetrySettings()
-    tokens = TokenTelemetry(telemetry.trace_detail, telemetry.stall_nano, ClockBook())
+    tokens = TokenTelemetry(telemetry or TelemetrySettings(), ClockBook())
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 from edge.wire import events
 from tokenwire.latency.clock_bounds import Offset
+from tokenwire.latency.core_stamps import core_stamps
 from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, TokenSeries
 from tokenwire.v1 import event_pb2, stream_pb2
 
-NANO: Final = 1_000_000_000
 MICRO: Final = 1_000
 MAX_LAGS: Final = 64
 """How many of the core's standstills are remembered, the last ones."""
@@ -69,7 +69,6 @@ class StreamStamps:
         self._send_shift = 0
         self._send_nano = 0
         self._recv_nano = 0
-        self._is_here = True
         self._lag_nano = 0
         self._lags: dict[int, int] = {}
         self.run_traceparent = ""
@@ -87,8 +86,7 @@ class StreamStamps:
             recv_nano: When it came, in nanoseconds of the monotonic clock.
         """
         self._recv_nano = recv_nano
-        self._is_here = not clock.id or clock.id == self.clock.id
-        if self._is_here:
+        if not clock.id or clock.id == self.clock.id:
             self._send_nano = clock.send_nano
         else:
             self._from_elsewhere(clock)
@@ -103,11 +101,9 @@ class StreamStamps:
             live: Whether it was not yet in the log when the stream's follow began, as far as the core has
                 said so.
         """
-        timing = event.timing
-        model, logged = timing.model_nano, timing.logged_nano
-        tag = timing.clock_tag
-        if (tag and tag != self.clock.tag) or not (tag or self._is_here):
-            model, logged = self._placed(event, model, logged)
+        model, logged = core_stamps(
+            event, clock_tag=self.clock.tag, wall_offset_nano=self.clock.wall_offset_nano
+        )
         kind = OTHER if told is None else _KIND.get(type(told), OTHER)
         if not live or 0 < logged < self._began_nano:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
@@ -136,11 +132,6 @@ class StreamStamps:
         self.is_elsewhere = True
         self.offset = self._hear(clock.id, self.unix_nano(self._send_nano), self.unix_nano(self._recv_nano))
         self.series.link_offset_nano = self.offset.nano if self.offset else 0
-
-    def _placed(self, event: event_pb2.Event, model: int, logged: int) -> tuple[int, int]:
-        """Return the stamps that another machine took of an event, by our clock as its wall clock tells."""
-        created = event.create_time.seconds * NANO + event.create_time.nanos - self.clock.wall_offset_nano
-        return created, created + logged - model if logged else 0
 
     def _note_lag(self, sequence: int) -> None:
         self._lags[sequence] = self._lag_nano

@@ -40,21 +40,28 @@ class TokenSpans:
     Args:
         owner: The span that they belong to: the stream's, or the call's.
         detail: How much is told.
-        unix_nano: Gives the Unix time of a time of the monotonic clock, in nanoseconds.
+        wall_offset_nano: What has to be added to a time of the monotonic clock to get the Unix time.
+        clock: Tells what segments and the summary say of how far two machines' clocks are apart.
     """
 
-    def __init__(self, owner: Span, detail: TraceDetail, unix_nano: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        owner: Span,
+        detail: TraceDetail,
+        wall_offset_nano: int,
+        clock: Callable[[], Mapping[str, AttributeValue]] = dict,
+    ) -> None:
         self._owner = owner
         self._context = owner.get_span_context()
         self._detail = detail
-        self._unix_nano = unix_nano
+        self._wall_offset_nano = wall_offset_nano
         self._is_sampled = is_sampled(owner)
         self._held: list[Segment] = []
         self._stalls: list[tuple[int, int, Stall, SpanContext, str]] = []
-        self._clock: Mapping[str, AttributeValue] = {}
         self._dropped = 0
         self.wanted = detail != "off" and is_recorded(owner)
         """Whether anybody wants them."""
+        self._clock = clock
 
     def segment(self, segment: Segment) -> None:
         """Take a segment of the stream."""
@@ -84,10 +91,6 @@ class TokenSpans:
         else:
             heapq.heappushpop(self._stalls, entry)
 
-    def clock(self, told: Mapping[str, AttributeValue]) -> None:
-        """Have segments from now on, and the summary, say how far the machines' clocks are apart."""
-        self._clock = told
-
     def finish(self, series: TokenSeries, ttft_nano: int | None, *, failed: bool) -> None:
         """Write what is left: the stalls, and the summary on the owner, which has not ended yet.
 
@@ -106,6 +109,9 @@ class TokenSpans:
             reason: KeepReason = "error" if failed else "stall"
             keep(self._owner, [child for child in children if child is not None], reason)
 
+    def _unix_nano(self, nano: int) -> int:
+        return nano + self._wall_offset_nano
+
     def _made(self, segment: Segment) -> ReadableSpan | None:
         """Return a segment's span, or have it exported where its owner is sampled."""
         told: dict[str, AttributeValue] = {
@@ -115,7 +121,7 @@ class TokenSpans:
             **{
                 attributes.TOKENS_STAGE.format(stage=stage): text for stage, text in segment.strings().items()
             },
-            **self._clock,
+            **self._clock(),
         }
         if segment.replayed:
             told[attributes.TOKENS_REPLAYED] = True
@@ -163,7 +169,7 @@ class TokenSpans:
             attributes.STREAM_TOKENS: series.tokens,
             attributes.STREAM_DROPPED: self._dropped,
             attributes.STREAM_STALLS: series.stalls,
-            **self._clock,
+            **self._clock(),
         }
         if ttft_nano is not None:
             told[attributes.STREAM_TTFT_MS] = round(ttft_nano / MILLI, 3)
