@@ -36,9 +36,11 @@ class Segment(NamedTuple):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages that are told, which for replayed rows are those of the edge."""
+        """The stages that are told: of replayed rows `recv` and `write`; at the core `send` alone."""
         names = STAGES[: len(self.columns)]
-        return tuple(name for name in names if name in {"recv", "write"}) if self.replayed else names
+        if not self.replayed:
+            return names
+        return names[STAGES.index("recv") :] or names[-1:]
 
     @property
     def begin_nano(self) -> int:

@@ -26,6 +26,7 @@ from tokenwire.telemetry.metrics.instruments import (
     STREAMS_ACTIVE,
     STREAMS_CLOSED,
     STREAMS_STALLED,
+    TELEMETRY_DROPPED,
     TOKEN_GAP,
     TOKENS,
 )
@@ -115,12 +116,10 @@ class TokenRecorder:
         Args:
             now: In nanoseconds of the monotonic clock.
         """
-        stall = self.series.written(now)
-        if stall is not None:
-            self._tell_stall(stall)
-        if now >= self._count_at:
-            self._count_at = now + COUNT_EVERY_NANO
-            self.series.count()
+        try:
+            self._written(now)
+        except Exception as error:  # noqa: BLE001 # as `_broke` says
+            self._broke(error)
 
     def end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
         """Tell how the stream was.
@@ -130,6 +129,22 @@ class TokenRecorder:
             now: When, in nanoseconds of the monotonic clock.
             waits_for: The hop that the next token would have come by.
         """
+        STREAMS_ACTIVE.add(-1)
+        STREAMS_CLOSED.add(1, outcome)
+        try:
+            self._end(outcome, now, waits_for)
+        except Exception as error:  # noqa: BLE001 # as `_broke` says
+            self._broke(error)
+
+    def _written(self, now: int) -> None:
+        stall = self.series.written(now)
+        if stall is not None:
+            self._tell_stall(stall)
+        if now >= self._count_at:
+            self._count_at = now + COUNT_EVERY_NANO
+            self.series.count()
+
+    def _end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
         series = self.series
         open_stall = series.open_stall(now, waits_for) if outcome != "completed" else None
         if open_stall is not None:
@@ -140,11 +155,15 @@ class TokenRecorder:
         self.spans.finish(series, ttft_nano, failed=outcome == "error")
         if self._starts and ttft_nano is not None:
             STREAM_TTFT.observe(ttft_nano / NANO)
-        STREAMS_ACTIVE.add(-1)
-        STREAMS_CLOSED.add(1, outcome)
         for hop in self._stalled:
             STREAMS_STALLED.add(1, hop)
         self._log(outcome, ttft_nano)
+
+    def _broke(self, error: Exception) -> None:
+        """Say that this recorder has a fault: its stream goes on, only less is told of it."""
+        TELEMETRY_DROPPED.add(1, "stream")
+        text = "the tokens of run %s can't be recorded: this is a bug"
+        logger.error(text, self._facts.run_id, exc_info=error)
 
     def _tell_stall(self, stall: Stall) -> None:
         """Count a stall, log it, and have a span of it."""

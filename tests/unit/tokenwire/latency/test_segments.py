@@ -46,3 +46,10 @@ def test_a_replayed_segment_tells_the_stages_of_the_edge_alone() -> None:
     segment = Segment(1, columns, replayed=True)
     assert segment.strings() == {"recv": "0", "write": "50"}
     assert segment.begin_nano == 900_000
+
+
+def test_a_replayed_segment_of_the_core_tells_when_it_was_sent() -> None:
+    """The one stage of its way that is this stream's."""
+    segment = Segment(1, ([1_000], [2_000], [3_000]), replayed=True)
+    assert segment.strings() == {"send": "0"}
+    assert (segment.begin_nano, segment.end_nano) == (3_000, 3_000)
