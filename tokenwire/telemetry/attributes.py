@@ -54,6 +54,9 @@ STREAM_BYTES: Final = "tokenwire.stream.bytes"
 STREAM_UNKNOWN: Final = "tokenwire.stream.unknown_events"
 """Events of a newer core that this edge does not know and has left out. Absent for none."""
 
+RECONNECT_ATTEMPTS: Final = "tokenwire.reconnect.attempts"
+"""How often a broken stream was followed again, until that worked or was given up."""
+
 TOKENS_FIRST: Final = "tokenwire.tokens.first"
 """The sequence of a segment's first row; row i is the event `first + i`."""
 TOKENS_COUNT: Final = "tokenwire.tokens.count"
