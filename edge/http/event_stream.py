@@ -340,7 +340,8 @@ class _Session:
     def _describe(self, outcome: Outcome) -> None:
         """Write how the stream ended into the request's span."""
         span = server_span(self._scope)
-        span.set_attribute(attributes.RUN_ID, self._state.run_id)
+        if self._state.run_id:
+            span.set_attribute(attributes.RUN_ID, self._state.run_id)
         span.set_attribute(attributes.STREAM_OUTCOME, outcome)
         span.set_attribute(attributes.STREAM_SENDS, self._sends)
         span.set_attribute(attributes.STREAM_BYTES, self._bytes)

@@ -91,6 +91,9 @@ STREAM_STALLS: Final = "tokenwire.stream.stalls"
 SAMPLED: Final = "tokenwire.sampled"
 """Why the trace of a stream that the sampler had not chosen was kept: `stall` or `error`."""
 
+DISCARDED: Final = "tokenwire.discarded"
+"""On a span that is not exported after all. Never seen outside of the process."""
+
 CLOCK_OFFSET_US: Final = "tokenwire.clock.offset_us"
 """How much the edge's wall clock is ahead of the core's, as far as is known. It alters no stamp."""
 CLOCK_ERROR_US: Final = "tokenwire.clock.error_us"

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from tokenwire.telemetry.attributes import SAMPLED
+from tokenwire.telemetry.attributes import DISCARDED, SAMPLED
 from tokenwire.telemetry.losses import count_lost
 
 MAX_QUEUE_SIZE: Final = 16_384
@@ -84,6 +84,8 @@ class Pipeline(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass on a span. One that is kept though unsampled has `tokenwire.sampled` by now."""
+        if DISCARDED in (span.attributes or {}):
+            return
         context = span.context
         if context is None or not context.trace_flags.sampled:
             if SAMPLED not in (span.attributes or {}):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _propagator = TraceContextTextMapPropagator()
@@ -31,3 +31,13 @@ def parse_traceparent(text: str) -> SpanContext:
     """
     context = _propagator.extract({"traceparent": text}, Context())
     return trace.get_current_span(context).get_span_context()
+
+
+def unsampled(span: SpanContext) -> SpanContext:
+    """Return the same context, but not sampled: what it is passed to records nothing.
+
+    Args:
+        span: Any.
+    """
+    flags = TraceFlags(span.trace_flags & ~TraceFlags.SAMPLED)
+    return SpanContext(span.trace_id, span.span_id, span.is_remote, flags, span.trace_state)
