@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import Tracer, TracerProvider
 
-from tokenwire.telemetry.setup import install_tracing
+from tokenwire.telemetry.installed import install, installed
+from tokenwire.telemetry.setup import install_tracing, make_tracing
 
 _exporter = InMemorySpanExporter()
 _installed = False
@@ -59,7 +61,9 @@ def _install() -> None:
     """Install the provider, once: OpenTelemetry allows no second one in a process."""
     global _installed  # noqa: PLW0603
     if not _installed:
-        install_tracing([SimpleSpanProcessor(_exporter)], scope="tokenwire", sampler=ParentBased(_switch))
+        install_tracing(
+            make_tracing([SimpleSpanProcessor(_exporter)], scope="tokenwire", sampler=ParentBased(_switch))
+        )
         _installed = True
 
 
@@ -86,3 +90,17 @@ def unsampled_spans() -> Iterator[Spans]:
     _exporter.clear()
     yield Spans()
     _exporter.clear()
+
+
+@contextmanager
+def own_tracing(sampler: Sampler, *, keeps: bool = True) -> Iterator[tuple[Tracer, InMemorySpanExporter]]:
+    """Have a tracing of its own as long as the block lasts; yield its tracer, and what it exports to."""
+    exporter = InMemorySpanExporter()
+    before = installed()
+    tracing = make_tracing([SimpleSpanProcessor(exporter)], scope="tests", sampler=sampler, keeps=keeps)
+    install(tracing)
+    try:
+        yield tracing.provider.get_tracer("tests"), exporter
+    finally:
+        install(before)
+        tracing.provider.shutdown()

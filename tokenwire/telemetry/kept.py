@@ -10,6 +10,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tokenwire.rate import Rate
 from tokenwire.telemetry.attributes import DISCARDED, SAMPLED
+from tokenwire.telemetry.installed import installed
 from tokenwire.telemetry.losses import count_lost
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def make_child(  # noqa: PLR0913 # what a span is made of
         kind: Its kind.
         events: Its events, at most 128.
     """
-    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
-
-    from tokenwire.telemetry.pipeline import installed, sampled_context  # noqa: PLC0415
-
     tracing = installed()
     if tracing is None or not parent.is_valid:
         return None
+    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
+
+    from tokenwire.telemetry.pipeline import sampled_context  # noqa: PLC0415
+
     span = ReadableSpan(
         name,
         sampled_context(parent.trace_id, tracing.new_span_id(), parent),
@@ -106,18 +107,16 @@ def keep(root: Span, children: Sequence[ReadableSpan], reason: KeepReason) -> bo
         children: From `make_child`. They all become children of the root.
         reason: Why it is kept.
     """
-    if not root.is_recording() or root.get_span_context().trace_flags.sampled:
-        return False
-    from tokenwire.telemetry.pipeline import as_sampled, installed, sampled_context  # noqa: PLC0415
-
     tracing = installed()
-    if tracing is None or not tracing.keeps:
+    context = root.get_span_context()
+    if tracing is None or not tracing.keeps or not root.is_recording() or context.trace_flags.sampled:
         return False
     if not _rate.take():
         count_lost("kept_rate")
         return False
+    from tokenwire.telemetry.pipeline import as_sampled, sampled_context  # noqa: PLC0415
+
     root.set_attribute(SAMPLED, reason)
-    context = root.get_span_context()
     parent = sampled_context(context.trace_id, context.span_id, context)
     for child in children:
         tracing.pipeline.on_end(as_sampled(child, parent))

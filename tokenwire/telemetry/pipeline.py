@@ -119,25 +119,12 @@ class Tracing:
     def __init__(
         self, provider: TracerProvider, pipeline: Pipeline, scope: InstrumentationScope, *, keeps: bool
     ) -> None:
+        self.provider = provider
         self.pipeline = pipeline
         self.scope = scope
         self.resource: Resource = provider.resource
         self.new_span_id = provider.id_generator.generate_span_id
         self.keeps = keeps
-
-
-_tracing: Tracing | None = None
-
-
-def install(tracing: Tracing | None) -> None:
-    """Make it the process's, or take it away."""
-    global _tracing  # noqa: PLW0603 # one a process
-    _tracing = tracing
-
-
-def installed() -> Tracing | None:
-    """Return the process's; None while tracing is off."""
-    return _tracing
 
 
 def as_sampled(span: ReadableSpan, parent: SpanContext | None) -> ReadableSpan:
