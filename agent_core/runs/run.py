@@ -24,6 +24,7 @@ from agent_core.runs.failures import (
     SHUT_DOWN,
     TIMED_OUT,
     AgentExitError,
+    Failure,
     RunTooLargeError,
     ToolLimitError,
     failure_of,
@@ -280,7 +281,7 @@ class Run:
         now = monotonic_nano()
         error = self._error_of(pump)
         match self._stop.result() if self._stop.done() else None:
-            case StopCause.CANCELLED:
+            case StopCause.CANCELLED | StopCause.FOLLOWER_LEFT:
                 return self._state.cancel(now)
             case StopCause.DEADLINE:
                 failure = TIMED_OUT
@@ -295,15 +296,21 @@ class Run:
                     return self._state.meet_tool_limit(now)
                 failure = failure_of(error)
         trace_id = self.span.trace_id if self.span is not None else ""
-        if failure is AGENT_FAILED:
-            logger.error(
-                "run %s failed (trace %s)",
-                self.record.run_id,
-                trace_id or "-",
-                exc_info=error,
-                extra=self._log_fields(),
-            )
+        self._log_failure(failure, error, trace_id)
         return self._state.fail(failure, now, trace_id=trace_id)
+
+    def _log_failure(self, failure: Failure, error: BaseException | None, trace_id: str) -> None:
+        """Log what the run's `Error` leaves out: who quotes its run id or trace id is to be found here."""
+        is_bug = failure is AGENT_FAILED
+        logger.log(
+            logging.ERROR if is_bug else logging.INFO,
+            "run %s failed: %s (trace %s)",
+            self.record.run_id,
+            failure.details.get("reason", failure.code),
+            trace_id or "-",
+            exc_info=error if is_bug else None,
+            extra=self._log_fields(),
+        )
 
     def _error_of(self, pump: asyncio.Task[None]) -> BaseException | None:
         """Return what the agent raised; None when it raised nothing, or still runs."""
@@ -378,10 +385,10 @@ class Run:
     def _follow(self, verdict: Verdict) -> None:
         """Do what the followers' coming and going means."""
         if verdict is Verdict.CANCEL:
-            self.stop(StopCause.CANCELLED)
+            self.stop(StopCause.FOLLOWER_LEFT)
         elif verdict is Verdict.GRACE and self._grace is None and not self.ended.is_set():
             loop = asyncio.get_running_loop()
-            self._grace = loop.call_later(self._times.disconnect_grace_s, self.stop, StopCause.CANCELLED)
+            self._grace = loop.call_later(self._times.disconnect_grace_s, self.stop, StopCause.FOLLOWER_LEFT)
 
     def _cancel_grace(self) -> None:
         """Stop the timer of the grace time."""

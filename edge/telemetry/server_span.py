@@ -6,6 +6,7 @@ stream ended; this writes one span a request, by hand.
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -17,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from tokenwire.telemetry import attributes, stream_root, tracer
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
+_MINTED_KEY: Final = "tokenwire.trace_id"
 _SERVER_ERROR: Final = 500
 _PROBES: Final = "/health/"
 """Asked every few seconds by whoever watches the process: no traces of these."""
@@ -115,6 +117,19 @@ def traceparent(scope: Scope) -> str:
 
 
 def trace_id(scope: Scope) -> str:
-    """Return the request's trace id as 32 hex digits; empty when the request is not traced."""
+    """Return what names the request in answers and in the log: 32 hex digits.
+
+    Its trace's id, sampled or not. While tracing is off, a random one: who quotes it is found in the log.
+    """
     span_context = server_span(scope).get_span_context()
-    return f"{span_context.trace_id:032x}" if span_context.is_valid else ""
+    if span_context.is_valid:
+        return trace.format_trace_id(span_context.trace_id)
+    minted: str = scope["state"].setdefault(_MINTED_KEY, "")
+    if not minted:
+        minted = scope["state"][_MINTED_KEY] = new_trace_id()
+    return minted
+
+
+def new_trace_id() -> str:
+    """Return a random trace id, for what no request stands for."""
+    return secrets.token_hex(16)

@@ -38,12 +38,13 @@ TellProgress: TypeAlias = Callable[[], Progress]
 class RunCall(Protocol):
     """The stream of one run, which outlives the calls that it is made of. Whoever opened it cancels it."""
 
-    span_context: SpanContext
-    """The span of the current call, or of the last one."""
-
     @property
     def is_silent(self) -> bool:
         """Whether nothing can come at the moment: there is no call, or its core does not answer."""
+
+    @property
+    def span_context(self) -> SpanContext:
+        """Names the CLIENT span of the call that is read, or was read last; invalid before the first."""
 
     async def read(self) -> bytes | None:
         """Return the next encoded StreamRunResponse or FollowRunResponse; None after the terminal event.

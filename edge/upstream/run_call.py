@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final
 
-from opentelemetry.trace import INVALID_SPAN_CONTEXT
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
 from edge.errors import EdgeError, UpstreamError
+from edge.telemetry.client_span import ReconnectSpan
 from edge.upstream.contract import Caller, TellProgress
-from edge.upstream.core import GrpcStream
+from edge.upstream.core import Attempt, GrpcStream
 from edge.upstream.cores import (
     ELSEWHERE,
     FOLLOW_SILENCE_S,
@@ -60,8 +62,9 @@ class FollowCall:
         self._told_away = False
         self._is_interrupted = False
         self._cancelled = asyncio.Event()
-        self.span_context = INVALID_SPAN_CONTEXT
-        """The span of the current call, or of the last one."""
+        self._span_context = INVALID_SPAN_CONTEXT
+        self._reconnect: ReconnectSpan | None = None
+        self._attempt = Attempt.FIRST
 
     @property
     def is_silent(self) -> bool:
@@ -82,6 +85,9 @@ class FollowCall:
                     return degraded
                 continue
             if message is not None:
+                if self._reconnect is not None:
+                    self._reconnect.succeeded()
+                    self._reconnect = None
                 self._served_by = self._member
                 self._patience.heard()
                 self._told_away = self._is_interrupted = False
@@ -107,13 +113,18 @@ class FollowCall:
             if self._cancelled.is_set():
                 raise asyncio.CancelledError
             self._stream = self._open(self._member)
-            self.span_context = self._stream.span_context
+            self._span_context = self._stream.span_context
             self._member.streams += 1
             self._member.watch(self._on_silence)
         message = await self._stream.read()
         if message is None and not self._progress().ended:
             raise UpstreamError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
         return message
+
+    @property
+    def span_context(self) -> SpanContext:
+        """Names the CLIENT span of the call that is read, or was read last; invalid before the first."""
+        return self._span_context
 
     def broken(self, error: EdgeError) -> None:
         """Say that what was read lacks an event."""
@@ -133,6 +144,9 @@ class FollowCall:
         """End the stream at once."""
         self._cancelled.set()
         self._drop()
+        if self._reconnect is not None:
+            self._reconnect.cancelled()
+            self._reconnect = None
 
     def _on_silence(self) -> None:
         """Leave the core that serves this stream, where it hangs and another one can go on."""
@@ -155,7 +169,11 @@ class FollowCall:
     def _open(self, member: Member) -> GrpcStream:
         """Return the call at a core that goes on where the reader is."""
         progress = self._progress()
-        return member.core.follow_run(progress.run_id, progress.cursor, self._caller)
+        attempt = Attempt.FIRST
+        if self._reconnect is not None:
+            self._reconnect.attempts += 1
+            attempt = self._attempt
+        return member.core.follow_run(progress.run_id, progress.cursor, self._caller, attempt)
 
     async def _counted(self, error: EdgeError) -> bytes | None:
         """Return what `_failed` does, and count the stream where its core is away."""
@@ -165,9 +183,12 @@ class FollowCall:
             member.interrupted()
         try:
             return await self._failed(error)
-        except EdgeError:
+        except EdgeError as final:
             if member is not None and is_away:
                 member.failed()
+            if self._reconnect is not None:
+                self._reconnect.failed(final.code)
+                self._reconnect = None
             raise
 
     async def _failed(self, error: EdgeError) -> bytes | None:
@@ -180,8 +201,10 @@ class FollowCall:
         assert member is not None  # noqa: S101 # it has failed
         if self._may_be_elsewhere(member, error):
             return None
+        broke_unix_nano = time.time_ns()
         wait_s = self._patience.after(error, self._loop.time())
         await self._require_alive(member, error)
+        self._reconnects(error, broke_unix_nano)
         self._avoided = member
         if is_of_transport(error):
             member.suspect(error)
@@ -200,6 +223,13 @@ class FollowCall:
             return False
         self._without_it.add(member)
         return len(self._without_it) < len(self._cores.members)
+
+    def _reconnects(self, error: EdgeError, broke_unix_nano: int) -> None:
+        """Begin the span of a reconnect, or go on with it."""
+        if self._reconnect is None and not self._cancelled.is_set():
+            run_id = self._progress().run_id
+            self._reconnect = ReconnectSpan(self._caller.context, run_id, broke_unix_nano)
+        self._attempt = Attempt.AGAIN if is_of_transport(error) else Attempt.UNSEEN
 
     async def _require_alive(self, member: Member, error: EdgeError) -> None:
         """Return unless it is proven that the run was lost with its core.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from opentelemetry.trace import Span, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
-from tokenwire.telemetry.attributes import SAMPLED
+from tokenwire.rate import Rate
+from tokenwire.telemetry.attributes import DISCARDED, SAMPLED
+from tokenwire.telemetry.installed import installed
 from tokenwire.telemetry.losses import count_lost
 
 if TYPE_CHECKING:
@@ -20,31 +21,6 @@ KeepReason: TypeAlias = Literal["stall", "error"]
 
 KEPT_PER_S: Final = 10
 """How many streams a second are kept at most: when all fail at once, ten of them tell why."""
-
-
-class Rate:
-    """Allows something so many times a second, and as many at once. For one thread.
-
-    Args:
-        per_s: How many times.
-        clock_s: Tells the time in seconds; it never goes back.
-    """
-
-    def __init__(self, per_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._per_s = per_s
-        self._clock_s = clock_s
-        self._left = per_s
-        self._at_s = clock_s()
-
-    def take(self) -> bool:
-        """Return whether it is allowed once more, now."""
-        now_s = self._clock_s()
-        self._left = min(self._per_s, self._left + (now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 _rate: Final = Rate(KEPT_PER_S)
@@ -58,6 +34,16 @@ def is_recorded(span: Span) -> bool:
 def is_sampled(span: Span) -> bool:
     """Return whether a span is exported at its end in any case."""
     return span.is_recording() and span.get_span_context().trace_flags.sampled
+
+
+def discard(span: Span) -> None:
+    """End a span that is not worth exporting, as it turned out.
+
+    Args:
+        span: It. Nothing may stand below it.
+    """
+    span.set_attribute(DISCARDED, True)
+    span.end()
 
 
 def make_child(  # noqa: PLR0913 # what a span is made of
@@ -84,13 +70,13 @@ def make_child(  # noqa: PLR0913 # what a span is made of
         kind: Its kind.
         events: Its events, at most 128.
     """
-    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
-
-    from tokenwire.telemetry.pipeline import installed, sampled_context  # noqa: PLC0415
-
     tracing = installed()
     if tracing is None or not parent.is_valid:
         return None
+    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
+
+    from tokenwire.telemetry.pipeline import sampled_context  # noqa: PLC0415
+
     span = ReadableSpan(
         name,
         sampled_context(parent.trace_id, tracing.new_span_id(), parent),
@@ -121,18 +107,16 @@ def keep(root: Span, children: Sequence[ReadableSpan], reason: KeepReason) -> bo
         children: From `make_child`. They all become children of the root.
         reason: Why it is kept.
     """
-    if not root.is_recording() or root.get_span_context().trace_flags.sampled:
-        return False
-    from tokenwire.telemetry.pipeline import as_sampled, installed, sampled_context  # noqa: PLC0415
-
     tracing = installed()
-    if tracing is None or not tracing.keeps:
+    context = root.get_span_context()
+    if tracing is None or not tracing.keeps or not root.is_recording() or context.trace_flags.sampled:
         return False
     if not _rate.take():
         count_lost("kept_rate")
         return False
+    from tokenwire.telemetry.pipeline import as_sampled, sampled_context  # noqa: PLC0415
+
     root.set_attribute(SAMPLED, reason)
-    context = root.get_span_context()
     parent = sampled_context(context.trace_id, context.span_id, context)
     for child in children:
         tracing.pipeline.on_end(as_sampled(child, parent))

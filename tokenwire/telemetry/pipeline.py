@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from tokenwire.telemetry.attributes import SAMPLED
+from tokenwire.telemetry.attributes import DISCARDED, SAMPLED
 from tokenwire.telemetry.losses import count_lost
 
 MAX_QUEUE_SIZE: Final = 16_384
@@ -84,6 +84,8 @@ class Pipeline(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass on a span. One that is kept though unsampled has `tokenwire.sampled` by now."""
+        if DISCARDED in (span.attributes or {}):
+            return
         context = span.context
         if context is None or not context.trace_flags.sampled:
             if SAMPLED not in (span.attributes or {}):
@@ -117,25 +119,12 @@ class Tracing:
     def __init__(
         self, provider: TracerProvider, pipeline: Pipeline, scope: InstrumentationScope, *, keeps: bool
     ) -> None:
+        self.provider = provider
         self.pipeline = pipeline
         self.scope = scope
         self.resource: Resource = provider.resource
         self.new_span_id = provider.id_generator.generate_span_id
         self.keeps = keeps
-
-
-_tracing: Tracing | None = None
-
-
-def install(tracing: Tracing | None) -> None:
-    """Make it the process's, or take it away."""
-    global _tracing  # noqa: PLW0603 # one a process
-    _tracing = tracing
-
-
-def installed() -> Tracing | None:
-    """Return the process's; None while tracing is off."""
-    return _tracing
 
 
 def as_sampled(span: ReadableSpan, parent: SpanContext | None) -> ReadableSpan:

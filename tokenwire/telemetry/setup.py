@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from opentelemetry import trace
 
 from tokenwire.addresses import is_loopback
+from tokenwire.telemetry.installed import install
 from tokenwire.telemetry.scope import SCHEMA_URL, SCOPES, VERSION, name_scope
 from tokenwire.telemetry.settings import TelemetrySettings
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
+
+    from tokenwire.telemetry.pipeline import Tracing
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _GRPC_UNPROXIED: Any = (("grpc.enable_http_proxy", 0),)
@@ -85,23 +88,31 @@ def set_up_tracing(
     )
     if os.environ.get("OTEL_SERVICE_NAME"):
         resource = resource.merge(Resource({"service.name": os.environ["OTEL_SERVICE_NAME"]}))
-    return install_tracing(
-        processors,
-        scope=SCOPES.get(service_name, service_name),
-        resource=resource,
-        keeps=settings.trace_detail != "off",
-    )
+    scope = SCOPES.get(service_name, service_name)
+    keeps = settings.trace_detail != "off"
+    return install_tracing(make_tracing(processors, scope=scope, resource=resource, keeps=keeps))
 
 
-def install_tracing(
+def install_tracing(tracing: Tracing) -> Callable[[], None]:
+    """Make a tracing the process's, once; return what flushes and stops it.
+
+    Args:
+        tracing: From `make_tracing`.
+    """
+    install(tracing)
+    trace.set_tracer_provider(tracing.provider)
+    return tracing.provider.shutdown
+
+
+def make_tracing(
     processors: Sequence[SpanProcessor],
     *,
     scope: str,
     sampler: Sampler | None = None,
     resource: Resource | None = None,
     keeps: bool = True,
-) -> Callable[[], None]:
-    """Install a tracer provider and return what flushes and stops it.
+) -> Tracing:
+    """Return a tracer provider and what finished spans need.
 
     Args:
         processors: What is given each finished span that is exported.
@@ -113,7 +124,7 @@ def install_tracing(
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
 
-    from tokenwire.telemetry.pipeline import Pipeline, Tracing, install  # noqa: PLC0415
+    from tokenwire.telemetry.pipeline import Pipeline, Tracing  # noqa: PLC0415
     from tokenwire.telemetry.sampling import OFF, StreamSampler  # noqa: PLC0415
 
     provider = TracerProvider(sampler=sampler, resource=resource)
@@ -123,9 +134,7 @@ def install_tracing(
     provider.sampler = StreamSampler(provider.sampler, keeps=keeps)
     pipeline = Pipeline(processors)
     provider.add_span_processor(pipeline)
-    install(Tracing(provider, pipeline, InstrumentationScope(scope, VERSION, SCHEMA_URL), keeps=keeps))
-    trace.set_tracer_provider(provider)
-    return provider.shutdown
+    return Tracing(provider, pipeline, InstrumentationScope(scope, VERSION, SCHEMA_URL), keeps=keeps)
 
 
 def _exporter(name: str) -> SpanExporter:
