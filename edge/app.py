@@ -20,7 +20,7 @@ from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import chat, health, runs, sessions, tickets
+from edge.routes import chat, health, metrics, runs, sessions, tickets
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
@@ -28,12 +28,15 @@ from edge.telemetry.server_span import ServerSpanMiddleware
 from edge.upstream import GrpcUpstream
 
 
-def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
+def create_app(
+    settings: EdgeSettings, drain: Drain | None = None, *, serves_metrics: bool = True
+) -> Litestar:
     """Return the ASGI application. Its lifespan opens the channels to the cores, in the serving loop.
 
     Args:
         settings: The settings.
         drain: The switch that the server turns when the process is to end.
+        serves_metrics: Whether `/metrics` is one of its routes: not where it has a port of its own.
 
     Raises:
         ValueError: The settings can't be used as they are.
@@ -77,6 +80,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
             ),
             health.live,
             health.ready,
+            *([metrics.metrics] if serves_metrics else []),
             *page_routes(),
         ],
         guards=[browser_guard],  # before those of a router

@@ -45,7 +45,6 @@ STREAM_OUTCOMES: Final = ("completed", "cancelled", "error", "client_disconnect"
 STORES: Final = ("memory", "sqlite", "redis")
 STORE_OPERATIONS: Final = ("create", "append", "read", "state", "sessions", "delete")
 CANCEL_CAUSES: Final = ("stop", "follower_left", "deadline")
-TELEMETRY_KINDS: Final = ("span", "kept_stream")
 RESUMED_BY: Final = ("client", "edge")
 
 STAGE_DURATION: Final = _HOME.histogram(
@@ -139,9 +138,9 @@ CLOCK_ERROR: Final = _HOME.histogram(
 
 TELEMETRY_DROPPED: Final = _HOME.counter(
     "tokenwire.telemetry.dropped",
-    "What was measured and never exported.",
-    unit="{item}",
-    labels={"kind": TELEMETRY_KINDS},
+    "Spans that were lost before they were exported, by why.",
+    unit="{span}",
+    labels={"reason": ()},
 )
 
 STORE_DURATION: Final = _HOME.histogram(

@@ -185,7 +185,38 @@ class Histogram(Instrument[HistogramPoint]):
         return HistogramPoint([0] * (len(self.declaration.bounds_nano) + 1))
 
 
-class Counter(Instrument[NumberPoint]):
+class Number(Instrument[NumberPoint]):
+    """What counters and gauges share."""
+
+    def __init__(self, declaration: Declaration, lock: threading.RLock) -> None:
+        super().__init__(declaration, lock)
+        self._function: Callable[[], Mapping[Key, float]] | None = None
+
+    def read_from(self, function: Callable[[], Mapping[Key, float]]) -> None:
+        """Ask for the numbers whenever they are read, in any thread: for what is counted elsewhere.
+
+        Args:
+            function: Returns the number of each combination of label values.
+        """
+        self._function = function
+
+    def points(self) -> Mapping[Key, NumberPoint]:
+        """Return a copy of the numbers."""
+        points = dict(super().points())
+        if self._function is not None:
+            points |= {key: NumberPoint(value) for key, value in self._function().items()}
+        return points
+
+    def clear(self) -> None:
+        """Forget all numbers, and where to ask for them."""
+        super().clear()
+        self._function = None
+
+    def _zero(self) -> NumberPoint:
+        return NumberPoint()
+
+
+class Counter(Number):
     """How often something has happened."""
 
     def add(self, number: float, *labels: str, exemplar: Exemplar | None = None) -> None:
@@ -202,16 +233,9 @@ class Counter(Instrument[NumberPoint]):
             if exemplar is not None:
                 point.exemplar = exemplar
 
-    def _zero(self) -> NumberPoint:
-        return NumberPoint()
 
-
-class Gauge(Instrument[NumberPoint]):
+class Gauge(Number):
     """How many there are now."""
-
-    def __init__(self, declaration: Declaration, lock: threading.RLock) -> None:
-        super().__init__(declaration, lock)
-        self._function: Callable[[], float] | None = None
 
     def add(self, number: float, *labels: str) -> None:
         """Change it by so many: -1 for one that is gone.
@@ -229,21 +253,7 @@ class Gauge(Instrument[NumberPoint]):
         Args:
             function: Returns the number.
         """
-        self._function = function
-
-    def points(self) -> Mapping[Key, NumberPoint]:
-        """Return a copy of the numbers."""
-        if self._function is not None:
-            return {(): NumberPoint(self._function())}
-        return super().points()
-
-    def clear(self) -> None:
-        """Forget all numbers, and where to ask."""
-        super().clear()
-        self._function = None
-
-    def _zero(self) -> NumberPoint:
-        return NumberPoint()
+        self.read_from(lambda: {(): function()})
 
 
 def _count(ordered: list[int], bounds: tuple[int, ...], counts: list[int]) -> None:
