@@ -13,4 +13,5 @@ from tokenwire.telemetry.metrics.exposition import metrics_page
 async def metrics(request: EdgeRequest) -> Response[bytes]:
     """Return all metrics: OpenMetrics, with exemplars, where `Accept` asks for it."""
     page, content_type = metrics_page(home(), request.headers.get("accept", ""))
-    return Response(page, media_type=content_type, headers={"cache-control": "no-store"})
+    # As a header: to a media type of text Litestar adds a charset of its own.
+    return Response(page, headers={"content-type": content_type, "cache-control": "no-store"})
