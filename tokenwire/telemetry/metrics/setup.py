@@ -14,8 +14,9 @@ from tokenwire.telemetry.collector import (
     otlp_protocol,
     resource_attributes,
 )
-from tokenwire.telemetry.metrics import instruments  # noqa: F401 # there are none before it is loaded
+from tokenwire.telemetry.losses import lost_spans
 from tokenwire.telemetry.metrics.home import home
+from tokenwire.telemetry.metrics.instruments import TELEMETRY_DROPPED
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
@@ -42,6 +43,7 @@ def set_up_metrics(process: Literal["edge", "core"], *, instance_id: str) -> Cal
     """
     home().resource = resource_attributes(f"tokenwire-{process}", instance_id)
     home().begin(process)
+    TELEMETRY_DROPPED.read_from(lambda: {(why,): spans for why, spans in lost_spans().items()})
     name = exporter_name("metrics")
     if name in {"none", SCRAPED}:
         return lambda: None
