@@ -26,8 +26,8 @@ class MetricsPorts(NamedTuple):
 def claim_metrics_ports(inherited: Mapping[str, str], workers: int) -> MetricsPorts:
     """Return where each process serves its metrics.
 
-    With a port, the core has it and the edges those that follow. Several edges share the page's port, where each
-    scrape would meet another one: without a port they have any that is free, which their log names.
+    With a port, the core has it and the edges those that follow. Several edges share the page's port, where
+    each scrape would meet another one: without a port they have any that is free, which their log names.
 
     Args:
         inherited: The environment.
