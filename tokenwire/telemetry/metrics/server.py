@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -43,11 +43,19 @@ def bind_metrics(settings: TelemetrySettings) -> socket.socket | None:
     host, port = settings.metrics_host, settings.metrics_port
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = infos[0]
-        return socket.create_server(address[:2], family=family)
+        family, kind, protocol, _, address = infos[0]
+        listener = socket.socket(family, kind, protocol)
+        with ExitStack() as unused:
+            unused.callback(listener.close)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+            unused.pop_all()
     except OSError as error:
-        reason = error.strerror or error
-        raise MetricsPortError(f"can't serve metrics on {address_of(host, port)}: {reason}") from error
+        raise MetricsPortError(
+            f"can't serve metrics on {address_of(host, port)}: {error.strerror}"
+        ) from error
+    return listener
 
 
 class MetricsPortError(Exception):
@@ -96,7 +104,7 @@ class MetricsServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, and close the connection."""
         try:
-            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                 async with asyncio.timeout(REQUEST_S):
                     writer.write(self._answer(await _read_head(reader)))
                     await writer.drain()
