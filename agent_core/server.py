@@ -23,6 +23,7 @@ from agent_core.runs.limits import CoreLimits, Limiter
 from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.sqlite import SqliteLog
+from agent_core.runs.log.timed import TimedLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.orphans import reap_orphans
 from agent_core.runs.peers import Alone, Peers
@@ -270,11 +271,11 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
     if store.kind == "memory":
         return MemoryLog(budget), Alone()
     if store.kind == "sqlite":
-        return SqliteLog(store.place, budget), Alone()
+        return TimedLog(SqliteLog(store.place, budget), "sqlite"), Alone()
     for parameter, file in store.files:
         variable = f"TOKENWIRE_STORE: {parameter}"
         (read_authorities if parameter == "ssl_ca_certs" else read_file)(variable, Path(file))
     from agent_core.runs.log.redis_store import RedisLog  # noqa: PLC0415 # a third of a core's start
 
     shared = RedisLog(store.place, budget, prefix=settings.redis_prefix, core=secrets.token_hex(8))
-    return shared, shared.peers
+    return TimedLog(shared, "redis"), shared.peers

@@ -20,7 +20,7 @@ from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import chat, health, runs, sessions, tickets
+from edge.routes import chat, health, metrics, runs, sessions, tickets
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
@@ -52,7 +52,8 @@ def create_app(
         settings.served_hosts, cors.is_origin_allowed if cors else lambda _origin: False
     )
     policy = settings.stream_policy()
-    tokens = TokenTelemetry(telemetry or TelemetrySettings(), ClockBook())
+    telemetry = telemetry or TelemetrySettings()
+    tokens = TokenTelemetry(telemetry, ClockBook())
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
@@ -86,6 +87,7 @@ def create_app(
             ),
             health.live,
             health.ready,
+            *([metrics.metrics] if telemetry.metrics_port is None else []),
             *page_routes(),
         ],
         guards=[browser_guard],  # before those of a router

@@ -32,6 +32,7 @@ from tokenwire.latency import Hop
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.outage import Repeats
 from tokenwire.telemetry import attributes, monotonic_nano
+from tokenwire.telemetry.metrics.instruments import RESYNCS
 
 ABORT_EXTENSION: Final = "tokenwire.abort"
 """The ASGI extension with which our server lets a response cut its connection at once."""
@@ -365,6 +366,8 @@ class _Session:
         span.set_attribute(attributes.STREAM_OUTCOME, outcome)
         span.set_attribute(attributes.STREAM_SENDS, self._sends)
         span.set_attribute(attributes.STREAM_BYTES, self._bytes)
+        if self._state.resyncs:
+            RESYNCS.add(self._state.resyncs)
         if self._state.unknown:
             span.set_attribute(attributes.STREAM_UNKNOWN, self._state.unknown)
         terminal = self._state.terminal

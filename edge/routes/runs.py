@@ -24,6 +24,7 @@ from edge.routes.requests import (
 )
 from edge.telemetry.server_span import STREAMS
 from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
+from tokenwire.telemetry.metrics.instruments import BY_CLIENT, RESUMES
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
 
@@ -58,6 +59,8 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
         return edge.come_back_later()
     if run.state == run_pb2.RUN_STATE_ENDED and cursor == (run.last.epoch, run.last.sequence):
         return ASGIResponse(status_code=204)
+    if cursor != START:
+        RESUMES.add(1, BY_CLIENT)
     look = StreamLook(heartbeat, timing)
     return LimitedStream(edge.follow_stream(request, run_id, cursor, look), edge.limits, starts=False)
 

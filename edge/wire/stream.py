@@ -67,6 +67,8 @@ class StreamState:
         self.core_draining = False
         """Set when the core has said that it is going down."""
         self._caught_up = live
+        self.resyncs = 0
+        """How often the client was told to begin anew."""
         self.unknown = 0
         """Events that were passed over since their payload is unknown here."""
 
@@ -154,6 +156,7 @@ class StreamState:
                 return  # The stream went on at another core: the client never fell behind.
             self._caught_up = True
         elif isinstance(translated, events.Resync):
+            self.resyncs += 1
             first = cursor_of(control.resync.first)
             self._epoch, self._sequence = first.epoch, max(0, first.sequence - 1)
         self._items.append(translated)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tokenwire.addresses import read_host
 
 TraceDetail: TypeAlias = Literal["off", "compact", "events"]
 
@@ -39,3 +41,8 @@ class TelemetrySettings(BaseSettings):
     def stall_nano(self) -> int:
         """The longest gap that is no stall, in nanoseconds."""
         return round(self.stall_ms * 1_000_000)
+
+    @field_validator("metrics_host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return read_host(value)

@@ -26,6 +26,8 @@ class Home:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._instruments: dict[str, AnyInstrument] = {}
+        self.resource: Mapping[str, str] = {}
+        """What the process is: `service.name` and its like."""
 
     def histogram(
         self,

@@ -42,11 +42,12 @@ CLOCK_BOUNDS_S: Final = (1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-
 STREAM_OUTCOMES: Final = ("completed", "cancelled", "error", "client_disconnect", "evicted", "drained")
 """The values of the span attribute `tokenwire.stream.outcome`."""
 
-STORES: Final = ("memory", "sqlite", "redis")
-STORE_OPERATIONS: Final = ("create", "append", "read", "state", "sessions", "delete")
-CANCEL_CAUSES: Final = ("stop", "follower_left", "deadline")
-TELEMETRY_KINDS: Final = ("span", "kept_stream")
+STORE_OPERATIONS: Final = ("create", "append", "read", "info", "sessions", "delete")
+CANCEL_CAUSES: Final = ("cancelled", "follower_left", "deadline", "shutdown", "log_lost")
+"""Why a run is stopped: the values of the span attribute `tokenwire.run.stop_cause`."""
+
 RESUMED_BY: Final = ("client", "edge")
+BY_CLIENT, BY_EDGE = RESUMED_BY
 
 STAGE_DURATION: Final = _HOME.histogram(
     "tokenwire.stage.duration",
@@ -103,7 +104,7 @@ TOKENS: Final = _HOME.counter(
 
 CANCEL_DURATION: Final = _HOME.histogram(
     "tokenwire.cancel.duration",
-    "The time from a cancellation's arrival at the core until the agent had ended, by its cause.",
+    "The time from when a run was told to stop until its agent had ended, by the cause.",
     bounds_s=WAIT_BOUNDS_S,
     labels={"cause": CANCEL_CAUSES},
     by="core",
@@ -139,14 +140,15 @@ CLOCK_ERROR: Final = _HOME.histogram(
 
 TELEMETRY_DROPPED: Final = _HOME.counter(
     "tokenwire.telemetry.dropped",
-    "What was measured and never exported.",
-    unit="{item}",
-    labels={"kind": TELEMETRY_KINDS},
+    "Spans that were lost before they were exported, by why.",
+    unit="{span}",
+    labels={"reason": ()},
 )
 
 STORE_DURATION: Final = _HOME.histogram(
     "tokenwire.store.duration",
-    "How long the run log's store took, by its kind and by what was asked of it.",
+    "How long the run log's store took, by its kind and by what was asked of it. The memory store has none: "
+    "it does not wait.",
     bounds_s=HOP_BOUNDS_S,
     labels={"store": (), "operation": STORE_OPERATIONS},
     by="core",

@@ -28,6 +28,9 @@ model's name is text of the outside, and a scrape must stay small."""
 
 OTHER: Final = "other"
 
+BUFFERED: Final = 128
+"""How many durations wait in a buffer at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
@@ -150,6 +153,33 @@ class Instrument(Generic[Point]):
 class Histogram(Instrument[HistogramPoint]):
     """How often a duration was how long."""
 
+    def __init__(self, declaration: Declaration, lock: threading.RLock) -> None:
+        super().__init__(declaration, lock)
+        self._buffers: dict[Key, Buffer] = {}
+
+    def buffer(self, *labels: str) -> Buffer:
+        """Return where durations wait that come one by one, and often: counted together, each costs a tenth.
+
+        Args:
+            labels: The values of the labels, of a few that are known: a buffer stays.
+        """
+        with self._lock:
+            return self._buffers.setdefault(labels, Buffer(self, labels))
+
+    def points(self) -> Mapping[Key, HistogramPoint]:
+        """Return a copy of the numbers, all of one moment."""
+        with self._lock:
+            for buffer in self._buffers.values():
+                buffer.flush()
+            return super().points()
+
+    def clear(self) -> None:
+        """Forget all numbers."""
+        with self._lock:
+            for buffer in self._buffers.values():
+                buffer.flush()
+            super().clear()
+
     def observe_many_nano(self, values: Sequence[int], key: Key = ()) -> None:
         """Count durations.
 
@@ -185,7 +215,69 @@ class Histogram(Instrument[HistogramPoint]):
         return HistogramPoint([0] * (len(self.declaration.bounds_nano) + 1))
 
 
-class Counter(Instrument[NumberPoint]):
+class Buffer:
+    """Durations that are not counted yet; they are before anybody reads the numbers.
+
+    Args:
+        histogram: Where they are counted.
+        key: The values of its labels.
+    """
+
+    def __init__(self, histogram: Histogram, key: Key) -> None:
+        self._histogram = histogram
+        self._key = key
+        self._values: list[int] = []
+
+    def add_nano(self, value: int) -> None:
+        """Count a duration.
+
+        Args:
+            value: In nanoseconds.
+        """
+        self._values.append(value)
+        if len(self._values) >= BUFFERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count what waits."""
+        # Another thread may add meanwhile: what it adds stays for the next time.
+        values = self._values[:]
+        self._histogram.observe_many_nano(values, self._key)
+        del self._values[: len(values)]
+
+
+class Number(Instrument[NumberPoint]):
+    """What counters and gauges share."""
+
+    def __init__(self, declaration: Declaration, lock: threading.RLock) -> None:
+        super().__init__(declaration, lock)
+        self._function: Callable[[], Mapping[Key, float]] | None = None
+
+    def read_from(self, function: Callable[[], Mapping[Key, float]]) -> None:
+        """Ask for the numbers whenever they are read, in any thread: for what is counted elsewhere.
+
+        Args:
+            function: Returns the number of each combination of label values.
+        """
+        self._function = function
+
+    def points(self) -> Mapping[Key, NumberPoint]:
+        """Return a copy of the numbers."""
+        points = dict(super().points())
+        if self._function is not None:
+            points |= {key: NumberPoint(value) for key, value in self._function().items()}
+        return points
+
+    def clear(self) -> None:
+        """Forget all numbers, and where to ask for them."""
+        super().clear()
+        self._function = None
+
+    def _zero(self) -> NumberPoint:
+        return NumberPoint()
+
+
+class Counter(Number):
     """How often something has happened."""
 
     def add(self, number: float, *labels: str, exemplar: Exemplar | None = None) -> None:
@@ -202,16 +294,9 @@ class Counter(Instrument[NumberPoint]):
             if exemplar is not None:
                 point.exemplar = exemplar
 
-    def _zero(self) -> NumberPoint:
-        return NumberPoint()
 
-
-class Gauge(Instrument[NumberPoint]):
+class Gauge(Number):
     """How many there are now."""
-
-    def __init__(self, declaration: Declaration, lock: threading.RLock) -> None:
-        super().__init__(declaration, lock)
-        self._function: Callable[[], float] | None = None
 
     def add(self, number: float, *labels: str) -> None:
         """Change it by so many: -1 for one that is gone.
@@ -229,21 +314,7 @@ class Gauge(Instrument[NumberPoint]):
         Args:
             function: Returns the number.
         """
-        self._function = function
-
-    def points(self) -> Mapping[Key, NumberPoint]:
-        """Return a copy of the numbers."""
-        if self._function is not None:
-            return {(): NumberPoint(self._function())}
-        return super().points()
-
-    def clear(self) -> None:
-        """Forget all numbers, and where to ask."""
-        super().clear()
-        self._function = None
-
-    def _zero(self) -> NumberPoint:
-        return NumberPoint()
+        self.read_from(lambda: {(): function()})
 
 
 def _count(ordered: list[int], bounds: tuple[int, ...], counts: list[int]) -> None:
