@@ -194,7 +194,8 @@ def _first_token(stream: Stream) -> int | None:
         nearest = min(live, key=lambda row: abs(row.end_ns - written))
         if abs(nearest.end_ns - written) <= TTFT_TOLERANCE_NS:
             return nearest.sequence
-    return live[0].sequence
+    # A run's first event is RunStarted: the model has not been asked then.
+    return live[1 if live[0].sequence == 1 and len(live) > 1 else 0].sequence
 
 
 def _note_tools(rows: Sequence[Row], tools: Sequence[Span]) -> None:
