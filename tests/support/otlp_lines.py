@@ -1,10 +1,11 @@
-"""Makes OTLP/JSON lines of streams whose stamps are known: the spans of DESIGN's telemetry, by OTLP's own classes.
+"""Makes OTLP/JSON lines of streams whose stamps are known, by OTLP's own classes.
 
-The processes' exporter is not involved: what is read here is what its contract says.
+The processes' exporter is not involved: the spans are those that its contract names.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -106,9 +107,11 @@ def deltas(stamps: Sequence[int], t0_ns: int) -> str:
     return ",".join(map(str, [b - a for a, b in zip([0, *whole], whole, strict=False)]))
 
 
-def stamps_of(count: int, plants: Iterable[Plant], start_ns: int = START_NS, every_ms: float = 20) -> dict[str, list[int]]:
-    """Return the stamps of a stream's rows: each hop is a queue, and a planted stall holds what comes behind it."""
-    chance = random.Random(7)
+def stamps_of(
+    count: int, plants: Iterable[Plant], start_ns: int = START_NS, every_ms: float = 20
+) -> dict[str, list[int]]:
+    """Return the stamps of a stream's rows: each hop is a queue, so a planted stall holds what is behind it."""
+    chance = random.Random(7)  # noqa: S311 - no secret
     held = {(plant.hop, plant.sequence): round(plant.ms * MS) for plant in plants}
     found: dict[str, list[int]] = {stage: [] for stage in (*STAGES, "browser")}
     time = start_ns + 1_500_000
@@ -125,7 +128,7 @@ def stamps_of(count: int, plants: Iterable[Plant], start_ns: int = START_NS, eve
     return found
 
 
-def make_stream(  # noqa: PLR0914 - one name for each span
+def make_stream(
     count: int = 400,
     plants: Sequence[Plant] = (),
     *,
@@ -144,13 +147,18 @@ def make_stream(  # noqa: PLR0914 - one name for each span
         count: Rows; the first one is RunStarted.
         plants: Its stalls.
         name: What its ids are made from.
+        start_ns: When the request arrived, by the core's clock.
         browser: Whether the page reported its stamps.
         offset_ns: How far the edge's clock is ahead of the core's.
         clock: The attributes that tell so.
+        outcome: How it ended.
         with_root: Whether the edge lived to write its root.
+        agent: The agent's name.
     """
-    ids = random.Random(name)
-    made = Made(ids.randbytes(16), ids.randbytes(8), "".join(ids.choices("abcdefghijkmnpqrstuvwxyz234567", k=30)))
+    ids = random.Random(name)  # noqa: S311 - no secret
+    made = Made(
+        ids.randbytes(16), ids.randbytes(8), "".join(ids.choices("abcdefghijkmnpqrstuvwxyz234567", k=30))
+    )
     rpc, served, agent_id, chat, tool = (ids.randbytes(8) for _ in range(5))
     made.stamps = stamps_of(count, plants, start_ns)
     for stage in ("recv", "write", "browser"):
@@ -159,23 +167,85 @@ def make_stream(  # noqa: PLR0914 - one name for each span
     core_end = end - offset_ns
     core_start = start_ns
     trace, start = made.trace_id, start_ns + offset_ns
-    clocks = dict(clock or {"tokenwire.clock.offset_us": 0, "tokenwire.clock.error_us": 0, "tokenwire.clock.method": "same_host"})
+    clocks = dict(
+        clock
+        or {
+            "tokenwire.clock.offset_us": 0,
+            "tokenwire.clock.error_us": 0,
+            "tokenwire.clock.method": "same_host",
+        }
+    )
     model = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "small-1"}
-    made.add(CORE, span(trace, chat, "chat small-1", (core_start + 2 * MS, core_end - 2 * MS), model, agent_id, Span.SPAN_KIND_CLIENT))
-    made.add(CORE, span(trace, tool, "execute_tool lookup", (core_start + 3 * MS, core_start + 40 * MS), {"gen_ai.tool.name": "lookup"}, agent_id))
     made.add(
         CORE,
-        span(trace, agent_id, f"invoke_agent {agent}", (core_start + MS, core_end - MS), {"gen_ai.agent.name": agent, "tokenwire.run.id": made.run_id}, served),
+        span(
+            trace,
+            chat,
+            "chat small-1",
+            (core_start + 2 * MS, core_end - 2 * MS),
+            model,
+            agent_id,
+            Span.SPAN_KIND_CLIENT,
+        ),
+    )
+    made.add(
+        CORE,
+        span(
+            trace,
+            tool,
+            "execute_tool lookup",
+            (core_start + 3 * MS, core_start + 40 * MS),
+            {"gen_ai.tool.name": "lookup"},
+            agent_id,
+        ),
+    )
+    made.add(
+        CORE,
+        span(
+            trace,
+            agent_id,
+            f"invoke_agent {agent}",
+            (core_start + MS, core_end - MS),
+            {"gen_ai.agent.name": agent, "tokenwire.run.id": made.run_id},
+            served,
+        ),
     )
     method = {"rpc.method": "tokenwire.v1.AgentService/StreamRun"}
-    made.add(CORE, span(trace, served, "tokenwire.v1.AgentService/StreamRun", (core_start + MS, core_end - MS), method, rpc, Span.SPAN_KIND_SERVER))
-    made.add(EDGE, span(trace, rpc, "tokenwire.v1.AgentService/StreamRun", (start + MS // 2, end - MS // 2), method, made.root_id, Span.SPAN_KIND_CLIENT))
+    made.add(
+        CORE,
+        span(
+            trace,
+            served,
+            "tokenwire.v1.AgentService/StreamRun",
+            (core_start + MS, core_end - MS),
+            method,
+            rpc,
+            Span.SPAN_KIND_SERVER,
+        ),
+    )
+    made.add(
+        EDGE,
+        span(
+            trace,
+            rpc,
+            "tokenwire.v1.AgentService/StreamRun",
+            (start + MS // 2, end - MS // 2),
+            method,
+            made.root_id,
+            Span.SPAN_KIND_CLIENT,
+        ),
+    )
     owners = {"link": rpc, "write": made.root_id, "browser": made.root_id}
     for plant in plants:
         made.add(EDGE, stall_span(made, plant, owners.get(plant.hop, agent_id), ids))
     add_segments(made, made.root_id, clocks, ids)
     if with_root:
-        made.add(EDGE, root_span(made, (start, end), plants, {**clocks, "tokenwire.stream.outcome": outcome}, "POST /api/chat"))
+        made.add(
+            EDGE,
+            root_span(
+                made, (start, end), plants, {**clocks, "tokenwire.stream.outcome": outcome}, "POST /api/chat"
+            ),
+        )
     if browser:
         rows = range(0, count, SEGMENT_ROWS)
         for begin in rows:
@@ -186,13 +256,15 @@ def make_stream(  # noqa: PLR0914 - one name for each span
                 "tokenwire.tokens.t0_unix_ns": part[0],
                 "tokenwire.tokens.browser_us": deltas(part, part[0]),
             }
-            made.add(EDGE, span(trace, ids.randbytes(8), "tokens", (part[0], part[-1]), attributes, made.root_id))
+            made.add(
+                EDGE, span(trace, ids.randbytes(8), "tokens", (part[0], part[-1]), attributes, made.root_id)
+            )
     return made
 
 
 def make_follow(run: Made, after: int, replayed: int, *, name: str = "f", start_ns: int) -> Made:
     """Return a follow of a run: a trace of its own that links to the run's. Its first rows are replayed."""
-    ids = random.Random(name)
+    ids = random.Random(name)  # noqa: S311 - no secret
     made = Made(ids.randbytes(16), ids.randbytes(8), run.run_id, first=after + 1)
     made.stamps = {stage: list(stamps[after:]) for stage, stamps in run.stamps.items()}
     for i in range(replayed):
@@ -201,18 +273,35 @@ def make_follow(run: Made, after: int, replayed: int, *, name: str = "f", start_
     add_segments(made, made.root_id, {}, ids, replayed)
     end = made.stamps["write"][-1] + MS
     attributes = {"tokenwire.stream.outcome": "client_disconnect"}
-    made.add(EDGE, root_span(made, (start_ns, end), [], attributes, "GET /api/runs/{runId}/events", [(run.trace_id, run.root_id)]))
+    made.add(
+        EDGE,
+        root_span(
+            made,
+            (start_ns, end),
+            [],
+            attributes,
+            "GET /api/runs/{runId}/events",
+            [(run.trace_id, run.root_id)],
+        ),
+    )
     return made
 
 
 def make_direct(count: int = 50, *, name: str = "d", start_ns: int = START_NS) -> Made:
     """Return a call by a service: the core owns the series, which ends at `send`."""
-    ids = random.Random(name)
-    made = Made(ids.randbytes(16), ids.randbytes(8), "".join(ids.choices("abcdefghijkmnpqrstuvwxyz234567", k=30)))
-    made.stamps = {stage: stamps for stage, stamps in stamps_of(count, [], start_ns).items() if stage in STAGES[:3]}
+    ids = random.Random(name)  # noqa: S311 - no secret
+    made = Made(
+        ids.randbytes(16), ids.randbytes(8), "".join(ids.choices("abcdefghijkmnpqrstuvwxyz234567", k=30))
+    )
+    made.stamps = {
+        stage: stamps for stage, stamps in stamps_of(count, [], start_ns).items() if stage in STAGES[:3]
+    }
     add_segments(made, made.root_id, {}, ids, service=CORE)
     end = made.stamps["send"][-1] + MS
-    attributes = {"tokenwire.stream.outcome": "completed", "rpc.method": "tokenwire.v1.AgentService/StreamRun"}
+    attributes = {
+        "tokenwire.stream.outcome": "completed",
+        "rpc.method": "tokenwire.v1.AgentService/StreamRun",
+    }
     made.add(CORE, root_span(made, (start_ns, end), [], attributes, "tokenwire.v1.AgentService/StreamRun"))
     return made
 
@@ -237,13 +326,18 @@ def stall_span(made: Made, plant: Plant, parent: bytes, ids: random.Random) -> S
 
 
 def add_segments(
-    made: Made, parent: bytes, clocks: Mapping[str, Any], ids: random.Random, replayed: int = 0, service: str = EDGE
+    made: Made,
+    parent: bytes,
+    clocks: Mapping[str, Any],
+    ids: random.Random,
+    replayed: int = 0,
+    service: str = EDGE,
 ) -> None:
     """Add the `tokens` spans: 128 rows in each, replayed ones apart."""
     stages = [stage for stage in STAGES if stage in made.stamps]
     count = len(made.stamps[stages[-1]])
     cuts = sorted({*range(0, replayed, SEGMENT_ROWS), *range(replayed, count, SEGMENT_ROWS), count})
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in itertools.pairwise(cuts):
         is_replayed = begin < replayed
         held = ["recv", "write"] if is_replayed else stages
         t0 = made.stamps[held[0]][begin]
@@ -270,7 +364,7 @@ def root_span(
 ) -> Span:
     """Return the stream's root, with its summary."""
     last = made.stamps[[stage for stage in STAGES if stage in made.stamps][-1]]
-    gaps = [b - a for a, b in zip(last[1:], last[2:], strict=False)] or [0]
+    gaps = [b - a for a, b in itertools.pairwise(last[1:])] or [0]
     longest = max(range(len(gaps)), key=gaps.__getitem__)
     ordered = sorted(gaps)
     worst = max(plants, key=lambda plant: plant.ms, default=Plant(made.first + longest + 2, "model", 0))
@@ -298,7 +392,7 @@ def request(service: str, spans: Iterable[Span]) -> ExportTraceServiceRequest:
 
 
 def line_of(message: ExportTraceServiceRequest) -> str:
-    """Return a request in OTLP/JSON: protobuf's JSON with ids in hexadecimal digits and enumerations as numbers."""
+    """Return a request in OTLP/JSON: protobuf's JSON, but ids in hexadecimal digits and enums as numbers."""
     content = MessageToDict(message, use_integers_for_enums=True)
     for resource, raw in zip(content["resourceSpans"], message.resource_spans, strict=True):
         for scope, raw_scope in zip(resource["scopeSpans"], raw.scope_spans, strict=True):

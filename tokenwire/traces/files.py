@@ -60,7 +60,9 @@ class TraceFiles:
         def may_belong(trace_id: str, name: str, attributes: bytes) -> bool:
             if trace_id == chosen.trace_id or (trace_id in chosen.links and name in CORE_STALLS):
                 return True
-            return any(run in attributes for run in runs) and any(mark in attributes for mark in _STREAM_MARKS)
+            return any(run in attributes for run in runs) and any(
+                mark in attributes for mark in _STREAM_MARKS
+            )
 
         for span in self._read(may_belong):
             if span.trace_id == chosen.trace_id or span.is_stall:

@@ -1,9 +1,9 @@
-"""What stands around a waterfall in a terminal: the head, the span tree, the summary by hop, and lists of streams."""
+"""What stands around a waterfall in a terminal: head, span tree, summary by hop, and lists of streams."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.text import Text
@@ -13,14 +13,14 @@ from tokenwire.telemetry import attributes as names
 from tokenwire.traces.rows import NS_PER_US
 from tokenwire.traces.source import SHORT_ID, Head
 from tokenwire.traces.spans import Node, Span, tree
-from tokenwire.traces.streams import Spread, Stream, Trace, by_hop, core_side, gaps
+from tokenwire.traces.streams import Spread, Stream, Trace, by_hop, core_shift, gaps
 from tokenwire.traces.waterfall import FAINT, MARKS, STALL_STYLE, STYLES, legend, stall_words, waterfall
 from tokenwire.traces.words import NS_PER_MS, clock_time, duration, listing, since
 
 SAME_NAME: Final = 6
 """How many children of the same name a span of the tree shows."""
 
-ABSENT: Final = "–"
+ABSENT: Final = "-"
 _LINK_LIKE: Final = ("link",)
 """The hops between the clocks of two machines."""
 
@@ -40,7 +40,9 @@ def trace_lines(trace: Trace, width: int, *, show_all: bool) -> Iterator[Text]:
         yield Text()
         yield from stream_lines(stream, width, show_all=show_all)
     for stall in trace.stray_stalls:
-        yield Text(f"stall: token {stall.sequence}, {stall_words(stall)}, seen by another stream", STALL_STYLE)
+        yield Text(
+            f"stall: token {stall.sequence}, {stall_words(stall)}, seen by another stream", STALL_STYLE
+        )
     if not trace.streams:
         yield Text()
         yield Text("No stream in this trace: no span has tokens.")
@@ -56,7 +58,9 @@ def stream_lines(stream: Stream, width: int, *, show_all: bool) -> Iterator[Text
     for stall in stream.stalls:
         yield Text(f"stall: token {stall.sequence}, {stall_words(stall)}", STALL_STYLE)
     if not stream.rows:
-        yield Text("No tokens in this stream's spans (TOKENWIRE_TRACE_DETAIL=off, or it ended before the first).")
+        yield Text(
+            "No tokens in this stream's spans (TOKENWIRE_TRACE_DETAIL=off, or it ended before the first)."
+        )
         return
     yield Text()
     yield legend()
@@ -68,11 +72,15 @@ def stream_lines(stream: Stream, width: int, *, show_all: bool) -> Iterator[Text
 def summary_lines(stream: Stream) -> Iterator[Text]:
     """Yield how the time in each hop is spread, with each hop's name whether it was stamped or not."""
     spreads = by_hop(stream)
-    table = [("hop", "count", "p50", "p99", "max", "at token")]
+    table: list[Sequence[str]] = [("hop", "count", "p50", "p99", "max", "at token")]
     table += [(hop, *_spread_cells(spreads.get(hop))) for hop in HOPS]
     table.append(("gap", *_spread_cells(gaps(stream))))
     for i, line in enumerate(_aligned(table, left={0})):
-        text = Text("    ") if i in {0, len(table) - 1} else Text(f" {MARKS[HOPS[i - 1]]} ", STYLES[HOPS[i - 1]]) + Text(" ")
+        text = (
+            Text("    ")
+            if i in {0, len(table) - 1}
+            else Text(f" {MARKS[HOPS[i - 1]]} ", STYLES[HOPS[i - 1]]) + Text(" ")
+        )
         text.append(line, FAINT if i == 0 else "")
         if stream.clock.is_skewed and 0 < i <= len(HOPS) and HOPS[i - 1] in _LINK_LIKE:
             text.append(f"  ± {duration(stream.clock.error_us * NS_PER_US)}")
@@ -81,16 +89,23 @@ def summary_lines(stream: Stream) -> Iterator[Text]:
 
 def tree_lines(trace: Trace) -> Iterator[Text]:
     """Yield the spans, the segments of a stream in one line."""
-    spans = [span for span in trace.spans]
-    start = min((span.start_ns for span in spans), default=0)
-    shift = _core_shift(trace)
-    for node in tree(spans):
+    shift = core_shift(trace)
+    start = tree_start(trace, shift)
+    for node in tree(trace.spans):
         yield from _node_lines(node, start, shift, "", "")
+
+
+def tree_start(trace: Trace, shift: Mapping[str, int]) -> int:
+    """Return when the first span began, by the edge's clock. Segments are left out: two clocks timed them."""
+    spans = [span for span in trace.spans if not span.is_segment] or trace.spans
+    return min((span.start_ns + shift.get(span.span_id, 0) for span in spans), default=0)
 
 
 def list_lines(heads: Iterable[Head]) -> Iterator[Text]:
     """Yield a line for each stream, below a line of titles."""
-    table = [("time", "trace", "run", "route", "outcome", "tokens", "ttft", "max gap", "at", "stalls")]
+    table: list[Sequence[str]] = [
+        ("time", "trace", "run", "route", "outcome", "tokens", "ttft", "max gap", "at", "stalls")
+    ]
     table += [_list_cells(head) for head in heads]
     for i, line in enumerate(_aligned(table, left={0, 1, 2, 3, 4, 8})):
         yield Text(line.rstrip(), FAINT if i == 0 else "")
@@ -113,12 +128,12 @@ def _stream_head(stream: Stream) -> Iterator[Text]:
         Text(listing(_counts(stream))),
     )
     yield Text("  ") + words[0] + words[1]
-    if words_of_gaps := _gap_words(stream):
+    if words_of_gaps := gap_words(stream):
         yield Text(f"  {words_of_gaps}")
     if stream.clock.is_skewed:
         yield Text(f"  {clock_words(stream)}")
-    if root and (kept := root.text(names.SAMPLED)):
-        yield Text(f"  kept for its {kept}, though the sampler had not chosen it")
+    if kept := kept_words(stream):
+        yield Text(f"  {kept}")
 
 
 def clock_words(stream: Stream) -> str:
@@ -130,6 +145,12 @@ def clock_words(stream: Stream) -> str:
         f"clocks: the edge's is {offset} {which} the core's, ± {error} ({clock.method}); "
         "times and hops here are corrected by it, stamps are not"
     )
+
+
+def kept_words(stream: Stream) -> str:
+    """Return why a stream was kept that the sampler had not chosen; empty where it had."""
+    kept = stream.root.text(names.SAMPLED) if stream.root else ""
+    return f"kept for its {kept}, though the sampler had not chosen it" if kept else ""
 
 
 def _counts(stream: Stream) -> Iterator[str]:
@@ -146,11 +167,12 @@ def _counts(stream: Stream) -> Iterator[str]:
     stalls = root.whole(names.STREAM_STALLS) if root else None
     if stalls is None:
         stalls = len(stream.stalls)
-    yield f"{stalls:,} stalls" + (f", {len(stream.stalls):,} of them here" if stalls > len(stream.stalls) else "")
+    here = f", {len(stream.stalls):,} of them here" if stalls > len(stream.stalls) else ""
+    yield f"{stalls:,} stall{'' if stalls == 1 else 's'}{here}"
 
 
-def _gap_words(stream: Stream) -> str:
-    """Return the gaps as the stream's root has them, which knows text from other events; else those of the rows."""
+def gap_words(stream: Stream) -> str:
+    """Return the gaps as the root has them, which tells text from other events; else those of the rows."""
     root = stream.root
     if root and (longest := root.number(names.STREAM_GAP_MAX_MS)) is not None:
         p50, p99 = (root.number(name) or 0.0 for name in (names.STREAM_GAP_P50_MS, names.STREAM_GAP_P99_MS))
@@ -171,12 +193,6 @@ def _spread_cells(found: Spread | None) -> tuple[str, ...]:
         return (ABSENT,) * 5
     times = (duration(time) for time in (found.p50_ns, found.p99_ns, found.max_ns))
     return (f"{found.count:,}", *times, f"{found.max_sequence:,}")
-
-
-def _core_shift(trace: Trace) -> dict[str, int]:
-    """Return by how much the core's spans are moved onto the edge's clock, in nanoseconds, by span."""
-    offset = next((stream.clock.offset_us for stream in trace.streams if stream.clock.offset_us), 0)
-    return dict.fromkeys(core_side(trace.spans), round(offset * NS_PER_US)) if offset else {}
 
 
 def _node_lines(node: Node, start: int, shift: dict[str, int], stem: str, branch: str) -> Iterator[Text]:
@@ -210,7 +226,7 @@ def _children(node: Node) -> Iterator[Node | str]:
             yield child
     yield from (f"… {count - SAME_NAME:,} more {name}" for name, count in seen.items() if count > SAME_NAME)
     if segments:
-        yield f"tokens × {len(segments):,}"
+        yield f"tokens, {len(segments):,} span{'' if len(segments) == 1 else 's'}"
 
 
 def _stall_place(span: Span) -> str:
@@ -222,7 +238,9 @@ def _list_cells(head: Head) -> tuple[str, ...]:
     def ms(value: float | None) -> str:
         return ABSENT if value is None else duration(value * NS_PER_MS)
 
-    at = listing((f"token {head.gap_max_sequence:,}" if head.gap_max_sequence is not None else "", head.gap_max_hop))
+    at = listing(
+        (f"token {head.gap_max_sequence:,}" if head.gap_max_sequence is not None else "", head.gap_max_hop)
+    )
     return (
         clock_time(head.start_ns),
         head.trace_id[:SHORT_ID],

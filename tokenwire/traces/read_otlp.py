@@ -12,7 +12,7 @@ import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import msgspec
 
@@ -96,7 +96,9 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             inside = [each for each in path.iterdir() if FILE_NAME.fullmatch(each.name) and each.is_file()]
             if not inside:
-                raise UnreadableError(f"{path}: no file of OTLP/JSON lines (*.jsonl, *.json, *.ndjson) in this folder")
+                raise UnreadableError(
+                    f"{path}: no file of OTLP/JSON lines (*.jsonl, *.json, *.ndjson) in this folder"
+                )
             found += sorted(inside, key=lambda each: (each.stat().st_mtime_ns, each.name))
         elif path.exists():
             found.append(path)
@@ -137,7 +139,7 @@ def read_file(path: Path, wanted: Wanted, note: Callable[[str], None]) -> Iterat
         raise UnreadableError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> gzip.GzipFile | BinaryIO:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
@@ -161,11 +163,15 @@ def _request(line: bytes, place: str, note: Callable[[str], None]) -> _Request:
 
 def _spans(request: _Request, wanted: Wanted, place: str) -> Iterator[Span]:
     for resource in request.resource_spans or ():
-        service = next((_value(each) for each in resource.resource.attributes if each.key == "service.name"), "")
+        service = next(
+            (_value(each) for each in resource.resource.attributes if each.key == "service.name"), ""
+        )
         for scope in resource.scope_spans:
             for span in scope.spans:
                 if not TRACE_ID.fullmatch(span.trace_id):
-                    raise UnreadableError(f"{place}: traceId {span.trace_id[:40]!r} is not 32 hexadecimal digits")
+                    raise UnreadableError(
+                        f"{place}: traceId {span.trace_id[:40]!r} is not 32 hexadecimal digits"
+                    )
                 if wanted(span.trace_id.lower(), span.name, bytes(span.attributes)):
                     yield _span(span, str(service), place)
 
@@ -190,7 +196,7 @@ def _span(raw: _Span, service: str, place: str) -> Span:
 
 
 def _enum(value: Whole, texts: tuple[str, ...]) -> str:
-    """Return an enumeration's value: by its number, as OTLP/JSON has it, or by its name, as protobuf's JSON has."""
+    """Return an enum's value: by its number, as OTLP/JSON has it, or by its name, as protobuf's JSON has."""
     if isinstance(value, int):
         return texts[value] if 0 <= value < len(texts) else texts[0]
     name = value.rpartition("_")[2].lower()

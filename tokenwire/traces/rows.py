@@ -128,7 +128,9 @@ def segment_of(span: Span) -> Segment:
         SegmentError: An attribute is missing, or a stage does not have as many stamps as there are tokens.
     """
     found = span.attributes
-    first, count, t0 = (_whole(found, name) for name in (names.TOKENS_FIRST, names.TOKENS_COUNT, names.TOKENS_T0))
+    first, count, t0 = (
+        _whole(found, name) for name in (names.TOKENS_FIRST, names.TOKENS_COUNT, names.TOKENS_T0)
+    )
     stages: dict[Stage, Sequence[int]] = {}
     for stage in STAGES:
         name = names.TOKENS_STAGE.format(stage=stage)

@@ -134,7 +134,9 @@ def choose(wanted: str, candidates: Mapping[str, Candidate]) -> Candidate:
     if len(by_trace) + len(runs) > 1:
         options = [each.trace_id for each in by_trace] + [f"run {run}" for run in sorted(runs)]
         more = f" and {len(options) - MOST_CANDIDATES} more" if len(options) > MOST_CANDIDATES else ""
-        raise AmbiguousError(f"{wanted} may mean {', '.join(options[:MOST_CANDIDATES])}{more}: give more of it")
+        raise AmbiguousError(
+            f"{wanted} may mean {', '.join(options[:MOST_CANDIDATES])}{more}: give more of it"
+        )
     if by_trace:
         return by_trace[0]
     return _own_trace(each for each in candidates.values() if each.run_ids & runs)

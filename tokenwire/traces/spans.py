@@ -8,7 +8,9 @@ from typing import Final, TypeAlias
 
 from tokenwire.latency.stages import CORE_STAGES, HOPS
 
-AttributeValue: TypeAlias = "str | int | float | bool | list[AttributeValue] | dict[str, AttributeValue] | None"
+AttributeValue: TypeAlias = (
+    "str | int | float | bool | list[AttributeValue] | dict[str, AttributeValue] | None"
+)
 
 SEGMENT_NAME: Final = "tokens"
 """The name of the spans that hold the tokens' stamps."""

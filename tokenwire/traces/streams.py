@@ -1,4 +1,4 @@
-"""A trace put together: its streams, each with its rows and stalls, and what belongs to the run besides. Pure."""
+"""A trace put together: its streams with their rows and stalls, and the run's other streams. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from typing import Final
 
 from tokenwire.latency.stages import HOPS, Hop
 from tokenwire.telemetry import attributes as names
-from tokenwire.traces.rows import SAME_CLOCK, Clock, Row, Segment, SegmentError, clock_of, rows_of, segment_of
+from tokenwire.traces.rows import (
+    NS_PER_US,
+    SAME_CLOCK,
+    Clock,
+    Row,
+    Segment,
+    SegmentError,
+    clock_of,
+    rows_of,
+    segment_of,
+)
 from tokenwire.traces.source import Found, Head, is_stream_root
 from tokenwire.traces.spans import CORE_STALLS, Span, ancestors, unique
 
 NS_PER_MS: Final = 1_000_000
 TTFT_TOLERANCE_NS: Final = 2 * NS_PER_MS
-"""How far `ttft_ms` may be from the write stamp of the first token: each is rounded, by its own clock read."""
+"""How far `ttft_ms` may be from the write stamp of the first token: each is rounded by itself."""
 
 TOOL_PREFIX: Final = "execute_tool"
 
@@ -89,7 +99,9 @@ def assemble(found: Found) -> Trace:
     spans = [span for span in everything if span.trace_id == found.trace_id]
     trace = Trace(found.trace_id, spans, [], found.others, _texts(spans, names.RUN_ID))
     trace.agent = ", ".join(_texts(spans, names.GEN_AI_AGENT_NAME))
-    trace.model = ", ".join(_texts(spans, names.GEN_AI_RESPONSE_MODEL) or _texts(spans, names.GEN_AI_REQUEST_MODEL))
+    trace.model = ", ".join(
+        _texts(spans, names.GEN_AI_RESPONSE_MODEL) or _texts(spans, names.GEN_AI_REQUEST_MODEL)
+    )
     by_id = {span.span_id: span for span in spans}
     segments = _segments(spans, trace.problems)
     roots = {span.span_id for span in spans if is_stream_root(span)}
@@ -117,7 +129,7 @@ def spread(values: Iterable[tuple[int, int]]) -> Spread | None:
 
 
 def by_hop(stream: Stream) -> dict[Hop, Spread]:
-    """Return how the time in each hop is spread over a stream's live rows; for `model`, between two tokens."""
+    """Return how the time in each hop is spread over the live rows; for `model`, between two tokens."""
     found: dict[Hop, Spread] = {}
     for hop in HOPS:
         values = spread(
@@ -135,15 +147,22 @@ def gaps(stream: Stream) -> Spread | None:
     return spread((row.gap_ns or 0, row.sequence) for row in stream.rows if stream.is_between(row))
 
 
-def core_side(spans: Iterable[Span]) -> set[str]:
-    """Return the ids of the spans that the core's clock timed: the second rpc span on the way down, and below."""
-    all_spans = list(spans)
-    by_id = {span.span_id: span for span in all_spans}
+def core_shift(trace: Trace) -> dict[str, int]:
+    """Return by how many nanoseconds the spans that the core timed are moved onto the edge's clock, by span.
+
+    They are the second rpc span on the way down from the root, and what is below it; but not the stalls,
+    which the edge timed. Empty where the clocks agree.
+    """
+    offset = next((stream.clock.offset_us for stream in trace.streams if stream.clock.offset_us), 0)
+    if not offset:
+        return {}
+    by_id = {span.span_id: span for span in trace.spans}
 
     def rpcs(span: Span) -> int:
         return sum(names.RPC_METHOD in each.attributes for each in (span, *ancestors(span, by_id)))
 
-    return {span.span_id for span in all_spans if rpcs(span) > 1 and not span.is_stall}
+    own = (span.span_id for span in trace.spans if rpcs(span) > 1 and not span.is_stall)
+    return dict.fromkeys(own, round(offset * NS_PER_US))
 
 
 def _quantile(ordered: Sequence[tuple[int, int]], percent: int) -> int:

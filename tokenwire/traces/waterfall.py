@@ -5,6 +5,7 @@ Each hop has its own letter as well as its own colour, so that it reads without 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -12,10 +13,17 @@ from rich.text import Text
 
 from tokenwire.latency.stages import HOPS, Hop
 from tokenwire.traces.rows import NS_PER_US, Row
-from tokenwire.traces.streams import Stall, Stream
+from tokenwire.traces.streams import Stall, Stream, gaps
 from tokenwire.traces.words import NS_PER_MS, duration, listing, since
 
-MARKS: Final[dict[Hop, str]] = {"model": "m", "log": "o", "send": "s", "link": "=", "write": "w", "browser": "b"}
+MARKS: Final[dict[Hop, str]] = {
+    "model": "m",
+    "log": "o",
+    "send": "s",
+    "link": "=",
+    "write": "w",
+    "browser": "b",
+}
 STYLES: Final[dict[Hop, str]] = {
     "model": "black on blue",
     "log": "black on cyan",
@@ -32,6 +40,9 @@ END_ROWS: Final = 5
 
 AROUND_STALL: Final = 2
 LONGEST_GAPS: Final = 5
+UNUSUAL: Final = 2
+"""How many times the median a gap must be to be of interest, unless it is the longest."""
+
 LEAST_BAR: Final = 16
 """Marks that a bar has room for at least, however narrow the terminal."""
 
@@ -96,35 +107,50 @@ def bar(row: Row, scale: float) -> Text:
         scale: Nanoseconds of one mark.
     """
     line = Text()
-    position, done = 0.0, 0
-    for hop in HOPS:
-        position += max(0, row.hops.get(hop, 0)) / scale
-        marks = round(position) - done
-        done += marks
+    for hop, marks in _shares(row, scale).items():
         line.append(MARKS[hop] * marks, STYLES[hop])
-    if not done and row.hops:
-        longest = max(row.hops, key=row.hops.__getitem__)
-        line.append(MARKS[longest], STYLES[longest])
     return line
 
 
 def interesting(stream: Stream) -> list[int]:
-    """Return the indices of the rows that tell something: both ends, stalls, the longest gaps, where replay ends."""
+    """Return the indices of the rows of interest: both ends, stalls, the longest gaps, where replay ends."""
     rows = stream.rows
     index = {row.sequence: i for i, row in enumerate(rows)}
     picked = {*range(END_ROWS), *range(len(rows) - END_ROWS, len(rows))}
     for stall in stream.stalls:
         if (i := index.get(stall.sequence)) is not None:
             picked.update(range(i - AROUND_STALL, i + AROUND_STALL + 1))
-    between = [i for i, row in enumerate(rows) if stream.is_between(row)]
-    for i in sorted(between, key=lambda i: rows[i].gap_ns or 0)[-LONGEST_GAPS:]:
+    for i in _longest_gaps(stream):
         picked.update((i - 1, i))
     for i in range(1, len(rows)):
         if rows[i].is_replayed != rows[i - 1].is_replayed:
             picked.update((i - 1, i))
     kept = sorted(i for i in picked if 0 <= i < len(rows))
     # A single row takes as much room as the line that would tell of it.
-    return sorted({*kept, *(i + 1 for i, after in zip(kept, kept[1:], strict=False) if after == i + 2)})  # noqa: PLR2004
+    return sorted({*kept, *(i + 1 for i, after in itertools.pairwise(kept) if after == i + 2)})
+
+
+def _longest_gaps(stream: Stream) -> list[int]:
+    """Return the indices of the rows after the longest gaps: the longest, and others far from usual."""
+    spread = gaps(stream)
+    if spread is None:
+        return []
+    between = [i for i, row in enumerate(stream.rows) if stream.is_between(row)]
+    between.sort(key=lambda i: stream.rows[i].gap_ns or 0, reverse=True)
+    usual = UNUSUAL * spread.p50_ns
+    return [i for n, i in enumerate(between[:LONGEST_GAPS]) if n == 0 or (stream.rows[i].gap_ns or 0) > usual]
+
+
+def _shares(row: Row, scale: float) -> dict[Hop, int]:
+    """Return how many marks each hop gets: whole ones, and what is left over to the largest fractions."""
+    exact = {hop: max(0, time) / scale for hop, time in row.hops.items()}
+    if not exact:
+        return {}
+    marks = {hop: int(share) for hop, share in exact.items()}
+    left_over = max(1, round(sum(exact.values()))) - sum(marks.values())
+    for hop in sorted(exact, key=lambda hop: marks[hop] - exact[hop])[:left_over]:
+        marks[hop] += 1
+    return marks
 
 
 def _open_stalls(stream: Stream) -> Iterator[Text]:
@@ -171,6 +197,6 @@ def _between(rows: Sequence[Row], before: int, after: int) -> Iterator[Text]:
         words = f"… {len(left_out):,} tokens, gaps ≤ {duration(max(row.gap_ns or 0 for row in left_out))}"
         yield Text(f"  {words}{f', {replayed:,} of them replayed' if replayed else ''}", FAINT)
     whole = rows[max(before, 0) : after + 1]
-    missing = sum(b.sequence - a.sequence - 1 for a, b in zip(whole, whole[1:], strict=False))
+    missing = sum(b.sequence - a.sequence - 1 for a, b in itertools.pairwise(whole))
     if missing:
         yield Text(f"  … {missing:,} tokens have no row", STALL_STYLE)
