@@ -147,7 +147,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_TICKET_KEY": Variable(EDGE | CLI, is_secret=True),
     "TOKENWIRE_TICKET_LIFETIME_S": Variable(EDGE),
     "TOKENWIRE_TRACE_DETAIL": Variable(CORE | EDGE),
-    "TOKENWIRE_TRACE_FILE": Variable(CORE | EDGE, is_path=True),
+    "TOKENWIRE_TRACE_FILE": Variable(CORE | EDGE | CLI, is_path=True),
     "TOKENWIRE_TRUST_TRACEPARENT": Variable(EDGE),
     "TOKENWIRE_URL": Variable(CLI),
     "TOKENWIRE_VIA": Variable(CLI),

@@ -37,6 +37,8 @@ from agent_core.runs.writer import LogRefusedError, RunWriter
 from agent_core.telemetry.run_span import RunSpan
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.telemetry import monotonic_nano
+from tokenwire.telemetry.metrics.instruments import CANCEL_DURATION
+from tokenwire.telemetry.metrics.series import NANO
 from tokenwire.v1.event_pb2 import RunStarted
 
 EVENTS_PER_TURN: Final = 32
@@ -104,6 +106,7 @@ class Run:
             on_back=lambda: surroundings.on_back(order.record.run_id),
         )
         self._stop: asyncio.Future[StopCause] = loop.create_future()
+        self._stopped_at = 0
         self._grace: asyncio.TimerHandle | None = None
         self._agent_task: asyncio.Task[None] | None = None
         self._history: Sequence[Exchange] = ()
@@ -131,6 +134,7 @@ class Run:
         task = self._agent_task
         if not self._stop.done() and not (task is not None and task.done()):
             self._stop.set_result(cause)
+            self._stopped_at = monotonic_nano()
             if task is not None:
                 # Here and now: an event that the agent yields from now on, it yields in spite of this.
                 task.cancel()
@@ -258,6 +262,7 @@ class Run:
         if not pump.done():
             self.stop(StopCause.DEADLINE)  # Changes nothing when there was another cause.
             await asyncio.wait({pump}, timeout=self._times.stop_grace_s)
+        self._count_stop()
         payload = self._end(pump)
         assert self._state.outcome is not None  # noqa: S101 # for the type checker
         await self._writer.close(payload, self._state.outcome, self._exchange())
@@ -270,6 +275,12 @@ class Run:
             extra=self._log_fields(),
         )
         return pump
+
+    def _count_stop(self) -> None:
+        """Count how long the agent took to end once it was told to; where it has not, so far."""
+        if self._stop.done():
+            took_s = (monotonic_nano() - self._stopped_at) / NANO
+            CANCEL_DURATION.observe(took_s, self._stop.result().value)
 
     def _exchange(self) -> Exchange | None:
         """Return what the session is to remember: nothing of a run without an answer."""

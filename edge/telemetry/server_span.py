@@ -20,7 +20,7 @@ from tokenwire.telemetry import attributes, stream_root, tracer
 _SCOPE_KEY: Final = "tokenwire.server_span"
 _MINTED_KEY: Final = "tokenwire.trace_id"
 _SERVER_ERROR: Final = 500
-_PROBES: Final = "/health/"
+_PROBES: Final = ("/health/", "/metrics")
 """Asked every few seconds by whoever watches the process: no traces of these."""
 
 STREAMS: Final = "tokenwire_streams_run"

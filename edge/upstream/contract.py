@@ -39,6 +39,10 @@ class RunCall(Protocol):
     """The stream of one run, which outlives the calls that it is made of. Whoever opened it cancels it."""
 
     @property
+    def is_silent(self) -> bool:
+        """Whether nothing can come at the moment: there is no call, or its core does not answer."""
+
+    @property
     def span_context(self) -> SpanContext:
         """Names the CLIENT span of the call that is read, or was read last; invalid before the first."""
 

@@ -25,6 +25,7 @@ from edge.upstream.cores import (
 from edge.upstream.patience import Patience, passes
 from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
 from tokenwire.principal import owned_key
+from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2, stream_pb2
 
@@ -61,10 +62,16 @@ class FollowCall:
         self._lacking: EdgeError | None = None
         self._told_away = False
         self._is_interrupted = False
+        self._goes_on = False
         self._cancelled = asyncio.Event()
         self._span_context = INVALID_SPAN_CONTEXT
         self._reconnect: ReconnectSpan | None = None
         self._attempt = Attempt.FIRST
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing can come at the moment: there is no call, or its core does not answer."""
+        return self._stream is None or self._member is None or not self._member.answers
 
     async def read(self) -> bytes | None:
         """Return the next message; None after the terminal event, or when it was cancelled."""
@@ -83,6 +90,9 @@ class FollowCall:
                 if self._reconnect is not None:
                     self._reconnect.succeeded()
                     self._reconnect = None
+                if self._goes_on:
+                    self._goes_on = False
+                    RESUMES.add(1, BY_EDGE)
                 self._served_by = self._member
                 self._patience.heard()
                 self._told_away = self._is_interrupted = False
@@ -107,6 +117,7 @@ class FollowCall:
             self._member = await self._next_member()
             if self._cancelled.is_set():
                 raise asyncio.CancelledError
+            self._goes_on = self._served_by is not None
             self._stream = self._open(self._member)
             self._span_context = self._stream.span_context
             self._member.streams += 1
