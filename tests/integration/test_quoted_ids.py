@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry import trace
 
+from tests.support.core import refusal_of, running_core
 from tests.support.raw_http import ask
 from tests.support.spans import Spans, spans, unsampled_spans, use_provider
 from tests.support.stack import Stack, running_stack
+from tokenwire.v1 import agent_service_pb2 as pb
 
 __all__ = ["spans", "unsampled_spans"]
 
@@ -76,6 +79,20 @@ async def test_what_is_no_request_is_refused_with_an_id_too(caplog: pytest.LogCa
             answer = await ask(stack.url, b"rubbish\r\n\r\n")
     assert answer.status == 400
     assert lines_about(caplog, answer.problem["traceId"])
+
+
+async def test_a_refused_call_of_the_core_names_an_id_that_its_log_has(
+    tracing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Services that call it directly have no problem document: `RequestInfo` is gRPC's own place for it."""
+    metadata = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+    async with running_core() as core:
+        with caplog.at_level(logging.INFO, "agent_core"), pytest.raises(grpc.aio.AioRpcError) as refused:
+            await core.stub.GetRun(pb.GetRunRequest(run_id="x"), metadata=metadata)
+    known_as = refusal_of(refused.value).request.request_id
+    (line,) = lines_about(caplog, known_as)
+    assert f"GetRun refused: INVALID_REQUEST (trace {known_as})" in line.getMessage()
+    assert known_as == "0af7651916cd43dd8448eb211c80319c", tracing
 
 
 async def test_a_flood_of_refusals_does_not_fill_the_log(
