@@ -13,7 +13,6 @@ from agent_core.runs.log.contract import Entry
 from tokenwire.latency import Hop
 from tokenwire.latency.core_stamps import core_stamps
 from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, Stall
-from tokenwire.latency.stages import CORE_STAGES
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.telemetry.clock import clock_tag
 from tokenwire.telemetry.loop_lag import loop_lag
@@ -62,7 +61,6 @@ class CallRecorder:
             settings,
             span,
             self,
-            stages=CORE_STAGES,
             began_nano=began_nano,
             wall_offset_nano=self._wall_offset_nano,
             starts=starts,

@@ -17,7 +17,7 @@ from edge.wire.stamps import StreamStamps
 from tokenwire.latency import Hop
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.latency.series import Stall
-from tokenwire.latency.stages import CORE_STAGES, EDGE_STAGES, HOPS
+from tokenwire.latency.stages import CORE_STAGES, HOPS
 from tokenwire.telemetry.loop_lag import loop_lag
 from tokenwire.telemetry.metrics.instruments import CLOCK_ERROR
 from tokenwire.telemetry.settings import TelemetrySettings
@@ -64,7 +64,6 @@ class StreamRecorder:
             telemetry.settings,
             span,
             self,
-            stages=EDGE_STAGES,
             began_nano=began_nano,
             wall_offset_nano=clock.wall_offset_nano,
             starts=starts,

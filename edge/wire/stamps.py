@@ -112,12 +112,8 @@ class StreamStamps:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
         stamps = (model, logged, self._send_nano, self._recv_nano)
         self.series.add(event.sequence, kind, stamps)
-        if self._lag_nano:
-            self._note_lag(event.sequence)
-        if kind != DELTA and isinstance(told, events.RunStarted):
-            self.run_traceparent = told.traceparent
-        if self._show and told is not None:
-            told.timing = self._timing(stamps)
+        if self._lag_nano or self._show or kind != DELTA:
+            self._note(event.sequence, told, stamps)
 
     def core_lag_nano(self, sequence: int) -> int:
         """Return for how long the core's event loop stood still before it sent an event, as it said."""
@@ -136,11 +132,18 @@ class StreamStamps:
         self.offset = self._hear(clock.id, self.unix_nano(self._send_nano), self.unix_nano(self._recv_nano))
         self.series.link_offset_nano = self.offset.nano if self.offset else 0
 
-    def _note_lag(self, sequence: int) -> None:
-        self._lags[sequence] = self._lag_nano
-        self._lag_nano = 0  # it is the first event's of its message
-        if len(self._lags) > MAX_LAGS:
-            del self._lags[next(iter(self._lags))]
+    def _note(
+        self, sequence: int, told: events.StreamEvent | None, stamps: tuple[int, int, int, int]
+    ) -> None:
+        """Take note of what only some events have."""
+        if self._lag_nano:
+            self._lags[sequence], self._lag_nano = self._lag_nano, 0  # it is the first event's of its message
+            if len(self._lags) > MAX_LAGS:
+                del self._lags[next(iter(self._lags))]
+        if isinstance(told, events.RunStarted):
+            self.run_traceparent = told.traceparent
+        if self._show and told is not None:
+            told.timing = self._timing(stamps)
 
     def _timing(self, stamps: tuple[int, int, int, int]) -> events.Timing:
         """Return the stamps as a frame tells them."""

@@ -58,6 +58,7 @@ class StreamState:
         self._budget_bytes = budget_bytes
         self._merge = merge
         self._stamps = stamps
+        self._note_taken = stamps.series.take if stamps is not None else None
         self._items: list[_Item] = []
         self._waiting_bytes = 0
         self.run_id = ""
@@ -196,8 +197,8 @@ class StreamState:
             out: Appended to.
         """
         items, self._items, self._waiting_bytes = self._items, [], 0
-        if self._stamps is not None:
-            self._stamps.series.take()
+        if self._note_taken is not None:
+            self._note_taken()
         if self._merge and len(items) > 1:
             items = _merged(items)
         # A run that never got an id has only errors of the edge's own to tell, which need none.

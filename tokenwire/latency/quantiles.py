@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -19,7 +18,7 @@ class Quantiles:
     """Keeps durations and tells their quantiles: of many, within 1.6 %; the largest is exact in any case."""
 
     def __init__(self) -> None:
-        self._exact = array("q")
+        self._exact: list[int] = []
         self._counts: Counter[int] = Counter()
         self.count = 0
         """How many durations were added."""
@@ -35,11 +34,11 @@ class Quantiles:
         if not durations:
             return
         self.count += len(durations)
-        self.max = max(self.max, *durations)
-        self._exact.extend(durations)
+        self.max = max(self.max, max(durations))  # noqa: PLW3301 # unpacking takes longer
+        self._exact += durations
         if len(self._exact) > MAX_EXACT:
             self._counts.update(map(_rounded, self._exact))
-            self._exact = array("q")
+            self._exact = []
 
     def at(self, share: float) -> int:
         """Return the value that so large a share of the durations does not exceed; 0 without any.

@@ -6,6 +6,7 @@ arrays take ten times as long to encode, span events are capped at 128, bytes ar
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from operator import sub
 from typing import Final, NamedTuple
@@ -24,10 +25,14 @@ class Segment(NamedTuple):
 
     first: int
     """The sequence of the first row; row i is the event `first + i`."""
-    columns: tuple[Sequence[int], ...]
+    columns: Sequence[Sequence[int]]
     """A column of stamps for each stage, in the order of `STAGES`, in nanoseconds of the monotonic clock."""
     replayed: bool
     """Whether the rows were in the log when the stream's follow began: they have no live way."""
+
+    def packed(self) -> Segment:
+        """Return the same in a fifth of the memory, to be kept."""
+        return self._replace(columns=[array("q", column) for column in self.columns])
 
     @property
     def rows(self) -> int:

@@ -6,7 +6,6 @@ shares that stamp. Each method is cheap, since all streams have a series, whethe
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from itertools import chain, compress, pairwise
 from operator import sub
@@ -65,7 +64,6 @@ class TokenSeries:
     """The stamps of one stream.
 
     Args:
-        stages: How many stages there are, from `model` on.
         stall_nano: The longest gap that is no stall, in nanoseconds.
         on_segment: Given each segment once its rows are written; None where nobody wants them yet.
         on_waits: Given the times of live tokens that were written since the last time: now and then.
@@ -74,7 +72,6 @@ class TokenSeries:
     def __init__(
         self,
         *,
-        stages: int,
         stall_nano: int,
         on_segment: Callable[[Segment], None] | None = None,
         on_waits: Callable[[Waits], None] = lambda _: None,
@@ -82,9 +79,11 @@ class TokenSeries:
         self._stall_nano = stall_nano
         self._on_segments = [on_segment] if on_segment is not None else []
         self._on_waits = on_waits
-        self._columns = tuple(array("q") for _ in range(stages))
-        self._appends = tuple(column.append for column in self._columns[:-1])
+        # A row for each event, its kind, and, as far as they are written, its last stamp. Tuples in a list:
+        # to put five numbers into arrays takes six times as long.
+        self._rows: list[tuple[int, ...]] = []
         self._kinds = bytearray()
+        self._writes: list[int] = []
         # Where consecutive sequences begin: row, sequence, whether replayed.
         self._starts: list[tuple[int, int, bool]] = []
         self._next_sequence = 0
@@ -93,7 +92,7 @@ class TokenSeries:
         # Since the last count: the first row, the model stamp of the token before, and the gaps.
         self._counted = 0
         self._counted_model: int | None = None
-        self._gaps = array("q")
+        self._gaps: list[int] = []
         # The newest token that was written: its row, or its stamps where the row is gone.
         self._last_row = -1
         self._last_stamps: tuple[int, ...] = ()
@@ -117,12 +116,12 @@ class TokenSeries:
     @property
     def waiting(self) -> int:
         """How many events were added and are not written."""
-        return len(self._kinds) - len(self._columns[-1])
+        return len(self._rows) - len(self._writes)
 
     @property
     def last_sequence(self) -> int:
         """The newest event that was written; 0 for none."""
-        written = len(self._columns[-1])
+        written = len(self._writes)
         return self._sequence_of(written - 1) if written else self._cut_sequence
 
     def also_to(self, on_segment: Callable[[Segment], None]) -> None:
@@ -140,17 +139,14 @@ class TokenSeries:
         """
         if sequence != self._next_sequence or self._is_replayed is not (kind >= REPLAYED):
             self._is_replayed = kind >= REPLAYED
-            self._starts.append((len(self._kinds), sequence, self._is_replayed))
+            self._starts.append((len(self._rows), sequence, self._is_replayed))
         self._next_sequence = sequence + 1
         self._kinds.append(kind)
-        if 0 in stamps:
-            stamps = _filled(stamps)
-        for append, stamp in zip(self._appends, stamps):  # noqa: B905 # checking the lengths costs as much
-            append(stamp)
+        self._rows.append(_filled(stamps) if 0 in stamps else stamps)
 
     def take(self) -> None:
         """Note that what was added is handed to the last hop."""
-        self._taken = len(self._kinds)
+        self._taken = len(self._rows)
 
     def written(self, now: int) -> Stall | None:
         """Note that the last hop is done with what was taken.
@@ -161,14 +157,14 @@ class TokenSeries:
         Returns:
             The stall that ends here, if one does: what is written together has one gap at most.
         """
-        last, end = self._columns[-1], self._taken
-        begin = len(last)
+        writes, end = self._writes, self._taken
+        begin = len(writes)
         if begin == end:
             return None
         before, kinds = self.last_token_nano, self._kinds
         if end - begin == 1 and kinds[begin] == DELTA and before is not None:
             # Nearly always: one token, and not the first.
-            last.append(now)
+            writes.append(now)
             gap = now - before
             self._gaps.append(gap)
             self.last_token_nano = now
@@ -176,7 +172,7 @@ class TokenSeries:
             self._last_row = begin
             self.tokens += 1
         else:
-            last.extend((now,) * (end - begin))
+            writes += [now] * (end - begin)
             stall = self._look_for_gap(begin, end, now)
         if end >= MAX_ROWS or len(self._starts) > 1:
             self._cut(whole=False)
@@ -199,13 +195,13 @@ class TokenSeries:
 
     def count(self) -> None:
         """Count the tokens that were written since the last time."""
-        begin, end = self._counted, len(self._columns[-1])
+        begin, end = self._counted, len(self._writes)
         if begin == end:
             return
         self._counted = end
         self._on_waits(Waits(self._gaps, self._count_hops(begin, end)))
         self.gaps.add(self._gaps)
-        self._gaps = array("q")
+        self._gaps = []
 
     def finish(self) -> None:
         """Give away what is left: there is nothing more to come."""
@@ -242,7 +238,7 @@ class TokenSeries:
         began = stamps[at - 1] if at else before[0]
         if at == _LINK:
             began += self.link_offset_nano
-        judged = Stall(HOPS[at], self._sequence_of(row), began, stamps[at], gap, len(self._kinds) - row - 1)
+        judged = Stall(HOPS[at], self._sequence_of(row), began, stamps[at], gap, len(self._rows) - row - 1)
         if self.longest is None or gap > self.longest.gap_nano:
             self.longest = judged
             self._notable_nano = min(gap, self._stall_nano)
@@ -252,7 +248,7 @@ class TokenSeries:
         return judged
 
     def _stamps(self, row: int) -> tuple[int, ...]:
-        return tuple(column[row] for column in self._columns)
+        return *self._rows[row], self._writes[row]
 
     def _sequence_of(self, row: int) -> int:
         begin, sequence, _ = next(start for start in reversed(self._starts) if start[0] <= row)
@@ -260,28 +256,39 @@ class TokenSeries:
 
     def _count_hops(self, begin: int, end: int) -> list[Sequence[int]]:
         """Return how long the live tokens among some rows took, a list for each hop."""
+        columns = self._columns(begin, end)
         kinds = self._kinds[begin:end]
-        columns: list[Sequence[int]] = [column[begin:end] for column in self._columns]
         if kinds.count(DELTA) < len(kinds):
-            columns = [list(compress(column, map(DELTA.__eq__, kinds))) for column in columns]
+            columns = [tuple(compress(column, map(DELTA.__eq__, kinds))) for column in columns]
         hops = [list(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
         if self.link_offset_nano and len(hops) >= _LINK:
             hops[_LINK - 1] = [nano - self.link_offset_nano for nano in hops[_LINK - 1]]
-        return [self._model_gaps(begin, end), *hops]
+        return [self._model_gaps(begin, end, columns[0]), *hops]
 
-    def _model_gaps(self, begin: int, end: int) -> list[int]:
-        """Return the gaps between live tokens at the model, none of them across a break."""
-        before, models = self._counted_model, self._columns[0]
-        if before is not None and self._kinds.count(DELTA, begin, end) == end - begin:
-            self._counted_model = models[end - 1]
-            return list(map(sub, models[begin:end], chain((before,), models[begin : end - 1])))
+    def _columns(self, begin: int, end: int) -> list[Sequence[int]]:
+        """Return the stamps of some rows, a column for each stage."""
+        return [*zip(*self._rows[begin:end], strict=True), self._writes[begin:end]]
+
+    def _model_gaps(self, begin: int, end: int, models: Sequence[int]) -> list[int]:
+        """Return the gaps between live tokens at the model, none of them across a break.
+
+        Args:
+            begin: The first row.
+            end: The row after the last.
+            models: The model stamps of the live tokens among them.
+        """
+        before = self._counted_model
+        if models and before is not None and len(models) == end - begin:
+            self._counted_model = models[-1]
+            return list(map(sub, models, chain((before,), models)))
         gaps: list[int] = []
         for row in range(begin, end):
             kind = self._kinds[row]
             if kind == DELTA:
+                model = self._rows[row][0]
                 if before is not None:
-                    gaps.append(models[row] - before)
-                before = models[row]
+                    gaps.append(model - before)
+                before = model
             elif kind == BREAK:
                 before = None
         self._counted_model = before
@@ -290,7 +297,7 @@ class TokenSeries:
     def _cut(self, *, whole: bool) -> None:
         """Give away the segments that are complete; where nothing more comes, the rest as well."""
         self.count()
-        written = len(self._columns[-1])
+        written = len(self._writes)
         cut = 0
         while cut < written:
             begin, sequence, replayed = self._starts[0]
@@ -300,8 +307,7 @@ class TokenSeries:
             if end - cut < MAX_ROWS and not ended and not whole:
                 break
             if self._on_segments:
-                columns = tuple(column[cut:end] for column in self._columns)
-                segment = Segment(sequence + cut - begin, columns, replayed)
+                segment = Segment(sequence + cut - begin, self._columns(cut, end), replayed)
                 for on_segment in self._on_segments:
                     on_segment(segment)
             cut, self._cut_sequence = end, sequence + end - begin - 1
@@ -316,8 +322,8 @@ class TokenSeries:
         if 0 <= self._last_row < rows:
             self._last_stamps = self._stamps(self._last_row)
         self._last_row = max(-1, self._last_row - rows)
-        for column in self._columns:
-            del column[:rows]
+        del self._rows[:rows]
+        del self._writes[:rows]
         del self._kinds[:rows]
         self._taken -= rows
         self._counted -= rows

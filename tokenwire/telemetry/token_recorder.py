@@ -72,7 +72,6 @@ class TokenRecorder:
         settings: What is wanted.
         span: The span that the stream's tokens belong to.
         facts: The stream.
-        stages: How many stages its tokens have.
         began_nano: When its request came, in nanoseconds of the monotonic clock.
         wall_offset_nano: What has to be added to such a time to get the Unix time.
         starts: Whether the stream starts its run; else it follows one.
@@ -84,7 +83,6 @@ class TokenRecorder:
         span: Span,
         facts: StreamFacts,
         *,
-        stages: int,
         began_nano: int,
         wall_offset_nano: int,
         starts: bool,
@@ -99,7 +97,6 @@ class TokenRecorder:
         self.spans = TokenSpans(span, settings.trace_detail, wall_offset_nano, facts.clock_attributes)
         """Writes the stream's spans."""
         self.series = TokenSeries(
-            stages=stages,
             stall_nano=settings.stall_nano,
             on_segment=self.spans.segment if self.spans.wanted else None,
             on_waits=count_waits,
@@ -117,7 +114,12 @@ class TokenRecorder:
             now: In nanoseconds of the monotonic clock.
         """
         try:
-            self._written(now)
+            stall = self.series.written(now)
+            if stall is not None:
+                self._tell_stall(stall)
+            if now >= self._count_at:
+                self._count_at = now + COUNT_EVERY_NANO
+                self.series.count()
         except Exception as error:  # noqa: BLE001 # as `_broke` says
             self._broke(error)
 
@@ -135,14 +137,6 @@ class TokenRecorder:
             self._end(outcome, now, waits_for)
         except Exception as error:  # noqa: BLE001 # as `_broke` says
             self._broke(error)
-
-    def _written(self, now: int) -> None:
-        stall = self.series.written(now)
-        if stall is not None:
-            self._tell_stall(stall)
-        if now >= self._count_at:
-            self._count_at = now + COUNT_EVERY_NANO
-            self.series.count()
 
     def _end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
         series = self.series

@@ -67,7 +67,7 @@ class TokenSpans:
         if self._is_sampled:
             self._made(segment)
             return
-        self._held.append(segment)
+        self._held.append(segment.packed())
         if len(self._held) > MAX_HELD_SEGMENTS:
             self._dropped += self._held.pop(0).rows
 

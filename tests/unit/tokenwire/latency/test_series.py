@@ -35,7 +35,7 @@ class Stream:
         self.waits: list[Waits] = []
         self.stalls: list[Stall] = []
         self.series = TokenSeries(
-            stages=stages, stall_nano=STALL, on_segment=self.segments.append, on_waits=self.waits.append
+            stall_nano=STALL, on_segment=self.segments.append, on_waits=self.waits.append
         )
         self.stages = stages
         self.sequence = 0
@@ -186,7 +186,7 @@ def test_every_event_that_was_written_has_one_row_in_one_segment(
 ) -> None:
     """Whatever is skipped, replayed, or written together; with the very stamps that were taken."""
     segments: list[Segment] = []
-    series = TokenSeries(stages=5, stall_nano=STALL, on_segment=segments.append)
+    series = TokenSeries(stall_nano=STALL, on_segment=segments.append)
     sequence, expected = 0, {}
     waiting: list[int] = []
     for number, (kind, skipped, write) in enumerate(events):
