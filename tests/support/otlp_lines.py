@@ -110,7 +110,7 @@ def deltas(stamps: Sequence[int], t0_ns: int) -> str:
 def stamps_of(
     count: int, plants: Iterable[Plant], start_ns: int = START_NS, every_ms: float = 20
 ) -> dict[str, list[int]]:
-    """Return the stamps of a stream's rows: each hop is a queue, so a planted stall holds what is behind it."""
+    """Return the stamps of a stream's rows: each hop is a queue: a stall holds what is behind it."""
     chance = random.Random(7)  # noqa: S311 - no secret
     held = {(plant.hop, plant.sequence): round(plant.ms * MS) for plant in plants}
     found: dict[str, list[int]] = {stage: [] for stage in (*STAGES, "browser")}

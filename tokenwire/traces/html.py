@@ -164,7 +164,11 @@ def _stall(stall: Stall) -> dict[str, Any]:
 
 
 def _spans(trace: Trace) -> list[list[Any]]:
-    """Return the tree's lines: name, depth, start and length in µs, the length in words, process, mark, segments."""
+    """Return the tree's lines.
+
+    Each is name, depth, start and length in microseconds, the length in words, process, mark, and how many
+    segments are below.
+    """
     shift = core_shift(trace)
     start = tree_start(trace, shift)
     lines: list[list[Any]] = []
