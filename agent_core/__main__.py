@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import uvloop
 
@@ -22,17 +23,22 @@ from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.settings import WRONG_SETTINGS, WrongSettingError, read_settings
 from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.telemetry import set_up_tracing
+from tokenwire.telemetry.loop_lag import loop_lag
+from tokenwire.telemetry.metrics.server import MetricsPortError, MetricsServer, bind_metrics
+from tokenwire.telemetry.metrics.setup import set_up_metrics
+from tokenwire.telemetry.settings import TelemetrySettings
 from tokenwire.variables import unknown_variables
 
 logger = logging.getLogger("agent_core")
 
 
-async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
+async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Callable[[], None]) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then go down in order. A second one gives runs no more time.
 
     Args:
         settings: As the operator set them.
-        stop_tracing: Exports what there is. Called here only where this does not return.
+        metrics: Serves `/metrics` while the core lives, where a port was asked for.
+        stop_telemetry: Exports what there is. Called here only where this does not return.
 
     Raises:
         AgentLoadError: An agent can't be used.
@@ -50,6 +56,7 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
     for number in stop_signals():
         loop.add_signal_handler(number, signalled, number)
     core = CoreServer(settings)
+    await metrics.start()
     watch = asyncio.create_task(DescriptorWatch().run())
     serving = asyncio.create_task(core.start())
     stopping = asyncio.create_task(stop.wait())
@@ -64,16 +71,20 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
         except BaseException:
             stopping.cancel()
             await core.agents.aclose()
+            await metrics.stop()
             raise
-        with LoopWatchdog():  # Getting ready may take its time.
+        loop_lag().start()  # Getting ready may take its time.
+        with LoopWatchdog():
             await stopping
     logger.info("core stopping")
     watch.cancel()
     await core.stop(hurry)
+    loop_lag().stop()
+    await metrics.stop()
     logger.info("core stopped")
     if core.manager.strays:
         # The event loop waits for ever for the tasks of agents that do not stop.
-        stop_tracing()
+        stop_telemetry()
         logging.shutdown()
         os._exit(0)
 
@@ -81,6 +92,7 @@ async def serve(settings: Settings, stop_tracing: Callable[[], None]) -> None:
 def main() -> int:
     """Return the exit status: 0 after a signal, 2 when the settings are wrong, 1 when it can't start."""
     settings = read_settings("agent_core", Settings)
+    telemetry = read_settings("agent_core", TelemetrySettings)
     if read_settings("agent_core", EndpointSettings).url is None:
         read_settings("agent_core", ModelSettings)
     set_up_logging(settings.log_level, settings.log_format)
@@ -91,21 +103,25 @@ def main() -> int:
     raise_limit()
     # At most: edges, and services that keep their connections, hold many follows on one.
     warn_if_short(settings.max_follows, f"TOKENWIRE_MAX_FOLLOWS={settings.max_follows}")
+    instance_id = secrets.token_hex(8)
+    stop_telemetry = ExitStack()
     try:
-        stop_tracing = set_up_tracing("tokenwire-core", instance_id=secrets.token_hex(8))
+        stop_telemetry.callback(set_up_tracing("tokenwire-core", instance_id=instance_id, settings=telemetry))
+        stop_telemetry.callback(set_up_metrics("core", instance_id=instance_id))
     except ValueError as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return WRONG_SETTINGS
     try:
-        uvloop.run(serve(settings, stop_tracing))
+        metrics = MetricsServer(bind_metrics(telemetry))
+        uvloop.run(serve(settings, metrics, stop_telemetry.close))
     except WrongSettingError as error:
         logger.error("%s", error)  # noqa: TRY400 # as above
         return WRONG_SETTINGS
-    except (AgentLoadError, CoreStartError) as error:
+    except (AgentLoadError, CoreStartError, MetricsPortError) as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return 1
     finally:
-        stop_tracing()
+        stop_telemetry.close()
     return 0
 
 

@@ -71,6 +71,8 @@ class Rpc(NamedTuple):
     bounded: bool = False
     """Whether it is held open without a run, so that only so many may be open."""
     traced: bool = True
+    streams_run: bool = False
+    """Whether what it writes is one run's events."""
 
 
 class Gate:
@@ -138,7 +140,8 @@ class Gate:
         """Check who makes a call, trace it, and end it as its handler says, or what is raised."""
         span: trace.Span = trace.INVALID_SPAN
         if rpc.traced:
-            span = start_rpc_span(method, incoming_context(context.invocation_metadata() or ()))
+            parent = incoming_context(context.invocation_metadata() or ())
+            span = start_rpc_span(method, parent, streams_run=rpc.streams_run)
         code = "OK"
         try:
             call = Call(context, "" if rpc.open else self._principal(context), span)

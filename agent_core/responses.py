@@ -54,22 +54,24 @@ class ResponseEncoder:
         self._clock_id = clock_id
         self._is_first = True
 
-    def encode(self, given: Given, send_nano: int, send_unix_nano: int) -> bytes:
+    def encode(self, given: Given, send_nano: int, send_unix_nano: int, loop_lag_nano: int = 0) -> bytes:
         """Return the response that tells what a follower was given.
 
         Args:
             given: Events or a control.
             send_nano: Now, in nanoseconds of the monotonic clock.
             send_unix_nano: The same moment in Unix time. Told in the first response only.
+            loop_lag_nano: How long this process's event loop stood still since the response before.
         """
         if isinstance(given, CaughtUp | Resync | Draining | Degraded):
             control = _control(given).SerializeToString()
             fields: Iterable[bytes] = (_CONTROL, varint(len(control)), control)
         else:
             fields = _events(given.entries)
-        if self._is_first:
-            self._is_first = False
-            clock = Clock(id=self._clock_id, send_nano=send_nano, send_unix_nano=send_unix_nano)
+        if self._is_first or loop_lag_nano:
+            clock = Clock(id=self._clock_id, send_nano=send_nano, loop_lag_nano=loop_lag_nano)
+            if self._is_first:
+                clock.send_unix_nano, self._is_first = send_unix_nano, False
             encoded = clock.SerializeToString()
             return b"".join((self._first_head, varint(len(encoded)), encoded, *fields))
         return b"".join((self._head, send_nano.to_bytes(8, "little"), *fields))

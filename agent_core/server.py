@@ -23,6 +23,7 @@ from agent_core.runs.limits import CoreLimits, Limiter
 from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.sqlite import SqliteLog
+from agent_core.runs.log.timed import TimedLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.orphans import reap_orphans
 from agent_core.runs.peers import Alone, Peers
@@ -34,6 +35,7 @@ from agent_core.stores import read_store, without_password
 from agent_core.validation import max_request_bytes
 from tokenwire.addresses import address_of
 from tokenwire.settings import read_authorities, read_file
+from tokenwire.telemetry.settings import TelemetrySettings
 
 MAX_METADATA_BYTES: Final = 16 * 1024
 """The most metadata of one call. gRPC's own limits refuse at random between 8 and 16 KiB."""
@@ -65,6 +67,7 @@ class CoreServer:
         settings: As the operator set them.
         agents: The agents; None for those that the settings name.
         log: The store; None for the one that the settings name.
+        telemetry: What is told of tokens; None for what the environment says.
 
     Raises:
         WrongSettingError: A file that the store's URL names can't be used.
@@ -76,8 +79,10 @@ class CoreServer:
         *,
         agents: AgentCatalogue | None = None,
         log: RunLog | None = None,
+        telemetry: TelemetrySettings | None = None,
     ) -> None:
         self._settings = settings
+        self._telemetry = telemetry or TelemetrySettings()
         self.agents = agents or AgentCatalogue(parse_sources(settings.agent))
         self._callers = Callers(
             settings.principal_key.get_secret_value(),
@@ -141,7 +146,12 @@ class CoreServer:
 
     def _services(self) -> dict[str, dict[str, Rpc]]:
         """Return the rpcs of each service by its full name."""
-        service = AgentService(self.manager, self.agents, max_message_bytes=self._settings.max_message_bytes)
+        service = AgentService(
+            self.manager,
+            self.agents,
+            max_message_bytes=self._settings.max_message_bytes,
+            telemetry=self._telemetry,
+        )
         services = {SERVICE: service.rpcs(), HEALTH_SERVICE: self._health.rpcs()}
         reflection = Reflection(tuple(services)).rpcs()
         return services | dict.fromkeys(REFLECTION_SERVICES, reflection)
@@ -261,11 +271,11 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
     if store.kind == "memory":
         return MemoryLog(budget), Alone()
     if store.kind == "sqlite":
-        return SqliteLog(store.place, budget), Alone()
+        return TimedLog(SqliteLog(store.place, budget), "sqlite"), Alone()
     for parameter, file in store.files:
         variable = f"TOKENWIRE_STORE: {parameter}"
         (read_authorities if parameter == "ssl_ca_certs" else read_file)(variable, Path(file))
     from agent_core.runs.log.redis_store import RedisLog  # noqa: PLC0415 # a third of a core's start
 
     shared = RedisLog(store.place, budget, prefix=settings.redis_prefix, core=secrets.token_hex(8))
-    return shared, shared.peers
+    return TimedLog(shared, "redis"), shared.peers

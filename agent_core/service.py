@@ -23,13 +23,16 @@ from agent_core.errors import (
 )
 from agent_core.responses import ResponseEncoder
 from agent_core.run_message import run_message
-from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.contract import FIRST_EPOCH, START, LogGoneError, Position, RunInfo
+from agent_core.runs.follower import Follower, FollowOrder
+from agent_core.runs.log.contract import FIRST_EPOCH, START, Batch, LogGoneError, Position, RunInfo
 from agent_core.runs.manager import RunManager
 from agent_core.runs.peers import LogScope
 from agent_core.runs.run_order import StopCause
+from agent_core.telemetry.call_recorder import CallRecorder
 from agent_core.validation import page_token, require_run_id, require_valid_page, require_valid_spec
 from tokenwire.telemetry import clock_id, monotonic_nano
+from tokenwire.telemetry.loop_lag import loop_lag
+from tokenwire.telemetry.settings import TelemetrySettings
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import link_pb2
 from tokenwire.v1.run_pb2 import (
@@ -39,6 +42,7 @@ from tokenwire.v1.run_pb2 import (
     Run,
     RunSpec,
 )
+from tokenwire.v1.stream_pb2 import Clock
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["AgentService"].full_name
 
@@ -52,6 +56,9 @@ DEADLINE_SLACK_S: Final = 0.05
 DEADLINE_SLACK_SHARE: Final = 0.01
 """How much earlier than here a call's deadline may pass at the caller, whose timer started before the
 call arrived; and grpc-timeout is rounded up, to three digits or so."""
+
+LAG_TOLD_NANO: Final = 10_000_000
+"""From what on readers are told that the event loop stood still."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,18 +82,27 @@ class AgentService:
         manager: The runs.
         agents: The agents.
         max_message_bytes: The longest message of a user.
+        telemetry: What is told of tokens.
     """
 
-    def __init__(self, manager: RunManager, agents: AgentCatalogue, *, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        manager: RunManager,
+        agents: AgentCatalogue,
+        *,
+        max_message_bytes: int,
+        telemetry: TelemetrySettings,
+    ) -> None:
         self._manager = manager
         self._agents = agents
         self._max_message_bytes = max_message_bytes
+        self._telemetry = telemetry
 
     def rpcs(self) -> dict[str, Rpc]:
         """Return how each rpc is served."""
         return {
-            "StreamRun": Rpc(pb.StreamRunRequest, self.stream_run, streams=True),
-            "FollowRun": Rpc(pb.FollowRunRequest, self.follow_run, streams=True),
+            "StreamRun": Rpc(pb.StreamRunRequest, self.stream_run, streams=True, streams_run=True),
+            "FollowRun": Rpc(pb.FollowRunRequest, self.follow_run, streams=True, streams_run=True),
             "StartRun": Rpc(pb.StartRunRequest, self.start_run),
             "GetRun": Rpc(pb.GetRunRequest, self.get_run),
             "CancelRun": Rpc(pb.CancelRunRequest, self.cancel_run),
@@ -98,16 +114,19 @@ class AgentService:
 
     async def stream_run(self, request: pb.StreamRunRequest, call: Call) -> None:
         """Start a run and stream it to its end."""
+        began_nano = monotonic_nano()
         deadline = _deadline(call.context)
         with self._manager.following(call.principal):  # before there is a run that nobody could follow
             run_id = await self._start(
                 request.run, call.principal, ON_DISCONNECT_CANCEL, call.span, deadline.latest
             )
             order = FollowOrder(run_id, call.principal, START, request.relay, say_caught_up=False)
-            await self._stream(order, call.context, deadline)
+            recorder = self._recorder(call, order, began_nano, starts=True)
+            await self._stream(order, call.context, deadline, recorder)
 
     async def follow_run(self, request: pb.FollowRunRequest, call: Call) -> None:
         """Stream a run from a cursor to its end."""
+        began_nano = monotonic_nano()
         principal, span = call.principal, call.span
         require_run_id(request.run_id)
         run = self._manager.live(request.run_id)
@@ -118,7 +137,8 @@ class AgentService:
         after = Position(request.after.epoch or FIRST_EPOCH, request.after.sequence)
         order = FollowOrder(request.run_id, principal, after, request.relay, say_caught_up=True)
         with self._manager.following(principal):
-            await self._stream(order, call.context, NEVER)
+            recorder = self._recorder(call, order, began_nano, starts=False)
+            await self._stream(order, call.context, NEVER, recorder)
 
     async def start_run(self, request: pb.StartRunRequest, call: Call) -> pb.StartRunResponse:
         """Start a run."""
@@ -157,7 +177,8 @@ class AgentService:
             ready=manager.ready,
             draining=manager.draining,
         )
-        return pb.GetCoreResponse(core=core)
+        clock = Clock(id=clock_id(), send_nano=monotonic_nano(), send_unix_nano=time.time_ns())
+        return pb.GetCoreResponse(core=core, clock=clock)
 
     async def link(self, _: AsyncIterator[link_pb2.LinkRequest], __: Call) -> None:
         """Refuse: not served yet."""
@@ -212,22 +233,44 @@ class AgentService:
         run = self._manager.live(info.record.run_id)
         return run is not None and run.stopping
 
-    async def _stream(self, order: FollowOrder, context: ServicerContext, deadline: _Deadline) -> None:
+    def _recorder(
+        self, call: Call, order: FollowOrder, began_nano: int, *, starts: bool
+    ) -> CallRecorder | None:
+        """Return what follows the tokens of a stream to a direct caller; of a relayed one, its edge does."""
+        if order.relay:
+            return None
+
+        def run_span() -> trace.SpanContext:
+            run = self._manager.live(order.run_id)
+            return trace.INVALID_SPAN_CONTEXT if run is None or run.span is None else run.span.context
+
+        return CallRecorder(
+            self._telemetry, call.span, order.run_id, run_span=run_span, starts=starts, began_nano=began_nano
+        )
+
+    async def _stream(
+        self,
+        order: FollowOrder,
+        context: ServicerContext,
+        deadline: _Deadline,
+        recorder: CallRecorder | None,
+    ) -> None:
         """Write what a follower of a run is given, until the terminal event was written.
 
         Args:
             order: What is asked for.
             context: The call.
             deadline: The call's, where it is the run's too.
+            recorder: Follows the tokens.
         """
         follower = await self._manager.follow(order)
+        left = False
         try:
-            encoder = ResponseEncoder(order.run_id, clock_id())
-            while (given := await follower.next()) is not None:
-                await context.write(encoder.encode(given, monotonic_nano(), time.time_ns()))
+            await _write(follower, context, recorder)
         except LogGoneError as error:
             raise UnknownRunError from error
         except asyncio.CancelledError:
+            left = True
             run = self._manager.live(order.run_id)
             if run is not None and time.monotonic() >= deadline.earliest:
                 # Said before the follower leaves: the run is out of time, nobody cancelled it.
@@ -235,6 +278,24 @@ class AgentService:
             raise
         finally:
             await follower.aclose()
+            if recorder is not None:
+                recorder.end(left=left)
+
+
+async def _write(follower: Follower, context: ServicerContext, recorder: CallRecorder | None) -> None:
+    """Write all that a follower is given."""
+    encoder, lag = ResponseEncoder(follower.run_id, clock_id()), loop_lag()
+    before_nano = monotonic_nano()
+    while (given := await follower.next()) is not None:
+        now = monotonic_nano()
+        stood_nano = lag.lag_within(before_nano, now)
+        if recorder is not None and isinstance(given, Batch):
+            recorder.add(given.entries)
+        told_nano = stood_nano if stood_nano > LAG_TOLD_NANO else 0
+        before_nano = now
+        await context.write(encoder.encode(given, now, time.time_ns(), told_nano))
+        if recorder is not None:
+            recorder.written()
 
 
 def _deadline(context: ServicerContext) -> _Deadline:

@@ -20,20 +20,26 @@ from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import chat, health, runs, sessions, tickets
+from edge.routes import chat, health, metrics, runs, sessions, tickets
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
+from edge.telemetry.clocks import ClockBook
 from edge.telemetry.server_span import ServerSpanMiddleware
+from edge.telemetry.stream_recorder import TokenTelemetry
 from edge.upstream import GrpcUpstream
+from tokenwire.telemetry.settings import TelemetrySettings
 
 
-def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
+def create_app(
+    settings: EdgeSettings, drain: Drain | None = None, telemetry: TelemetrySettings | None = None
+) -> Litestar:
     """Return the ASGI application. Its lifespan opens the channels to the cores, in the serving loop.
 
     Args:
         settings: The settings.
         drain: The switch that the server turns when the process is to end.
+        telemetry: What is told of tokens; None for what the environment says.
 
     Raises:
         ValueError: The settings can't be used as they are.
@@ -46,11 +52,15 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
         settings.served_hosts, cors.is_origin_allowed if cors else lambda _origin: False
     )
     policy = settings.stream_policy()
+    telemetry = telemetry or TelemetrySettings()
+    tokens = TokenTelemetry(telemetry, ClockBook())
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
         cores = GrpcUpstream(settings.core_targets, security)
-        app.state.edge = EdgeContext(settings, cores, policy, drain, authenticator, ticket_signer, limits)
+        app.state.edge = EdgeContext(
+            settings, cores, policy, drain, authenticator, ticket_signer, limits, tokens
+        )
         try:
             async with authenticator.running():
                 yield
@@ -77,6 +87,7 @@ def create_app(settings: EdgeSettings, drain: Drain | None = None) -> Litestar:
             ),
             health.live,
             health.ready,
+            *([metrics.metrics] if telemetry.metrics_port is None else []),
             *page_routes(),
         ],
         guards=[browser_guard],  # before those of a router

@@ -25,6 +25,8 @@ from tokenwire import descriptors
 from tokenwire.descriptors import DescriptorWatch
 from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.signals import stop_signals
+from tokenwire.telemetry.loop_lag import loop_lag
+from tokenwire.telemetry.metrics.server import MetricsServer
 
 NOTSENT_LOWAT_BYTES: Final = 16 * 1024
 """How much the kernel takes that it can't send yet. By default it hides megabytes (38,000 frames were
@@ -44,13 +46,27 @@ class StreamServer(uvicorn.Server):
     Args:
         config: uvicorn's.
         drain: Turned on by SIGTERM, SIGINT and SIGHUP.
+        metrics: Serves `/metrics` on a port of its own, until the last stream has ended.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, metrics: MetricsServer) -> None:
         super().__init__(config)
         self._drain = drain
+        self._metrics = metrics
         self._watchdog = LoopWatchdog()
         self._descriptors = DescriptorWatch()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and to measure the loop."""
+        loop_lag().start()
+        await self._metrics.start()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all that goes on; what it counts can be read meanwhile."""
+        await super().shutdown(sockets)
+        await self._metrics.stop()
+        loop_lag().stop()
 
     async def main_loop(self) -> None:
         """Serve, from when all is ready until the end is asked for; a loop that stands still is told."""
@@ -113,13 +129,16 @@ def bind(settings: EdgeSettings) -> socket.socket:
     return listener
 
 
-def make_server(app: ASGIApp, settings: EdgeSettings, drain: Drain) -> StreamServer:
+def make_server(
+    app: ASGIApp, settings: EdgeSettings, drain: Drain, metrics: socket.socket | None = None
+) -> StreamServer:
     """Return the server of the application.
 
     Args:
         app: The application.
         settings: The settings.
         drain: The application's switch.
+        metrics: A listening socket for `/metrics` alone; None for none.
     """
     limits = ConnectionLimits(
         header_bytes=settings.max_header_bytes,
@@ -142,4 +161,4 @@ def make_server(app: ASGIApp, settings: EdgeSettings, drain: Drain) -> StreamSer
         # After the drain, whatever is still open is cancelled.
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
-    return StreamServer(config, drain)
+    return StreamServer(config, drain, MetricsServer(metrics))

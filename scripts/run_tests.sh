@@ -25,6 +25,11 @@ in_parallel() {
   "$PYTHON" -m pytest --last-failed --last-failed-no-failures none "$@" -n 0 || return 1
   twice=yes
 }
+# Compiled before, not within the time of the first test that needs it: from nothing that takes minutes.
+if command -v go >/dev/null; then
+  echo "== building the Go client"
+  (cd examples/go-client && go build -o /dev/null .) || failed+=("go-client")
+fi
 twice=
 suite pytest in_parallel "$@"
 if scripts/require_node.sh; then

@@ -9,6 +9,7 @@ import pytest
 from tests.support import system
 from tests.support.processes import Processes, Stack
 from tests.support.redis_server import RedisServer, stop_shared_redis
+from tokenwire.telemetry.metrics import Home, home
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
@@ -47,6 +48,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def metrics() -> Iterator[Home]:
+    """The metrics of this process, which count from zero."""
+    home().clear()
+    yield home()
+    home().clear()
 
 
 @pytest.fixture

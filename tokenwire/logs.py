@@ -27,8 +27,11 @@ from tokenwire.variables import VARIABLES
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-FIELDS: Final = ("run_id", "agent", "trace_id", "span_id", "principal")
+FIELDS: Final = ("run_id", "agent", "trace_id", "span_id", "principal", "outcome", "gap_max_hop")
 """What a JSON line holds besides its text, where it is known."""
+
+NUMBERS: Final = ("tokens", "ttft_ms", "gap_max_ms")
+"""The same, as numbers."""
 
 REDACTED: Final = "[redacted]"
 
@@ -189,6 +192,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": self._redact(_sound(record).getMessage()),
             **_fields_of(record),
+            **{name: value for name in NUMBERS if (value := getattr(record, name, None)) is not None},
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self._redact(self.formatException(record.exc_info))

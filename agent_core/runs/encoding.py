@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from tokenwire.telemetry.clock import clock_tag
 from tokenwire.v1.event_pb2 import Event, ReasoningDelta, TextDelta
 
 NANO: Final = 1_000_000_000
@@ -21,14 +22,17 @@ MAX_PAYLOAD_BYTES: Final = 1024 * 1024 - 8 * 1024
 """The largest payload. Responses hold at most 1 MiB: an event always fits into one, with its number
 and the response's own fields."""
 
-_TIMING: Final = b"\x22\x12\x09"
-"""Field 4 of 18 bytes, which begin with field 1, a fixed64: the tag of Event.timing.model_nano."""
+_TIMING: Final = b"\x22\x17\x09"
+"""Field 4 of 23 bytes, which begin with field 1, a fixed64: the tag of Event.timing.model_nano."""
+
+_CLOCK: Final = b"\x1d"
+"""The tag of EventTiming.clock_tag: field 3, a fixed32."""
 
 _LOGGED: Final = b"\x11"
 """The tag of EventTiming.logged_nano: field 2, a fixed64."""
 
 _FIXED64_BYTES: Final = 8
-_NOT_LOGGED: Final = _LOGGED + bytes(_FIXED64_BYTES)
+_NOT_LOGGED: Final = _CLOCK + clock_tag().to_bytes(4, "little") + _LOGGED + bytes(_FIXED64_BYTES)
 
 DELTA_REUSE_BYTES: Final = 16 * 1024
 """After how many bytes of payloads a DeltaEncoder takes a new message: of 20 characters, about 270."""

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Final
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanContext
+
 from agent_core.runs.encoding import encode_payload, new_event
 from agent_core.runs.failures import PRODUCER_LOST
-from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, LogAwayError, RunLog
+from agent_core.runs.log.contract import (
+    FIRST_EPOCH,
+    START,
+    Appended,
+    AppendStatus,
+    LogAwayError,
+    LogGoneError,
+    Position,
+    RunLog,
+)
 from agent_core.runs.outcome import Outcome
+from agent_core.telemetry.lost_run_span import write_lost_run_span
+from tokenwire.logs import log_fields
 from tokenwire.telemetry import monotonic_nano
+from tokenwire.telemetry.traceparent import parse_traceparent
+from tokenwire.v1.event_pb2 import Event
 
 RETRY_S: Final = 1.0
 """How often it is tried while the log is away."""
+
+logger = logging.getLogger(__name__)
 
 
 async def reap_orphans(log: RunLog, core: str | None = None) -> int:
@@ -37,23 +56,68 @@ async def reap_when_possible(log: RunLog, run_id: str) -> None:
     """
     while True:
         try:
-            await reap(log, run_id)
+            await reap(log, run_id, writes_span=False)  # Its own span has ended here.
         except LogAwayError:
             await asyncio.sleep(RETRY_S)
         else:
             return
 
 
-async def reap(log: RunLog, run_id: str) -> Appended:
-    """Return what became of the terminal event of a lost run: no core has reaped it so far."""
-    return await log.reap(run_id, FIRST_EPOCH, _lost(), Outcome("error", PRODUCER_LOST.code))
+async def reap(log: RunLog, run_id: str, *, writes_span: bool = True) -> Appended:
+    """Return what became of the terminal event of a lost run: no core has reaped it so far.
+
+    Args:
+        log: The store.
+        run_id: The run.
+        writes_span: Whether the run's trace is told of it, since its process could not end its span.
+    """
+    started = await _event_after(log, run_id, START)
+    span = parse_traceparent(started.run_started.traceparent if started is not None else "")
+    trace_id = trace.format_trace_id(span.trace_id) if span.is_valid else ""
+    answer = await log.reap(run_id, FIRST_EPOCH, _lost(trace_id), Outcome("error", PRODUCER_LOST.code))
+    if answer.status is AppendStatus.OK:
+        text = "run %s failed: its core is gone (trace %s)"
+        logger.info(text, run_id, trace_id or "-", extra=log_fields(run_id=run_id, span=span))
+        if writes_span and span.trace_flags.sampled:
+            await _write_span(log, run_id, span)
+    return answer
 
 
-def _lost() -> bytes:
+async def _write_span(log: RunLog, run_id: str, span: SpanContext) -> None:
+    """Tell a run's trace that it was lost. The terminal event is in its log by now."""
+    try:
+        info = await log.info(run_id)
+        # A lost run has had one writer, so that all before the terminal event is of one epoch.
+        before = info.last.sequence - 2 if info is not None else -1
+        last = await _event_after(log, run_id, Position(FIRST_EPOCH, before)) if before >= 0 else None
+    except LogAwayError:
+        return
+    if last is not None:
+        write_lost_run_span(
+            run_id,
+            span,
+            start_unix_nano=last.create_time.ToNanoseconds(),
+            events=before + 1,
+            error_type=PRODUCER_LOST.details["reason"],
+        )
+
+
+async def _event_after(log: RunLog, run_id: str, after: Position) -> Event | None:
+    """Return the first event after a position; None where the log has it no more."""
+    try:
+        batch = await log.read(run_id, after, 1, 1)
+    except LogGoneError:
+        return None
+    entries = [entry for entry in batch.entries if entry.sequence == after.sequence + 1]
+    return Event.FromString(entries[0].event) if entries else None
+
+
+def _lost(trace_id: str) -> bytes:
     """Return the payload of the terminal event of a lost run."""
     event = new_event(time.time_ns())
     event.error.code = PRODUCER_LOST.code
     event.error.message = PRODUCER_LOST.message
     event.error.retryable = PRODUCER_LOST.retryable
     event.error.details.update(PRODUCER_LOST.details)
+    event.error.trace_id = trace_id
     return encode_payload(event, monotonic_nano())

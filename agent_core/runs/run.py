@@ -24,6 +24,7 @@ from agent_core.runs.failures import (
     SHUT_DOWN,
     TIMED_OUT,
     AgentExitError,
+    Failure,
     RunTooLargeError,
     ToolLimitError,
     failure_of,
@@ -36,6 +37,8 @@ from agent_core.runs.writer import LogRefusedError, RunWriter
 from agent_core.telemetry.run_span import RunSpan
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.telemetry import monotonic_nano
+from tokenwire.telemetry.metrics.instruments import CANCEL_DURATION
+from tokenwire.telemetry.metrics.series import NANO
 from tokenwire.v1.event_pb2 import RunStarted
 
 EVENTS_PER_TURN: Final = 32
@@ -103,6 +106,7 @@ class Run:
             on_back=lambda: surroundings.on_back(order.record.run_id),
         )
         self._stop: asyncio.Future[StopCause] = loop.create_future()
+        self._stopped_at = 0
         self._grace: asyncio.TimerHandle | None = None
         self._agent_task: asyncio.Task[None] | None = None
         self._history: Sequence[Exchange] = ()
@@ -130,6 +134,7 @@ class Run:
         task = self._agent_task
         if not self._stop.done() and not (task is not None and task.done()):
             self._stop.set_result(cause)
+            self._stopped_at = monotonic_nano()
             if task is not None:
                 # Here and now: an event that the agent yields from now on, it yields in spite of this.
                 task.cancel()
@@ -257,6 +262,7 @@ class Run:
         if not pump.done():
             self.stop(StopCause.DEADLINE)  # Changes nothing when there was another cause.
             await asyncio.wait({pump}, timeout=self._times.stop_grace_s)
+        self._count_stop()
         payload = self._end(pump)
         assert self._state.outcome is not None  # noqa: S101 # for the type checker
         await self._writer.close(payload, self._state.outcome, self._exchange())
@@ -270,6 +276,12 @@ class Run:
         )
         return pump
 
+    def _count_stop(self) -> None:
+        """Count how long the agent took to end once it was told to; where it has not, so far."""
+        if self._stop.done():
+            took_s = (monotonic_nano() - self._stopped_at) / NANO
+            CANCEL_DURATION.observe(took_s, self._stop.result().value)
+
     def _exchange(self) -> Exchange | None:
         """Return what the session is to remember: nothing of a run without an answer."""
         answer = self._state.answer
@@ -280,7 +292,7 @@ class Run:
         now = monotonic_nano()
         error = self._error_of(pump)
         match self._stop.result() if self._stop.done() else None:
-            case StopCause.CANCELLED:
+            case StopCause.CANCELLED | StopCause.FOLLOWER_LEFT:
                 return self._state.cancel(now)
             case StopCause.DEADLINE:
                 failure = TIMED_OUT
@@ -295,15 +307,21 @@ class Run:
                     return self._state.meet_tool_limit(now)
                 failure = failure_of(error)
         trace_id = self.span.trace_id if self.span is not None else ""
-        if failure is AGENT_FAILED:
-            logger.error(
-                "run %s failed (trace %s)",
-                self.record.run_id,
-                trace_id or "-",
-                exc_info=error,
-                extra=self._log_fields(),
-            )
+        self._log_failure(failure, error, trace_id)
         return self._state.fail(failure, now, trace_id=trace_id)
+
+    def _log_failure(self, failure: Failure, error: BaseException | None, trace_id: str) -> None:
+        """Log what the run's `Error` leaves out: who quotes its run id or trace id is to be found here."""
+        is_bug = failure is AGENT_FAILED
+        logger.log(
+            logging.ERROR if is_bug else logging.INFO,
+            "run %s failed: %s (trace %s)",
+            self.record.run_id,
+            failure.details.get("reason", failure.code),
+            trace_id or "-",
+            exc_info=error if is_bug else None,
+            extra=self._log_fields(),
+        )
 
     def _error_of(self, pump: asyncio.Task[None]) -> BaseException | None:
         """Return what the agent raised; None when it raised nothing, or still runs."""
@@ -378,10 +396,10 @@ class Run:
     def _follow(self, verdict: Verdict) -> None:
         """Do what the followers' coming and going means."""
         if verdict is Verdict.CANCEL:
-            self.stop(StopCause.CANCELLED)
+            self.stop(StopCause.FOLLOWER_LEFT)
         elif verdict is Verdict.GRACE and self._grace is None and not self.ended.is_set():
             loop = asyncio.get_running_loop()
-            self._grace = loop.call_later(self._times.disconnect_grace_s, self.stop, StopCause.CANCELLED)
+            self._grace = loop.call_later(self._times.disconnect_grace_s, self.stop, StopCause.FOLLOWER_LEFT)
 
     def _cancel_grace(self) -> None:
         """Stop the timer of the grace time."""

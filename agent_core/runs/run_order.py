@@ -18,6 +18,9 @@ class StopCause(enum.Enum):
     """Why a run is stopped before its agent came to an end."""
 
     CANCELLED = "cancelled"
+    """Somebody has said so."""
+    FOLLOWER_LEFT = "follower_left"
+    """Its last follower has gone, or it never had one, and its OnDisconnect wants its end."""
     DEADLINE = "deadline"
     SHUTDOWN = "shutdown"
     LOG_LOST = "log_lost"

@@ -6,15 +6,15 @@ Source: https://github.com/open-telemetry/semantic-conventions-genai/blob/main/d
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from agent_core.agents.events import AgentError, Finish, Usage
+from agent_core.telemetry.chat_times import ChatTimes
+from tokenwire.telemetry import tracer
 from tokenwire.telemetry.attributes import (
     CANCELLED,
     ERROR_TYPE,
@@ -34,6 +34,9 @@ from tokenwire.telemetry.attributes import (
 
 CHAT: Final = "chat"
 EMBEDDED_PROVIDER: Final = "tokenwire.embedded"
+
+CANCELLED_CALL: Final = "cancelled"
+"""What the metrics call the error of a call that was cancelled. The span has an attribute for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +78,19 @@ class ChatSpan:
             SERVER_ADDRESS: server.address if server else None,
             SERVER_PORT: server.port if server else None,
         }
-        self._span = trace.get_tracer(__name__).start_span(
+        self._span = tracer().start_span(
             f"{CHAT} {model}",
             kind=SpanKind.CLIENT if server else SpanKind.INTERNAL,
             attributes={name: value for name, value in given.items() if value is not None},
         )
-        self._began = time.perf_counter()
-        self._chunk_seen = False
+        self._times = ChatTimes(CHAT, provider, model)
         self._finished = False
 
     def chunk(self) -> None:
         """Take note that a piece of the answer came; the first one's time is recorded."""
-        if not self._chunk_seen:
-            self._chunk_seen = True
-            elapsed_s = time.perf_counter() - self._began
-            self._span.set_attribute(GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, elapsed_s)
+        first_s = self._times.chunk()
+        if first_s is not None:
+            self._span.set_attribute(GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, first_s)
 
     def finish(self, finish: Finish) -> None:
         """Record how the model ended its answer."""
@@ -126,12 +127,15 @@ class ChatSpan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
+        name = ""
         if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             # A reader may leave right after the last event: that cancels nothing.
             if not self._finished:
                 self._span.set_attribute(CANCELLED, True)
+                name = CANCELLED_CALL
         elif error is not None:
             name = error.code if isinstance(error, AgentError) else type(error).__qualname__
             self._span.set_attribute(ERROR_TYPE, name)
             self._span.set_status(Status(StatusCode.ERROR, str(error)))
+        self._times.end(name)
         self._span.end()

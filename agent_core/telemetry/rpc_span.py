@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tokenwire.telemetry import attributes
+from tokenwire.telemetry import attributes, stream_root, tracer
 
 SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
@@ -26,7 +25,6 @@ Source: https://github.com/open-telemetry/semantic-conventions/blob/v1.44.0/docs
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 
-_tracer: Final = trace.get_tracer("tokenwire.agent_core")
 _propagator: Final = TraceContextTextMapPropagator()
 
 
@@ -39,20 +37,20 @@ def incoming_context(metadata: Iterable[tuple[str, str | bytes]]) -> Context:
     return _propagator.extract(carrier, context=Context()) if carrier else Context()
 
 
-def start_rpc_span(method: str, parent: Context, *, link: SpanContext | None = None) -> Span:
+def start_rpc_span(method: str, parent: Context, *, streams_run: bool = False) -> Span:
     """Return the started span of a call.
 
     Args:
         method: The rpc's full name, such as "tokenwire.v1.AgentService/StreamRun".
         parent: From `incoming_context`.
-        link: The span of the run that the call follows.
+        streams_run: Whether the call streams a run. Then its span is recorded though the trace is not
+            sampled, and exported where the stream stalls or fails.
     """
-    return _tracer.start_span(
+    return tracer().start_span(
         method,
-        parent,
+        stream_root(parent) if streams_run else parent,
         SpanKind.SERVER,
         {attributes.RPC_SYSTEM_NAME: "grpc", attributes.RPC_METHOD: method},
-        [Link(link)] if link is not None and link.is_valid else None,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -12,9 +11,8 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from agent_core.agents.events import Usage
 from agent_core.runs.outcome import Outcome
-from tokenwire.telemetry import attributes
-
-_tracer: Final = trace.get_tracer("tokenwire.agent_core")
+from tokenwire.telemetry import attributes, tracer
+from tokenwire.telemetry.traceparent import format_traceparent
 
 
 class RunSpan:
@@ -36,7 +34,7 @@ class RunSpan:
             attributes.GEN_AI_CONVERSATION_ID: session_id,
             attributes.GEN_AI_REQUEST_MODEL: model,
         }
-        self._span = _tracer.start_span(
+        self._span = tracer().start_span(
             f"invoke_agent {agent}",
             parent,
             SpanKind.INTERNAL,
@@ -52,15 +50,16 @@ class RunSpan:
 
     @property
     def trace_id(self) -> str:
-        """The trace's id, 32 hex digits; empty when the run is not traced."""
-        return trace.format_trace_id(self.context.trace_id) if self.sampled else ""
+        """The trace's id, 32 hex digits; empty where there is none.
+
+        Told though the trace is not sampled: the log has it, and so has the stream's trace where it is kept.
+        """
+        return trace.format_trace_id(self.context.trace_id) if self.context.is_valid else ""
 
     @property
     def traceparent(self) -> str:
-        """The span as a W3C traceparent; empty when the run is not traced."""
-        if not self.sampled:
-            return ""
-        return f"00-{self.trace_id}-{trace.format_span_id(self.context.span_id)}-01"
+        """The span as a W3C traceparent; empty when the run is not sampled."""
+        return format_traceparent(self.context) if self.sampled else ""
 
     def current_context(self) -> contextvars.Context:
         """Return a fresh context in which this span is the current one.

@@ -9,10 +9,10 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from agent_core.agents.events import AgentError
+from tokenwire.telemetry import tracer
 from tokenwire.telemetry.attributes import (
     CANCELLED,
     ERROR_TYPE,
@@ -36,7 +36,7 @@ class ToolSpan:
     """
 
     def __init__(self, tool: str, call_id: str) -> None:
-        self._span = trace.get_tracer(__name__).start_span(
+        self._span = tracer().start_span(
             f"{EXECUTE_TOOL} {tool}",
             kind=SpanKind.INTERNAL,
             attributes={

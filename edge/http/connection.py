@@ -20,8 +20,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from edge.http.connection_limits import ConnectionLimits, RefusedError
-from edge.http.event_stream import ABORT_EXTENSION
+from edge.http.event_stream import ABORT_EXTENSION, ARRIVED_EXTENSION, FLUSH_EXTENSION
 from edge.http.problem import raw_problem
+from tokenwire.telemetry import monotonic_nano
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024
 """How much the transport takes before `send` waits; 64 KiB by default."""
@@ -71,6 +72,7 @@ class StreamProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._held_bytes = 0  # read since the application was last given something
         self._behind = bytearray()  # came behind the running request; not parsed
+        self._is_unbuffered = False
         self._lingering = False
         self._discarded_bytes = 0
 
@@ -119,7 +121,12 @@ class StreamProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
         # Closing would first send what waits.
-        self.scope["extensions"] = {ABORT_EXTENSION: self.transport.abort}  # type: ignore[dict-item]
+        extensions: dict[str, Any] = {
+            ABORT_EXTENSION: self.transport.abort,
+            ARRIVED_EXTENSION: monotonic_nano(),
+            FLUSH_EXTENSION: self.flush,
+        }
+        self.scope["extensions"] = extensions
 
     def on_url(self, url: bytes) -> None:
         """Count a piece of the request line."""
@@ -167,9 +174,25 @@ class StreamProtocol(HttpToolsProtocol):
 
     # What a response calls.
 
+    async def flush(self) -> bool:
+        """Return once the kernel has taken all that was written; False where the connection is lost.
+
+        From the first call on, the transport does not wait for the end of the loop's turn with what is
+        written, and holds back whoever writes until it has gone.
+        """
+        if not self._is_unbuffered:
+            self._is_unbuffered = True
+            self.transport.set_write_buffer_limits(high=0)
+        if self.flow.write_paused:
+            await self.flow.drain()
+        return not self.transport.is_closing()
+
     def on_response_complete(self) -> None:
         """Go on with what came meanwhile."""
         super().on_response_complete()
+        if self._is_unbuffered:
+            self._is_unbuffered = False
+            self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._unset_keepalive_if_required()  # the timer here does that too
         if self.transport.is_closing():
             return

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
@@ -23,16 +23,26 @@ from edge.http.drain import Drain
 from edge.http.problem import problem, request_log_fields
 from edge.http.stream_policy import CONTENT_TYPE, StreamPolicy
 from edge.telemetry.server_span import server_span, trace_id, traceparent
+from edge.telemetry.stream_recorder import Outcome, StreamRecorder
 from edge.upstream import RunCall
 from edge.wire import events
 from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING, write_retry
 from edge.wire.stream import StreamState, opening
+from tokenwire.latency import Hop
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.outage import Repeats
-from tokenwire.telemetry import attributes
+from tokenwire.telemetry import attributes, monotonic_nano
+from tokenwire.telemetry.metrics.instruments import RESYNCS
 
 ABORT_EXTENSION: Final = "tokenwire.abort"
 """The ASGI extension with which our server lets a response cut its connection at once."""
+
+FLUSH_EXTENSION: Final = "tokenwire.flush"
+"""The one with which our server lets a response wait until the kernel has taken what was sent: an async
+function that returns whether it has."""
+
+ARRIVED_EXTENSION: Final = "tokenwire.arrived"
+"""The one in which our server says when a request came, in nanoseconds of the monotonic clock."""
 
 LEAVE_TIMEOUT_S: Final = 5.0
 """How long a stream whose client has gone waits to learn its run's id, to tell the core so."""
@@ -43,8 +53,6 @@ can't say it then."""
 
 END_TIMEOUT_S: Final = 1.0
 """How long a stream that has sent its terminal event waits for its call's own end."""
-
-Outcome = Literal["completed", "cancelled", "error", "client_disconnect", "evicted", "drained"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +72,10 @@ class EventStream(ASGIResponse):
         say_left: Tells the core that the client of a run left by itself; may raise UpstreamError.
         policy: The pace.
         drain: Ends the stream when the edge goes down.
+        recorder: Follows the tokens.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what a stream joins
         self,
         open_call: Callable[[], RunCall],
         state: StreamState,
@@ -74,6 +83,7 @@ class EventStream(ASGIResponse):
         say_left: Callable[[str], Awaitable[object]],
         policy: StreamPolicy,
         drain: Drain,
+        recorder: StreamRecorder,
     ) -> None:
         super().__init__(media_type=CONTENT_TYPE)
         self._open_call = open_call
@@ -81,11 +91,14 @@ class EventStream(ASGIResponse):
         self._say_left = say_left
         self._policy = policy
         self._drain = drain
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream to the end, or until the client has gone."""
         bind_log_fields(request_log_fields(scope))
-        session = _Session(self._open_call(), self._state, self._policy, self._drain, scope, send)
+        session = _Session(
+            self._open_call(), self._state, self._policy, self._drain, self._recorder, scope, send
+        )
         self._drain.add(session.wake)
         try:
             outcome = await session.run(receive)
@@ -124,6 +137,7 @@ class _Session:
         state: StreamState,
         policy: StreamPolicy,
         drain: Drain,
+        recorder: StreamRecorder,
         scope: Scope,
         send: Send,
     ) -> None:
@@ -131,6 +145,7 @@ class _Session:
         self._state = state
         self._policy = policy
         self._drain = drain
+        self._recorder = recorder
         self._scope = scope
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -149,6 +164,8 @@ class _Session:
         self._timer: asyncio.TimerHandle | None = None
         self._sends = 0
         self._bytes = 0
+        extensions: Mapping[str, Any] = scope.get("extensions") or {}
+        self._flush: Callable[[], Awaitable[bool]] = extensions.get(FLUSH_EXTENSION, _at_once)
 
     def wake(self) -> None:
         """Have the writer look at what has changed."""
@@ -156,6 +173,7 @@ class _Session:
 
     async def run(self, receive: Receive) -> Outcome:
         """Return how the stream ended; everything that it opened is closed by then."""
+        self._recorder.begin(lambda: self._state.run_id, lambda: self._call.span_context)
         watcher = asyncio.create_task(self._watch(receive))
         reader = asyncio.create_task(self._read())
         outcome: Outcome = "error"
@@ -170,12 +188,13 @@ class _Session:
             if self._timer is not None:
                 self._timer.cancel()
             self._closing = True
+            waits_for: Hop = "link" if self._call_ended or self._call.is_silent else "model"
             self._call.cancel()
             self._room.set()
             watcher.cancel()
             # The reader is not cancelled: its read ends with the call. Cancelling a read leaks in grpc.aio.
             await asyncio.gather(reader, watcher, return_exceptions=True)
-            self._describe(outcome)
+            self._describe(outcome, waits_for)
         return outcome
 
     async def _watch(self, receive: Receive) -> None:
@@ -189,7 +208,7 @@ class _Session:
         """Feed the state from the core, no faster than its budget allows."""
         try:
             while (response := await self._call.read()) is not None:
-                self._feed(response)
+                self._feed(response, monotonic_nano())
                 self.wake()
                 while self._state.full and not self._closing:
                     self._room.clear()
@@ -203,10 +222,10 @@ class _Session:
         self._call_ended = True
         self.wake()
 
-    def _feed(self, response: bytes) -> None:
+    def _feed(self, response: bytes, recv_nano: int) -> None:
         """Take in what a core has sent, and have the call go on elsewhere where that does not do."""
         try:
-            self._state.feed(response)
+            self._state.feed(response, recv_nano)
         except StreamBrokenError as error:
             self._call.broken(error)
         if self._state.core_draining:
@@ -279,9 +298,11 @@ class _Session:
         self._tick()
 
     async def _send_body(self, body: bytes, *, more: bool = True) -> None:
-        """Write whole frames; returns when the server has taken them."""
+        """Write whole frames; returns when the kernel has taken them."""
         self._sending_since = self._loop.time()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        if await self._flush():
+            self._recorder.written(monotonic_nano())
         self._sending_since = None
         self._last_write = self._loop.time()
         self._sends += 1
@@ -337,22 +358,31 @@ class _Session:
         except TimeoutError:
             return
 
-    def _describe(self, outcome: Outcome) -> None:
-        """Write how the stream ended into the request's span."""
+    def _describe(self, outcome: Outcome, waits_for: Hop) -> None:
+        """Write how the stream ended into the request's span, and have its tokens told."""
         span = server_span(self._scope)
-        span.set_attribute(attributes.RUN_ID, self._state.run_id)
+        if self._state.run_id:
+            span.set_attribute(attributes.RUN_ID, self._state.run_id)
         span.set_attribute(attributes.STREAM_OUTCOME, outcome)
         span.set_attribute(attributes.STREAM_SENDS, self._sends)
         span.set_attribute(attributes.STREAM_BYTES, self._bytes)
+        if self._state.resyncs:
+            RESYNCS.add(self._state.resyncs)
         if self._state.unknown:
             span.set_attribute(attributes.STREAM_UNKNOWN, self._state.unknown)
         terminal = self._state.terminal
         if isinstance(terminal, events.Error):
             span.set_attribute(attributes.ERROR_TYPE, terminal.code)
             span.set_status(Status(StatusCode.ERROR, terminal.message))
+        self._recorder.end(outcome, monotonic_nano(), waits_for)
 
     @staticmethod
     def _outcome_of(terminal: events.Done | events.Error) -> Outcome:
         if isinstance(terminal, events.Error):
             return "error"
         return "cancelled" if terminal.finish_reason == "cancelled" else "completed"
+
+
+async def _at_once() -> bool:
+    """Stand for a server that does not say when the kernel has taken what was sent."""
+    return True

@@ -10,19 +10,20 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response.base import ASGIResponse
-from litestar.types import ExceptionHandlersMap, Scope
+from litestar.types import ExceptionHandlersMap, HTTPScope, Scope
 
 from edge.errors import HTTP_STATUS, EdgeError
 from edge.http.authentication import principal_of
-from edge.telemetry.server_span import server_span, trace_id
+from edge.telemetry.server_span import new_trace_id, server_span, trace_id, traceparent
 from tokenwire.logs import log_fields
+from tokenwire.rate import Rate
 
 MEDIA_TYPE: Final = "application/problem+json"
 _CLIENT_CLOSED_REQUEST: Final = 499
@@ -37,6 +38,15 @@ _CODE_OF_STATUS: Final[Mapping[int, str]] = {
 
 _FIELD: Final = re.compile(r"required field `([^`]+)`|at `\$\.([^`]+)`")
 """How msgspec names the field that is wrong."""
+
+LOGGED_PER_S: Final = 100
+"""How many refusals a second are logged at level info, the others at debug: somebody who sends nothing else
+must not fill the log."""
+
+LOGGED_PATH_CHARS: Final = 100
+"""How much is logged of the path of a request that no route serves."""
+
+_logged: Final = Rate(LOGGED_PER_S)
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +69,7 @@ class Problem(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     details: dict[str, str] = {}
     """Further facts for programs, such as the `field` that is wrong."""
     trace_id: str = ""
-    """32 hex digits; left out when the request was not traced."""
+    """32 hex digits that the server's log knows the request by: its trace, where it is traced."""
 
 
 def problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> ASGIResponse:
@@ -71,11 +81,12 @@ def problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> ASG
         status: The HTTP status, where it is not the code's own.
     """
     status = status or error.http_status
+    _log(error, status, scope)
     return ASGIResponse(
         body=_encode(error, status, trace_id(scope)),
         media_type=MEDIA_TYPE,
         status_code=status,
-        headers=_headers(error, status),
+        headers={**_headers(error, status), **_trace_headers(scope)},
     )
 
 
@@ -87,7 +98,9 @@ def raw_problem(error: EdgeError, status: int, headers: Iterable[tuple[bytes, by
         status: The HTTP status.
         headers: Those of every response of this server.
     """
-    document = _encode(error, status)
+    known_as = new_trace_id()
+    _log_line("a request", error, status, {"trace_id": known_as})
+    document = _encode(error, status, known_as)
     lines = {
         "content-type": MEDIA_TYPE,
         "content-length": str(len(document)),
@@ -105,22 +118,45 @@ def _problem(
 ) -> Response[bytes]:
     """Return the same for Litestar's exception handlers."""
     status = status or error.http_status
+    _log(error, status, scope)
     return Response(
         content=_encode(error, status, trace_id(scope)),
         media_type=MEDIA_TYPE,
         status_code=status,
-        headers={**_headers(error, status), **(headers or {})},
+        headers={**_headers(error, status), **_trace_headers(scope), **(headers or {})},
     )
 
 
 def request_log_fields(scope: Scope) -> dict[str, str]:
-    """Return the `extra` of what is logged of a request: who asked, and its trace.
+    """Return the `extra` of what is logged of a request: who asked, and the id that its client may quote.
 
     Args:
         scope: The request's.
     """
     principal = principal_of(ASGIConnection(scope))
-    return log_fields(principal=principal, span=server_span(scope).get_span_context())
+    known = log_fields(principal=principal, span=server_span(scope).get_span_context())
+    return {"trace_id": trace_id(scope), **known}
+
+
+def _log(error: EdgeError, status: int, scope: Scope) -> None:
+    """Log a refusal, so that a client who quotes its id is found."""
+    request = cast(HTTPScope, scope)  # the edge has no other routes
+    place = request.get("path_template") or request.get("path", "")[:LOGGED_PATH_CHARS]
+    _log_line(f"{request.get('method')} {place}", error, status, request_log_fields(scope))
+
+
+def _log_line(request: str, error: EdgeError, status: int, fields: Mapping[str, str]) -> None:
+    """Log a refusal. Its message is left out: it may quote what the client has sent."""
+    level = logging.INFO if _logged.take() else logging.DEBUG
+    reason = error.details.get("reason", error.code)
+    # The id stands in the text too: lines for people show no fields.
+    text = "%s refused: %d %s (trace %s)"
+    logger.log(level, text, request, status, reason, fields["trace_id"], extra=fields)
+
+
+def _trace_headers(scope: Scope) -> dict[str, str]:
+    parent = traceparent(scope)
+    return {"traceparent": parent} if parent else {}
 
 
 def _phrase(status: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from litestar.response.base import ASGIResponse
 
@@ -14,6 +14,15 @@ CONTENT_TYPE: Final = "text/event-stream"
 """Exactly so: with a charset behind it, fetch-event-source retries for ever."""
 
 HeartbeatKind = Literal["comment", "ping", "off"]
+
+
+class StreamLook(NamedTuple):
+    """What a client wants to see besides events."""
+
+    heartbeat: HeartbeatKind = "comment"
+    """What a heartbeat looks like."""
+    timing: bool = False
+    """Whether events tell their stamps: then each has a frame of its own."""
 
 
 @dataclass(frozen=True, slots=True)

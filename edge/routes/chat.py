@@ -14,10 +14,10 @@ from litestar.response.base import ASGIResponse
 from edge.errors import EdgeError
 from edge.http.authentication import principal_of
 from edge.http.limited_stream import LimitedStream
-from edge.http.stream_policy import HeartbeatKind
+from edge.http.stream_policy import HeartbeatKind, StreamLook
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
-from edge.telemetry.server_span import traceparent
+from edge.telemetry.server_span import STREAMS, traceparent
 from edge.wire.event_id import Cursor, parse_event_id
 from tokenwire.v1 import run_pb2
 
@@ -34,6 +34,7 @@ _EVENT_STREAM = "text/event-stream"
 @post(
     "/chat",
     status_code=200,
+    opt={STREAMS: True},
     summary="Ask an agent",
     description="Answers with the run's events as they come. With `Accept: application/json` the run is "
     "started and followed elsewhere. With `Last-Event-ID` a run is resumed, never started again. "
@@ -54,6 +55,7 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     data: JSONBody[ChatRequest],
     edge: EdgeDependency,
     heartbeat: FromQuery[HeartbeatKind] = "comment",
+    timing: FromQuery[bool] = False,  # noqa: FBT002 # a parameter of the URL
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
     idempotency_key: Annotated[
         str | None,
@@ -64,7 +66,7 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
 ) -> ASGIResponse:
     """Start a run and stream it; or resume one; or start one to be followed elsewhere."""
     if last_event_id:
-        return await _resume(request, edge, last_event_id, heartbeat)
+        return await _resume(request, edge, last_event_id, StreamLook(heartbeat, timing))
     if edge.drain.started:
         raise EdgeError("UNAVAILABLE", "This server is going down. Try again.", retry_after_s=1)
     run = data.to_run_spec()
@@ -73,7 +75,9 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     accept = request.headers.get("accept", "")
     if _JSON in accept and _EVENT_STREAM not in accept:
         return await _accept(request, edge, run)
-    return LimitedStream(edge.start_stream(request, run, heartbeat), edge.limits, starts=True)
+    return LimitedStream(
+        edge.start_stream(request, run, StreamLook(heartbeat, timing)), edge.limits, starts=True
+    )
 
 
 async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_pb2.RunSpec) -> ASGIResponse:
@@ -92,7 +96,7 @@ async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_p
 
 
 async def _resume(
-    request: Request[Any, Any, Any], edge: EdgeContext, last_event_id: str, heartbeat: HeartbeatKind
+    request: Request[Any, Any, Any], edge: EdgeContext, last_event_id: str, look: StreamLook
 ) -> ASGIResponse:
     """Go on with the run that the id names: a client that repeats its POST wants no second one."""
     run_id, after = parse_event_id(last_event_id)
@@ -102,4 +106,4 @@ async def _resume(
     if run.state == run_pb2.RUN_STATE_ENDED and after >= (run.last.epoch, run.last.sequence):
         # A POST has no "204: there is nothing more": the terminal event is told again.
         after = Cursor(run.last.epoch, run.last.sequence - 1)
-    return LimitedStream(edge.follow_stream(request, run_id, after, heartbeat), edge.limits, starts=False)
+    return LimitedStream(edge.follow_stream(request, run_id, after, look), edge.limits, starts=False)

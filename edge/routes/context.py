@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -14,15 +14,17 @@ from litestar.response.base import ASGIResponse
 from edge.errors import UpstreamError
 from edge.http.authentication import Authenticator, Tickets, principal_of
 from edge.http.drain import Drain
-from edge.http.event_stream import EventStream
+from edge.http.event_stream import ARRIVED_EXTENSION, EventStream
 from edge.http.limits import Limits
-from edge.http.stream_policy import HeartbeatKind, StreamPolicy, come_back_later
+from edge.http.stream_policy import StreamLook, StreamPolicy, come_back_later
 from edge.settings import EdgeSettings
-from edge.telemetry.server_span import server_context
+from edge.telemetry.server_span import server_context, server_span
+from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
 from edge.upstream import Caller, Progress, RunCall, Upstream
 from edge.wire.dialects import NativeDialect
 from edge.wire.event_id import START, Cursor
 from edge.wire.stream import StreamState
+from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
 
@@ -44,28 +46,32 @@ class EdgeContext:
     """Tells who is asking where no header can be sent."""
     limits: Limits
     """How much may be open and started."""
+    telemetry: TokenTelemetry
+    """What is told of tokens."""
 
     def start_stream(
-        self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, heartbeat: HeartbeatKind
+        self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, look: StreamLook
     ) -> ASGIResponse:
         """Return the response that starts a run and streams it.
 
         Args:
             request: Whose response it is.
             run: What to run.
-            heartbeat: What heartbeats look like.
+            look: What the client wants to see besides events.
         """
         caller = caller_of(request)
-        state = self._state(START, live=True)
+        recorder = self._recorder(request, look, starts=True)
+        state = self._state(START, recorder, look, live=True)
         return self._stream(
             lambda: self.upstream.stream_run(run, caller, lambda: progress_of(state)),
             state,
             caller,
-            heartbeat,
+            look,
+            recorder,
         )
 
     def follow_stream(
-        self, request: Request[Any, Any, Any], run_id: str, after: Cursor, heartbeat: HeartbeatKind
+        self, request: Request[Any, Any, Any], run_id: str, after: Cursor, look: StreamLook
     ) -> ASGIResponse:
         """Return the response that streams a run's events after a cursor.
 
@@ -73,13 +79,18 @@ class EdgeContext:
             request: Whose response it is.
             run_id: The run.
             after: The last event that the client has.
-            heartbeat: What heartbeats look like.
+            look: What the client wants to see besides events.
         """
         caller = caller_of(request)
-        state = self._state(after, live=False)
+        recorder = self._recorder(request, look, starts=False)
+        state = self._state(after, recorder, look, live=False)
         state.name_run(run_id)
         return self._stream(
-            lambda: self.upstream.follow_run(caller, lambda: progress_of(state)), state, caller, heartbeat
+            lambda: self.upstream.follow_run(caller, lambda: progress_of(state)),
+            state,
+            caller,
+            look,
+            recorder,
         )
 
     async def run_to_follow(self, request: Request[Any, Any, Any], run_id: str) -> run_pb2.Run | None:
@@ -106,7 +117,12 @@ class EdgeContext:
         return come_back_later(self.policy.jittered_retry_ms(self.drain.streams))
 
     def _stream(
-        self, open_call: Callable[[], RunCall], state: StreamState, caller: Caller, heartbeat: HeartbeatKind
+        self,
+        open_call: Callable[[], RunCall],
+        state: StreamState,
+        caller: Caller,
+        look: StreamLook,
+        recorder: StreamRecorder,
     ) -> EventStream:
         """Return the response that streams what a call reads."""
         cause = agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT
@@ -114,17 +130,31 @@ class EdgeContext:
             open_call,
             state,
             say_left=lambda run_id: self.upstream.cancel_run(run_id, cause, caller),
-            policy=replace(self.policy, heartbeat=heartbeat),
+            policy=replace(self.policy, heartbeat=look.heartbeat),
             drain=self.drain,
+            recorder=recorder,
         )
 
-    def _state(self, after: Cursor, *, live: bool) -> StreamState:
+    def _recorder(self, request: Request[Any, Any, Any], look: StreamLook, *, starts: bool) -> StreamRecorder:
+        """Return what follows the tokens of a stream."""
+        extensions: Mapping[str, Any] = request.scope.get("extensions") or {}
+        return StreamRecorder(
+            self.telemetry,
+            server_span(request.scope),
+            began_nano=extensions.get(ARRIVED_EXTENSION) or monotonic_nano(),
+            starts=starts,
+            show=look.timing,
+        )
+
+    def _state(self, after: Cursor, recorder: StreamRecorder, look: StreamLook, *, live: bool) -> StreamState:
         return StreamState(
             NativeDialect,
             after=after,
             budget_bytes=self.settings.client_budget_bytes,
-            merge=self.settings.merge,
+            # A frame of several events could not tell the stamps of each.
+            merge=self.settings.merge and not look.timing,
             live=live,
+            stamps=recorder.stamps,
         )
 
 

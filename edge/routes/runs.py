@@ -12,7 +12,7 @@ from litestar.response.base import ASGIResponse
 from edge.errors import RequestError
 from edge.http.authentication import TAKES_TICKETS
 from edge.http.limited_stream import LimitedStream
-from edge.http.stream_policy import HeartbeatKind
+from edge.http.stream_policy import HeartbeatKind, StreamLook
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import (
     CHANGE_REFUSALS,
@@ -22,7 +22,9 @@ from edge.routes.requests import (
     RunView,
     view_of,
 )
+from edge.telemetry.server_span import STREAMS
 from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
+from tokenwire.telemetry.metrics.instruments import BY_CLIENT, RESUMES
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
 
@@ -32,7 +34,7 @@ from tokenwire.v1 import agent_service_pb2, run_pb2
     description="Streams the run's events after `Last-Event-ID` or `after`, from the first one without "
     "either. 204 when that was the last one: an `EventSource` then stops. `ticket` stands for the "
     "Authorization header, which an `EventSource` can't send.",
-    opt={TAKES_TICKETS: True},
+    opt={TAKES_TICKETS: True, STREAMS: True},
     responses={
         200: EVENT_STREAM_RESPONSE,
         204: ResponseSpec(None, description="The cursor is the terminal event."),
@@ -45,6 +47,7 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
     edge: EdgeDependency,
     after: FromQuery[str | None] = None,
     heartbeat: FromQuery[HeartbeatKind] = "comment",
+    timing: FromQuery[bool] = False,  # noqa: FBT002 # a parameter of the URL
     ticket: FromQuery[str | None] = None,
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> ASGIResponse:
@@ -56,7 +59,10 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
         return edge.come_back_later()
     if run.state == run_pb2.RUN_STATE_ENDED and cursor == (run.last.epoch, run.last.sequence):
         return ASGIResponse(status_code=204)
-    return LimitedStream(edge.follow_stream(request, run_id, cursor, heartbeat), edge.limits, starts=False)
+    if cursor != START:
+        RESUMES.add(1, BY_CLIENT)
+    look = StreamLook(heartbeat, timing)
+    return LimitedStream(edge.follow_stream(request, run_id, cursor, look), edge.limits, starts=False)
 
 
 def _cursor(run_id: str, event_id: str | None) -> Cursor:

@@ -6,6 +6,7 @@ stream ended; this writes one span a request, by hand.
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -14,15 +15,19 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tokenwire.telemetry import attributes
+from tokenwire.telemetry import attributes, stream_root, tracer
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
+_MINTED_KEY: Final = "tokenwire.trace_id"
 _SERVER_ERROR: Final = 500
-_PROBES: Final = "/health/"
+_PROBES: Final = ("/health/", "/metrics")
 """Asked every few seconds by whoever watches the process: no traces of these."""
 
+STREAMS: Final = "tokenwire_streams_run"
+"""The option of a route handler whose response is a run's stream: `opt={STREAMS: True}`. Its span is
+recorded though the sampler has not chosen it, and exported where the stream stalls or fails."""
+
 _propagator: Final = TraceContextTextMapPropagator()
-_tracer = trace.get_tracer("tokenwire.edge")
 
 
 class ServerSpanMiddleware:
@@ -76,9 +81,12 @@ class ServerSpanMiddleware:
         links = [Link(outside)] if outside.is_valid and not self._trust_traceparent else None
         route = scope.get("path_template") or scope["path"]
         method = scope["method"]
-        return _tracer.start_span(
+        context = remote if self._trust_traceparent else Context()
+        if scope["route_handler"].opt.get(STREAMS):
+            context = stream_root(context)
+        return tracer().start_span(
             f"{method} {route}",
-            context=remote if self._trust_traceparent else Context(),
+            context=context,
             kind=SpanKind.SERVER,
             links=links,
             attributes={
@@ -109,6 +117,19 @@ def traceparent(scope: Scope) -> str:
 
 
 def trace_id(scope: Scope) -> str:
-    """Return the request's trace id as 32 hex digits; empty when the request is not traced."""
+    """Return what names the request in answers and in the log: 32 hex digits.
+
+    Its trace's id, sampled or not. While tracing is off, a random one: who quotes it is found in the log.
+    """
     span_context = server_span(scope).get_span_context()
-    return f"{span_context.trace_id:032x}" if span_context.is_valid else ""
+    if span_context.is_valid:
+        return trace.format_trace_id(span_context.trace_id)
+    minted: str = scope["state"].setdefault(_MINTED_KEY, "")
+    if not minted:
+        minted = scope["state"][_MINTED_KEY] = new_trace_id()
+    return minted
+
+
+def new_trace_id() -> str:
+    """Return a random trace id, for what no request stands for."""
+    return secrets.token_hex(16)

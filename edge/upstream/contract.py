@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
 
 from edge.errors import EdgeError
 from tokenwire.v1 import agent_service_pb2, run_pb2
@@ -36,6 +37,14 @@ TellProgress: TypeAlias = Callable[[], Progress]
 
 class RunCall(Protocol):
     """The stream of one run, which outlives the calls that it is made of. Whoever opened it cancels it."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing can come at the moment: there is no call, or its core does not answer."""
+
+    @property
+    def span_context(self) -> SpanContext:
+        """Names the CLIENT span of the call that is read, or was read last; invalid before the first."""
 
     async def read(self) -> bytes | None:
         """Return the next encoded StreamRunResponse or FollowRunResponse; None after the terminal event.

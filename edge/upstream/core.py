@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from edge.errors import UpstreamError
@@ -18,6 +18,8 @@ from edge.upstream.contract import Caller
 from edge.upstream.status import upstream_error
 from tokenwire.addresses import channel_options, split_target
 from tokenwire.principal import METADATA_KEY, sign_principal
+from tokenwire.telemetry import discard, tracer
+from tokenwire.telemetry.traceparent import unsampled
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import agent_service_pb2_grpc, run_pb2
 
@@ -46,7 +48,6 @@ EDGE_PRINCIPAL: Final = "edge"
 _StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 
 _propagator: Final = TraceContextTextMapPropagator()
-_tracer = trace.get_tracer("tokenwire.edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +64,39 @@ class CoreSecurity:
     """PEM of its key."""
 
 
+class Attempt(enum.Enum):
+    """What the spans of a call that brings no message are worth.
+
+    A reconnect makes many such calls, and has a span of its own.
+    """
+
+    FIRST = "first"
+    """As much as those of any call."""
+    AGAIN = "again"
+    """Nothing, unless the core has answered: then its own span stands below the call's."""
+    UNSEEN = "unseen"
+    """Nothing. The core was there and could not serve the last one: it makes no span of this one."""
+
+
 class GrpcStream:
     """A streaming call and its CLIENT span.
 
     Args:
         call: The call, started.
         span: Its span, ended here.
+        attempt: What its span is worth where it brings no message.
     """
 
-    def __init__(self, call: _StreamCall, span: trace.Span) -> None:
+    def __init__(self, call: _StreamCall, span: trace.Span, attempt: Attempt = Attempt.FIRST) -> None:
+        self.span_context = span.get_span_context()
+        """Names its span."""
         self._call = call
         self._span = span
+        self._attempt = attempt
         self._cancelled = False
         self._given_up: UpstreamError | None = None
+        self.span_context = span.get_span_context()
+        """Its span's."""
 
     async def read(self) -> bytes | None:
         """Return the next encoded message, or None after the last one.
@@ -87,8 +108,9 @@ class GrpcStream:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            self._end_span(error.code().name)
-            raise upstream_error(error) from error
+            failure = upstream_error(error)
+            self._end_span(error.code().name, answered="reason" in failure.details)
+            raise failure from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not (task and task.cancelling()):
@@ -103,6 +125,7 @@ class GrpcStream:
         if message is grpc.aio.EOF:
             self._end_span("OK")
             return None
+        self._attempt = Attempt.FIRST  # It has brought something: its span is like any other.
         return cast(bytes, message)
 
     def give_up(self, error: UpstreamError) -> None:
@@ -121,10 +144,20 @@ class GrpcStream:
         self._call.cancel()
         self._end_span("CANCELLED")
 
-    def _end_span(self, code: str) -> None:
-        if self._span.is_recording():
-            client_span.set_rpc_outcome(self._span, code)
-            self._span.end()
+    def _end_span(self, code: str, *, answered: bool = False) -> None:
+        """End the span, unless it has ended.
+
+        Args:
+            code: How the call ended.
+            answered: Whether the core has said so.
+        """
+        if not self._span.is_recording():
+            return
+        if self._attempt is Attempt.UNSEEN or (self._attempt is Attempt.AGAIN and not answered):
+            discard(self._span)
+            return
+        client_span.set_rpc_outcome(self._span, code)
+        self._span.end()
 
 
 class Core:
@@ -162,11 +195,20 @@ class Core:
         request = pb.StreamRunRequest(run=run, relay=True)
         return GrpcStream(self._stream_run(request, metadata=metadata), span)
 
-    def follow_run(self, run_id: str, after: run_pb2.Cursor, caller: Caller) -> GrpcStream:
-        """Return the call that streams a run after a cursor."""
-        span, metadata = self._start_span("FollowRun", caller)
+    def follow_run(
+        self, run_id: str, after: run_pb2.Cursor, caller: Caller, attempt: Attempt = Attempt.FIRST
+    ) -> GrpcStream:
+        """Return the call that streams a run after a cursor.
+
+        Args:
+            run_id: The run.
+            after: The cursor.
+            caller: On whose behalf.
+            attempt: Whether it is one of several of a reconnect.
+        """
+        span, metadata = self._start_span("FollowRun", caller, is_seen=attempt is not Attempt.UNSEEN)
         request = pb.FollowRunRequest(run_id=run_id, after=after, relay=True)
-        return GrpcStream(self._follow_run(request, metadata=metadata), span)
+        return GrpcStream(self._follow_run(request, metadata=metadata), span, attempt)
 
     async def unary(self, method: str, request: Any, caller: Caller) -> Any:
         """Return the answer to a unary call.
@@ -231,17 +273,25 @@ class Core:
             return asyncio.open_unix_connection(self.host)
         return asyncio.open_connection(self.host, self.port)
 
-    def _start_span(self, method: str, caller: Caller) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
-        """Return a call's CLIENT span and the metadata that carries its context to the core."""
-        span = _tracer.start_span(
+    def _start_span(
+        self, method: str, caller: Caller, *, is_seen: bool = True
+    ) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
+        """Return a call's CLIENT span and the metadata that carries its context to the core.
+
+        Args:
+            method: The rpc's bare name.
+            caller: On whose behalf.
+            is_seen: Whether the core traces the call where the request is sampled.
+        """
+        span = tracer().start_span(
             f"{client_span.SERVICE}/{method}",
             context=caller.context,
             kind=trace.SpanKind.CLIENT,
             attributes=client_span.rpc_client(method, self.host, self.port),
         )
         carrier: dict[str, str] = {}
-        context: Context = trace.set_span_in_context(span, caller.context)
-        _propagator.inject(carrier, context)
+        told = span if is_seen else trace.NonRecordingSpan(unsampled(span.get_span_context()))
+        _propagator.inject(carrier, trace.set_span_in_context(told, caller.context))
         return span, (*carrier.items(), *self._principal_metadata(caller.principal))
 
     def _principal_metadata(self, principal: str) -> tuple[tuple[str, str], ...]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final
 
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
+
 from edge.errors import EdgeError, UpstreamError
+from edge.telemetry.client_span import ReconnectSpan
 from edge.upstream.contract import Caller, TellProgress
-from edge.upstream.core import GrpcStream
+from edge.upstream.core import Attempt, GrpcStream
 from edge.upstream.cores import (
     ELSEWHERE,
     FOLLOW_SILENCE_S,
@@ -21,6 +25,7 @@ from edge.upstream.cores import (
 from edge.upstream.patience import Patience, passes
 from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
 from tokenwire.principal import owned_key
+from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2, stream_pb2
 
@@ -57,7 +62,16 @@ class FollowCall:
         self._lacking: EdgeError | None = None
         self._told_away = False
         self._is_interrupted = False
+        self._goes_on = False
         self._cancelled = asyncio.Event()
+        self._span_context = INVALID_SPAN_CONTEXT
+        self._reconnect: ReconnectSpan | None = None
+        self._attempt = Attempt.FIRST
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing can come at the moment: there is no call, or its core does not answer."""
+        return self._stream is None or self._member is None or not self._member.answers
 
     async def read(self) -> bytes | None:
         """Return the next message; None after the terminal event, or when it was cancelled."""
@@ -73,6 +87,12 @@ class FollowCall:
                     return degraded
                 continue
             if message is not None:
+                if self._reconnect is not None:
+                    self._reconnect.succeeded()
+                    self._reconnect = None
+                if self._goes_on:
+                    self._goes_on = False
+                    RESUMES.add(1, BY_EDGE)
                 self._served_by = self._member
                 self._patience.heard()
                 self._told_away = self._is_interrupted = False
@@ -97,13 +117,20 @@ class FollowCall:
             self._member = await self._next_member()
             if self._cancelled.is_set():
                 raise asyncio.CancelledError
+            self._goes_on = self._served_by is not None
             self._stream = self._open(self._member)
+            self._span_context = self._stream.span_context
             self._member.streams += 1
             self._member.watch(self._on_silence)
         message = await self._stream.read()
         if message is None and not self._progress().ended:
             raise UpstreamError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
         return message
+
+    @property
+    def span_context(self) -> SpanContext:
+        """Names the CLIENT span of the call that is read, or was read last; invalid before the first."""
+        return self._span_context
 
     def broken(self, error: EdgeError) -> None:
         """Say that what was read lacks an event."""
@@ -123,6 +150,9 @@ class FollowCall:
         """End the stream at once."""
         self._cancelled.set()
         self._drop()
+        if self._reconnect is not None:
+            self._reconnect.cancelled()
+            self._reconnect = None
 
     def _on_silence(self) -> None:
         """Leave the core that serves this stream, where it hangs and another one can go on."""
@@ -145,7 +175,11 @@ class FollowCall:
     def _open(self, member: Member) -> GrpcStream:
         """Return the call at a core that goes on where the reader is."""
         progress = self._progress()
-        return member.core.follow_run(progress.run_id, progress.cursor, self._caller)
+        attempt = Attempt.FIRST
+        if self._reconnect is not None:
+            self._reconnect.attempts += 1
+            attempt = self._attempt
+        return member.core.follow_run(progress.run_id, progress.cursor, self._caller, attempt)
 
     async def _counted(self, error: EdgeError) -> bytes | None:
         """Return what `_failed` does, and count the stream where its core is away."""
@@ -155,9 +189,12 @@ class FollowCall:
             member.interrupted()
         try:
             return await self._failed(error)
-        except EdgeError:
+        except EdgeError as final:
             if member is not None and is_away:
                 member.failed()
+            if self._reconnect is not None:
+                self._reconnect.failed(final.code)
+                self._reconnect = None
             raise
 
     async def _failed(self, error: EdgeError) -> bytes | None:
@@ -170,8 +207,10 @@ class FollowCall:
         assert member is not None  # noqa: S101 # it has failed
         if self._may_be_elsewhere(member, error):
             return None
+        broke_unix_nano = time.time_ns()
         wait_s = self._patience.after(error, self._loop.time())
         await self._require_alive(member, error)
+        self._reconnects(error, broke_unix_nano)
         self._avoided = member
         if is_of_transport(error):
             member.suspect(error)
@@ -190,6 +229,13 @@ class FollowCall:
             return False
         self._without_it.add(member)
         return len(self._without_it) < len(self._cores.members)
+
+    def _reconnects(self, error: EdgeError, broke_unix_nano: int) -> None:
+        """Begin the span of a reconnect, or go on with it."""
+        if self._reconnect is None and not self._cancelled.is_set():
+            run_id = self._progress().run_id
+            self._reconnect = ReconnectSpan(self._caller.context, run_id, broke_unix_nano)
+        self._attempt = Attempt.AGAIN if is_of_transport(error) else Attempt.UNSEEN
 
     async def _require_alive(self, member: Member, error: EdgeError) -> None:
         """Return unless it is proven that the run was lost with its core.

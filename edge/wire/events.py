@@ -11,11 +11,26 @@ from typing import TypeAlias
 import msgspec
 
 
+class Timing(msgspec.Struct, gc=False):
+    """When an event was where on its way, in Unix milliseconds to a microsecond."""
+
+    model: float
+    """The agent yielded it."""
+    logged: float
+    """The run log had accepted it."""
+    send: float
+    """The core handed it to gRPC."""
+    recv: float
+    """The edge received it."""
+
+
 class _Event(msgspec.Struct, tag_field="type", rename="camel", omit_defaults=True, kw_only=True, gc=False):
     """What all events share."""
 
     timestamp: float
     """When the core made the event: Unix milliseconds, to a tenth."""
+    timing: Timing | None = None
+    """Its stamps, where they were asked for."""
 
 
 class RunStarted(_Event, tag="run_started", kw_only=True):

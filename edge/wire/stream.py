@@ -12,6 +12,7 @@ from edge.errors import EdgeError, StreamBrokenError
 from edge.wire import events, frames
 from edge.wire.dialects import Dialect
 from edge.wire.event_id import START, Cursor
+from edge.wire.stamps import StreamStamps
 from edge.wire.translate import cursor_of, translate, translate_control
 from tokenwire.v1 import agent_service_pb2, event_pb2, stream_pb2
 
@@ -38,9 +39,10 @@ class StreamState:
         budget_bytes: How much may wait (in encoded bytes) before `full` asks the rim to stop feeding.
         merge: Whether adjacent deltas that wait together become one frame.
         live: Whether the client reads the run from its start: then there is nothing to catch up with.
+        stamps: Reads the events' stamps; None where nobody wants to know them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # how one stream differs from another
         self,
         dialect: Callable[[str], Dialect],
         *,
@@ -48,12 +50,14 @@ class StreamState:
         budget_bytes: int,
         merge: bool = True,
         live: bool = False,
+        stamps: StreamStamps | None = None,
     ) -> None:
         self._make_dialect = dialect
         self._dialect: Dialect | None = None
         self._epoch, self._sequence = after
         self._budget_bytes = budget_bytes
         self._merge = merge
+        self._stamps = stamps
         self._items: list[_Item] = []
         self._waiting_bytes = 0
         self.run_id = ""
@@ -63,6 +67,8 @@ class StreamState:
         self.core_draining = False
         """Set when the core has said that it is going down."""
         self._caught_up = live
+        self.resyncs = 0
+        """How often the client was told to begin anew."""
         self.unknown = 0
         """Events that were passed over since their payload is unknown here."""
 
@@ -91,11 +97,12 @@ class StreamState:
             self.run_id = run_id
             self._dialect = self._make_dialect(run_id)
 
-    def feed(self, message: bytes) -> None:
+    def feed(self, message: bytes, recv_nano: int = 0) -> None:
         """Take in what a core sent. What comes after the terminal event is ignored.
 
         Args:
             message: An encoded StreamRunResponse or FollowRunResponse.
+            recv_nano: When it came, in nanoseconds of the monotonic clock.
 
         Raises:
             StreamBrokenError: DATA_LOSS, an event was skipped: follow again from `last`.
@@ -105,6 +112,8 @@ class StreamState:
         if not self.run_id:
             self.name_run(response.run_id)
         self._waiting_bytes += len(message)
+        if self._stamps is not None:
+            self._stamps.response(response.clock, recv_nano)
         events_fed = False
         for event in response.events:
             events_fed = True
@@ -128,6 +137,8 @@ class StreamState:
             )
         self._epoch, self._sequence = event.epoch or 1, sequence
         translated = translate(event)
+        if self._stamps is not None:
+            self._stamps.event(event, translated, live=self._caught_up)
         if translated is None:
             self.unknown += 1
             return
@@ -145,6 +156,7 @@ class StreamState:
                 return  # The stream went on at another core: the client never fell behind.
             self._caught_up = True
         elif isinstance(translated, events.Resync):
+            self.resyncs += 1
             first = cursor_of(control.resync.first)
             self._epoch, self._sequence = first.epoch, max(0, first.sequence - 1)
         self._items.append(translated)
@@ -184,6 +196,8 @@ class StreamState:
             out: Appended to.
         """
         items, self._items, self._waiting_bytes = self._items, [], 0
+        if self._stamps is not None:
+            self._stamps.series.take()
         if self._merge and len(items) > 1:
             items = _merged(items)
         # A run that never got an id has only errors of the edge's own to tell, which need none.

@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from agent_core.agents import RunRequest
 from tests.support.core import Core, rest_of, running_core, stream_request
+from tests.support.spans import use_provider
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import link_pb2
 
@@ -24,18 +25,13 @@ RPC = "tokenwire.v1.AgentService/"
 Spans = Callable[[], dict[str, ReadableSpan]]
 
 
-def use(provider: trace.TracerProvider, patch: pytest.MonkeyPatch) -> None:
-    for module in ("rpc_span", "run_span"):
-        patch.setattr(f"agent_core.telemetry.{module}._tracer", provider.get_tracer("test"))
-
-
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     """Return what gives the ended spans by name."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    use(provider, monkeypatch)
+    use_provider(provider, monkeypatch)
     yield lambda: {span.name: span for span in exporter.get_finished_spans()}
     provider.shutdown()
 
@@ -54,7 +50,9 @@ async def test_a_run_is_a_span_below_the_call_below_the_caller(spans: Spans) -> 
         await rest_of(call)
     rpc, run = spans()[RPC + "StreamRun"], spans()["invoke_agent scripted"]
     assert rpc.kind is SpanKind.SERVER
-    assert rpc.attributes == {
+    assert rpc.attributes
+    told = {name: value for name, value in rpc.attributes.items() if not name.startswith("tokenwire.stream.")}
+    assert told == {
         "rpc.system.name": "grpc",
         "rpc.method": RPC + "StreamRun",
         "rpc.response.status_code": "OK",
@@ -121,9 +119,20 @@ async def test_a_cancelled_call_and_run_are_no_errors(spans: Spans) -> None:
     assert rpc.attributes["rpc.response.status_code"] == "CANCELLED"
     assert "error.type" not in rpc.attributes
     assert run.attributes["tokenwire.cancelled"] is True
-    assert run.attributes["tokenwire.run.stop_cause"] == "cancelled"
+    assert run.attributes["tokenwire.run.stop_cause"] == "follower_left"
     assert run.attributes["gen_ai.response.finish_reasons"] == ("cancelled",)
     assert {rpc.status.status_code, run.status.status_code} == {StatusCode.UNSET}
+
+
+async def test_stop_is_told_from_a_follower_who_left(spans: Spans) -> None:
+    """Both cancel the run; an operator wants to know whether people stop it or lose their connection."""
+    async with running_core() as core:
+        run_id = await core.start("slow")
+        await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
+        await ended(core, run_id)
+    run = spans()["invoke_agent slow"]
+    assert run.attributes is not None
+    assert run.attributes["tokenwire.run.stop_cause"] == "cancelled"
 
 
 async def test_a_deadline_is_an_error(spans: Spans) -> None:
@@ -171,13 +180,28 @@ async def test_a_follow_and_its_run_link_to_each_other(spans: Spans) -> None:
 
 
 @pytest.mark.parametrize("tracing", ["off", "on, not sampled"])
-async def test_a_run_that_is_not_traced_names_no_trace(tracing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off, or not sampled: there is nothing to be found under that id."""
+async def test_a_failed_run_names_its_callers_trace_though_it_is_not_sampled(
+    tracing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log knows it by that id; only `RunStarted` names no span, for there is none to link to."""
     # Said in both cases: another test of this process may have installed a provider for good.
-    use(trace.NoOpTracerProvider() if tracing == "off" else TracerProvider(sampler=ALWAYS_OFF), monkeypatch)
+    off = trace.NoOpTracerProvider() if tracing == "off" else TracerProvider(sampler=ALWAYS_OFF)
+    use_provider(off, monkeypatch)
     async with running_core() as core:
         call = core.stub.StreamRun(stream_request("raises_after"), metadata=METADATA)
         responses = await rest_of(call)
     events = [event for response in responses for event in response.events]
     assert events[0].run_started.traceparent == ""
-    assert events[-1].error.trace_id == ""
+    assert events[-1].error.trace_id == TRACE_ID
+    (failed,) = [record for record in caplog.records if "failed: AGENT_FAILED" in record.getMessage()]
+    assert (failed.run_id, failed.trace_id) == (events[0].run_started.run_id, TRACE_ID)
+
+
+@pytest.mark.parametrize("flags", ["01", "03"])
+async def test_a_run_tells_its_traces_flags_as_they_came(spans: Spans, flags: str) -> None:
+    """`03` says, besides "sampled", that the trace's id is random: samplers further on rely on it."""
+    metadata = (("traceparent", f"00-{TRACE_ID}-{PARENT_ID}-{flags}"),)
+    async with running_core() as core:
+        responses = await rest_of(core.stub.StreamRun(stream_request("scripted"), metadata=metadata))
+    span_id = trace.format_span_id(spans()["invoke_agent scripted"].context.span_id)
+    assert responses[0].events[0].run_started.traceparent == f"00-{TRACE_ID}-{span_id}-{flags}"

@@ -24,6 +24,7 @@ from opentelemetry.trace import StatusCode
 from agent_core.agents import AgentError, Finish, RunRequest, TextDelta, Turn
 from agent_core.agents.embedded import Engine
 from agent_core.agents.embedded.assistant import EmbeddedAssistant
+from tests.support.spans import use_provider
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("embedded model")]
 
@@ -67,6 +68,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    use_provider(provider, monkeypatch)
     return exporter
 
 

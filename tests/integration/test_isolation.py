@@ -120,6 +120,13 @@ async def session_is_empty(edge: Edge) -> None:
     assert len((await edge.stack.client.get(path, headers=edge.users.ann, params=params)).json()["runs"]) == 1
 
 
+async def metrics_name_nobody(edge: Edge) -> None:
+    """Return when the numbers, which all may read, name neither ann nor her run nor her session."""
+    page = (await edge.stack.client.get("/metrics", headers=edge.users.bob)).text
+    assert "tokenwire_event_loop_lag_seconds" in page
+    assert not [name for name in ("ann", edge.run_id, f'"{SESSION}"') if name in page]
+
+
 ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("GET", "/api/sessions/{session_id}/runs"): session_is_empty,
     ("GET", "/api/runs/{run_id}"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}"),
@@ -127,6 +134,7 @@ ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("POST", "/api/runs/{run_id}/cancel"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/cancel"),
     ("POST", "/api/runs/{run_id}/ticket"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/ticket"),
     ("POST", "/api/chat"): chat_is_apart,
+    ("GET", "/metrics"): metrics_name_nobody,
 }
 """How bob tries to get at what is ann's, through each route."""
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from opentelemetry import trace
+
 from agent_core.agents import (
     AgentError,
     AgentEvent,
@@ -129,6 +131,16 @@ async def slow(request: RunRequest) -> AsyncIterator[str]:
         for number in range(72_000):
             await asyncio.sleep(0.05)
             yield f" {number}"
+
+
+async def thinks(request: RunRequest) -> AsyncIterator[str]:
+    """Keep a span current across all that it says, as instrumented libraries do."""
+    with journal("thinks", request), trace.get_tracer("agent").start_as_current_span("think"):
+        yield "Hm"
+        for number in range(72_000):
+            with trace.get_tracer("agent").start_as_current_span("thought"):
+                await asyncio.sleep(0.005)
+                yield f" {number}"
 
 
 async def silent(request: RunRequest) -> AsyncIterator[str]:

@@ -69,6 +69,7 @@ async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
         "scripted",
         "rich",
         "slow",
+        "thinks",
         "silent",
         "echo",
         "recalls",

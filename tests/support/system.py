@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
@@ -21,11 +22,16 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "nginx": ("nginx",),
     "namespaces": ("unshare",),
     "netns": ("ip",),
+    "prometheus": ("prometheus",),
+    "promtool": ("promtool",),
 }
 """What a need `needs_NAME` asks for: any one of these programs."""
 
 SERVERS = ("/usr/sbin", "/sbin")
 """Where Debian puts servers: not on the search path of those who are not root."""
+
+UNPACKED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokenwire/prometheus/usr/bin"
+"""Where `scripts/ensure_system.sh` puts Prometheus: installed, it would serve port 9090 to all."""
 
 PROBES: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
@@ -55,7 +61,7 @@ def find(need: str) -> str | None:
     named = os.environ.get(f"TOKENWIRE_TEST_{need.upper()}")
     if named:
         return named
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVERS))
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVERS, str(UNPACKED)))
     return next((found for name in PROGRAMS[need] if (found := shutil.which(name, path=path))), None)
 
 

@@ -19,6 +19,7 @@ from tokenwire.addresses import address_of, channel_options
 from tokenwire.cli import ports
 from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
+from tokenwire.cli.metrics_ports import MetricsPorts, claim_metrics_ports
 from tokenwire.descriptors import raise_limit
 from tokenwire.settings import WRONG_SETTINGS
 from tokenwire.signals import means_hurry, stop_signals
@@ -82,7 +83,8 @@ def run(plan: Plan) -> int:
     """
     raise_limit()
     port, grpc_port = claim_ports(plan)
-    return asyncio.run(_Up(plan, port, grpc_port).run())
+    metrics = claim_metrics_ports(os.environ, plan.workers)
+    return asyncio.run(_Up(plan, port, grpc_port, metrics).run())
 
 
 def claim_ports(plan: Plan) -> tuple[int, int]:
@@ -109,9 +111,10 @@ def claim_ports(plan: Plan) -> tuple[int, int]:
 class _Up:
     """The supervisor. Children are ended in the reverse of the order they were started in."""
 
-    def __init__(self, plan: Plan, port: int, grpc_port: int) -> None:
+    def __init__(self, plan: Plan, port: int, grpc_port: int, metrics: MetricsPorts) -> None:
         self._plan = plan
         self._port = port
+        self._metrics = metrics
         self._core = address_of(LOOPBACK, grpc_port)
         self._grpc_port = grpc_port
         self._url = f"http://{address_of(ports.reachable(plan.host), port)}"
@@ -153,6 +156,7 @@ class _Up:
     async def _start_core(self) -> None:
         environment = {
             **self._plan.core_environment,
+            **self._metrics.core,
             "TOKENWIRE_GRPC_HOST": LOOPBACK,
             "TOKENWIRE_GRPC_PORT": str(self._grpc_port),
         }
@@ -171,7 +175,7 @@ class _Up:
             environment |= {"TOKENWIRE_REUSE_PORT": "1", **made_ticket_key(self._environment)}
         for number in range(self._plan.workers):
             name = f"edge {number + 1}" if self._plan.workers > 1 else "edge"
-            await self._start(name, "edge", EDGE, environment)
+            await self._start(name, "edge", EDGE, {**environment, **self._metrics.edges[number]})
         # The kernel hands connections only to workers that listen: one that is ready can be announced.
         await _until(lambda: edge_is_ready(self._url))
 

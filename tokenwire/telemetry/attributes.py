@@ -54,6 +54,9 @@ STREAM_BYTES: Final = "tokenwire.stream.bytes"
 STREAM_UNKNOWN: Final = "tokenwire.stream.unknown_events"
 """Events of a newer core that this edge does not know and has left out. Absent for none."""
 
+RECONNECT_ATTEMPTS: Final = "tokenwire.reconnect.attempts"
+"""How often a broken stream was followed again, until that worked or was given up."""
+
 TOKENS_FIRST: Final = "tokenwire.tokens.first"
 """The sequence of a segment's first row; row i is the event `first + i`."""
 TOKENS_COUNT: Final = "tokenwire.tokens.count"
@@ -87,6 +90,9 @@ STREAM_GAP_MAX_HOP: Final = "tokenwire.stream.gap_max_hop"
 STREAM_STALLS: Final = "tokenwire.stream.stalls"
 SAMPLED: Final = "tokenwire.sampled"
 """Why the trace of a stream that the sampler had not chosen was kept: `stall` or `error`."""
+
+DISCARDED: Final = "tokenwire.discarded"
+"""On a span that is not exported after all. Never seen outside of the process."""
 
 CLOCK_OFFSET_US: Final = "tokenwire.clock.offset_us"
 """How much the edge's wall clock is ahead of the core's, as far as is known. It alters no stamp."""

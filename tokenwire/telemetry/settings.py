@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tokenwire.addresses import read_host
 
 TraceDetail: TypeAlias = Literal["off", "compact", "events"]
 
@@ -34,3 +36,13 @@ class TelemetrySettings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """A port of its own for `GET /metrics`; 0 for any that is free, which the log names. Without it a core
     has none, and an edge serves `/metrics` beside its other routes."""
+
+    @property
+    def stall_nano(self) -> int:
+        """The longest gap that is no stall, in nanoseconds."""
+        return round(self.stall_ms * 1_000_000)
+
+    @field_validator("metrics_host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return read_host(value)

@@ -481,18 +481,27 @@ class GetCoreResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CORE_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def core(self) -> Global___Core:
         """The core."""
+
+    @_builtins.property
+    def clock(self) -> _stream_pb2.Clock:
+        """Its clock as it answers, with send_unix_nano: from the time that the answer
+        took, a caller on another machine knows how far the two wall clocks are
+        apart.
+        """
 
     def __init__(
         self,
         *,
         core: Global___Core | None = ...,
+        clock: _stream_pb2.Clock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["core", b"core"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "core", b"core"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["core", b"core"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "core", b"core"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tokenwire/v1/event.proto\x12\x0ctokenwire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x04\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.tokenwire.v1.EventTiming\x12/\n\x0brun_started\x18\n \x01(\x0b\x32\x18.tokenwire.v1.RunStartedH\x00\x12-\n\ntext_delta\x18\x0b \x01(\x0b\x32\x17.tokenwire.v1.TextDeltaH\x00\x12\x37\n\x0freasoning_delta\x18\x0c \x01(\x0b\x32\x1c.tokenwire.v1.ReasoningDeltaH\x00\x12*\n\x08progress\x18\r \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12-\n\ntool_start\x18\x0e \x01(\x0b\x32\x17.tokenwire.v1.ToolStartH\x00\x12/\n\x0btool_result\x18\x0f \x01(\x0b\x32\x18.tokenwire.v1.ToolResultH\x00\x12&\n\x06\x63ustom\x18\x10 \x01(\x0b\x32\x14.tokenwire.v1.CustomH\x00\x12\"\n\x04\x64one\x18\x11 \x01(\x0b\x32\x12.tokenwire.v1.DoneH\x00\x12$\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x13.tokenwire.v1.ErrorH\x00\x42\t\n\x07payload\"6\n\x0b\x45ventTiming\x12\x12\n\nmodel_nano\x18\x01 \x01(\x06\x12\x13\n\x0blogged_nano\x18\x02 \x01(\x06\"c\n\nRunStarted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"1\n\tTextDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"6\n\x0eReasoningDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"K\n\x08Progress\x12\x14\n\x07percent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\tB\n\n\x08_percent\"=\n\tToolStart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x11\n\targs_json\x18\x03 \x01(\t\"R\n\nToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x13\n\x0bresult_json\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\")\n\x06\x43ustom\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\t\"a\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x04H\x01\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\"\x93\x01\n\x04\x44one\x12\x15\n\rfinal_message\x18\x01 \x01(\t\x12\x1d\n\x15\x66inal_message_omitted\x18\x02 \x01(\x08\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.tokenwire.v1.FinishReason\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.tokenwire.v1.Usage\"\xae\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12\x31\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32 .tokenwire.v1.Error.DetailsEntry\x12\x10\n\x08trace_id\x18\x05 \x01(\t\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x9a\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_LIMIT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tokenwire/v1/event.proto\x12\x0ctokenwire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x04\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.tokenwire.v1.EventTiming\x12/\n\x0brun_started\x18\n \x01(\x0b\x32\x18.tokenwire.v1.RunStartedH\x00\x12-\n\ntext_delta\x18\x0b \x01(\x0b\x32\x17.tokenwire.v1.TextDeltaH\x00\x12\x37\n\x0freasoning_delta\x18\x0c \x01(\x0b\x32\x1c.tokenwire.v1.ReasoningDeltaH\x00\x12*\n\x08progress\x18\r \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12-\n\ntool_start\x18\x0e \x01(\x0b\x32\x17.tokenwire.v1.ToolStartH\x00\x12/\n\x0btool_result\x18\x0f \x01(\x0b\x32\x18.tokenwire.v1.ToolResultH\x00\x12&\n\x06\x63ustom\x18\x10 \x01(\x0b\x32\x14.tokenwire.v1.CustomH\x00\x12\"\n\x04\x64one\x18\x11 \x01(\x0b\x32\x12.tokenwire.v1.DoneH\x00\x12$\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x13.tokenwire.v1.ErrorH\x00\x42\t\n\x07payload\"I\n\x0b\x45ventTiming\x12\x12\n\nmodel_nano\x18\x01 \x01(\x06\x12\x13\n\x0blogged_nano\x18\x02 \x01(\x06\x12\x11\n\tclock_tag\x18\x03 \x01(\x07\"c\n\nRunStarted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"1\n\tTextDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"6\n\x0eReasoningDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"K\n\x08Progress\x12\x14\n\x07percent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\tB\n\n\x08_percent\"=\n\tToolStart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x11\n\targs_json\x18\x03 \x01(\t\"R\n\nToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x13\n\x0bresult_json\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\")\n\x06\x43ustom\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\t\"a\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x04H\x01\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\"\x93\x01\n\x04\x44one\x12\x15\n\rfinal_message\x18\x01 \x01(\t\x12\x1d\n\x15\x66inal_message_omitted\x18\x02 \x01(\x08\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.tokenwire.v1.FinishReason\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.tokenwire.v1.Usage\"\xae\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12\x31\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32 .tokenwire.v1.Error.DetailsEntry\x12\x10\n\x08trace_id\x18\x05 \x01(\t\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x9a\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_LIMIT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,32 +34,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERROR_DETAILSENTRY']._loaded_options = None
   _globals['_ERROR_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_FINISHREASON']._serialized_start=1586
-  _globals['_FINISHREASON']._serialized_end=1740
+  _globals['_FINISHREASON']._serialized_start=1605
+  _globals['_FINISHREASON']._serialized_end=1759
   _globals['_EVENT']._serialized_start=76
   _globals['_EVENT']._serialized_end=626
   _globals['_EVENTTIMING']._serialized_start=628
-  _globals['_EVENTTIMING']._serialized_end=682
-  _globals['_RUNSTARTED']._serialized_start=684
-  _globals['_RUNSTARTED']._serialized_end=783
-  _globals['_TEXTDELTA']._serialized_start=785
-  _globals['_TEXTDELTA']._serialized_end=834
-  _globals['_REASONINGDELTA']._serialized_start=836
-  _globals['_REASONINGDELTA']._serialized_end=890
-  _globals['_PROGRESS']._serialized_start=892
-  _globals['_PROGRESS']._serialized_end=967
-  _globals['_TOOLSTART']._serialized_start=969
-  _globals['_TOOLSTART']._serialized_end=1030
-  _globals['_TOOLRESULT']._serialized_start=1032
-  _globals['_TOOLRESULT']._serialized_end=1114
-  _globals['_CUSTOM']._serialized_start=1116
-  _globals['_CUSTOM']._serialized_end=1157
-  _globals['_USAGE']._serialized_start=1159
-  _globals['_USAGE']._serialized_end=1256
-  _globals['_DONE']._serialized_start=1259
-  _globals['_DONE']._serialized_end=1406
-  _globals['_ERROR']._serialized_start=1409
-  _globals['_ERROR']._serialized_end=1583
-  _globals['_ERROR_DETAILSENTRY']._serialized_start=1537
-  _globals['_ERROR_DETAILSENTRY']._serialized_end=1583
+  _globals['_EVENTTIMING']._serialized_end=701
+  _globals['_RUNSTARTED']._serialized_start=703
+  _globals['_RUNSTARTED']._serialized_end=802
+  _globals['_TEXTDELTA']._serialized_start=804
+  _globals['_TEXTDELTA']._serialized_end=853
+  _globals['_REASONINGDELTA']._serialized_start=855
+  _globals['_REASONINGDELTA']._serialized_end=909
+  _globals['_PROGRESS']._serialized_start=911
+  _globals['_PROGRESS']._serialized_end=986
+  _globals['_TOOLSTART']._serialized_start=988
+  _globals['_TOOLSTART']._serialized_end=1049
+  _globals['_TOOLRESULT']._serialized_start=1051
+  _globals['_TOOLRESULT']._serialized_end=1133
+  _globals['_CUSTOM']._serialized_start=1135
+  _globals['_CUSTOM']._serialized_end=1176
+  _globals['_USAGE']._serialized_start=1178
+  _globals['_USAGE']._serialized_end=1275
+  _globals['_DONE']._serialized_start=1278
+  _globals['_DONE']._serialized_end=1425
+  _globals['_ERROR']._serialized_start=1428
+  _globals['_ERROR']._serialized_end=1602
+  _globals['_ERROR_DETAILSENTRY']._serialized_start=1556
+  _globals['_ERROR_DETAILSENTRY']._serialized_end=1602
 # @@protoc_insertion_point(module_scope)

@@ -167,26 +167,35 @@ Global___Event: _TypeAlias = Event  # noqa: Y015
 @_typing.final
 class EventTiming(_message.Message):
     """EventTiming holds the stamps that the core takes of one event, in
-    nanoseconds of the monotonic clock that the response's Clock names.
+    nanoseconds of the monotonic clock of the core that wrote it. That is the
+    clock that the response's Clock names, unless another core passes the event
+    on from a log that both share.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_NANO_FIELD_NUMBER: _builtins.int
     LOGGED_NANO_FIELD_NUMBER: _builtins.int
+    CLOCK_TAG_FIELD_NUMBER: _builtins.int
     model_nano: _builtins.int
     """When the agent yielded the event. 0 when not taken."""
     logged_nano: _builtins.int
     """When the run log had accepted the event. 0 when not taken."""
+    clock_tag: _builtins.int
+    """The low 32 bits of the id of the clock that both were read from. 0 when not
+    told: then it is the response's. Where it is another one, the event's
+    create_time is model_nano on that core's wall clock.
+    """
     def __init__(
         self,
         *,
         model_nano: _builtins.int = ...,
         logged_nano: _builtins.int = ...,
+        clock_tag: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logged_nano", b"logged_nano", "model_nano", b"model_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_tag", b"clock_tag", "logged_nano", b"logged_nano", "model_nano", b"model_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

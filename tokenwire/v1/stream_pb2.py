@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tokenwire.v1 import run_pb2 as tokenwire_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/stream.proto\x12\x0ctokenwire.v1\x1a\x16tokenwire/v1/run.proto\">\n\x05\x43lock\x12\n\n\x02id\x18\x01 \x01(\x06\x12\x11\n\tsend_nano\x18\x02 \x01(\x06\x12\x16\n\x0esend_unix_nano\x18\x03 \x01(\x06\"\xc1\x01\n\x07\x43ontrol\x12+\n\tcaught_up\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.CaughtUpH\x00\x12&\n\x06resync\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.ResyncH\x00\x12*\n\x08\x64\x65graded\x18\x03 \x01(\x0b\x32\x16.tokenwire.v1.DegradedH\x00\x12*\n\x08\x64raining\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.DrainingH\x00\x42\t\n\x07\x63ontrol\"0\n\x08\x43\x61ughtUp\x12$\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\"a\n\x06Resync\x12#\n\x05\x66irst\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\"\n\x04last\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x1b\n\x08\x44\x65graded\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x1c\n\x08\x44raining\x12\x10\n\x08retry_ms\x18\x01 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/stream.proto\x12\x0ctokenwire.v1\x1a\x16tokenwire/v1/run.proto\"U\n\x05\x43lock\x12\n\n\x02id\x18\x01 \x01(\x06\x12\x11\n\tsend_nano\x18\x02 \x01(\x06\x12\x16\n\x0esend_unix_nano\x18\x03 \x01(\x06\x12\x15\n\rloop_lag_nano\x18\x04 \x01(\x04\"\xc1\x01\n\x07\x43ontrol\x12+\n\tcaught_up\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.CaughtUpH\x00\x12&\n\x06resync\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.ResyncH\x00\x12*\n\x08\x64\x65graded\x18\x03 \x01(\x0b\x32\x16.tokenwire.v1.DegradedH\x00\x12*\n\x08\x64raining\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.DrainingH\x00\x42\t\n\x07\x63ontrol\"0\n\x08\x43\x61ughtUp\x12$\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\"a\n\x06Resync\x12#\n\x05\x66irst\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\"\n\x04last\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x1b\n\x08\x44\x65graded\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x1c\n\x08\x44raining\x12\x10\n\x08retry_ms\x18\x01 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenwire.v1.stream_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLOCK']._serialized_start=67
-  _globals['_CLOCK']._serialized_end=129
-  _globals['_CONTROL']._serialized_start=132
-  _globals['_CONTROL']._serialized_end=325
-  _globals['_CAUGHTUP']._serialized_start=327
-  _globals['_CAUGHTUP']._serialized_end=375
-  _globals['_RESYNC']._serialized_start=377
-  _globals['_RESYNC']._serialized_end=474
-  _globals['_DEGRADED']._serialized_start=476
-  _globals['_DEGRADED']._serialized_end=503
-  _globals['_DRAINING']._serialized_start=505
-  _globals['_DRAINING']._serialized_end=533
+  _globals['_CLOCK']._serialized_end=152
+  _globals['_CONTROL']._serialized_start=155
+  _globals['_CONTROL']._serialized_end=348
+  _globals['_CAUGHTUP']._serialized_start=350
+  _globals['_CAUGHTUP']._serialized_end=398
+  _globals['_RESYNC']._serialized_start=400
+  _globals['_RESYNC']._serialized_end=497
+  _globals['_DEGRADED']._serialized_start=499
+  _globals['_DEGRADED']._serialized_end=526
+  _globals['_DRAINING']._serialized_start=528
+  _globals['_DRAINING']._serialized_end=556
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,7 @@ class Clock(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     SEND_NANO_FIELD_NUMBER: _builtins.int
     SEND_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    LOOP_LAG_NANO_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Equal ids mean the very same clock (one kernel, one boot, one time
     namespace): stamps can be subtracted. Never 0.
@@ -38,16 +39,21 @@ class Clock(_message.Message):
     """The same moment on the wall clock, in nanoseconds of Unix time. Sent with a
     stream's first message, else 0.
     """
+    loop_lag_nano: _builtins.int
+    """How long the sender's event loop stood still since the stream's message
+    before, in nanoseconds. 0 when it did not for longer than 10 ms.
+    """
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         send_nano: _builtins.int = ...,
         send_unix_nano: _builtins.int = ...,
+        loop_lag_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "send_nano", b"send_nano", "send_unix_nano", b"send_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "loop_lag_nano", b"loop_lag_nano", "send_nano", b"send_nano", "send_unix_nano", b"send_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

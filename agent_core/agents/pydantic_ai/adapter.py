@@ -113,7 +113,7 @@ class PydanticAgent:
                         if not isinstance(event.result.output, str):
                             yield TextDelta(to_json(event.result.output))
                         continue
-                    observer.chunk()
+                    observer.chunk(event)
                     ours = translation.feed(event)
                     if ours is not None:
                         yield ours

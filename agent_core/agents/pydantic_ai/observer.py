@@ -21,7 +21,13 @@ from pydantic_ai.exceptions import (
     UnexpectedModelBehavior,
     UsageLimitExceeded,
 )
-from pydantic_ai.messages import ModelResponse, ToolCallPart, ToolReturn
+from pydantic_ai.messages import (
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    ToolCallPart,
+    ToolReturn,
+)
 from pydantic_ai.models import Model, ModelRequestContext
 from pydantic_ai.tools import RunContext, ToolDefinition
 
@@ -76,12 +82,14 @@ class Observer(AbstractCapability[Any]):
         self._calls = 0
         self._over = False
         self._chat: ChatSpan | None = None
-        self._waiting = False
 
-    def chunk(self) -> None:
-        """Take note that an event of a model's answer came. Only a call's first one counts."""
-        if self._waiting and self._chat is not None:
-            self._waiting = False
+    def chunk(self, event: object) -> None:
+        """Take note of an event of a run: of those that are pieces of a model's answer.
+
+        Args:
+            event: Any of Pydantic AI's. Some only say what those before them mean.
+        """
+        if self._chat is not None and isinstance(event, (PartStartEvent, PartDeltaEvent)):
             self._chat.chunk()
 
     def close(self, error: BaseException | None) -> None:
@@ -114,7 +122,6 @@ class Observer(AbstractCapability[Any]):
         self.close(None)
         settings = request_context.model_settings or {}
         self._chat = _chat_span(request_context.model, settings.get("max_tokens"))
-        self._waiting = True
         try:
             response = await handler(request_context)
         except Exception as error:

@@ -15,6 +15,7 @@ from agent_core.runs.encoding import (
     seal,
     varint,
 )
+from tokenwire.telemetry.clock import clock_tag
 from tokenwire.v1.event_pb2 import Event
 
 U64 = st.integers(0, 2**64 - 1)
@@ -46,6 +47,7 @@ def test_sealing_adds_the_number_and_the_stamp_and_nothing_else(
     expected = Event()
     expected.CopyFrom(event)
     expected.timing.model_nano, expected.timing.logged_nano = model, logged
+    expected.timing.clock_tag = clock_tag()
     expected.sequence, expected.epoch = sequence, epoch
     assert Event.FromString(seal(payload, epoch=epoch, sequence=sequence, logged_nano=logged)) == expected
 

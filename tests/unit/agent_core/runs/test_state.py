@@ -270,7 +270,7 @@ def test_a_delta_too_long_for_one_response_becomes_several() -> None:
 
 def test_a_run_may_write_only_so_much() -> None:
     """What does not fit is refused whole, takes no number, and leaves the text so far and the end."""
-    state = started(RunLimits(max_bytes=200))
+    state = started(RunLimits(max_bytes=212))
     state.feed("x" * 50, 2)
     for item in ("y" * 500, "y" * 90, "\U0001f44d" * 30, ReasoningDelta("y" * 90)):
         with pytest.raises(RunTooLargeError):

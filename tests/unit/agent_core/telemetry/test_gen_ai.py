@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from agent_core.agents import AgentError, Finish, Usage
 from agent_core.telemetry import gen_ai
 from agent_core.telemetry.gen_ai import ChatSpan
+from tests.support.spans import use_provider
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    use_provider(provider, monkeypatch)
     return exporter
 
 

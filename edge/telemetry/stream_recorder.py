@@ -1,0 +1,122 @@
+"""The recorder of one SSE stream: what the edge adds to its tokens' stamps, and where its stalls are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanContext
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from edge.telemetry.clocks import ClockBook, clock_attributes, own_clock
+from edge.wire.stamps import StreamStamps
+from tokenwire.latency import Hop
+from tokenwire.latency.series import Stall
+from tokenwire.latency.stages import CORE_STAGES, EDGE_STAGES, HOPS
+from tokenwire.telemetry.loop_lag import loop_lag
+from tokenwire.telemetry.metrics.instruments import CLOCK_ERROR
+from tokenwire.telemetry.settings import TelemetrySettings
+from tokenwire.telemetry.token_recorder import NANO, Outcome, TokenRecorder
+from tokenwire.telemetry.token_spans import stall_cause
+
+__all__ = ["Outcome", "StreamRecorder", "TokenTelemetry"]
+
+CORE_HOPS: Final = frozenset(HOPS[:CORE_STAGES])
+
+_propagator: Final = TraceContextTextMapPropagator()
+
+
+class TokenTelemetry(NamedTuple):
+    """What all streams of an edge share."""
+
+    settings: TelemetrySettings
+    clocks: ClockBook
+
+
+class StreamRecorder:
+    """Follows one stream from its request to its end.
+
+    Args:
+        telemetry: What all streams share.
+        span: The stream's SERVER span.
+        began_nano: When its request came, in nanoseconds of the monotonic clock.
+        starts: Whether it starts its run; else it follows one.
+        show: Whether events carry their stamps into their frames.
+    """
+
+    def __init__(
+        self, telemetry: TokenTelemetry, span: Span, *, began_nano: int, starts: bool, show: bool = False
+    ) -> None:
+        clock = own_clock()
+        self._span = span.get_span_context()
+        self._starts = starts
+        self._run_id: Callable[[], str] = str
+        self._call: Callable[[], SpanContext] = lambda: trace.INVALID_SPAN_CONTEXT
+        self._tokens = TokenRecorder(
+            telemetry.settings,
+            span,
+            self,
+            stages=EDGE_STAGES,
+            began_nano=began_nano,
+            wall_offset_nano=clock.wall_offset_nano,
+            starts=starts,
+        )
+        self.stamps = StreamStamps(
+            self._tokens.series, clock, began_nano=began_nano, hear=telemetry.clocks.received, show=show
+        )
+        self.written = self._tokens.written
+        """Called with the time when the kernel has taken what was sent, in nanoseconds."""
+
+    @property
+    def run_id(self) -> str:
+        """The run; empty while that is not known."""
+        return self._run_id()
+
+    def begin(self, run_id: Callable[[], str], call: Callable[[], SpanContext]) -> None:
+        """Note that the stream is open.
+
+        Args:
+            run_id: Tells its run; empty while that is not known.
+            call: Tells the span of its call to a core.
+        """
+        self._run_id = run_id
+        self._call = call
+        self._tokens.begin()
+
+    def end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
+        """Tell how the stream was.
+
+        Args:
+            outcome: How it ended.
+            now: When, in nanoseconds of the monotonic clock.
+            waits_for: The hop that the next token would have come by, if nothing waits to be written.
+        """
+        if self.stamps.offset is not None:
+            CLOCK_ERROR.observe(self.stamps.offset.error_nano / NANO)
+        self._tokens.end(outcome, now, "write" if self._tokens.series.waiting else waits_for)
+
+    def owner_of(self, hop: Hop) -> SpanContext:
+        """Return the span below which a stall in a hop is told; an invalid one stands for the stream's own.
+
+        A follow is a trace of its own: what it has seen of the core's hops is told there, too.
+        """
+        if hop not in CORE_HOPS:
+            return self._call() if hop == "link" else self._span
+        parent = self.stamps.run_traceparent if self._starts else ""
+        context = _propagator.extract({"traceparent": parent}, Context())
+        return trace.get_current_span(context).get_span_context()
+
+    def clock_attributes(self) -> Mapping[str, AttributeValue]:
+        """Return what spans say of how far the core's clock and ours are apart; nothing on one machine."""
+        return clock_attributes(self.stamps.offset) if self.stamps.is_elsewhere else {}
+
+    def cause_of(self, stall: Stall) -> str:
+        """Return whose event loop is behind a stall: `core_loop`, `edge_loop`, or empty."""
+        return stall_cause(
+            stall,
+            core_lag_nano=self.stamps.core_lag_nano(stall.sequence),
+            edge_lag_nano=loop_lag().lag_within(stall.end_nano - stall.gap_nano, stall.end_nano),
+        )

@@ -1,0 +1,145 @@
+"""The stamps of a stream's events, as the edge sees them: those of the core, by the edge's own clock.
+
+On one machine all processes share the monotonic clock, and stamps are taken over as they are. Those of
+another machine are placed by its wall clock: what the two wall clocks differ by is part of the hop `link`
+then, and told beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from edge.wire import events
+from tokenwire.latency.clock_bounds import Offset
+from tokenwire.latency.core_stamps import core_stamps
+from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, TokenSeries
+from tokenwire.v1 import event_pb2, stream_pb2
+
+MICRO: Final = 1_000
+MAX_LAGS: Final = 64
+"""How many of the core's standstills are remembered, the last ones."""
+
+_KIND: Final[dict[type[events.StreamEvent], int]] = {
+    events.TextDelta: DELTA,
+    events.ReasoningDelta: DELTA,
+    events.ToolStart: BREAK,
+    events.ToolResult: BREAK,
+}
+
+
+class EdgeClock(NamedTuple):
+    """The clock of this process."""
+
+    id: int
+    """Names the monotonic clock, as the contract's `Clock.id` does."""
+    tag: int
+    """Its low 32 bits, as in `EventTiming.clock_tag`."""
+    wall_offset_nano: int
+    """What has to be added to a monotonic time to get the Unix time, in nanoseconds."""
+
+
+class StreamStamps:
+    """Reads the stamps of one stream's messages into a series.
+
+    Args:
+        series: Takes the events.
+        clock: This process's.
+        began_nano: When the stream's request came, in nanoseconds of the monotonic clock.
+        hear: Told of each message of a core on another machine: the id of its clock, when it was sent by that
+            one's wall clock, and when it came by ours, in nanoseconds of the Unix time. Returns how far ours
+            is ahead, as far as is known.
+        show: Whether events carry their stamps into their frames.
+    """
+
+    def __init__(
+        self,
+        series: TokenSeries,
+        clock: EdgeClock,
+        *,
+        began_nano: int,
+        hear: Callable[[int, int, int], Offset | None] = lambda _id, _sent, _received: None,
+        show: bool = False,
+    ) -> None:
+        self.series = series
+        self.clock = clock
+        self._began_nano = began_nano
+        self._hear = hear
+        self._show = show
+        self._send_shift = 0
+        self._send_nano = 0
+        self._recv_nano = 0
+        self._lag_nano = 0
+        self._lags: dict[int, int] = {}
+        self.run_traceparent = ""
+        """Of the run's span, once `RunStarted` was seen; empty where the run is not traced."""
+        self.offset: Offset | None = None
+        """How far our wall clock is ahead of the core's, where that is on another machine."""
+        self.is_elsewhere = False
+        """Whether stamps of another machine's clock came."""
+
+    def response(self, clock: stream_pb2.Clock, recv_nano: int) -> None:
+        """Take in when a message was sent and came.
+
+        Args:
+            clock: What it says of its sender's clock.
+            recv_nano: When it came, in nanoseconds of the monotonic clock.
+        """
+        self._recv_nano = recv_nano
+        if not clock.id or clock.id == self.clock.id:
+            self._send_nano = clock.send_nano
+        else:
+            self._from_elsewhere(clock)
+        self._lag_nano = clock.loop_lag_nano
+
+    def event(self, event: event_pb2.Event, told: events.StreamEvent | None, *, live: bool) -> None:
+        """Take in an event of the message.
+
+        Args:
+            event: The event.
+            told: What its reader is told; None for one that is passed over.
+            live: Whether it was not yet in the log when the stream's follow began, as far as the core has
+                said so.
+        """
+        model, logged = core_stamps(
+            event, clock_tag=self.clock.tag, wall_offset_nano=self.clock.wall_offset_nano
+        )
+        kind = OTHER if told is None else _KIND.get(type(told), OTHER)
+        if not live or 0 < logged < self._began_nano:
+            kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
+        stamps = (model, logged, self._send_nano, self._recv_nano)
+        self.series.add(event.sequence, kind, stamps)
+        if type(told) is events.RunStarted:
+            self.run_traceparent = told.traceparent
+        if self._lag_nano:
+            self._note_lag(event.sequence)
+        if self._show and told is not None:
+            told.timing = self._timing(stamps)
+
+    def core_lag_nano(self, sequence: int) -> int:
+        """Return for how long the core's event loop stood still before it sent an event, as it said."""
+        return self._lags.get(sequence, 0)
+
+    def unix_nano(self, nano: int) -> int:
+        """Return a time of the monotonic clock as Unix time, in nanoseconds."""
+        return nano + self.clock.wall_offset_nano
+
+    def _from_elsewhere(self, clock: stream_pb2.Clock) -> None:
+        """Place the time at which a message of another machine was sent."""
+        if clock.send_unix_nano:
+            self._send_shift = clock.send_unix_nano - clock.send_nano - self.clock.wall_offset_nano
+        self._send_nano = clock.send_nano + self._send_shift
+        self.is_elsewhere = True
+        self.offset = self._hear(clock.id, self.unix_nano(self._send_nano), self.unix_nano(self._recv_nano))
+        self.series.link_offset_nano = self.offset.nano if self.offset else 0
+
+    def _note_lag(self, sequence: int) -> None:
+        self._lags[sequence] = self._lag_nano
+        self._lag_nano = 0  # it is the first event's of its message
+        if len(self._lags) > MAX_LAGS:
+            del self._lags[next(iter(self._lags))]
+
+    def _timing(self, stamps: tuple[int, int, int, int]) -> events.Timing:
+        """Return the stamps as a frame tells them."""
+        model, logged, send, recv = (round(self.unix_nano(nano) / MICRO) / MICRO for nano in stamps)
+        return events.Timing(model=model, logged=logged, send=send, recv=recv)

@@ -1,0 +1,188 @@
+"""All instruments: names, units, labels and buckets, each once. Labels have few values, and never an id.
+
+Prometheus has the same names with dots as underscores, `_seconds` and `_total`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tokenwire.latency import HOPS
+from tokenwire.telemetry.metrics.home import home
+
+_HOME: Final = home()
+
+HOP_BOUNDS_S: Final = (
+    1e-5, 2.5e-5, 5e-5,
+    1e-4, 2.5e-4, 5e-4,
+    1e-3, 2.5e-3, 5e-3,
+    1e-2, 2.5e-2, 5e-2,
+    0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""10 µs to 10 s: from a hop inside a process to a stall that makes readers leave. 250 ms is the default of
+TOKENWIRE_STALL_MS."""
+
+WAIT_BOUNDS_S: Final = (
+    0.001, 0.0025, 0.005,
+    0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0,
+)  # fmt: skip
+"""1 ms to 60 s: what a user waits for."""
+
+GEN_AI_BOUNDS_S: Final = (
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+)  # fmt: skip
+"""As the conventions have them."""
+
+CLOCK_BOUNDS_S: Final = (1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 0.1, 1.0)
+
+STREAM_OUTCOMES: Final = ("completed", "cancelled", "error", "client_disconnect", "evicted", "drained")
+"""The values of the span attribute `tokenwire.stream.outcome`."""
+
+STORE_OPERATIONS: Final = ("create", "append", "read", "info", "sessions", "delete")
+CANCEL_CAUSES: Final = ("cancelled", "follower_left", "deadline", "shutdown", "log_lost")
+"""Why a run is stopped: the values of the span attribute `tokenwire.run.stop_cause`."""
+
+RESUMED_BY: Final = ("client", "edge")
+BY_CLIENT, BY_EDGE = RESUMED_BY
+
+STAGE_DURATION: Final = _HOME.histogram(
+    "tokenwire.stage.duration",
+    "How long each event took from one stage of its way to the next; for `model`, since the event before.",
+    bounds_s=HOP_BOUNDS_S,
+    labels={"stage": HOPS},
+)
+"""Values of `stage` are the hops; the edge writes those of the streams that it serves, the core those of its
+direct callers."""
+
+TOKEN_GAP: Final = _HOME.histogram(
+    "tokenwire.token.gap",
+    "The time between two tokens of a stream at its last stage.",
+    bounds_s=HOP_BOUNDS_S,
+)
+
+STREAM_TTFT: Final = _HOME.histogram(
+    "tokenwire.stream.ttft",
+    "The time from a request's arrival until its first token was written.",
+    bounds_s=WAIT_BOUNDS_S,
+)
+
+STALLS: Final = _HOME.counter(
+    "tokenwire.stalls",
+    "Gaps between two tokens that were longer than TOKENWIRE_STALL_MS, by the hop to blame.",
+    unit="{stall}",
+    labels={"hop": HOPS},
+)
+"""With exemplars."""
+
+STREAMS_STALLED: Final = _HOME.counter(
+    "tokenwire.streams.stalled",
+    "Streams that have ended and had a stall, by the hop to blame: once for each hop.",
+    unit="{stream}",
+    labels={"hop": HOPS},
+)
+"""Counted when the stream ends, so that it can be divided by `tokenwire.streams.closed`."""
+
+STREAMS_ACTIVE: Final = _HOME.gauge(
+    "tokenwire.streams.active", "Streams that are open.", unit="{stream}", by="edge"
+)
+
+STREAMS_CLOSED: Final = _HOME.counter(
+    "tokenwire.streams.closed",
+    "Streams that have ended, by how.",
+    unit="{stream}",
+    labels={"outcome": STREAM_OUTCOMES},
+    by="edge",
+)
+
+TOKENS: Final = _HOME.counter(
+    "tokenwire.tokens", "Text and reasoning deltas that were written live.", unit="{token}"
+)
+
+CANCEL_DURATION: Final = _HOME.histogram(
+    "tokenwire.cancel.duration",
+    "The time from when a run was told to stop until its agent had ended, by the cause.",
+    bounds_s=WAIT_BOUNDS_S,
+    labels={"cause": CANCEL_CAUSES},
+    by="core",
+)
+
+RESUMES: Final = _HOME.counter(
+    "tokenwire.resumes",
+    "Streams that went on after an event id: a client that came back, or an edge that had lost its core.",
+    unit="{resume}",
+    labels={"by": RESUMED_BY},
+    by="edge",
+)
+
+RESYNCS: Final = _HOME.counter(
+    "tokenwire.resyncs",
+    "Streams that had to begin anew, since events they needed are gone.",
+    unit="{resync}",
+    by="edge",
+)
+
+LOOP_LAG: Final = _HOME.histogram(
+    "tokenwire.event_loop.lag",
+    "How late the event loop would have run what was due at any time.",
+    bounds_s=HOP_BOUNDS_S,
+)
+
+CLOCK_ERROR: Final = _HOME.histogram(
+    "tokenwire.clock.error",
+    "How wrong the offset between the edge's clock and the core's may be, once for each stream.",
+    bounds_s=CLOCK_BOUNDS_S,
+    by="edge",
+)
+
+TELEMETRY_DROPPED: Final = _HOME.counter(
+    "tokenwire.telemetry.dropped",
+    "Spans that were lost before they were exported, by why.",
+    unit="{span}",
+    labels={"reason": ()},
+)
+
+STORE_DURATION: Final = _HOME.histogram(
+    "tokenwire.store.duration",
+    "How long the run log's store took, by its kind and by what was asked of it. The memory store has none: "
+    "it does not wait.",
+    bounds_s=HOP_BOUNDS_S,
+    labels={"store": (), "operation": STORE_OPERATIONS},
+    by="core",
+)
+
+GEN_AI_CONVENTIONS: Final = "0.1.0"
+"""The version of the GenAI conventions that the next three names are from. They are in development: what is
+renamed there is renamed here, and said in the change log.
+
+Source: https://github.com/open-telemetry/semantic-conventions-genai
+"""
+
+GEN_AI_LABELS: Final = {"gen_ai.operation.name": (), "gen_ai.provider.name": (), "gen_ai.request.model": ()}
+
+GEN_AI_DURATION: Final = _HOME.histogram(
+    "gen_ai.client.inference.duration",
+    "How long a model call took.",
+    bounds_s=GEN_AI_BOUNDS_S,
+    labels={**GEN_AI_LABELS, "error.type": ()},
+    by="core",
+)
+
+GEN_AI_TIME_TO_FIRST_CHUNK: Final = _HOME.histogram(
+    "gen_ai.client.inference.time_to_first_chunk",
+    "The time from a model call until the first chunk of its answer.",
+    bounds_s=GEN_AI_BOUNDS_S,
+    labels=GEN_AI_LABELS,
+    by="core",
+)
+
+GEN_AI_TIME_PER_OUTPUT_CHUNK: Final = _HOME.histogram(
+    "gen_ai.client.inference.time_per_output_chunk",
+    "The time between two chunks of a model's answer.",
+    bounds_s=GEN_AI_BOUNDS_S,
+    labels=GEN_AI_LABELS,
+    by="core",
+)
