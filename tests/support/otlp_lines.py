@@ -19,6 +19,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from tokenwire.latency.segments import deltas
+
 START_NS = 1_795_000_000_123_456_000
 MS = 1_000_000
 STAGES = ("model", "logged", "send", "recv", "write")
@@ -99,12 +101,6 @@ def span(
         attributes=[KeyValue(key=key, value=any_value(value)) for key, value in attributes.items()],
         links=[Span.Link(trace_id=trace, span_id=linked) for trace, linked in links],
     )
-
-
-def deltas(stamps: Sequence[int], t0_ns: int) -> str:
-    """Return a stage's string by the rule: quantise the cumulative time, then difference it."""
-    whole = [(stamp - t0_ns) // 1000 for stamp in stamps]
-    return ",".join(map(str, [b - a for a, b in zip([0, *whole], whole, strict=False)]))
 
 
 def stamps_of(
@@ -299,7 +295,7 @@ def make_direct(count: int = 50, *, name: str = "d", start_ns: int = START_NS) -
     add_segments(made, made.root_id, {}, ids, service=CORE)
     end = made.stamps["send"][-1] + MS
     attributes = {
-        "tokenwire.stream.outcome": "completed",
+        "rpc.response.status_code": "OK",
         "rpc.method": "tokenwire.v1.AgentService/StreamRun",
     }
     made.add(CORE, root_span(made, (start_ns, end), [], attributes, "tokenwire.v1.AgentService/StreamRun"))

@@ -14,7 +14,7 @@ from tokenwire.latency.stages import HOPS, Hop
 from tokenwire.telemetry import attributes as names
 from tokenwire.traces.overview import clock_words, gap_words, kept_words, tree_start
 from tokenwire.traces.rows import NS_PER_US, Row
-from tokenwire.traces.source import Head
+from tokenwire.traces.source import Head, outcome_of
 from tokenwire.traces.spans import Node, tree
 from tokenwire.traces.streams import Spread, Stall, Stream, Trace, by_hop, core_shift, gaps
 from tokenwire.traces.words import NS_PER_MS, clock_time, duration
@@ -84,7 +84,7 @@ def _stream(stream: Stream) -> dict[str, Any]:
     tokens = root.whole(names.STREAM_TOKENS) if root else None
     return {
         "name": root.name if root else "stream without a root",
-        "outcome": root.text(names.STREAM_OUTCOME) if root else "unfinished",
+        "outcome": outcome_of(root) if root else "unfinished",
         "time": clock_time(stream.start_ns),
         "tokens": tokens,
         "dropped": root.whole(names.STREAM_DROPPED) if root else None,

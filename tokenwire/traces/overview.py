@@ -11,7 +11,7 @@ from rich.text import Text
 from tokenwire.latency.stages import HOPS
 from tokenwire.telemetry import attributes as names
 from tokenwire.traces.rows import NS_PER_US
-from tokenwire.traces.source import SHORT_ID, Head
+from tokenwire.traces.source import SHORT_ID, Head, outcome_of
 from tokenwire.traces.spans import Node, Span, tree
 from tokenwire.traces.streams import Spread, Stream, Trace, by_hop, core_shift, gaps
 from tokenwire.traces.waterfall import FAINT, MARKS, STALL_STYLE, STYLES, legend, stall_words, waterfall
@@ -124,7 +124,7 @@ def _stream_head(stream: Stream) -> Iterator[Text]:
     name = root.name if root else "a stream whose own span is not here: it is open, or its process was killed"
     yield Text(name, "bold").append(f"  {clock_time(stream.start_ns)}", "not bold")
     words = (
-        Text(f"outcome {root.text(names.STREAM_OUTCOME) or ABSENT}, ") if root else Text(),
+        Text(f"outcome {outcome_of(root) or ABSENT}, ") if root else Text(),
         Text(listing(_counts(stream))),
     )
     yield Text("  ") + words[0] + words[1]

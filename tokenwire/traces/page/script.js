@@ -142,7 +142,7 @@
   // --- everything above the chart ------------------------------------------------------------------------
 
   function head() {
-    const bad = !["completed", "cancelled"].includes(stream.outcome);
+    const bad = !["completed", "cancelled", "OK", ""].includes(stream.outcome);
     $("name").replaceChildren(stream.name, make("span", { cls: bad ? "chip bad" : "chip", text: stream.outcome || "–" }));
     const parts = [["trace", data.traceId], ...data.runIds.map((id) => ["run", id]), ["agent", data.agent], ["model", data.model], ["", stream.time]];
     $("identity").replaceChildren(...parts.filter(([, value]) => value).map(([name, value]) => make("span", { text: name ? `${name} ` : "" }, make("b", { cls: "mono", text: value }))));

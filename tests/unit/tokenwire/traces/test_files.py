@@ -108,13 +108,15 @@ def test_a_stream_whose_root_was_never_written_is_listed(tmp_path: Path) -> None
     source = TraceFiles([write_lines(tmp_path / "s.jsonl", killed)], pytest.fail)
     (head,) = source.newest(5)
     assert (head.trace_id, head.outcome, head.tokens) == (killed.id, UNFINISHED, 300)
+    assert head.run_id == killed.run_id
 
 
 def test_a_direct_callers_stream_is_listed(tmp_path: Path) -> None:
-    """Its root is the core's rpc span."""
+    """Its root is the core's rpc span, and its outcome the rpc's."""
     direct = make_direct()
     (head,) = TraceFiles([write_lines(tmp_path / "s.jsonl", direct)], pytest.fail).newest(5)
     assert (head.trace_id, head.route) == (direct.id, "tokenwire.v1.AgentService/StreamRun")
+    assert head.outcome == "OK"
 
 
 def test_memory_holds_the_wanted_trace_alone(tmp_path: Path) -> None:

@@ -216,4 +216,4 @@ def test_a_list_is_aligned_and_shortens_ids(tmp_path: Path) -> None:
     assert titles.split()[:6] == ["time", "trace", "run", "route", "outcome", "tokens"]
     told = {line.split()[2]: line for line in lines}
     assert told[whole.id[:12]].split()[3:7] == [whole.run_id[:12], "POST", "/api/chat", "completed"]
-    assert told[killed.id[:12]].split()[3:6] == ["-", "-", "unfinished"]
+    assert told[killed.id[:12]].split()[3:6] == [killed.run_id[:12], "-", "unfinished"]
