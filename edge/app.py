@@ -24,10 +24,11 @@ from edge.routes import chat, health, metrics, runs, sessions, tickets
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
-from edge.telemetry.clocks import ClockBook
 from edge.telemetry.server_span import ServerSpanMiddleware
 from edge.telemetry.stream_recorder import TokenTelemetry
 from edge.upstream import GrpcUpstream
+from tokenwire.latency.clock_bounds import ClockBook
+from tokenwire.telemetry import clock_id
 from tokenwire.telemetry.settings import TelemetrySettings
 
 
@@ -53,11 +54,11 @@ def create_app(
     )
     policy = settings.stream_policy()
     telemetry = telemetry or TelemetrySettings()
-    tokens = TokenTelemetry(telemetry, ClockBook())
+    tokens = TokenTelemetry(telemetry, ClockBook(clock_id()))
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
-        cores = GrpcUpstream(settings.core_targets, security)
+        cores = GrpcUpstream(settings.core_targets, security, tokens.clocks)
         app.state.edge = EdgeContext(
             settings, cores, policy, drain, authenticator, ticket_signer, limits, tokens
         )

@@ -11,9 +11,10 @@ from opentelemetry.trace import Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from edge.telemetry.clocks import ClockBook, clock_attributes, own_clock
+from edge.telemetry.clocks import clock_attributes, own_clock
 from edge.wire.stamps import StreamStamps
 from tokenwire.latency import Hop
+from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.latency.series import Stall
 from tokenwire.latency.stages import CORE_STAGES, EDGE_STAGES, HOPS
 from tokenwire.telemetry.loop_lag import loop_lag

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
@@ -17,6 +18,7 @@ from edge.telemetry import client_span
 from edge.upstream.contract import Caller
 from edge.upstream.status import upstream_error
 from tokenwire.addresses import channel_options, split_target
+from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.telemetry import discard, tracer
 from tokenwire.telemetry.traceparent import unsampled
@@ -166,12 +168,14 @@ class Core:
     Args:
         target: From `tokenwire.addresses.read_target`.
         security: How it is spoken to.
+        clocks: Learns how far its clock is apart from ours, where it is on another machine.
     """
 
-    def __init__(self, target: str, security: CoreSecurity) -> None:
+    def __init__(self, target: str, security: CoreSecurity, clocks: ClockBook) -> None:
         self.target = target
         """HOST:PORT, or `unix:PATH`."""
         self.host, self.port = split_target(target)
+        self._clocks = clocks
         self._principal_key = security.principal_key
         self._channel = _channel(target, security)
         self._stub: agent_service_pb2_grpc.AgentServiceAsyncStub = agent_service_pb2_grpc.AgentServiceStub(
@@ -243,12 +247,15 @@ class Core:
             timeout_s: How long it may take.
         """
         metadata = self._principal_metadata(EDGE_PRINCIPAL)
+        asked = time.time_ns()
         try:
             answer = await self._stub.GetCore(pb.GetCoreRequest(), metadata=metadata, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 upstream_error(error)  # It tells the operator.
             return None
+        clock = answer.clock
+        self._clocks.exchanged(clock.id, asked, clock.send_unix_nano, time.time_ns())
         core: pb.Core = answer.core
         return core
 

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from edge.errors import CORE_AWAY, EdgeError, UpstreamError
 from edge.upstream.core import Core, CoreSecurity
 from edge.upstream.placement import for_run, for_start, is_ready, is_shared
+from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.outage import Outage
 from tokenwire.v1 import agent_service_pb2 as pb
 
@@ -168,10 +169,11 @@ class Cores:
     Args:
         targets: HOST:PORT of each.
         security: How they are spoken to.
+        clocks: Learns how far the clocks of cores on other machines are apart from ours.
     """
 
-    def __init__(self, targets: Sequence[str], security: CoreSecurity) -> None:
-        self.members = [Member(Core(target, security)) for target in targets]
+    def __init__(self, targets: Sequence[str], security: CoreSecurity, clocks: ClockBook) -> None:
+        self.members = [Member(Core(target, security, clocks)) for target in targets]
         """The cores, in the order in which they were named."""
 
     def start(self) -> None:

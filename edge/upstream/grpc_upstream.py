@@ -11,7 +11,9 @@ from edge.upstream.contract import Caller, RunsPage, TellProgress
 from edge.upstream.core import CoreSecurity
 from edge.upstream.cores import Cores
 from edge.upstream.run_call import FollowCall, StartCall, StartPatience, session_of, starts_elsewhere
+from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.principal import owned_key
+from tokenwire.telemetry import clock_id
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2
 
@@ -22,10 +24,13 @@ class GrpcUpstream:
     Args:
         targets: HOST:PORT of each core.
         security: How they are spoken to.
+        clocks: Learns how far the clocks of cores on other machines are apart from ours.
     """
 
-    def __init__(self, targets: Sequence[str], security: CoreSecurity) -> None:
-        self._cores = Cores(targets, security)
+    def __init__(
+        self, targets: Sequence[str], security: CoreSecurity, clocks: ClockBook | None = None
+    ) -> None:
+        self._cores = Cores(targets, security, clocks or ClockBook(clock_id()))
         self._cores.start()
 
     async def close(self) -> None:

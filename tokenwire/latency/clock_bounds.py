@@ -72,5 +72,43 @@ class ClockBounds:
         return Offset((upper + lower) // 2, (upper - lower + 1) // 2)
 
 
+class ClockBook:
+    """How far our wall clock is ahead of those of other machines, by the ids of their clocks.
+
+    Args:
+        own: The id of our own clock: of that there is nothing to learn.
+    """
+
+    def __init__(self, own: int) -> None:
+        self._own = own
+        self._bounds: dict[int, ClockBounds] = {}
+
+    def received(self, clock: int, sent_there: int, received_here: int) -> Offset | None:
+        """Learn from a message, and return what is known.
+
+        Args:
+            clock: Names the sender's clock.
+            sent_there: When it was sent, in nanoseconds of Unix time by that one's wall clock.
+            received_here: When it came, by ours.
+        """
+        bounds = self._bounds.setdefault(clock, ClockBounds())
+        bounds.received(sent_there, received_here)
+        return bounds.offset(received_here)
+
+    def exchanged(self, clock: int, sent_here: int, answered_there: int, received_here: int) -> None:
+        """Learn from a question of ours that was answered.
+
+        Args:
+            clock: Names the clock of who answered; 0 where it is not told.
+            sent_here: When we asked, in nanoseconds of Unix time by our wall clock.
+            answered_there: When it was answered, by theirs.
+            received_here: When the answer came, by ours.
+        """
+        if clock and clock != self._own:
+            bounds = self._bounds.setdefault(clock, ClockBounds())
+            bounds.answered(sent_here, answered_there)
+            bounds.received(answered_there, received_here)
+
+
 def _drift(age_nano: int) -> int:
     return max(0, age_nano) * DRIFT_PPM // 1_000_000

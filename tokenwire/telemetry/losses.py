@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-LossReason: TypeAlias = Literal["queue_full", "export_failed", "kept_rate"]
-"""Why a span was lost: too many waited for export; the collector or the file did not take it; or too many
-unsampled streams were to be kept within a second, which is counted once for each stream."""
+LossReason: TypeAlias = Literal["queue_full", "export_failed", "kept_rate", "recorder_failed"]
+"""Why a span was lost: too many waited for export; the collector or the file did not take it; too many
+unsampled streams were to be kept within a second; or a stream's tokens could not be recorded. The last two
+are counted once for each stream."""
 
-REASONS: Final[tuple[LossReason, ...]] = ("queue_full", "export_failed", "kept_rate")
+REASONS: Final[tuple[LossReason, ...]] = ("queue_full", "export_failed", "kept_rate", "recorder_failed")
 
 _lost: Final[Counter[LossReason]] = Counter(dict.fromkeys(REASONS, 0))
 

@@ -18,6 +18,7 @@ from tokenwire.latency.series import Stall, TokenSeries, Waits
 from tokenwire.latency.stages import HOPS
 from tokenwire.logs import log_fields
 from tokenwire.outage import Repeats
+from tokenwire.telemetry.losses import count_lost
 from tokenwire.telemetry.metrics import Exemplar
 from tokenwire.telemetry.metrics.instruments import (
     STAGE_DURATION,
@@ -26,7 +27,6 @@ from tokenwire.telemetry.metrics.instruments import (
     STREAMS_ACTIVE,
     STREAMS_CLOSED,
     STREAMS_STALLED,
-    TELEMETRY_DROPPED,
     TOKEN_GAP,
     TOKENS,
 )
@@ -161,7 +161,7 @@ class TokenRecorder:
 
     def _broke(self, error: Exception) -> None:
         """Say that this recorder has a fault: its stream goes on, only less is told of it."""
-        TELEMETRY_DROPPED.add(1, "stream")
+        count_lost("recorder_failed")
         text = "the tokens of run %s can't be recorded: this is a bug"
         logger.error(text, self._facts.run_id, exc_info=error)
 

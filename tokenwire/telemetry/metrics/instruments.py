@@ -86,16 +86,13 @@ STREAMS_STALLED: Final = _HOME.counter(
 )
 """Counted when the stream ends, so that it can be divided by `tokenwire.streams.closed`."""
 
-STREAMS_ACTIVE: Final = _HOME.gauge(
-    "tokenwire.streams.active", "Streams that are open.", unit="{stream}", by="edge"
-)
+STREAMS_ACTIVE: Final = _HOME.gauge("tokenwire.streams.active", "Streams that are open.", unit="{stream}")
 
 STREAMS_CLOSED: Final = _HOME.counter(
     "tokenwire.streams.closed",
     "Streams that have ended, by how.",
     unit="{stream}",
     labels={"outcome": STREAM_OUTCOMES},
-    by="edge",
 )
 
 TOKENS: Final = _HOME.counter(

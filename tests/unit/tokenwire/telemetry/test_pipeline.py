@@ -49,14 +49,24 @@ def export(exporter: Stuck, spans: int, queue: int) -> dict[str, int]:
 def test_what_a_full_queue_loses_is_counted() -> None:
     """Each lost span once; all others are exported."""
     exporter = Stuck(SpanExportResult.SUCCESS)
-    assert export(exporter, 30, queue=20) == {"queue_full": 10, "export_failed": 0, "kept_rate": 0}
+    assert export(exporter, 30, queue=20) == {
+        "queue_full": 10,
+        "export_failed": 0,
+        "kept_rate": 0,
+        "recorder_failed": 0,
+    }
     assert exporter.taken == 1 + 20
 
 
 def test_what_the_collector_refuses_is_counted() -> None:
     """The SDK's processor forgets it without a word."""
     exporter = Stuck(SpanExportResult.FAILURE)
-    assert export(exporter, 5, queue=20) == {"queue_full": 0, "export_failed": 6, "kept_rate": 0}
+    assert export(exporter, 5, queue=20) == {
+        "queue_full": 0,
+        "export_failed": 6,
+        "kept_rate": 0,
+        "recorder_failed": 0,
+    }
 
 
 def test_the_queues_size_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
