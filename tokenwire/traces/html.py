@@ -17,7 +17,7 @@ from tokenwire.traces.rows import NS_PER_US, Row
 from tokenwire.traces.source import Head, outcome_of
 from tokenwire.traces.spans import Node, tree
 from tokenwire.traces.streams import Spread, Stall, Stream, Trace, by_hop, core_shift, gaps
-from tokenwire.traces.words import NS_PER_MS, clock_time, duration
+from tokenwire.traces.words import NS_PER_MS, clock_time, duration, error_words
 
 MOST_SPANS: Final = 1_000
 """How many spans the page's tree has; segments are not among them."""
@@ -92,7 +92,7 @@ def _stream(stream: Stream) -> dict[str, Any]:
         "gapWords": gap_words(stream),
         "stallCount": root.whole(names.STREAM_STALLS) if root else None,
         "clock": clock_words(stream) if stream.clock.is_skewed else "",
-        "errorUs": stream.clock.error_us,
+        "error": error_words(stream.clock),
         "kept": kept_words(stream),
         "stalls": [_stall(stall) for stall in stream.stalls],
         "summary": [

@@ -15,7 +15,7 @@ from tokenwire.traces.source import SHORT_ID, Head, outcome_of
 from tokenwire.traces.spans import Node, Span, tree
 from tokenwire.traces.streams import Spread, Stream, Trace, by_hop, core_shift, gaps
 from tokenwire.traces.waterfall import FAINT, MARKS, STALL_STYLE, STYLES, legend, stall_words, waterfall
-from tokenwire.traces.words import NS_PER_MS, clock_time, duration, listing, since
+from tokenwire.traces.words import NS_PER_MS, clock_time, duration, error_words, listing, since
 
 SAME_NAME: Final = 6
 """How many children of the same name a span of the tree shows."""
@@ -83,7 +83,7 @@ def summary_lines(stream: Stream) -> Iterator[Text]:
         )
         text.append(line, FAINT if i == 0 else "")
         if stream.clock.is_skewed and 0 < i <= len(HOPS) and HOPS[i - 1] in _LINK_LIKE:
-            text.append(f"  ± {duration(stream.clock.error_us * NS_PER_US)}")
+            text.append(f"  {error_words(stream.clock)}")
         yield text
 
 
@@ -139,10 +139,15 @@ def _stream_head(stream: Stream) -> Iterator[Text]:
 def clock_words(stream: Stream) -> str:
     """Return how the clocks of the two machines differ, and what was done about it."""
     clock = stream.clock
-    offset, error = duration(abs(clock.offset_us) * NS_PER_US), duration(clock.error_us * NS_PER_US)
+    if clock.is_unknown:
+        return (
+            "clocks: the core's is another machine's, and how far it is off is not known; "
+            "times across the link are as the stamps say"
+        )
+    offset = duration(abs(clock.offset_us) * NS_PER_US)
     which = "ahead of" if clock.offset_us >= 0 else "behind"
     return (
-        f"clocks: the edge's is {offset} {which} the core's, ± {error} ({clock.method}); "
+        f"clocks: the edge's is {offset} {which} the core's, {error_words(clock)} ({clock.method}); "
         "times and hops here are corrected by it, stamps are not"
     )
 

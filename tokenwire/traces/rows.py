@@ -41,6 +41,11 @@ class Clock:
         """Whether numbers between the two machines are less than certain."""
         return self.method != "same_host" or bool(self.offset_us) or bool(self.error_us)
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the core is on another machine and nothing is known of its clock."""
+        return self.method == "none"
+
 
 SAME_CLOCK: Final = Clock()
 

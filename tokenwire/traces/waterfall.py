@@ -12,9 +12,9 @@ from typing import Final
 from rich.text import Text
 
 from tokenwire.latency.stages import HOPS, Hop
-from tokenwire.traces.rows import NS_PER_US, Row
+from tokenwire.traces.rows import Row
 from tokenwire.traces.streams import Stall, Stream, gaps
-from tokenwire.traces.words import NS_PER_MS, duration, listing, since
+from tokenwire.traces.words import NS_PER_MS, duration, error_words, listing, since
 
 MARKS: Final[dict[Hop, str]] = {
     "model": "m",
@@ -182,9 +182,7 @@ def _total(row: Row) -> int:
 
 def _note(row: Row, stall: Stall | None) -> str:
     negative = [
-        f"{hop} {duration(time)} ± {duration(row.clock.error_us * NS_PER_US)}"
-        for hop, time in row.hops.items()
-        if time < 0
+        f"{hop} {duration(time)} {error_words(row.clock)}" for hop, time in row.hops.items() if time < 0
     ]
     words = [
         f"◄ stall {stall_words(stall)}" if stall else "",

@@ -128,7 +128,7 @@
     if (s.notes[i]) marks.push(s.notes[i]);
     if (s.replayed.has(i)) marks.push("replayed");
     if (s.writes.has(i)) marks.push(`one write of ${count(s.writes.get(i))}`);
-    if (s.hops.some((column) => column[i] < 0)) marks.push(`negative: the clocks are known to ± ${duration(s.errorUs)}`);
+    if (s.hops.some((column) => column[i] < 0)) marks.push(`negative: between two clocks, ${s.error}`);
     return [told, hops, marks];
   }
   function stallWords(stall) {

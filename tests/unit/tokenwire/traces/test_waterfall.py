@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,16 @@ def test_a_skewed_clock_is_told_with_its_error(tmp_path: Path) -> None:
     assert "the edge's is 3.40 ms ahead of the core's, ± 210 µs (bounds)" in text
     assert "corrected by it, stamps are not" in text
     assert next(line for line in text.splitlines() if line.startswith(" =  link")).endswith("± 210 µs")
+
+
+def test_a_clock_of_which_nothing_is_known_is_told(tmp_path: Path) -> None:
+    """No offset is made up for it."""
+    made = make_stream(20, offset_ns=-3_300_000, clock={"tokenwire.clock.method": "none"})
+    text = "\n".join(lines_of(trace_of(tmp_path, made)))
+    assert "how far it is off is not known" in text
+    assert "± 0" not in text
+    assert next(line for line in text.splitlines() if line.startswith(" =  link")).endswith("± unknown")
+    assert re.search(r"link -3\.\d\d ms ± unknown", text)
 
 
 def test_a_negative_hop_is_shown_beside_the_error() -> None:
