@@ -105,6 +105,27 @@ def test_pointing_at_a_row_tells_its_hops(page: Page) -> None:
     expect(page.get_by_role("button", name="Durations")).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.mark.parametrize(
+    ("left_out", "heading"),
+    [(("tokens",), "POST /api/chat"), (("tokens", "POST /api/chat"), "No stream in trace")],
+)
+def test_a_trace_without_tokens_is_a_page_as_well(
+    browser: Browser, tmp_path: Path, left_out: tuple[str, ...], heading: str
+) -> None:
+    """Its spans are shown, and the rest is empty: no error, also when the window changes."""
+    made = make_stream(20)
+    made.spans = [(service, span) for service, span in made.spans if span.name not in left_out]
+    source = TraceFiles([write_lines(tmp_path / "s.jsonl", made)], pytest.fail)
+    write_page(assemble(source.trace(choose(made.id, source.candidates(made.id)))), tmp_path / "t.html")
+    page, complaints = open_page(browser, (tmp_path / "t.html").as_uri())
+    expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+    expect(page.locator("#spans")).to_contain_text("invoke_agent assistant")
+    page.set_viewport_size({"width": 700, "height": 600})
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.close()
+    assert not complaints
+
+
 def test_the_page_is_drawn_in_dark_too(page: Page) -> None:
     """The chart takes the colours of the moment: what is behind the rows is dark then."""
 

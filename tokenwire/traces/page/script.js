@@ -456,7 +456,7 @@
   $("in").addEventListener("click", () => setRowHeight(rowHeight * 1.5, middle()));
   $("out").addEventListener("click", () => setRowHeight(rowHeight / 1.5, middle()));
   $("fit").addEventListener("click", () => setRowHeight(0));
-  window.addEventListener("resize", () => { setRowHeight(rowHeight); });
+  window.addEventListener("resize", () => { if (stream) setRowHeight(rowHeight); });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); draw(); });
 
   // --- go ------------------------------------------------------------------------------------------------
@@ -474,5 +474,9 @@
     }));
   }
   if (data.streams.length) chooseStream(0);
-  else $("name").textContent = "No stream in this trace";
+  else {
+    $("name").textContent = `No stream in trace ${data.traceId}`;
+    for (const id of ["rows", "facts"]) $(id).hidden = true;
+    $("stalls").closest("section").hidden = true;
+  }
 })();
