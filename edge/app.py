@@ -20,10 +20,11 @@ from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import chat, health, metrics, runs, sessions, tickets
+from edge.routes import chat, health, metrics, runs, sessions, tickets, timing
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
+from edge.telemetry.browser_timing import BrowserTiming
 from edge.telemetry.server_span import ServerSpanMiddleware
 from edge.telemetry.stream_recorder import TokenTelemetry
 from edge.upstream import GrpcUpstream
@@ -60,7 +61,16 @@ def create_app(
     async def upstream(app: Litestar) -> AsyncIterator[None]:
         cores = GrpcUpstream(settings.core_targets, security, tokens.clocks)
         app.state.edge = EdgeContext(
-            settings, cores, policy, drain, authenticator, ticket_signer, limits, tokens
+            settings,
+            cores,
+            policy,
+            drain,
+            authenticator,
+            ticket_signer,
+            limits,
+            tokens,
+            settings.timing_tokens(),
+            BrowserTiming(telemetry.stall_nano),
         )
         try:
             async with authenticator.running():
@@ -82,6 +92,7 @@ def create_app(
                     runs.state,
                     runs.cancel,
                     tickets.ticket,
+                    timing.timing,
                     sessions.session_runs,
                 ],
                 guards=[require_principal],
@@ -120,6 +131,13 @@ def _cors(settings: EdgeSettings) -> CORSConfig | None:
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
-        expose_headers=["Run-Id", "traceparent", "Location", "Retry-After", "WWW-Authenticate"],
+        expose_headers=[
+            "Run-Id",
+            "traceparent",
+            "Timing-Token",
+            "Location",
+            "Retry-After",
+            "WWW-Authenticate",
+        ],
         max_age=600,
     )

@@ -17,6 +17,7 @@ from edge.http.authentication import (
     KeySource,
     NoAuthentication,
     Tickets,
+    TimingTokens,
     load_keys,
     read_key_file,
     ticket_key,
@@ -247,8 +248,14 @@ class EdgeSettings(BaseSettings):
 
     def tickets(self) -> Tickets:
         """Return what signs and checks tickets."""
-        key = ticket_key(self.ticket_key.get_secret_value(), self.principal_key.get_secret_value())
-        return Tickets(key, lifetime_s=self.ticket_lifetime_s)
+        return Tickets(self._ticket_key(), lifetime_s=self.ticket_lifetime_s)
+
+    def timing_tokens(self) -> TimingTokens:
+        """Return what signs and checks timing tokens: with the key of tickets."""
+        return TimingTokens(self._ticket_key())
+
+    def _ticket_key(self) -> bytes:
+        return ticket_key(self.ticket_key.get_secret_value(), self.principal_key.get_secret_value())
 
     def stream_policy(self) -> StreamPolicy:
         """Return how streams are paced."""

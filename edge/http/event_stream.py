@@ -294,6 +294,8 @@ class _Session:
             headers.append((b"run-id", self._state.run_id.encode()))
         if parent := traceparent(self._scope):
             headers.append((b"traceparent", parent.encode()))
+        if self._recorder.timing_token:
+            headers.append((b"timing-token", self._recorder.timing_token.encode()))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         self._tick()
 

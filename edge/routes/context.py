@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from litestar import Request
 from litestar.di import NamedDependency
@@ -12,13 +13,14 @@ from litestar.params import SkipValidation
 from litestar.response.base import ASGIResponse
 
 from edge.errors import UpstreamError
-from edge.http.authentication import Authenticator, Tickets, principal_of
+from edge.http.authentication import Authenticator, Tickets, TimedStream, TimingTokens, principal_of
 from edge.http.drain import Drain
 from edge.http.event_stream import ARRIVED_EXTENSION, EventStream
 from edge.http.limits import Limits
 from edge.http.stream_policy import StreamLook, StreamPolicy, come_back_later
 from edge.settings import EdgeSettings
-from edge.telemetry.server_span import server_context, server_span
+from edge.telemetry.browser_timing import BrowserTiming
+from edge.telemetry.server_span import server_context, server_span, traceparent
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
 from edge.upstream import Caller, Progress, RunCall, Upstream
 from edge.wire.dialects import NativeDialect
@@ -26,6 +28,9 @@ from edge.wire.event_id import START, Cursor
 from edge.wire.stream import StreamState
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1 import agent_service_pb2, run_pb2
+
+STREAM_ID_BYTES: Final = 9
+"""The random bytes of a stream's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,10 @@ class EdgeContext:
     """How much may be open and started."""
     telemetry: TokenTelemetry
     """What is told of tokens."""
+    timing_tokens: TimingTokens
+    """Proves of which stream a page reports."""
+    browser_timing: BrowserTiming
+    """Takes pages' reports."""
 
     def start_stream(
         self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, look: StreamLook
@@ -65,7 +74,7 @@ class EdgeContext:
         return self._stream(
             lambda: self.upstream.stream_run(run, caller, lambda: progress_of(state)),
             state,
-            caller,
+            request,
             look,
             recorder,
         )
@@ -88,7 +97,7 @@ class EdgeContext:
         return self._stream(
             lambda: self.upstream.follow_run(caller, lambda: progress_of(state)),
             state,
-            caller,
+            request,
             look,
             recorder,
         )
@@ -120,11 +129,12 @@ class EdgeContext:
         self,
         open_call: Callable[[], RunCall],
         state: StreamState,
-        caller: Caller,
+        request: Request[Any, Any, Any],
         look: StreamLook,
         recorder: StreamRecorder,
     ) -> EventStream:
         """Return the response that streams what a call reads."""
+        caller = caller_of(request)
         cause = agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT
         return EventStream(
             open_call,
@@ -138,13 +148,18 @@ class EdgeContext:
     def _recorder(self, request: Request[Any, Any, Any], look: StreamLook, *, starts: bool) -> StreamRecorder:
         """Return what follows the tokens of a stream."""
         extensions: Mapping[str, Any] = request.scope.get("extensions") or {}
-        return StreamRecorder(
+        recorder = StreamRecorder(
             self.telemetry,
             server_span(request.scope),
             began_nano=extensions.get(ARRIVED_EXTENSION) or monotonic_nano(),
             starts=starts,
             show=look.timing,
         )
+        if look.timing:
+            stream = TimedStream(secrets.token_urlsafe(STREAM_ID_BYTES), traceparent(request.scope))
+            self.browser_timing.remember(stream.id, recorder.write_times())
+            recorder.timing_token = self.timing_tokens.issue(principal_of(request), stream)
+        return recorder
 
     def _state(self, after: Cursor, recorder: StreamRecorder, look: StreamLook, *, live: bool) -> StreamState:
         return StreamState(

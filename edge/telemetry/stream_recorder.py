@@ -11,6 +11,7 @@ from opentelemetry.trace import Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+from edge.telemetry.browser_timing import WriteTimes
 from edge.telemetry.clocks import clock_attributes, own_clock
 from edge.wire.stamps import StreamStamps
 from tokenwire.latency import Hop
@@ -55,6 +56,9 @@ class StreamRecorder:
         self._span = span.get_span_context()
         self._starts = starts
         self._run_id: Callable[[], str] = str
+        self._write_times: WriteTimes | None = None
+        self.timing_token = ""
+        """With what the page may report when it received the stream's events; empty where it need not."""
         self._call: Callable[[], SpanContext] = lambda: trace.INVALID_SPAN_CONTEXT
         self._tokens = TokenRecorder(
             telemetry.settings,
@@ -98,6 +102,14 @@ class StreamRecorder:
         if self.stamps.offset is not None:
             CLOCK_ERROR.observe(self.stamps.offset.error_nano / NANO)
         self._tokens.end(outcome, now, "write" if self._tokens.series.waiting else waits_for)
+        if self._write_times is not None:
+            self._write_times.complete.set()
+
+    def write_times(self) -> WriteTimes:
+        """Return when events are written, from now on, by their sequences."""
+        times = self._write_times = WriteTimes(self.stamps.clock.wall_offset_nano)
+        self._tokens.series.also_to(times.segment)
+        return times
 
     def owner_of(self, hop: Hop) -> SpanContext:
         """Return the span below which a stall in a hop is told; an invalid one stands for the stream's own.

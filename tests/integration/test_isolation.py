@@ -93,6 +93,14 @@ async def unseen(edge: Edge, method: str, path: str, **headers: str) -> None:
     assert answers[0] == answers[1]
 
 
+async def timing_is_unseen(edge: Edge) -> None:
+    """Return when bob can report on ann's run no more than on one that there is not."""
+    report = {"token": "x", "sentMs": 1, "parts": [{"first": 1, "receivedMs": [1]}]}
+    for run_id in (edge.run_id, unknown_beside(edge.run_id)):
+        path = f"/api/runs/{run_id}/timing"
+        assert (await edge.stack.client.post(path, json=report, headers=edge.users.bob)).status_code == 404
+
+
 async def chat_is_apart(edge: Edge) -> None:
     """Neither history, nor a busy session, nor a request's key, nor a resumed run is shared."""
     client, bob = edge.stack.client, edge.users.bob
@@ -133,6 +141,7 @@ ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("GET", "/api/runs/{run_id}/events"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}/events"),
     ("POST", "/api/runs/{run_id}/cancel"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/cancel"),
     ("POST", "/api/runs/{run_id}/ticket"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/ticket"),
+    ("POST", "/api/runs/{run_id}/timing"): timing_is_unseen,
     ("POST", "/api/chat"): chat_is_apart,
     ("GET", "/metrics"): metrics_name_nobody,
 }

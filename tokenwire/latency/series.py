@@ -67,7 +67,7 @@ class TokenSeries:
     Args:
         stages: How many stages there are, from `model` on.
         stall_nano: The longest gap that is no stall, in nanoseconds.
-        on_segment: Given each segment once its rows are written; None where nobody wants them.
+        on_segment: Given each segment once its rows are written; None where nobody wants them yet.
         on_waits: Given the times of live tokens that were written since the last time: now and then.
     """
 
@@ -80,7 +80,7 @@ class TokenSeries:
         on_waits: Callable[[Waits], None] = lambda _: None,
     ) -> None:
         self._stall_nano = stall_nano
-        self._on_segment = on_segment
+        self._on_segments = [on_segment] if on_segment is not None else []
         self._on_waits = on_waits
         self._columns = tuple(array("q") for _ in range(stages))
         self._appends = tuple(column.append for column in self._columns[:-1])
@@ -124,6 +124,10 @@ class TokenSeries:
         """The newest event that was written; 0 for none."""
         written = len(self._columns[-1])
         return self._sequence_of(written - 1) if written else self._cut_sequence
+
+    def also_to(self, on_segment: Callable[[Segment], None]) -> None:
+        """Have one more be given each segment."""
+        self._on_segments.append(on_segment)
 
     def add(self, sequence: int, kind: int, stamps: tuple[int, ...]) -> None:
         """Take in an event.
@@ -281,9 +285,11 @@ class TokenSeries:
             end = min(cut + MAX_ROWS, most)
             if end - cut < MAX_ROWS and not ended and not whole:
                 break
-            if self._on_segment is not None:
+            if self._on_segments:
                 columns = tuple(column[cut:end] for column in self._columns)
-                self._on_segment(Segment(sequence + cut - begin, columns, replayed))
+                segment = Segment(sequence + cut - begin, columns, replayed)
+                for on_segment in self._on_segments:
+                    on_segment(segment)
             cut, self._cut_sequence = end, sequence + end - begin - 1
             if ended and end == most:
                 del self._starts[0]

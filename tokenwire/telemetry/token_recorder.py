@@ -170,29 +170,8 @@ class TokenRecorder:
         cause = self._facts.cause_of(stall)
         self._stalled.add(stall.hop)
         self.spans.stall(stall, self._facts.owner_of(stall.hop), cause)
-        context = self._context
-        exemplar = None
-        if context.is_valid:
-            exemplar = Exemplar(
-                trace.format_trace_id(context.trace_id),
-                trace.format_span_id(context.span_id),
-                stall.sequence,
-                stall.own_nano / NANO,
-                stall.end_nano + self._wall_offset_nano,
-            )
-        STALLS.add(1, stall.hop, exemplar=exemplar)
-        _stall_lines.log(
-            logger,
-            logging.WARNING,
-            "stall: token %d of run %s, %s, %d ms%s%s",
-            stall.sequence,
-            self._facts.run_id,
-            stall.hop,
-            stall.own_nano // MILLI,
-            f" ({cause})" if cause else "",
-            ", not over when the stream ended" if stall.open else "",
-            **log_fields(run_id=self._facts.run_id, span=context),
-        )
+        unix_nano = stall.end_nano + self._wall_offset_nano
+        tell_stall(stall, self._facts.run_id, self._context, unix_nano=unix_nano, cause=cause)
 
     def _log(self, outcome: Outcome, ttft_nano: int | None) -> None:
         """Log one line on the stream."""
@@ -207,6 +186,40 @@ class TokenRecorder:
         text = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
         fields = {**told, **log_fields(run_id=run_id, span=self._context)}
         logger.info("stream of run %s ended: %s", run_id or "(none)", text, extra=fields)
+
+
+def tell_stall(stall: Stall, run_id: str, span: SpanContext, *, unix_nano: int, cause: str) -> None:
+    """Count a stall, with an exemplar that leads to its trace, and log it.
+
+    Args:
+        stall: The stall.
+        run_id: Its run.
+        span: The span of its stream; an invalid one where that is not traced.
+        unix_nano: When it was over.
+        cause: Whose event loop is behind it; empty where none is.
+    """
+    exemplar = None
+    if span.is_valid:
+        exemplar = Exemplar(
+            trace.format_trace_id(span.trace_id),
+            trace.format_span_id(span.span_id),
+            stall.sequence,
+            stall.own_nano / NANO,
+            unix_nano,
+        )
+    STALLS.add(1, stall.hop, exemplar=exemplar)
+    _stall_lines.log(
+        logger,
+        logging.WARNING,
+        "stall: token %d of run %s, %s, %d ms%s%s",
+        stall.sequence,
+        run_id,
+        stall.hop,
+        stall.own_nano // MILLI,
+        f" ({cause})" if cause else "",
+        ", not over when the stream ended" if stall.open else "",
+        **log_fields(run_id=run_id, span=span),
+    )
 
 
 def count_waits(waits: Waits) -> None:

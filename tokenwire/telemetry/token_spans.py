@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
 
 TOKENS: Final = "tokens"
-STALL: Final = "stall {hop}"
 
 MAX_STALL_SPANS: Final = 32
 """How many stalls of a stream are spans: the longest. All are counted."""
@@ -151,18 +150,8 @@ class TokenSpans:
 
     def _made_stall(self, stall: Stall, parent: SpanContext, cause: str) -> ReadableSpan | None:
         """Return a stall's span, or have it exported where its parent is sampled."""
-        told: dict[str, AttributeValue] = {
-            attributes.STALL_HOP: stall.hop,
-            attributes.STALL_SEQUENCE: stall.sequence,
-            attributes.STALL_MS: round(stall.own_nano / MILLI, 3),
-            attributes.STALL_BEHIND: stall.behind,
-        }
-        if stall.open:
-            told[attributes.STALL_OPEN] = True
-        if cause:
-            told[attributes.STALL_CAUSE] = cause
         begin, end = self._unix_nano(stall.begin_nano), self._unix_nano(stall.end_nano)
-        return make_child(parent, STALL.format(hop=stall.hop), begin, max(begin, end), told)
+        return make_child(parent, stall_name(stall), begin, max(begin, end), stall_attributes(stall, cause))
 
     def _summarise(self, series: TokenSeries, ttft_nano: int | None) -> None:
         told: dict[str, AttributeValue] = {
@@ -180,6 +169,31 @@ class TokenSpans:
             told[attributes.STREAM_GAP_MAX_SEQUENCE] = series.longest.sequence
             told[attributes.STREAM_GAP_MAX_HOP] = series.longest.hop
         self._owner.set_attributes(told)
+
+
+def stall_name(stall: Stall) -> str:
+    """Return the name of a stall's span."""
+    return f"stall {stall.hop}"
+
+
+def stall_attributes(stall: Stall, cause: str) -> dict[str, AttributeValue]:
+    """Return what a stall's span says.
+
+    Args:
+        stall: The stall.
+        cause: From `stall_cause`.
+    """
+    told: dict[str, AttributeValue] = {
+        attributes.STALL_HOP: stall.hop,
+        attributes.STALL_SEQUENCE: stall.sequence,
+        attributes.STALL_MS: round(stall.own_nano / MILLI, 3),
+        attributes.STALL_BEHIND: stall.behind,
+    }
+    if stall.open:
+        told[attributes.STALL_OPEN] = True
+    if cause:
+        told[attributes.STALL_CAUSE] = cause
+    return told
 
 
 def stall_cause(stall: Stall, *, core_lag_nano: int = 0, edge_lag_nano: int = 0) -> str:

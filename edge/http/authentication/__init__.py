@@ -6,6 +6,7 @@ from edge.http.authentication.contract import ANONYMOUS, Authenticator, Connecti
 from edge.http.authentication.guard import TAKES_TICKETS, came_by_ticket, principal_of, require_principal
 from edge.http.authentication.key_set import KeySet, KeySource, read_key_file
 from edge.http.authentication.tickets import Tickets, ticket_key
+from edge.http.authentication.timing_tokens import TimedStream, TimingTokens
 from edge.http.authentication.tokens import JwtRules, JwtTokens
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "KeysAndTokens",
     "NoAuthentication",
     "Tickets",
+    "TimedStream",
+    "TimingTokens",
     "came_by_ticket",
     "load_keys",
     "principal_of",

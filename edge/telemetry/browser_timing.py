@@ -1,0 +1,160 @@
+"""The sixth stage: when the page received what the edge had written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from edge.telemetry.clocks import clock_attributes
+from tokenwire.latency.browser import BrowserLeg, Received, browser_leg
+from tokenwire.latency.segments import MAX_ROWS, Segment, deltas
+from tokenwire.logs import log_fields
+from tokenwire.telemetry import attributes, make_child
+from tokenwire.telemetry.metrics.instruments import STAGE_DURATION
+from tokenwire.telemetry.token_recorder import tell_stall
+from tokenwire.telemetry.token_spans import TOKENS, stall_attributes, stall_name
+
+MAX_STREAMS: Final = 1_000
+"""Of how many streams it is remembered when their events were written: those that ended last."""
+
+MAX_EVENTS: Final = 16_384
+"""How many events of one stream are remembered, and may be reported."""
+
+MAX_REPORTED: Final = 16_384
+"""How many reports are remembered, so that none counts twice."""
+
+END_TIMEOUT_S: Final = 2.0
+"""How long a report waits for the end of the stream that it is on."""
+
+HOP: Final = "browser"
+
+logger = logging.getLogger(__name__)
+
+_propagator: Final = TraceContextTextMapPropagator()
+
+
+class WriteTimes:
+    """When the events of one stream were written, for a page that will report when they came.
+
+    Args:
+        wall_offset_nano: What has to be added to a time of the monotonic clock to get the Unix time.
+    """
+
+    def __init__(self, wall_offset_nano: int) -> None:
+        self._wall_offset_nano = wall_offset_nano
+        self.unix_nano: dict[int, int] = {}
+        """The time by the event's sequence."""
+        self.complete = asyncio.Event()
+        """Set when the stream has ended."""
+
+    def segment(self, segment: Segment) -> None:
+        """Take in a segment of the stream."""
+        if len(self.unix_nano) < MAX_EVENTS:
+            for row, nano in enumerate(segment.columns[-1]):
+                self.unix_nano[segment.first + row] = nano + self._wall_offset_nano
+
+
+class BrowserTiming:
+    """Takes pages' reports.
+
+    Args:
+        stall_nano: The longest gap that is no stall.
+    """
+
+    def __init__(self, stall_nano: int) -> None:
+        self._stall_nano = stall_nano
+        self._streams: OrderedDict[str, WriteTimes] = OrderedDict()
+        self._reported: OrderedDict[str, None] = OrderedDict()
+
+    def remember(self, stream: str, times: WriteTimes) -> None:
+        """Keep when a stream's events are written, for a while.
+
+        Args:
+            stream: Names the stream.
+            times: Filled as the stream goes on.
+        """
+        self._streams[stream] = times
+        if len(self._streams) > MAX_STREAMS:
+            self._streams.popitem(last=False)
+
+    def is_new(self, stream: str) -> bool:
+        """Return whether a stream was not reported here before; from now on it was."""
+        if stream in self._reported:
+            return False
+        self._reported[stream] = None
+        if len(self._reported) > MAX_REPORTED:
+            self._reported.popitem(last=False)
+        return True
+
+    async def report(
+        self, stream: str, traceparent: str, received: Sequence[Received], *, sent_unix_nano: int, run_id: str
+    ) -> None:
+        """Count, log and trace when a page received events.
+
+        Args:
+            stream: Names the stream.
+            traceparent: Of its span; empty where it is not traced.
+            received: What the page says.
+            sent_unix_nano: When it said so, by its clock.
+            run_id: The run.
+        """
+        times = self._streams.pop(stream, None)
+        written: Mapping[int, int] = {}
+        came_unix_nano = time.time_ns()
+        if times is not None:
+            # A page reports when it has read the last event: the stream itself ends a moment later.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(times.complete.wait(), END_TIMEOUT_S)
+            written = times.unix_nano
+        leg = browser_leg(
+            received,
+            written,
+            sent_unix_nano=sent_unix_nano,
+            came_unix_nano=came_unix_nano,
+            stall_nano=self._stall_nano,
+        )
+        context = _propagator.extract({"traceparent": traceparent}, Context())
+        parent = trace.get_current_span(context).get_span_context()
+        STAGE_DURATION.observe_many_nano(leg.waits_nano, (HOP,))
+        for part in received:
+            _write_segments(part, parent, clock_attributes(leg.offset))
+        for stall in leg.stalls:
+            tell_stall(stall, run_id, parent, unix_nano=stall.end_nano, cause="")
+            if parent.trace_flags.sampled:
+                make_child(
+                    parent, stall_name(stall), stall.begin_nano, stall.end_nano, stall_attributes(stall, "")
+                )
+        _log(leg, run_id, parent)
+
+
+def _write_segments(part: Received, parent: SpanContext, clock: Mapping[str, AttributeValue]) -> None:
+    """Write the spans that hold when consecutive events came, by the page's clock."""
+    if not parent.trace_flags.sampled:
+        return
+    for begin in range(0, len(part.unix_nano), MAX_ROWS):
+        stamps = part.unix_nano[begin : begin + MAX_ROWS]
+        told: dict[str, AttributeValue] = {
+            attributes.TOKENS_FIRST: part.first + begin,
+            attributes.TOKENS_COUNT: len(stamps),
+            attributes.TOKENS_T0: stamps[0],
+            attributes.TOKENS_STAGE.format(stage=HOP): deltas(stamps, stamps[0]),
+            **clock,
+        }
+        make_child(parent, TOKENS, stamps[0], max(stamps), told)
+
+
+def _log(leg: BrowserLeg, run_id: str, parent: SpanContext) -> None:
+    longest_ms = max(leg.waits_nano, default=0) // 1_000_000
+    text = "a page has reported when it received run %s: %d events, at most %d ms after they were written"
+    logger.debug(text, run_id, len(leg.waits_nano), longest_ms, extra=log_fields(run_id=run_id, span=parent))
