@@ -131,6 +131,7 @@ def make_stream(
     name: str = "a",
     start_ns: int = START_NS,
     browser: bool = False,
+    page_clock: Mapping[str, Any] | None = None,
     offset_ns: int = 0,
     clock: Mapping[str, Any] | None = None,
     outcome: str = "completed",
@@ -145,6 +146,7 @@ def make_stream(
         name: What its ids are made from.
         start_ns: When the request arrived, by the core's clock.
         browser: Whether the page reported its stamps.
+        page_clock: What its segments say of its clock.
         offset_ns: How far the edge's clock is ahead of the core's.
         clock: The attributes that tell so.
         outcome: How it ended.
@@ -251,6 +253,7 @@ def make_stream(
                 "tokenwire.tokens.count": len(part),
                 "tokenwire.tokens.t0_unix_ns": part[0],
                 "tokenwire.tokens.browser_us": deltas(part, part[0]),
+                **(page_clock or {}),
             }
             made.add(
                 EDGE, span(trace, ids.randbytes(8), "tokens", (part[0], part[-1]), attributes, made.root_id)

@@ -182,7 +182,9 @@ def _total(row: Row) -> int:
 
 def _note(row: Row, stall: Stall | None) -> str:
     negative = [
-        f"{hop} {duration(time)} {error_words(row.clock)}" for hop, time in row.hops.items() if time < 0
+        f"{hop} {duration(time)} {error_words(row.clock_of(hop))}"
+        for hop, time in row.hops.items()
+        if time < 0
     ]
     words = [
         f"◄ stall {stall_words(stall)}" if stall else "",

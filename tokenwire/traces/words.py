@@ -20,7 +20,7 @@ def duration(ns: float) -> str:
     sign, size = ("-" if ns < 0 else ""), abs(ns)
     # Rounded first: 999.6 µs is a millisecond.
     if round(size / NS_PER_US) < NS_PER_US:
-        return f"{sign}{size / NS_PER_US:.0f} µs"
+        return f"{sign if round(size / NS_PER_US) else ''}{size / NS_PER_US:.0f} µs"
     if round(size / NS_PER_MS) < NS_PER_US:
         return f"{sign}{_digits(size / NS_PER_MS)} ms"
     if size < MINUTES_FROM_S * NS_PER_S:

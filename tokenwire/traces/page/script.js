@@ -20,7 +20,7 @@
   const digits = (value) => (value < 9.995 ? value.toFixed(2) : value < 99.95 ? value.toFixed(1) : value.toFixed(0));
   function duration(us) {
     const size = Math.abs(us), sign = us < 0 ? "-" : "";
-    if (Math.round(size) < 1000) return `${sign}${Math.round(size)} µs`;
+    if (Math.round(size) < 1000) return `${Math.round(size) ? sign : ""}${Math.round(size)} µs`;
     if (Math.round(size / 1000) < 1000) return `${sign}${digits(size / 1000)} ms`;
     return `${sign}${digits(size / 1e6)} s`;
   }
@@ -128,7 +128,7 @@
     if (s.notes[i]) marks.push(s.notes[i]);
     if (s.replayed.has(i)) marks.push("replayed");
     if (s.writes.has(i)) marks.push(`one write of ${count(s.writes.get(i))}`);
-    if (s.hops.some((column) => column[i] < 0)) marks.push(`negative: between two clocks, ${s.error}`);
+    HOPS.forEach((hop, h) => { if (s.hops[h][i] < 0) marks.push(`${hop} ${duration(s.hops[h][i])} ${s.errors[hop] ?? ""}`.trim()); });
     return [told, hops, marks];
   }
   function stallWords(stall) {

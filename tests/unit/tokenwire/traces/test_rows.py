@@ -109,6 +109,24 @@ def test_the_browsers_stage_is_merged_by_sequence() -> None:
         assert {row.clock.method for row in rows} == {"bounds"}
 
 
+def test_the_pages_clock_is_corrected_by_its_own_offset() -> None:
+    """The edge is 5 ms ahead of the page: a token that seems to come early took its time."""
+    live = Segment(1, 1, START_NS, {"recv": [0], "write": [5]})
+    browser = Segment(1, 1, START_NS, {"browser": [-4_000]}, clock=Clock(5_000, 300, "bounds"))
+    (row,) = rows_of([live, browser])
+    assert row.hops["browser"] == 995 * US
+    assert (row.clock_of("browser").error_us, row.clock_of("link").error_us) == (300, 0)
+
+
+def test_a_page_of_which_no_clock_is_known_has_stamps_and_no_hop() -> None:
+    """It may be off by hours."""
+    live = Segment(1, 1, START_NS, {"recv": [0], "write": [5]})
+    browser = Segment(1, 1, START_NS, {"browser": [10**9]}, clock=Clock(method="none"))
+    (row,) = rows_of([live, browser])
+    assert "browser" not in row.hops
+    assert row.stamps["browser"] == START_NS + 10**9 * US
+
+
 def test_a_replayed_row_has_the_edges_hop_alone() -> None:
     """Its first stages were another stream's; the first live one has no row to count `model` from."""
     replayed = Segment(1, 2, START_NS, {"recv": [0, 0], "write": [9, 9]}, is_replayed=True)
@@ -124,6 +142,15 @@ def test_rows_of_one_write_know_how_many_they_are() -> None:
     """A single row is none."""
     segment = Segment(1, 5, START_NS, {"write": [1, 2, 2, 2, 9]})
     assert [row.same_write for row in rows_of([segment])] == [0, 3, 3, 3, 0]
+
+
+def test_one_write_across_two_segments_is_one() -> None:
+    """Each segment rounds from a time of its own: the same stamp may come out a microsecond apart."""
+    first, second = (
+        Segment(1, 2, START_NS + 900, {"write": [5, 5]}),
+        Segment(3, 2, START_NS + 100, {"write": [5, 6]}),
+    )
+    assert [row.same_write for row in rows_of([first, second])] == [3, 3, 3, 0]
 
 
 def test_a_skewed_clock_is_corrected_in_hops_and_never_in_stamps() -> None:
@@ -153,5 +180,5 @@ def test_a_row_that_only_the_core_stamped_ends_at_send() -> None:
 def test_an_empty_row_has_no_end() -> None:
     """A segment without stages is no error."""
     (row,) = rows_of([Segment(1, 1, START_NS, {})])
-    assert row == Row(1)
+    assert row == Row(1, segment=1)
     assert (row.end_stage, row.end_ns, row.begin_ns) == (None, 0, 0)

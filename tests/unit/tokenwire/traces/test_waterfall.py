@@ -139,10 +139,23 @@ def test_a_clock_of_which_nothing_is_known_is_told(tmp_path: Path) -> None:
     """No offset is made up for it."""
     made = make_stream(20, offset_ns=-3_300_000, clock={"tokenwire.clock.method": "none"})
     text = "\n".join(lines_of(trace_of(tmp_path, made)))
-    assert "how far it is off is not known" in text
+    assert "how far the core's is off is not known" in text
     assert "± 0" not in text
     assert next(line for line in text.splitlines() if line.startswith(" =  link")).endswith("± unknown")
     assert re.search(r"link -3\.\d\d ms ± unknown", text)
+
+
+def test_a_pages_clock_is_told_with_its_error(tmp_path: Path) -> None:
+    """Beside its hop and in the head."""
+    clock = {
+        "tokenwire.clock.offset_us": -80,
+        "tokenwire.clock.error_us": 90,
+        "tokenwire.clock.method": "bounds",
+    }
+    lines = lines_of(trace_of(tmp_path, make_stream(20, browser=True, page_clock=clock)))
+    assert any("the edge's is 80 µs behind the page's, ± 90 µs (bounds)" in line for line in lines)
+    assert next(line for line in lines if line.startswith(" b  browser")).endswith("± 90 µs")
+    assert "±" not in next(line for line in lines if line.startswith(" =  link"))
 
 
 def test_a_negative_hop_is_shown_beside_the_error() -> None:

@@ -11,6 +11,7 @@ from tokenwire.traces.words import clock_time, duration, listing, since
         (1_234_567, "1.23 ms"), (12_345_678, "12.3 ms"), (812_000_000, "812 ms"), (999_600_000, "1.00 s"),
         (1_500_000_000, "1.50 s"), (100_878_000_000, "101 s"), (185_000_000_000, "3 min 5 s"),
         (-10_000, "-10 µs"),
+        (-480, "0 µs"),
     ],
 )  # fmt: skip
 def test_a_duration_has_the_digits_that_count(ns: int, text: str) -> None:
