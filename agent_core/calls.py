@@ -30,6 +30,8 @@ from agent_core.status import grpc_status
 from agent_core.telemetry.rpc_span import end_rpc_span, incoming_context, start_rpc_span
 from tokenwire.limits import OverLimitError, Slots
 from tokenwire.outage import Repeats
+from tokenwire.rate import Rate
+from tokenwire.telemetry.trace_ids import new_trace_id, trace_id_of
 
 REQUEST_S: Final = 10.0
 """How long a caller may take to send the request of a call that it has opened."""
@@ -38,6 +40,10 @@ MAX_HELD: Final = 1_000
 MAX_HELD_PER_HOST: Final = 100
 """The most health watches and reflection streams that may be open at a time, in all and of one host. Each
 takes about 13 kB, and needs no credentials, or no run."""
+
+LOGGED_PER_S: Final = 20
+"""How many refusals a second are logged at level info, the others at debug: while the log is away, each edge
+asks for each of its streams twice a second."""
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -86,6 +92,7 @@ class Gate:
         self._callers = callers
         self._held = Slots(MAX_HELD, MAX_HELD_PER_HOST)
         self._away = Repeats()
+        self._logged = Rate(LOGGED_PER_S)
 
     def handlers(self, service: str, rpcs: Mapping[str, Rpc]) -> grpc.GenericRpcHandler:
         """Return what a server needs to serve a service.
@@ -154,12 +161,12 @@ class Gate:
             raise  # grpc.aio leaks the call when its handler swallows this.
         except RefusalError as refusal:
             code = refusal.code
-            await _refuse(context, refusal)
+            await self._refuse(context, refusal, method, span)
         except LogAwayError as error:
             self._away.log(logger, logging.ERROR, "%s: the log is away: %s", method, error)
             away = CoreLogAwayError()
             code = away.code
-            await _refuse(context, away)
+            await self._refuse(context, away, method, span)
         except grpc.aio.InternalError:
             code = "CANCELLED"
             raise  # The call had ended before what was written to it; grpc.aio knows whether that is strange.
@@ -168,23 +175,29 @@ class Gate:
             span.record_exception(error)
             logger.exception("%s failed", method)
             broken = RefusalError("INTERNAL", "CORE_FAILED", "Something went wrong in the agent core.")
-            await _refuse(context, broken)
+            await self._refuse(context, broken, method, span)
         finally:
             end_rpc_span(span, code)
 
+    async def _refuse(
+        self, context: ServicerContext, refusal: RefusalError, method: str, span: trace.Span
+    ) -> None:
+        """End a call with a refusal, and log it. grpc.aio ends its task, also where this returns.
 
-async def _refuse(context: ServicerContext, refusal: RefusalError) -> None:
-    """End a call with a refusal. grpc.aio ends its task, also where this returns.
-
-    Raises:
-        grpc.aio.AbortError: It has ended with it.
-    """
-    try:
-        await context.abort_with_status(grpc_status(refusal))
-    except grpc.aio.InternalError:
-        # gRPC has ended the call by itself, such as for a request that is too large, and reads as
-        # if there were none. grpc.aio knows by now that the call is over.
-        logger.debug("a call had ended before it was refused: %s", refusal)
+        Raises:
+            grpc.aio.AbortError: It has ended with it.
+        """
+        known_as = trace_id_of(span.get_span_context()) or new_trace_id()
+        level = logging.INFO if self._logged.take() else logging.DEBUG
+        # Its message is left out: it may quote what the caller has sent.
+        text, fields = "%s refused: %s (trace %s)", {"trace_id": known_as}
+        logger.log(level, text, method, refusal.reason, known_as, extra=fields)
+        try:
+            await context.abort_with_status(grpc_status(refusal, known_as))
+        except grpc.aio.InternalError:
+            # gRPC has ended the call by itself, such as for a request that is too large, and reads as
+            # if there were none. grpc.aio knows by now that the call is over.
+            logger.debug("a call had ended before it was refused: %s", refusal)
 
 
 async def _request(context: ServicerContext, request: type[Message]) -> Message:

@@ -31,6 +31,7 @@ from agent_core.runs.run_order import StopCause
 from agent_core.telemetry.call_recorder import CallRecorder
 from agent_core.validation import page_token, require_run_id, require_valid_page, require_valid_spec
 from tokenwire.telemetry import clock_id, monotonic_nano
+from tokenwire.telemetry.attributes import RUN_ID
 from tokenwire.telemetry.loop_lag import loop_lag
 from tokenwire.telemetry.settings import TelemetrySettings
 from tokenwire.v1 import agent_service_pb2 as pb
@@ -120,6 +121,7 @@ class AgentService:
             run_id = await self._start(
                 request.run, call.principal, ON_DISCONNECT_CANCEL, call.span, deadline.latest
             )
+            call.span.set_attribute(RUN_ID, run_id)
             order = FollowOrder(run_id, call.principal, START, request.relay, say_caught_up=False)
             recorder = self._recorder(call, order, began_nano, starts=True)
             await self._stream(order, call.context, deadline, recorder)
@@ -129,6 +131,7 @@ class AgentService:
         began_nano = monotonic_nano()
         principal, span = call.principal, call.span
         require_run_id(request.run_id)
+        span.set_attribute(RUN_ID, request.run_id)
         run = self._manager.live(request.run_id)
         if run is not None and run.record.owner == principal and run.span is not None:
             # Two traces, each with a link to the other.

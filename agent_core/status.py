@@ -20,12 +20,18 @@ DOMAIN: Final = "tokenwire"
 """ErrorInfo's domain."""
 
 
-def grpc_status(refusal: RefusalError) -> grpc.Status:
-    """Return the status that a call is ended with, with ErrorInfo and what else applies."""
+def grpc_status(refusal: RefusalError, request_id: str) -> grpc.Status:
+    """Return the status that a call is ended with, with ErrorInfo, RequestInfo and what else applies.
+
+    Args:
+        refusal: Why it is ended.
+        request_id: What the log knows the call by.
+    """
     status = status_pb2.Status(code=code_pb2.Code.Value(refusal.code), message=refusal.message)
     status.details.append(
         _packed(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=refusal.metadata))
     )
+    status.details.append(_packed(error_details_pb2.RequestInfo(request_id=request_id)))
     if refusal.violations:
         bad_request = error_details_pb2.BadRequest()
         for violation in refusal.violations:

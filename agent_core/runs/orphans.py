@@ -7,7 +7,6 @@ import logging
 import time
 from typing import Final
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
 from agent_core.runs.encoding import encode_payload, new_event
@@ -26,6 +25,7 @@ from agent_core.runs.outcome import Outcome
 from agent_core.telemetry.lost_run_span import write_lost_run_span
 from tokenwire.logs import log_fields
 from tokenwire.telemetry import monotonic_nano
+from tokenwire.telemetry.trace_ids import trace_id_of
 from tokenwire.telemetry.traceparent import parse_traceparent
 from tokenwire.v1.event_pb2 import Event
 
@@ -73,7 +73,7 @@ async def reap(log: RunLog, run_id: str, *, writes_span: bool = True) -> Appende
     """
     started = await _event_after(log, run_id, START)
     span = parse_traceparent(started.run_started.traceparent if started is not None else "")
-    trace_id = trace.format_trace_id(span.trace_id) if span.is_valid else ""
+    trace_id = trace_id_of(span)
     answer = await log.reap(run_id, FIRST_EPOCH, _lost(trace_id), Outcome("error", PRODUCER_LOST.code))
     if answer.status is AppendStatus.OK:
         text = "run %s failed: its core is gone (trace %s)"

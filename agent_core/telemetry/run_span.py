@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from agent_core.agents.events import Usage
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import attributes, tracer
+from tokenwire.telemetry.trace_ids import trace_id_of
 from tokenwire.telemetry.traceparent import format_traceparent
 
 
@@ -54,7 +55,7 @@ class RunSpan:
 
         Told though the trace is not sampled: the log has it, and so has the stream's trace where it is kept.
         """
-        return trace.format_trace_id(self.context.trace_id) if self.context.is_valid else ""
+        return trace_id_of(self.context)
 
     @property
     def traceparent(self) -> str:

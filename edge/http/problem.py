@@ -21,9 +21,10 @@ from litestar.types import ExceptionHandlersMap, HTTPScope, Scope
 
 from edge.errors import HTTP_STATUS, EdgeError
 from edge.http.authentication import principal_of
-from edge.telemetry.server_span import new_trace_id, server_span, trace_id, traceparent
+from edge.telemetry.server_span import server_span, trace_id, traceparent
 from tokenwire.logs import log_fields
 from tokenwire.rate import Rate
+from tokenwire.telemetry.trace_ids import new_trace_id
 
 MEDIA_TYPE: Final = "application/problem+json"
 _CLIENT_CLOSED_REQUEST: Final = 499

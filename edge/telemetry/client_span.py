@@ -71,6 +71,8 @@ class ReconnectSpan:
         self._span = tracer().start_span(
             RECONNECT, context, SpanKind.CLIENT, {RUN_ID: run_id}, start_time=start_unix_nano
         )
+        self.context = self._span.get_span_context()
+        """Names the span."""
 
     def succeeded(self) -> None:
         """End the span: a call has brought a message."""

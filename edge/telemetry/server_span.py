@@ -6,7 +6,6 @@ stream ended; this writes one span a request, by hand.
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -16,6 +15,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tokenwire.telemetry import attributes, stream_root, tracer
+from tokenwire.telemetry.trace_ids import new_trace_id, trace_id_of
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
 _MINTED_KEY: Final = "tokenwire.trace_id"
@@ -121,15 +121,9 @@ def trace_id(scope: Scope) -> str:
 
     Its trace's id, sampled or not. While tracing is off, a random one: who quotes it is found in the log.
     """
-    span_context = server_span(scope).get_span_context()
-    if span_context.is_valid:
-        return trace.format_trace_id(span_context.trace_id)
+    if known := trace_id_of(server_span(scope).get_span_context()):
+        return known
     minted: str = scope["state"].setdefault(_MINTED_KEY, "")
     if not minted:
         minted = scope["state"][_MINTED_KEY] = new_trace_id()
     return minted
-
-
-def new_trace_id() -> str:
-    """Return a random trace id, for what no request stands for."""
-    return secrets.token_hex(16)

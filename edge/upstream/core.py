@@ -97,8 +97,6 @@ class GrpcStream:
         self._attempt = attempt
         self._cancelled = False
         self._given_up: UpstreamError | None = None
-        self.span_context = span.get_span_context()
-        """Its span's."""
 
     async def read(self) -> bytes | None:
         """Return the next encoded message, or None after the last one.

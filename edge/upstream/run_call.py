@@ -88,8 +88,7 @@ class FollowCall:
                 continue
             if message is not None:
                 if self._reconnect is not None:
-                    self._reconnect.succeeded()
-                    self._reconnect = None
+                    self._reconnected()
                 if self._goes_on:
                     self._goes_on = False
                     RESUMES.add(1, BY_EDGE)
@@ -119,7 +118,8 @@ class FollowCall:
                 raise asyncio.CancelledError
             self._goes_on = self._served_by is not None
             self._stream = self._open(self._member)
-            self._span_context = self._stream.span_context
+            if self._reconnect is None:
+                self._span_context = self._stream.span_context
             self._member.streams += 1
             self._member.watch(self._on_silence)
         message = await self._stream.read()
@@ -129,7 +129,10 @@ class FollowCall:
 
     @property
     def span_context(self) -> SpanContext:
-        """Names the CLIENT span of the call that is read, or was read last; invalid before the first."""
+        """Names the CLIENT span of the call that is read, or was read last; invalid before the first.
+
+        While the stream is broken, that of the reconnect: those of its calls may not be exported.
+        """
         return self._span_context
 
     def broken(self, error: EdgeError) -> None:
@@ -235,7 +238,15 @@ class FollowCall:
         if self._reconnect is None and not self._cancelled.is_set():
             run_id = self._progress().run_id
             self._reconnect = ReconnectSpan(self._caller.context, run_id, broke_unix_nano)
+            self._span_context = self._reconnect.context
         self._attempt = Attempt.AGAIN if is_of_transport(error) else Attempt.UNSEEN
+
+    def _reconnected(self) -> None:
+        """End the span of a reconnect: a call has brought a message."""
+        if self._reconnect is not None and self._stream is not None:
+            self._reconnect.succeeded()
+            self._reconnect = None
+            self._span_context = self._stream.span_context
 
     async def _require_alive(self, member: Member, error: EdgeError) -> None:
         """Return unless it is proven that the run was lost with its core.

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from edge.wire import events
 from tokenwire.latency.clock_bounds import Offset
-from tokenwire.latency.core_stamps import core_stamps
+from tokenwire.latency.core_stamps import placed_stamps
 from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, TokenSeries
 from tokenwire.v1 import event_pb2, stream_pb2
 
@@ -20,7 +20,7 @@ MICRO: Final = 1_000
 MAX_LAGS: Final = 64
 """How many of the core's standstills are remembered, the last ones."""
 
-_KIND: Final[dict[type[events.StreamEvent], int]] = {
+_KIND: Final[dict[type[events.StreamEvent | None], int]] = {
     events.TextDelta: DELTA,
     events.ReasoningDelta: DELTA,
     events.ToolStart: BREAK,
@@ -63,6 +63,7 @@ class StreamStamps:
     ) -> None:
         self.series = series
         self.clock = clock
+        self._id, self._tag = clock.id, clock.tag
         self._began_nano = began_nano
         self._hear = hear
         self._show = show
@@ -86,9 +87,9 @@ class StreamStamps:
             recv_nano: When it came, in nanoseconds of the monotonic clock.
         """
         self._recv_nano = recv_nano
-        if not clock.id or clock.id == self.clock.id:
+        if clock.id == self._id:
             self._send_nano = clock.send_nano
-        else:
+        elif clock.id:
             self._from_elsewhere(clock)
         self._lag_nano = clock.loop_lag_nano
 
@@ -101,18 +102,20 @@ class StreamStamps:
             live: Whether it was not yet in the log when the stream's follow began, as far as the core has
                 said so.
         """
-        model, logged = core_stamps(
-            event, clock_tag=self.clock.tag, wall_offset_nano=self.clock.wall_offset_nano
-        )
-        kind = OTHER if told is None else _KIND.get(type(told), OTHER)
+        timing = event.timing
+        if timing.clock_tag == self._tag:
+            model, logged = timing.model_nano, timing.logged_nano
+        else:
+            model, logged = placed_stamps(event, self.clock.wall_offset_nano)
+        kind = _KIND.get(type(told), OTHER)
         if not live or 0 < logged < self._began_nano:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
         stamps = (model, logged, self._send_nano, self._recv_nano)
         self.series.add(event.sequence, kind, stamps)
-        if type(told) is events.RunStarted:
-            self.run_traceparent = told.traceparent
         if self._lag_nano:
             self._note_lag(event.sequence)
+        if kind != DELTA and isinstance(told, events.RunStarted):
+            self.run_traceparent = told.traceparent
         if self._show and told is not None:
             told.timing = self._timing(stamps)
 

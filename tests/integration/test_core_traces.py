@@ -55,6 +55,7 @@ async def test_a_run_is_a_span_below_the_call_below_the_caller(spans: Spans) -> 
     assert told == {
         "rpc.system.name": "grpc",
         "rpc.method": RPC + "StreamRun",
+        "tokenwire.run.id": first.run_id,
         "rpc.response.status_code": "OK",
     }
     assert rpc.parent is not None

@@ -119,6 +119,7 @@ class Refusal:
     info: error_details_pb2.ErrorInfo
     bad_request: error_details_pb2.BadRequest
     retry: error_details_pb2.RetryInfo
+    request: error_details_pb2.RequestInfo
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
@@ -130,8 +131,10 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
         error_details_pb2.ErrorInfo(),
         error_details_pb2.BadRequest(),
         error_details_pb2.RetryInfo(),
+        error_details_pb2.RequestInfo(),
     )
+    known = (refusal.info, refusal.bad_request, refusal.retry, refusal.request)
     for packed in status.details:
-        assert any(packed.Unpack(into) for into in (refusal.info, refusal.bad_request, refusal.retry)), packed
+        assert any(packed.Unpack(into) for into in known), packed
     assert refusal.info.domain == "tokenwire"
     return refusal

@@ -85,9 +85,12 @@ class Spans:
 
     async def wait_for(self, *names: str) -> list[ReadableSpan]:
         """Return one span of each name, once they have all ended."""
-        async with asyncio.timeout(10):
-            while not all(self.named(name) for name in names):
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(10):
+                while not all(self.named(name) for name in names):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"not among {sorted({span.name for span in self.all()})}: {names}") from None
         return [self.named(name)[0] for name in names]
 
 

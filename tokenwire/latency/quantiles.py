@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 _BITS: Final = 6
 """How many leading bits of a value are kept: an answer is at most 1/64 too small."""
 
 
+MAX_EXACT: Final = 4096
+"""Up to so many durations, the answers are exact."""
+
+
 class Quantiles:
-    """Counts durations and tells their quantiles: exact for the largest, within 1.6 % for the others."""
+    """Keeps durations and tells their quantiles: of many, within 1.6 %; the largest is exact in any case."""
 
     def __init__(self) -> None:
+        self._exact = array("q")
         self._counts: Counter[int] = Counter()
         self.count = 0
         """How many durations were added."""
         self.max = 0
         """The largest."""
 
-    def add(self, durations: Iterable[int]) -> None:
+    def add(self, durations: Sequence[int]) -> None:
         """Count durations.
 
         Args:
             durations: 0 or more, in any unit.
         """
-        values = list(durations)
-        if values:
-            self.count += len(values)
-            self.max = max(self.max, *values)
-            self._counts.update(map(_rounded, values))
+        if not durations:
+            return
+        self.count += len(durations)
+        self.max = max(self.max, *durations)
+        self._exact.extend(durations)
+        if len(self._exact) > MAX_EXACT:
+            self._counts.update(map(_rounded, self._exact))
+            self._exact = array("q")
 
     def at(self, share: float) -> int:
         """Return the value that so large a share of the durations does not exceed; 0 without any.
@@ -38,9 +47,10 @@ class Quantiles:
         Args:
             share: From 0 to 1.
         """
+        counts = self._counts + Counter(self._exact)
         left = share * self.count
-        for value in sorted(self._counts):
-            left -= self._counts[value]
+        for value in sorted(counts):
+            left -= counts[value]
             if left <= 0:
                 return value
         return self.max

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import compress, pairwise
+from itertools import chain, compress, pairwise
 from operator import sub
 from typing import Final, NamedTuple
 
@@ -165,8 +165,19 @@ class TokenSeries:
         begin = len(last)
         if begin == end:
             return None
-        last.extend((now,) * (end - begin))
-        stall = self._look_for_gap(begin, end, now)
+        before, kinds = self.last_token_nano, self._kinds
+        if end - begin == 1 and kinds[begin] == DELTA and before is not None:
+            # Nearly always: one token, and not the first.
+            last.append(now)
+            gap = now - before
+            self._gaps.append(gap)
+            self.last_token_nano = now
+            stall = self._judge(begin, gap) if gap > self._notable_nano else None
+            self._last_row = begin
+            self.tokens += 1
+        else:
+            last.extend((now,) * (end - begin))
+            stall = self._look_for_gap(begin, end, now)
         if end >= MAX_ROWS or len(self._starts) > 1:
             self._cut(whole=False)
         return stall
@@ -260,8 +271,11 @@ class TokenSeries:
 
     def _model_gaps(self, begin: int, end: int) -> list[int]:
         """Return the gaps between live tokens at the model, none of them across a break."""
-        gaps: list[int] = []
         before, models = self._counted_model, self._columns[0]
+        if before is not None and self._kinds.count(DELTA, begin, end) == end - begin:
+            self._counted_model = models[end - 1]
+            return list(map(sub, models[begin:end], chain((before,), models[begin : end - 1])))
+        gaps: list[int] = []
         for row in range(begin, end):
             kind = self._kinds[row]
             if kind == DELTA:

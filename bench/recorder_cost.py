@@ -1,0 +1,139 @@
+"""What the recorder of a stream costs for one token: the layer that is always on, and the spans besides.
+
+    python -m bench.recorder_cost [--rounds 15] [--tokens 20000] [--out bench/results/recorder-cost.json]
+
+Every contestant turns the same encoded `StreamRunResponse`s (one text delta each) into SSE bytes, one write a
+token, in one thread, from memory to memory. The rounds are interleaved, and a contestant is compared with the
+one that records nothing round by round, so that a drift of the machine's speed touches both. The exporter is
+not in it: it has a thread of its own, and `bench.telemetry_cost` measures it with all else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON as ALWAYS_ON_SAMPLER
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from bench.kept import as_text
+from bench.machine import machine, versions
+from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
+from edge.wire.dialects import NativeDialect
+from edge.wire.stream import StreamState
+from tokenwire.latency.clock_bounds import ClockBook
+from tokenwire.telemetry import clock_id, monotonic_nano
+from tokenwire.telemetry.clock import clock_tag
+from tokenwire.telemetry.settings import TelemetrySettings
+from tokenwire.telemetry.setup import install_tracing, make_tracing
+from tokenwire.v1 import agent_service_pb2
+
+RUN_ID: Final = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
+NOTHING: Final = "nothing recorded"
+ALWAYS_ON: Final = "always on"
+COMPACT: Final = "sampled, compact"
+TOKEN_NANO: Final = 20_000_000
+
+
+def responses(count: int, began_nano: int) -> list[bytes]:
+    """Return `count` encoded responses of one text delta each, with the stamps that a core takes."""
+    encoded = []
+    for sequence in range(1, count + 1):
+        model = began_nano + sequence * TOKEN_NANO
+        response = agent_service_pb2.StreamRunResponse(run_id=RUN_ID)
+        response.clock.id, response.clock.send_nano = clock_id(), model + 60_000
+        event = response.events.add(sequence=sequence, epoch=1)
+        event.create_time.GetCurrentTime()
+        event.timing.model_nano, event.timing.logged_nano = model, model + 20_000
+        event.timing.clock_tag = clock_tag()
+        event.text_delta.content = f" token{sequence % 100}"
+        encoded.append(response.SerializeToString())
+    return encoded
+
+
+def write(encoded: list[bytes], recorder: StreamRecorder | None) -> None:
+    """Write each token's frame, with or without a recorder."""
+    state = StreamState(
+        NativeDialect, budget_bytes=1 << 30, live=True, stamps=recorder.stamps if recorder else None
+    )
+    if recorder is not None:
+        recorder.begin(lambda: RUN_ID, lambda: trace.INVALID_SPAN_CONTEXT)
+    for message in encoded:
+        state.feed(message, monotonic_nano())
+        out = bytearray()
+        state.take(out)
+        if recorder is not None:
+            recorder.written(monotonic_nano())
+    if recorder is not None:
+        recorder.end("completed", monotonic_nano(), "model")
+
+
+def recorder(span: Span, began_nano: int) -> StreamRecorder:
+    """Return the recorder of one stream."""
+    telemetry = TokenTelemetry(TelemetrySettings(stall_ms=1e9), ClockBook(clock_id()))
+    return StreamRecorder(telemetry, span, began_nano=began_nano, starts=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the rounds, print the table and keep the raw rows."""
+    parser = argparse.ArgumentParser(description="CPU time of a stream's recorder, for one token; paired.")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args(words)
+    began_nano = monotonic_nano()
+    encoded = responses(arguments.tokens, began_nano)
+    tracer = _tracer()
+    contestants: dict[str, Callable[[], StreamRecorder | None]] = {
+        NOTHING: lambda: None,
+        ALWAYS_ON: lambda: recorder(INVALID_SPAN, began_nano),
+        COMPACT: lambda: recorder(tracer.start_span("stream"), began_nano),
+    }
+    rows = []
+    for number in range(arguments.rounds):
+        for name, make in contestants.items():
+            made = make()
+            begin = time.process_time()
+            write(encoded, made)
+            micros = (time.process_time() - begin) / arguments.tokens * 1e6
+            rows.append({"round": number, "contestant": name, "us_per_token": round(micros, 3)})
+    _print(rows)
+    if arguments.out:
+        result = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": "python -m bench.recorder_cost",
+            "machine": machine(),
+            "versions": versions(),
+            "tokens": arguments.tokens,
+            "rows": rows,
+        }
+        arguments.out.write_text(as_text(result))
+
+
+def _tracer() -> trace.Tracer:
+    """Return a tracer whose finished spans go nowhere: what exporting them costs is measured elsewhere."""
+    tracing = make_tracing([SpanProcessor()], scope="tokenwire.edge", sampler=ALWAYS_ON_SAMPLER)
+    install_tracing(tracing)
+    return tracing.provider.get_tracer("tokenwire.edge")
+
+
+def _print(rows: Sequence[dict[str, object]]) -> None:
+    """Print each contestant's median, and what it adds to the first, by the pairs of each round."""
+    by_name: dict[str, list[float]] = {}
+    for row in rows:
+        by_name.setdefault(str(row["contestant"]), []).append(float(str(row["us_per_token"])))
+    print(f"{'':20}{'µs/token':>10}{'min':>8}{'max':>8}   added to {NOTHING} (median of pairs, µs)")
+    for name, times in by_name.items():
+        added = statistics.median(a - b for a, b in zip(times, by_name[NOTHING], strict=True))
+        print(f"{name:20}{statistics.median(times):10.2f}{min(times):8.2f}{max(times):8.2f}   {added:.2f}")
+
+
+if __name__ == "__main__":
+    main()
