@@ -19,6 +19,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from tokenwire.latency.segments import deltas
+
 START_NS = 1_795_000_000_123_456_000
 MS = 1_000_000
 STAGES = ("model", "logged", "send", "recv", "write")
@@ -101,16 +103,10 @@ def span(
     )
 
 
-def deltas(stamps: Sequence[int], t0_ns: int) -> str:
-    """Return a stage's string by the rule: quantise the cumulative time, then difference it."""
-    whole = [(stamp - t0_ns) // 1000 for stamp in stamps]
-    return ",".join(map(str, [b - a for a, b in zip([0, *whole], whole, strict=False)]))
-
-
 def stamps_of(
     count: int, plants: Iterable[Plant], start_ns: int = START_NS, every_ms: float = 20
 ) -> dict[str, list[int]]:
-    """Return the stamps of a stream's rows: each hop is a queue, so a planted stall holds what is behind it."""
+    """Return the stamps of a stream's rows: each hop is a queue: a stall holds what is behind it."""
     chance = random.Random(7)  # noqa: S311 - no secret
     held = {(plant.hop, plant.sequence): round(plant.ms * MS) for plant in plants}
     found: dict[str, list[int]] = {stage: [] for stage in (*STAGES, "browser")}
@@ -135,6 +131,7 @@ def make_stream(
     name: str = "a",
     start_ns: int = START_NS,
     browser: bool = False,
+    page_clock: Mapping[str, Any] | None = None,
     offset_ns: int = 0,
     clock: Mapping[str, Any] | None = None,
     outcome: str = "completed",
@@ -149,6 +146,7 @@ def make_stream(
         name: What its ids are made from.
         start_ns: When the request arrived, by the core's clock.
         browser: Whether the page reported its stamps.
+        page_clock: What its segments say of its clock.
         offset_ns: How far the edge's clock is ahead of the core's.
         clock: The attributes that tell so.
         outcome: How it ended.
@@ -255,6 +253,7 @@ def make_stream(
                 "tokenwire.tokens.count": len(part),
                 "tokenwire.tokens.t0_unix_ns": part[0],
                 "tokenwire.tokens.browser_us": deltas(part, part[0]),
+                **(page_clock or {}),
             }
             made.add(
                 EDGE, span(trace, ids.randbytes(8), "tokens", (part[0], part[-1]), attributes, made.root_id)
@@ -299,7 +298,7 @@ def make_direct(count: int = 50, *, name: str = "d", start_ns: int = START_NS) -
     add_segments(made, made.root_id, {}, ids, service=CORE)
     end = made.stamps["send"][-1] + MS
     attributes = {
-        "tokenwire.stream.outcome": "completed",
+        "rpc.response.status_code": "OK",
         "rpc.method": "tokenwire.v1.AgentService/StreamRun",
     }
     made.add(CORE, root_span(made, (start_ns, end), [], attributes, "tokenwire.v1.AgentService/StreamRun"))

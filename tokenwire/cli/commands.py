@@ -415,9 +415,9 @@ def trace(  # noqa: PLR0913 - one parameter for each option
 
     ID is a trace id, a run id, or the beginning of one; without ID the newest streams are listed.
 
-    The spans come from files of OTLP/JSON lines, which the processes write (TOKENWIRE_TRACE_FILE, the default
-    here) and so does the Collector's file exporter; of a FOLDER all *.jsonl, *.json and *.ndjson files are read,
-    and what was rotated from them. A Phoenix server that wants a key gets PHOENIX_API_KEY.
+    The spans come from files of OTLP/JSON lines, as the processes write (TOKENWIRE_TRACE_FILE, the default
+    here) and the Collector's file exporter. Of a FOLDER all *.jsonl, *.json and *.ndjson files are read, and
+    what was rotated from them. A Phoenix server that wants a key gets PHOENIX_API_KEY.
 
     Exit status: 0 shown, 1 no such trace, 2 wrong usage or input, 3 the Phoenix server can't be asked.
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -90,14 +90,27 @@ def show(make_source: Callable[[], Source], wish: Wish) -> Exit:
             return Exit.NOT_FOUND
         return Exit.UNREACHABLE if isinstance(error, UnreachableError) else Exit.WRONG_INPUT
     except BrokenPipeError:
-        # `tokenwire trace … | head` has read enough. What is left in the buffer can't be written either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
     return Exit.SHOWN
 
 
 def say(line: str) -> None:
     """Print a line to stderr."""
     sys.stderr.write(f"tokenwire: {printable(line)}\n")
+
+
+class _Pipe(Console):
+    """Rich's console, to which a reader that has read enough is no error: `tokenwire trace … | head`."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """End the process."""
+        _drop_output()
+        raise SystemExit(Exit.SHOWN)
+
+
+def _drop_output() -> None:
+    """Let what is left in the buffer go nowhere when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_trace(source: Source, wish: Wish) -> None:
@@ -138,9 +151,7 @@ def _print_json(content: object) -> None:
 def _print(lines: Callable[[int], Iterable[Text]]) -> None:
     """Print lines at the terminal's width, in colours where it has them and NO_COLOR does not forbid them."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
-    console = Console(
-        file=sys.stdout, highlight=False, soft_wrap=True, width=width, markup=False, emoji=False
-    )
+    console = _Pipe(file=sys.stdout, highlight=False, soft_wrap=True, width=width, markup=False, emoji=False)
     for line in lines(console.width):
         # Names and ids come from files that anyone may have written.
         line.plain = printable(line.plain).replace("\n", "�")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenwire.latency.stages import HOPS
 from tokenwire.telemetry import attributes as names
-from tokenwire.traces.rows import NS_PER_US, Row
+from tokenwire.traces.rows import Row, micros
 from tokenwire.traces.source import Head, head_of
 from tokenwire.traces.spans import Span
 from tokenwire.traces.streams import Spread, Stall, Stream, Trace, by_hop, gaps
@@ -45,6 +45,7 @@ def stream_object(stream: Stream) -> dict[str, Any]:
         "gap_p99_ms": root.number(names.STREAM_GAP_P99_MS) if root else None,
         "sampled": (root.text(names.SAMPLED) or None) if root else None,
         "clock": asdict(stream.clock),
+        "browser_clock": asdict(stream.browser_clock),
         "first_token": stream.first_token,
         "stalls": [_stall(stall) for stall in stream.stalls],
         "summary": summary_object(stream),
@@ -83,9 +84,9 @@ def _spread(found: Spread | None) -> dict[str, Any] | None:
         return None
     return {
         "count": found.count,
-        "p50_us": found.p50_ns // NS_PER_US,
-        "p99_us": found.p99_ns // NS_PER_US,
-        "max_us": found.max_ns // NS_PER_US,
+        "p50_us": micros(found.p50_ns),
+        "p99_us": micros(found.p99_ns),
+        "max_us": micros(found.max_ns),
         "max_sequence": found.max_sequence,
     }
 
@@ -93,9 +94,9 @@ def _spread(found: Spread | None) -> dict[str, Any] | None:
 def _row(row: Row, start_ns: int) -> dict[str, Any]:
     content: dict[str, Any] = {
         "sequence": row.sequence,
-        "us": {stage: (stamp - start_ns) // NS_PER_US for stage, stamp in row.stamps.items()},
-        "gap_us": None if row.gap_ns is None else row.gap_ns // NS_PER_US,
-        "hop_us": {hop: time // NS_PER_US for hop, time in row.hops.items()},
+        "us": {stage: micros(stamp - start_ns) for stage, stamp in row.stamps.items()},
+        "gap_us": None if row.gap_ns is None else micros(row.gap_ns),
+        "hop_us": {hop: micros(time) for hop, time in row.hops.items()},
         "replayed": row.is_replayed,
     }
     if row.same_write:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from tokenwire.telemetry import attributes as names
 from tokenwire.traces.read_otlp import Wanted, read_file
-from tokenwire.traces.source import Candidate, Found, Head, head_of, is_stream_root
+from tokenwire.traces.source import AGENT_PREFIX, Candidate, Found, Head, head_of, is_stream_root
 from tokenwire.traces.spans import CORE_STALLS, SEGMENT_NAME, Span
 
 UNFINISHED: Final = "unfinished"
@@ -72,15 +73,21 @@ class TraceFiles:
         return Found(chosen.trace_id, spans, sorted(set(others), key=lambda head: head.start_ns))
 
     def newest(self, limit: int) -> list[Head]:
-        """Return the newest streams, those first. Streams without a root are told by their segments."""
+        """Return the newest streams, those first. Streams without a root are told by their segments.
+
+        The run of a stream whose root does not name it is the one whose agent is in the trace.
+        """
         heads: list[tuple[int, str, Head]] = []
         rooted: set[tuple[str, str]] = set()
+        runs: dict[str, str] = {}
         segments: dict[tuple[str, str], Head] = {}
         for span in self._read(_is_of_a_stream):
             if span.is_segment:
                 key = span.trace_id, span.parent_id
                 if key not in rooted:
                     segments[key] = _with_segment(segments.get(key), span)
+            elif span.name.startswith(AGENT_PREFIX):
+                runs[span.trace_id] = span.text(names.RUN_ID)
             elif is_stream_root(span) and (key := (span.trace_id, span.span_id)) not in rooted:
                 rooted.add(key)
                 segments.pop(key, None)
@@ -88,7 +95,10 @@ class TraceFiles:
         for key, head in segments.items():
             if key not in rooted:
                 _push(heads, head, limit)
-        return [head for *_, head in sorted(heads, key=lambda entry: entry[:2], reverse=True)]
+        ordered = sorted(heads, key=lambda entry: entry[:2], reverse=True)
+        return [
+            head if head.run_id else replace(head, run_id=runs.get(head.trace_id, "")) for *_, head in ordered
+        ]
 
     def _read(self, wanted: Wanted) -> Iterator[Span]:
         for path in self._paths:
@@ -101,7 +111,11 @@ class TraceFiles:
 
 
 def _is_of_a_stream(_trace_id: str, name: str, attributes: bytes) -> bool:
-    return name == SEGMENT_NAME or any(mark in attributes for mark in _STREAM_MARKS)
+    return (
+        name == SEGMENT_NAME
+        or name.startswith(AGENT_PREFIX)
+        or any(mark in attributes for mark in _STREAM_MARKS)
+    )
 
 
 def _push(heads: list[tuple[int, str, Head]], head: Head, limit: int) -> None:

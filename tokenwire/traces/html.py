@@ -13,11 +13,11 @@ from typing import Any, Final
 from tokenwire.latency.stages import HOPS, Hop
 from tokenwire.telemetry import attributes as names
 from tokenwire.traces.overview import clock_words, gap_words, kept_words, tree_start
-from tokenwire.traces.rows import NS_PER_US, Row
-from tokenwire.traces.source import Head
+from tokenwire.traces.rows import Row, micros
+from tokenwire.traces.source import Head, outcome_of
 from tokenwire.traces.spans import Node, tree
 from tokenwire.traces.streams import Spread, Stall, Stream, Trace, by_hop, core_shift, gaps
-from tokenwire.traces.words import NS_PER_MS, clock_time, duration
+from tokenwire.traces.words import NS_PER_MS, clock_time, duration, error_words
 
 MOST_SPANS: Final = 1_000
 """How many spans the page's tree has; segments are not among them."""
@@ -84,15 +84,15 @@ def _stream(stream: Stream) -> dict[str, Any]:
     tokens = root.whole(names.STREAM_TOKENS) if root else None
     return {
         "name": root.name if root else "stream without a root",
-        "outcome": root.text(names.STREAM_OUTCOME) if root else "unfinished",
+        "outcome": outcome_of(root) if root else "unfinished",
         "time": clock_time(stream.start_ns),
         "tokens": tokens,
         "dropped": root.whole(names.STREAM_DROPPED) if root else None,
         "ttft": None if ttft is None else duration(ttft * NS_PER_MS),
         "gapWords": gap_words(stream),
         "stallCount": root.whole(names.STREAM_STALLS) if root else None,
-        "clock": clock_words(stream) if stream.clock.is_skewed else "",
-        "errorUs": stream.clock.error_us,
+        "clock": ". ".join(clock_words(stream)),
+        "errors": {"link": error_words(stream.clock), "browser": error_words(stream.browser_clock)},
         "kept": kept_words(stream),
         "stalls": [_stall(stall) for stall in stream.stalls],
         "summary": [
@@ -107,7 +107,7 @@ def _stream(stream: Stream) -> dict[str, Any]:
 def _columns(stream: Stream) -> dict[str, Any]:
     """Return the rows as columns, in microseconds: a stream of 5,000 tokens takes about 100 kB so."""
     rows = stream.rows
-    ends = [(row.end_ns - stream.start_ns) // NS_PER_US for row in rows]
+    ends = [micros(row.end_ns - stream.start_ns) for row in rows]
     return {
         "sequences": _runs([row.sequence for row in rows]),
         "replayed": _runs([i for i, row in enumerate(rows) if row.is_replayed]),
@@ -119,7 +119,7 @@ def _columns(stream: Stream) -> dict[str, Any]:
 
 
 def _hop_column(rows: list[Row], hop: Hop) -> str:
-    return ",".join("" if (time := row.hops.get(hop)) is None else str(time // NS_PER_US) for row in rows)
+    return ",".join("" if (time := row.hops.get(hop)) is None else str(micros(time)) for row in rows)
 
 
 def _runs(numbers: list[int]) -> list[list[int]]:
@@ -164,7 +164,11 @@ def _stall(stall: Stall) -> dict[str, Any]:
 
 
 def _spans(trace: Trace) -> list[list[Any]]:
-    """Return the tree's lines: name, depth, start and length in µs, the length in words, process, mark, segments."""
+    """Return the tree's lines.
+
+    Each is name, depth, start and length in microseconds, the length in words, process, mark, and how many
+    segments are below.
+    """
     shift = core_shift(trace)
     start = tree_start(trace, shift)
     lines: list[list[Any]] = []
@@ -176,8 +180,8 @@ def _spans(trace: Trace) -> list[list[Any]]:
         mark = "stall" if span.is_stall else "error" if span.status == "error" else ""
         name = f"{span.name} · token {span.text(names.STALL_SEQUENCE)}" if span.is_stall else span.name
         times = [
-            begin // NS_PER_US,
-            (span.end_ns - span.start_ns) // NS_PER_US,
+            micros(begin),
+            micros(span.end_ns - span.start_ns),
             duration(span.end_ns - span.start_ns),
         ]
         lines.append([name, depth, *times, span.service, mark, segments])

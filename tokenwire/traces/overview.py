@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.text import Text
 
-from tokenwire.latency.stages import HOPS
+from tokenwire.latency.stages import HOPS, Hop
 from tokenwire.telemetry import attributes as names
-from tokenwire.traces.rows import NS_PER_US
-from tokenwire.traces.source import SHORT_ID, Head
+from tokenwire.traces.rows import NS_PER_US, SAME_CLOCK, Clock
+from tokenwire.traces.source import SHORT_ID, Head, outcome_of
 from tokenwire.traces.spans import Node, Span, tree
 from tokenwire.traces.streams import Spread, Stream, Trace, by_hop, core_shift, gaps
 from tokenwire.traces.waterfall import FAINT, MARKS, STALL_STYLE, STYLES, legend, stall_words, waterfall
-from tokenwire.traces.words import NS_PER_MS, clock_time, duration, listing, since
+from tokenwire.traces.words import NS_PER_MS, clock_time, duration, error_words, listing, since
 
 SAME_NAME: Final = 6
 """How many children of the same name a span of the tree shows."""
 
 ABSENT: Final = "-"
-_LINK_LIKE: Final = ("link",)
-"""The hops between the clocks of two machines."""
+_CORRECTED: Final = "times and hops here are corrected by it, stamps are not"
+_CLOCKS: Final[Mapping[Hop, Callable[[Stream], Clock]]] = {
+    "link": lambda stream: stream.clock,
+    "browser": lambda stream: stream.browser_clock,
+}
+"""The hops that end at another clock than they begin at, and which."""
 
 
 def trace_lines(trace: Trace, width: int, *, show_all: bool) -> Iterator[Text]:
@@ -82,8 +86,9 @@ def summary_lines(stream: Stream) -> Iterator[Text]:
             else Text(f" {MARKS[HOPS[i - 1]]} ", STYLES[HOPS[i - 1]]) + Text(" ")
         )
         text.append(line, FAINT if i == 0 else "")
-        if stream.clock.is_skewed and 0 < i <= len(HOPS) and HOPS[i - 1] in _LINK_LIKE:
-            text.append(f"  ± {duration(stream.clock.error_us * NS_PER_US)}")
+        clock = _CLOCKS[HOPS[i - 1]](stream) if 0 < i <= len(HOPS) and HOPS[i - 1] in _CLOCKS else SAME_CLOCK
+        if clock.is_skewed:
+            text.append(f"  {error_words(clock)}")
         yield text
 
 
@@ -124,27 +129,39 @@ def _stream_head(stream: Stream) -> Iterator[Text]:
     name = root.name if root else "a stream whose own span is not here: it is open, or its process was killed"
     yield Text(name, "bold").append(f"  {clock_time(stream.start_ns)}", "not bold")
     words = (
-        Text(f"outcome {root.text(names.STREAM_OUTCOME) or ABSENT}, ") if root else Text(),
+        Text(f"outcome {outcome_of(root) or ABSENT}, ") if root else Text(),
         Text(listing(_counts(stream))),
     )
     yield Text("  ") + words[0] + words[1]
     if words_of_gaps := gap_words(stream):
         yield Text(f"  {words_of_gaps}")
-    if stream.clock.is_skewed:
-        yield Text(f"  {clock_words(stream)}")
+    yield from (Text(f"  {words}") for words in clock_words(stream))
     if kept := kept_words(stream):
         yield Text(f"  {kept}")
 
 
-def clock_words(stream: Stream) -> str:
-    """Return how the clocks of the two machines differ, and what was done about it."""
-    clock = stream.clock
-    offset, error = duration(abs(clock.offset_us) * NS_PER_US), duration(clock.error_us * NS_PER_US)
+def clock_words(stream: Stream) -> list[str]:
+    """Return how other clocks differ from the edge's, and what was done about it; nothing for one clock."""
+    found = []
+    if (core := stream.clock).is_unknown:
+        found.append(
+            "clocks: how far the core's is off is not known; times across the link are as the stamps say"
+        )
+    elif core.is_skewed:
+        found.append(f"clocks: {_ahead_words(core, 'core')}; {_CORRECTED}")
+    if (page := stream.browser_clock).is_unknown:
+        found.append(
+            "clocks: how far the page's is off is not known; its hop is left out, its stamps are not"
+        )
+    elif page.is_skewed:
+        found.append(f"clocks: {_ahead_words(page, 'page')}; {_CORRECTED}")
+    return found
+
+
+def _ahead_words(clock: Clock, whose: str) -> str:
+    offset = duration(abs(clock.offset_us) * NS_PER_US)
     which = "ahead of" if clock.offset_us >= 0 else "behind"
-    return (
-        f"clocks: the edge's is {offset} {which} the core's, ± {error} ({clock.method}); "
-        "times and hops here are corrected by it, stamps are not"
-    )
+    return f"the edge's is {offset} {which} the {whose}'s, {error_words(clock)} ({clock.method})"
 
 
 def kept_words(stream: Stream) -> str:

@@ -74,8 +74,13 @@ class _ResourceSpans(msgspec.Struct, rename="camel"):
 class _Request(msgspec.Struct, rename="camel"):
     resource_spans: list[_ResourceSpans] | None = None
     # Other signals may share a Collector's file.
-    resource_metrics: msgspec.Raw | None = None
-    resource_logs: msgspec.Raw | None = None
+    resource_metrics: msgspec.Raw = msgspec.Raw()
+    resource_logs: msgspec.Raw = msgspec.Raw()
+
+    def is_telemetry(self) -> bool:
+        """Return whether it has any signal's list."""
+        others = (self.resource_metrics, self.resource_logs)
+        return self.resource_spans is not None or any(bytes(raw) for raw in others)
 
 
 _requests = msgspec.json.Decoder(_Request)
@@ -156,7 +161,7 @@ def _request(line: bytes, place: str, note: Callable[[str], None]) -> _Request:
             note(f"{place}: skipped, the line is cut short")
             return _Request()
         raise UnreadableError(f"{place}: not an OTLP/JSON request: {error}") from error
-    if request == _Request() and line.strip() != b"{}":
+    if not request.is_telemetry() and line.strip() != b"{}":
         raise UnreadableError(f"{place}: not an OTLP/JSON request: it has no resourceSpans")
     return request
 

@@ -30,7 +30,7 @@ class SegmentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How far the edge's clock is ahead of the core's, as far as is known."""
+    """How far the edge's clock is ahead of another one, the core's or the page's, as far as is known."""
 
     offset_us: float = 0.0
     error_us: float = 0.0
@@ -40,6 +40,11 @@ class Clock:
     def is_skewed(self) -> bool:
         """Whether numbers between the two machines are less than certain."""
         return self.method != "same_host" or bool(self.offset_us) or bool(self.error_us)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the other machine's clock is none that anything is known of."""
+        return self.method == "none"
 
 
 SAME_CLOCK: Final = Clock()
@@ -65,9 +70,11 @@ class Row:
     stamps: dict[Stage, int] = field(default_factory=dict)
     """Unix nanoseconds, as they were taken."""
     is_replayed: bool = False
+    segment: int = 0
+    """The first sequence of the segment that the row is from."""
     clock: Clock = SAME_CLOCK
-    browser_offset_ns: int = 0
-    """How far the browser's clock is ahead of the edge's, where its segment says so."""
+    browser_clock: Clock = SAME_CLOCK
+    """The page's, where its report says so."""
     gap_ns: int | None = None
     """Between the last stage of the row before and this one's; None for the first."""
     hops: dict[Hop, int] = field(default_factory=dict)
@@ -84,7 +91,11 @@ class Row:
             return None
         if stage in CORE_SIDE:
             return stamp + round(self.clock.offset_us * NS_PER_US)
-        return stamp - self.browser_offset_ns if stage == "browser" else stamp
+        return stamp + round(self.browser_clock.offset_us * NS_PER_US) if stage == "browser" else stamp
+
+    def clock_of(self, hop: Hop) -> Clock:
+        """Return the clock that a hop's time depends on besides the edge's."""
+        return self.browser_clock if hop == "browser" else self.clock
 
     @property
     def end_stage(self) -> Stage | None:
@@ -102,6 +113,11 @@ class Row:
     def begin_ns(self) -> int:
         """The first of its stamps, by the edge's clock."""
         return next((time for stage in STAGES if (time := self.edge_time(stage)) is not None), 0)
+
+
+def micros(ns: int) -> int:
+    """Return nanoseconds as the nearest whole microseconds."""
+    return (ns + NS_PER_US // 2) // NS_PER_US
 
 
 def decode_deltas(text: str) -> list[int]:
@@ -176,10 +192,10 @@ def _add(rows: dict[int, Row], segment: Segment) -> None:
         for stage, numbers in segment.stages.items():
             row.stamps.setdefault(stage, segment.t0_ns + numbers[i] * NS_PER_US)
         if is_browser_only:
-            # It is written later, by the page's own clock, and says nothing of the core's.
-            row.browser_offset_ns = round(segment.clock.offset_us * NS_PER_US)
+            # It is written later, with the page's clock, and says nothing of the core's.
+            row.browser_clock = segment.clock
         else:
-            row.is_replayed = segment.is_replayed
+            row.is_replayed, row.segment = segment.is_replayed, segment.first
             row.clock = segment.clock
 
 
@@ -189,6 +205,9 @@ def _derive(row: Row, before: Row | None, start_ns: int | None) -> None:
     times = [(hop, row.edge_time(stage)) for stage, hop in zip(STAGES, HOPS, strict=True)]
     earlier = before.edge_time("model") if before is not None else start_ns
     for hop, time in times:
+        if hop == "browser" and row.browser_clock.is_unknown:
+            # Pages' clocks may be off by hours: such a time would say nothing.
+            continue
         # A replayed row has no `model` stamp: its first hop can't be told.
         if time is not None and earlier is not None:
             row.hops[hop] = time - earlier
@@ -198,13 +217,22 @@ def _derive(row: Row, before: Row | None, start_ns: int | None) -> None:
 def _mark_same_writes(rows: Sequence[Row]) -> None:
     begin = 0
     for i in range(1, len(rows) + 1):
-        stamp = rows[begin].stamps.get("write")
-        if i < len(rows) and stamp is not None and rows[i].stamps.get("write") == stamp:
+        if i < len(rows) and _is_same_write(rows[i - 1], rows[i]):
             continue
         if i - begin > 1:
             for row in rows[begin:i]:
                 row.same_write = i - begin
         begin = i
+
+
+def _is_same_write(before: Row, row: Row) -> bool:
+    first, second = before.stamps.get("write"), row.stamps.get("write")
+    # The same stamp may come out a microsecond apart in two segments, which round from times of their own.
+    return (
+        first is not None
+        and second is not None
+        and abs(second - first) <= (0 if before.segment == row.segment else NS_PER_US)
+    )
 
 
 def _whole(found: Mapping[str, AttributeValue], name: str) -> int:

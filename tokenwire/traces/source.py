@@ -91,6 +91,11 @@ def is_stream_root(span: Span) -> bool:
     return names.STREAM_OUTCOME in span.attributes or names.STREAM_TOKENS in span.attributes
 
 
+def outcome_of(root: Span) -> str:
+    """Return how a stream ended: of a direct caller's, whose root is an rpc span, the status code."""
+    return root.text(names.STREAM_OUTCOME) or root.text(names.RPC_RESPONSE_STATUS_CODE)
+
+
 def head_of(span: Span) -> Head:
     """Return what the root of a stream says of it."""
     return Head(
@@ -99,7 +104,7 @@ def head_of(span: Span) -> Head:
         start_ns=span.start_ns,
         run_id=span.text(names.RUN_ID),
         route=span.name,
-        outcome=span.text(names.STREAM_OUTCOME),
+        outcome=outcome_of(span),
         tokens=span.whole(names.STREAM_TOKENS),
         ttft_ms=span.number(names.STREAM_TTFT_MS),
         gap_max_ms=span.number(names.STREAM_GAP_MAX_MS),

@@ -63,6 +63,9 @@ class Stream:
     rows: list[Row]
     stalls: list[Stall] = field(default_factory=list)
     clock: Clock = SAME_CLOCK
+    """The core's."""
+    browser_clock: Clock = SAME_CLOCK
+    """The page's."""
     first_token: int | None = None
     """The sequence of the first token, as far as it is known. Rows up to it are not between two tokens."""
 
@@ -191,12 +194,14 @@ def _segments(spans: Iterable[Span], problems: list[str]) -> dict[str, list[Segm
 def _stream(span_id: str, root: Span | None, segments: Sequence[Segment]) -> Stream:
     rows = rows_of(segments, root.start_ns if root else None)
     clocks = [row.clock for row in rows if not row.is_replayed]
+    pages = [row.browser_clock for row in rows if "browser" in row.stamps]
     stream = Stream(
         span_id=span_id,
         root=root if root is not None else None,
         start_ns=root.start_ns if root else min((row.begin_ns for row in rows), default=0),
         rows=rows,
         clock=clock_of(root) if root and clock_of(root) is not SAME_CLOCK else (clocks or [SAME_CLOCK])[-1],
+        browser_clock=(pages or [SAME_CLOCK])[-1],
     )
     stream.first_token = _first_token(stream)
     return stream

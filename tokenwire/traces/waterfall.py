@@ -12,9 +12,9 @@ from typing import Final
 from rich.text import Text
 
 from tokenwire.latency.stages import HOPS, Hop
-from tokenwire.traces.rows import NS_PER_US, Row
+from tokenwire.traces.rows import Row
 from tokenwire.traces.streams import Stall, Stream, gaps
-from tokenwire.traces.words import NS_PER_MS, duration, listing, since
+from tokenwire.traces.words import NS_PER_MS, duration, error_words, listing, since
 
 MARKS: Final[dict[Hop, str]] = {
     "model": "m",
@@ -83,8 +83,8 @@ def waterfall(stream: Stream, width: int, *, show_all: bool) -> Iterator[Text]:
     cells = [_cells(stream, stream.rows[i]) for i in shown]
     widths = [max(map(len, column)) for column in zip(_HEAD, *cells, strict=True)]
     notes = [_note(stream.rows[i], stalls.get(stream.rows[i].sequence)) for i in shown]
-    room = max(LEAST_BAR, width - sum(widths) - 8 - max((len(note) + 1 for note in notes if note), default=0))
-    scale = max(1, max(_total(stream.rows[i]) for i in shown) / room)
+    room = width - len(_columns(_HEAD, widths)) - 3
+    scale = _scale([_total(stream.rows[i]) for i in shown], notes, room)
     yield Text(f"{_columns(_HEAD, widths)}  one mark: {duration(scale)}", FAINT)
     before = -1
     for i, row_cells, note in zip(shown, cells, notes, strict=True):
@@ -110,6 +110,12 @@ def bar(row: Row, scale: float) -> Text:
     for hop, marks in _shares(row, scale).items():
         line.append(MARKS[hop] * marks, STYLES[hop])
     return line
+
+
+def _scale(totals: Sequence[int], notes: Sequence[str], room: int) -> float:
+    """Return how many nanoseconds a mark stands for, so that each bar and the note behind it fit the room."""
+    rooms = [max(LEAST_BAR, room - len(note) - bool(note)) for note in notes]
+    return max(1.0, *(total / columns for total, columns in zip(totals, rooms, strict=True)))
 
 
 def interesting(stream: Stream) -> list[int]:
@@ -176,7 +182,7 @@ def _total(row: Row) -> int:
 
 def _note(row: Row, stall: Stall | None) -> str:
     negative = [
-        f"{hop} {duration(time)} ± {duration(row.clock.error_us * NS_PER_US)}"
+        f"{hop} {duration(time)} {error_words(row.clock_of(hop))}"
         for hop, time in row.hops.items()
         if time < 0
     ]

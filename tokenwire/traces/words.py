@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Final
 
-NS_PER_US: Final = 1_000
+from tokenwire.traces.rows import NS_PER_US, Clock
+
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 S_PER_MINUTE: Final = 60
@@ -19,7 +20,7 @@ def duration(ns: float) -> str:
     sign, size = ("-" if ns < 0 else ""), abs(ns)
     # Rounded first: 999.6 µs is a millisecond.
     if round(size / NS_PER_US) < NS_PER_US:
-        return f"{sign}{size / NS_PER_US:.0f} µs"
+        return f"{sign if round(size / NS_PER_US) else ''}{size / NS_PER_US:.0f} µs"
     if round(size / NS_PER_MS) < NS_PER_US:
         return f"{sign}{_digits(size / NS_PER_MS)} ms"
     if size < MINUTES_FROM_S * NS_PER_S:
@@ -37,6 +38,11 @@ def clock_time(unix_ns: int) -> str:
     """Return a moment in UTC, to the millisecond."""
     moment = dt.datetime.fromtimestamp(unix_ns // NS_PER_MS / 1_000, dt.UTC)
     return moment.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def error_words(clock: Clock) -> str:
+    """Return how far a time between two machines may be off."""
+    return "± unknown" if clock.is_unknown else f"± {duration(clock.error_us * NS_PER_US)}"
 
 
 def listing(texts: Iterable[str]) -> str:

@@ -20,7 +20,7 @@
   const digits = (value) => (value < 9.995 ? value.toFixed(2) : value < 99.95 ? value.toFixed(1) : value.toFixed(0));
   function duration(us) {
     const size = Math.abs(us), sign = us < 0 ? "-" : "";
-    if (Math.round(size) < 1000) return `${sign}${Math.round(size)} µs`;
+    if (Math.round(size) < 1000) return `${Math.round(size) ? sign : ""}${Math.round(size)} µs`;
     if (Math.round(size / 1000) < 1000) return `${sign}${digits(size / 1000)} ms`;
     return `${sign}${digits(size / 1e6)} s`;
   }
@@ -128,7 +128,7 @@
     if (s.notes[i]) marks.push(s.notes[i]);
     if (s.replayed.has(i)) marks.push("replayed");
     if (s.writes.has(i)) marks.push(`one write of ${count(s.writes.get(i))}`);
-    if (s.hops.some((column) => column[i] < 0)) marks.push(`negative: the clocks are known to ± ${duration(s.errorUs)}`);
+    HOPS.forEach((hop, h) => { if (s.hops[h][i] < 0) marks.push(`${hop} ${duration(s.hops[h][i])} ${s.errors[hop] ?? ""}`.trim()); });
     return [told, hops, marks];
   }
   function stallWords(stall) {
@@ -142,7 +142,7 @@
   // --- everything above the chart ------------------------------------------------------------------------
 
   function head() {
-    const bad = !["completed", "cancelled"].includes(stream.outcome);
+    const bad = !["completed", "cancelled", "OK", ""].includes(stream.outcome);
     $("name").replaceChildren(stream.name, make("span", { cls: bad ? "chip bad" : "chip", text: stream.outcome || "–" }));
     const parts = [["trace", data.traceId], ...data.runIds.map((id) => ["run", id]), ["agent", data.agent], ["model", data.model], ["", stream.time]];
     $("identity").replaceChildren(...parts.filter(([, value]) => value).map(([name, value]) => make("span", { text: name ? `${name} ` : "" }, make("b", { cls: "mono", text: value }))));
@@ -456,7 +456,7 @@
   $("in").addEventListener("click", () => setRowHeight(rowHeight * 1.5, middle()));
   $("out").addEventListener("click", () => setRowHeight(rowHeight / 1.5, middle()));
   $("fit").addEventListener("click", () => setRowHeight(0));
-  window.addEventListener("resize", () => { setRowHeight(rowHeight); });
+  window.addEventListener("resize", () => { if (stream) setRowHeight(rowHeight); });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); draw(); });
 
   // --- go ------------------------------------------------------------------------------------------------
@@ -474,5 +474,9 @@
     }));
   }
   if (data.streams.length) chooseStream(0);
-  else $("name").textContent = "No stream in this trace";
+  else {
+    $("name").textContent = `No stream in trace ${data.traceId}`;
+    for (const id of ["rows", "facts"]) $(id).hidden = true;
+    $("stalls").closest("section").hidden = true;
+  }
 })();
