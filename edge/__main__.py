@@ -44,6 +44,10 @@ def main() -> int:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
     for warning in settings.share_warnings():
         logger.warning("%s", warning)
+    if settings.reuse_port and telemetry.metrics_port is None:
+        logger.warning(
+            "edges share a port: a scrape of /metrics meets any. Set TOKENWIRE_METRICS_PORT for each"
+        )
     descriptors.raise_limit()
     needed = settings.max_streams + settings.max_idle_connections + descriptors.OWN
     descriptors.warn_if_short(needed, f"TOKENWIRE_MAX_STREAMS={settings.max_streams}")

@@ -1,12 +1,28 @@
 #!/usr/bin/env bash
 # Checks what is deployed, without Docker: the Dockerfile by hadolint, docker-compose.yml by the Compose
-# specification's schema, and nginx's example by nginx where it is installed.
+# specification's schema, and what nginx, Prometheus and its alerts are told by these, where they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${VENV:-.venv}/bin
 
 "$bin/hadolint" --failure-threshold info deploy/docker/Dockerfile
 "$bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
+
+left_out() {
+  if [ "${CI:-}" = true ]; then
+    echo "$1 (run: make system)" >&2
+    exit 1
+  fi
+  echo "LEFT OUT: $1" >&2
+}
+
+unpacked=${XDG_CACHE_HOME:-${HOME:-}/.cache}/tokenwire/prometheus/usr/bin
+if promtool=$(PATH=$PATH:$unpacked command -v "${TOKENWIRE_TEST_PROMTOOL:-promtool}"); then
+  "$promtool" check config deploy/prometheus/prometheus.yml >/dev/null
+  "$promtool" test rules deploy/prometheus/alerts_test.yml >/dev/null
+else
+  left_out "deploy/prometheus was not checked: no promtool"
+fi
 
 # TOKENWIRE_TEST_NGINX names one that is elsewhere, as for the tests. The bare one is also where Debian puts servers.
 if nginx=$(PATH=$PATH:/usr/sbin:/sbin command -v "${TOKENWIRE_TEST_NGINX:-nginx}"); then
@@ -27,9 +43,6 @@ http {
 }
 EOF
   "$nginx" -t -q -e "$scratch/error.log" -p "$scratch" -c "$scratch/nginx.conf"
-elif [ "${CI:-}" = true ]; then
-  echo "deploy/proxies/nginx.conf was not checked: no nginx (run: make system)" >&2
-  exit 1
 else
-  echo "LEFT OUT: deploy/proxies/nginx.conf was not checked: no nginx" >&2
+  left_out "deploy/proxies/nginx.conf was not checked: no nginx"
 fi

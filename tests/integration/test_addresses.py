@@ -15,7 +15,7 @@ from edge.http.authentication.jwks import JwksEndpoint
 from tests.support.processes import ROOT, TOKENWIRE, Processes, free_port
 from tests.support.stack import running_core, running_edge
 from tokenwire import health
-from tokenwire.telemetry import setup
+from tokenwire.telemetry import collector
 
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -130,7 +130,7 @@ async def test_models_issuers_and_collectors_on_loopback_are_asked_past_proxies(
         ("http://collector:4317", False),
     ):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        assert setup._collector_is_near() is is_near
+        assert collector.collector_is_near("traces") is is_near
 
 
 def test_an_unknown_variable_is_told_by_edge_and_command_line(processes: Processes) -> None:

@@ -18,6 +18,8 @@ from agent_core.agents.pace import pace_text
 from tests.support.agents import RICH_TEXT
 from tests.support.sse_reader import Message, SseReader, read_all
 from tests.support.stack import Stack, new_session, running_edge, running_stack
+from tokenwire.telemetry.metrics import Home
+from tokenwire.telemetry.metrics.instruments import RESYNCS
 
 DELTAS = {"text_delta", "reasoning_delta"}
 TERMINALS = {"done", "error"}
@@ -253,8 +255,10 @@ async def read_slowly(stack: Stack, message: str) -> bytes:
     return seen.partition(b"\r\n\r\n")[2]
 
 
-async def test_a_trimmed_log_says_what_is_missing() -> None:
-    """Whoever lacks what the log has dropped is told so, once and first; nobody is left to guess."""
+async def test_a_trimmed_log_says_what_is_missing(metrics: Home) -> None:
+    """Whoever lacks what the log has dropped is told so, once and first; each is counted."""
+    del metrics
+    told = 0
     message = json.dumps({"tokens": 200, "rate": 400})
     async with running_stack({"log_run_events": 64}, merge=False) as stack:
         async with stack.chat(message, agent="pace") as response:
@@ -271,8 +275,10 @@ async def test_a_trimmed_log_says_what_is_missing() -> None:
             if have >= first - 1:
                 assert_whole([*whole[:have], *rest], whole)
                 continue
+            told += 1
             resync = json.loads(rest[0].data)
             assert (rest[0].event, resync["reason"]) == ("resync", "trimmed")
             assert (resync["first"], resync["last"]) == (first_id, whole[-1].id)
             assert rest[0].id == "", "a control moves no cursor"
             assert rest[1:] == whole[first - 1 :]
+    assert RESYNCS.points()[()].value == told > 0

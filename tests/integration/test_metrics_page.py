@@ -192,6 +192,17 @@ def metrics_urls(process: Running, count: int) -> list[str]:
     return LOGGED.findall(process.stderr)
 
 
+def lag_ticks(url: str) -> float:
+    """Return how often a process has measured its event loop."""
+    return value_of(httpx.get(url, trust_env=False).text, "tokenwire_event_loop_lag_seconds_count")
+
+
+def test_an_edge_that_shares_its_port_says_what_that_means(processes: Processes) -> None:
+    """Numbers of one process and then of another look like counters that were set back."""
+    _, edge = processes.edge("127.0.0.1:1", settings={"TOKENWIRE_REUSE_PORT": "1"})
+    wait_until(lambda: "Set TOKENWIRE_METRICS_PORT for each" in edge.stderr, "the warning")
+
+
 def test_processes_serve_their_metrics_where_they_were_asked_to(processes: Processes) -> None:
     """The core only on its own port, the edge then only there, too; `service.name` says which is which."""
     settings = {"TOKENWIRE_METRICS_PORT": "0"}
@@ -199,6 +210,7 @@ def test_processes_serve_their_metrics_where_they_were_asked_to(processes: Proce
     url, edge_process = processes.edge(core, settings=settings)
     for process, name in ((core_process, "tokenwire-core"), (edge_process, "tokenwire-edge")):
         (where,) = metrics_urls(process, 1)
+        wait_until(lambda where=where: lag_ticks(where) > 0, "the loop is measured")  # type: ignore[misc]
         page = httpx.get(where, trust_env=False).text
         assert f'service_name="{name}"' in page
         assert ("tokenwire_streams_active 0" in page) == (name == "tokenwire-edge")

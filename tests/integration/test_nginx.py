@@ -147,3 +147,18 @@ async def test_only_a_get_is_repeated_once_it_was_read(
         answer = await client.request(method, "/api/chat", content=b"{}" if method == "POST" else None)
     assert answer.status_code == 502
     assert sum(len(edge.heads) for edge in edges) == seen
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics?a=b"])
+async def test_the_edges_numbers_are_not_for_the_world(
+    processes: Processes, tmp_path: Path, path: str
+) -> None:
+    """However the path is written: no edge is asked."""
+    edge = Edge()
+    edge.go_on.set()
+    async with behind_nginx(processes, tmp_path, (edge, edge)) as client:
+        answer = await client.request(
+            "GET", httpx.URL(str(client.base_url).rstrip("/"), raw_path=path.encode())
+        )
+    assert answer.status_code == 404
+    assert not edge.heads

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from tokenwire.addresses import is_loopback
+from tokenwire.telemetry.scope import VERSION
 
 Signal: TypeAlias = Literal["traces", "metrics"]
 
@@ -15,6 +15,11 @@ GRPC_UNPROXIED: Any = (("grpc.enable_http_proxy", 0),)
 """Channel options: no proxy is asked."""
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
+
+
+def is_disabled() -> bool:
+    """Return whether the environment turns all of OpenTelemetry off."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def exporter_name(signal: Signal) -> str:
@@ -27,7 +32,7 @@ def exporter_name(signal: Signal) -> str:
 
     Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
     """
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if is_disabled():
         return "none"
     chosen = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower()
     return chosen or ("otlp" if _value("ENDPOINT", signal) else "none")
@@ -68,7 +73,7 @@ def resource_attributes(service_name: str, instance_id: str) -> dict[str, str]:
     """
     return {
         "service.name": os.environ.get("OTEL_SERVICE_NAME") or service_name,
-        "service.version": version("tokenwire"),
+        "service.version": VERSION,
         "service.instance.id": instance_id,
     }
 

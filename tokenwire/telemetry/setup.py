@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
-from tokenwire.addresses import is_loopback
+from tokenwire.telemetry.collector import (
+    GRPC_UNPROXIED,
+    collector_is_near,
+    exporter_name,
+    is_disabled,
+    otlp_protocol,
+    resource_attributes,
+)
 from tokenwire.telemetry.installed import install
 from tokenwire.telemetry.scope import SCHEMA_URL, SCOPES, VERSION, name_scope
 from tokenwire.telemetry.settings import TelemetrySettings
@@ -22,26 +28,13 @@ if TYPE_CHECKING:
 
     from tokenwire.telemetry.pipeline import Tracing
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_GRPC_UNPROXIED: Any = (("grpc.enable_http_proxy", 0),)
-
 FILE_DELAY_MS: Final = 1_000.0
 """How long a finished span waits at most before it is in the trace file: someone looks there next."""
 
 
 def traces_exporter() -> str:
-    """Return which exporter the environment asks for: "otlp", "console" or "none".
-
-    Unlike the SDK's own default, nothing is exported unless a variable asks for it.
-
-    Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
-    """
-    if _is_disabled():
-        return "none"
-    chosen = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
-    if chosen:
-        return chosen
-    return "otlp" if any(os.environ.get(name) for name in ENDPOINTS) else "none"
+    """Return which exporter the environment asks for: "otlp", "console" or "none"."""
+    return exporter_name("traces")
 
 
 def set_up_tracing(
@@ -63,9 +56,9 @@ def set_up_tracing(
     """
     settings = settings or TelemetrySettings()
     name_scope(service_name)
-    exporter_name = traces_exporter()
-    trace_file = None if _is_disabled() else settings.trace_file
-    if exporter_name == "none" and trace_file is None:
+    exporter = traces_exporter()
+    trace_file = None if is_disabled() else settings.trace_file
+    if exporter == "none" and trace_file is None:
         return lambda: None
 
     # Imported late: with tracing off neither the SDK nor the exporters are loaded.
@@ -80,14 +73,10 @@ def set_up_tracing(
         delay_ms = None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else FILE_DELAY_MS
         to_file = TraceFileExporter(trace_file)
         processors.append(CountingProcessor(to_file, max_queue_size=size, schedule_delay_ms=delay_ms))
-    if exporter_name != "none":
-        processors.append(CountingProcessor(_exporter(exporter_name), max_queue_size=size))
+    if exporter != "none":
+        processors.append(CountingProcessor(_exporter(exporter), max_queue_size=size))
 
-    resource = Resource.create(
-        {"service.name": service_name, "service.version": VERSION, "service.instance.id": instance_id}
-    )
-    if os.environ.get("OTEL_SERVICE_NAME"):
-        resource = resource.merge(Resource({"service.name": os.environ["OTEL_SERVICE_NAME"]}))
+    resource = Resource.create(resource_attributes(service_name, instance_id))
     scope = SCOPES.get(service_name, service_name)
     keeps = settings.trace_detail != "off"
     return install_tracing(make_tracing(processors, scope=scope, resource=resource, keeps=keeps))
@@ -153,37 +142,21 @@ def _exporter(name: str) -> SpanExporter:
     raise ValueError(message)
 
 
-def _is_disabled() -> bool:
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-
-
 def _otlp_exporter() -> SpanExporter:
-    """Return the OTLP exporter of the protocol that the environment names: grpc unless http/protobuf."""
-    protocol = os.environ.get(
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    )
-    if protocol == "grpc":
+    """Return the OTLP exporter of the protocol that the environment names."""
+    if otlp_protocol("traces") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return GrpcExporter(channel_options=_GRPC_UNPROXIED if _collector_is_near() else None)
-    if protocol == "http/protobuf":
-        import requests  # noqa: PLC0415
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
-            OTLPSpanExporter as HttpExporter,
-        )
+        return GrpcExporter(channel_options=GRPC_UNPROXIED if collector_is_near("traces") else None)
+    import requests  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter as HttpExporter,
+    )
 
-        if not _collector_is_near():
-            return HttpExporter()
-        session = requests.Session()
-        session.trust_env = False
-        return HttpExporter(session=session)
-    message = f"OTEL_EXPORTER_OTLP_PROTOCOL: {protocol!r} is not one of grpc, http/protobuf"
-    raise ValueError(message)
-
-
-def _collector_is_near() -> bool:
-    """Return whether the collector is on this machine: then no proxy is asked to reach it."""
-    endpoint = next(filter(None, map(os.environ.get, reversed(ENDPOINTS))), "localhost")
-    return is_loopback(urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or "")
+    if not collector_is_near("traces"):
+        return HttpExporter()
+    session = requests.Session()
+    session.trust_env = False
+    return HttpExporter(session=session)

@@ -94,6 +94,7 @@ STREAMS_CLOSED: Final = _HOME.counter(
     unit="{stream}",
     labels={"outcome": STREAM_OUTCOMES},
 )
+"""A core counts the streams of its direct callers in this and the two before, an edge all of its own."""
 
 TOKENS: Final = _HOME.counter(
     "tokenwire.tokens", "Text and reasoning deltas that were written live.", unit="{token}"

@@ -25,23 +25,25 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tokenwire.telemetry.metrics.home import AnyInstrument, Home
 from tokenwire.telemetry.metrics.series import NANO, Exemplar, Histogram, HistogramPoint, Key, NumberPoint
+from tokenwire.telemetry.scope import VERSION
 
-SCOPE = "tokenwire"
 
-
-def metrics_data(home: Home, resource: Resource, begin_unix_ns: int, now_unix_ns: int) -> MetricsData:
+def metrics_data(
+    home: Home, resource: Resource, scope: str, begin_unix_ns: int, now_unix_ns: int
+) -> MetricsData:
     """Return all numbers of a process.
 
     Args:
         home: Whose numbers.
         resource: What the process is.
+        scope: The scope's name, the same as of its spans.
         begin_unix_ns: Since when they are counted.
         now_unix_ns: The time now.
     """
     times = (begin_unix_ns, now_unix_ns)
     metrics = [metric for each in home if (metric := _metric(each, times)) is not None]
-    scope = InstrumentationScope(SCOPE, str(resource.attributes.get("service.version", "")))
-    return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
+    of_scope = ScopeMetrics(InstrumentationScope(scope, VERSION), metrics, "")
+    return MetricsData([ResourceMetrics(resource, [of_scope], "")])
 
 
 def _metric(instrument: AnyInstrument, times: tuple[int, int]) -> Metric | None:

@@ -17,9 +17,10 @@ from tokenwire.telemetry.collector import (
 from tokenwire.telemetry.losses import lost_spans
 from tokenwire.telemetry.metrics.home import home
 from tokenwire.telemetry.metrics.instruments import TELEMETRY_DROPPED
+from tokenwire.telemetry.scope import SCOPES
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData
 
 INTERVAL: Final = "OTEL_METRIC_EXPORT_INTERVAL"
 INTERVAL_MS: Final = 60_000
@@ -56,9 +57,12 @@ def set_up_metrics(process: Literal["edge", "core"], *, instance_id: str) -> Cal
     from tokenwire.telemetry.metrics.otlp import metrics_data  # noqa: PLC0415
 
     resource, begin_unix_ns = Resource.create(home().resource), time.time_ns()
-    export = MetricsExport(
-        _exporter(name), lambda: metrics_data(home(), resource, begin_unix_ns, time.time_ns()), interval_s
-    )
+    scope = SCOPES[f"tokenwire-{process}"]
+
+    def collect() -> MetricsData:
+        return metrics_data(home(), resource, scope, begin_unix_ns, time.time_ns())
+
+    export = MetricsExport(_exporter(name), collect, interval_s)
     export.start()
     return export.stop
 

@@ -16,6 +16,7 @@ from agent_core.agents import AgentError, Finish, Usage
 from agent_core.telemetry import gen_ai
 from agent_core.telemetry.gen_ai import ChatSpan
 from tests.support.spans import use_provider
+from tokenwire.telemetry.metrics import Histogram, instruments
 
 
 @pytest.fixture
@@ -100,3 +101,40 @@ def test_leaving_after_the_end_cancels_nothing(exporter: InMemorySpanExporter) -
     with pytest.raises(GeneratorExit), span:
         raise GeneratorExit
     assert gen_ai.CANCELLED not in (only(exporter).attributes or {})
+
+
+def numbers(histogram: Histogram) -> dict[tuple[str, ...], int]:
+    """Return how many values each series has."""
+    return {key: sum(point.counts) for key, point in histogram.points().items()}
+
+
+TINY = ("chat", "tokenwire.embedded", "tiny")
+
+
+@pytest.mark.usefixtures("metrics")
+def test_a_call_is_counted_with_its_chunks() -> None:
+    """One first chunk, one value for each further one, and the whole call: also where nothing is traced."""
+    with ChatSpan("tiny", max_tokens=9) as span:
+        for _ in range(300):
+            span.chunk()
+        span.finish(Finish("stop"))
+    assert numbers(instruments.GEN_AI_TIME_TO_FIRST_CHUNK) == {TINY: 1}
+    assert numbers(instruments.GEN_AI_TIME_PER_OUTPUT_CHUNK) == {TINY: 299}
+    assert numbers(instruments.GEN_AI_DURATION) == {(*TINY, ""): 1}
+
+
+@pytest.mark.usefixtures("metrics")
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (AgentError("UNAVAILABLE", "Away."), "UNAVAILABLE"),
+        (KeyError("x"), "KeyError"),
+        (asyncio.CancelledError(), "cancelled"),
+    ],
+)
+def test_a_call_that_fails_is_counted_with_its_error(error: BaseException, kind: str) -> None:
+    """A call that was cancelled must not look like a fast one."""
+    with pytest.raises(type(error)), ChatSpan("tiny", max_tokens=9):
+        raise error
+    assert numbers(instruments.GEN_AI_DURATION) == {(*TINY, kind): 1}
+    assert numbers(instruments.GEN_AI_TIME_TO_FIRST_CHUNK) == {}
