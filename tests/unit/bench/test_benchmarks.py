@@ -6,9 +6,11 @@ from tests.support.processes import ROOT
 
 RUN_BY = {
     "bench.herd": "tests/e2e/test_herd.py",
+    "bench.recorder_cost": "tests/unit/bench/test_recorder_cost.py",
     "bench.rolling_restart": "tests/e2e/test_rolling_restart.py",
     "bench.run_log": "tests/unit/bench/test_run_log.py",
     "bench.soak": "tests/e2e/test_soak.py",
+    "bench.telemetry_cost": "tests/e2e/test_telemetry_cost.py",
     "bench.vanish": "tests/e2e/test_vanishing_clients.py",
     "bench.wire_core": "tests/unit/bench/test_wire_core.py",
     # Started by the two that look for what is left.
