@@ -53,16 +53,17 @@ class WriteTimes:
 
     def __init__(self, wall_offset_nano: int) -> None:
         self._wall_offset_nano = wall_offset_nano
-        self.unix_nano: dict[int, int] = {}
-        """The time by the event's sequence."""
+        self.unix_nano: dict[int, tuple[int, int]] = {}
+        """When the edge had an event and when the socket took it, by its sequence."""
         self.complete = asyncio.Event()
         """Set when the stream has ended."""
 
     def segment(self, segment: Segment) -> None:
         """Take in a segment of the stream."""
         if len(self.unix_nano) < MAX_EVENTS:
-            for row, nano in enumerate(segment.columns[-1]):
-                self.unix_nano[segment.first + row] = nano + self._wall_offset_nano
+            offset, stamps = self._wall_offset_nano, zip(*segment.columns[-2:], strict=True)
+            for row, (recv, write) in enumerate(stamps):
+                self.unix_nano[segment.first + row] = recv + offset, write + offset
 
 
 class BrowserTiming:
@@ -110,7 +111,7 @@ class BrowserTiming:
             run_id: The run.
         """
         times = self._streams.pop(stream, None)
-        written: Mapping[int, int] = {}
+        written: Mapping[int, tuple[int, int]] = {}
         came_unix_nano = time.time_ns()
         if times is not None:
             # A page reports when it has read the last event: the stream itself ends a moment later.

@@ -105,10 +105,12 @@ class StreamStamps:
         timing = event.timing
         if timing.clock_tag == self._tag:
             model, logged = timing.model_nano, timing.logged_nano
+            # A request that is repeated gets the run that it has started before.
+            live = live and not 0 < logged < self._began_nano
         else:
             model, logged = placed_stamps(event, self.clock.wall_offset_nano)
         kind = _KIND.get(type(told), OTHER)
-        if not live or 0 < logged < self._began_nano:
+        if not live:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
         stamps = (model, logged, self._send_nano, self._recv_nano)
         self.series.add(event.sequence, kind, stamps)

@@ -32,7 +32,7 @@ class BrowserLeg(NamedTuple):
 
 def browser_leg(
     received: Sequence[Received],
-    written: Mapping[int, int],
+    written: Mapping[int, tuple[int, int]],
     *,
     sent_unix_nano: int,
     came_unix_nano: int,
@@ -42,13 +42,14 @@ def browser_leg(
 
     Args:
         received: When the page received events.
-        written: When the socket took them, by their sequences, in nanoseconds of Unix time by our clock.
+        written: When the edge had them and when the socket took them, by their sequences, in nanoseconds of Unix
+            time by our clock.
         sent_unix_nano: When the page sent its report, by its clock.
         came_unix_nano: When that came, by ours.
         stall_nano: The longest gap that is no stall.
     """
     pairs = [
-        (part.first + i, written[part.first + i], nano)
+        (part.first + i, *written[part.first + i], nano)
         for part in received
         for i, nano in enumerate(part.unix_nano)
         if part.first + i in written
@@ -56,13 +57,14 @@ def browser_leg(
     if not pairs:
         return BrowserLeg(None, (), ())
     bounds = ClockBounds()
-    for _, ours, theirs in pairs:
-        bounds.answered(ours, theirs)
+    for _, had, _, theirs in pairs:
+        # The socket's stamp is taken after it took the event: a page on this machine may have it before.
+        bounds.answered(had, theirs)
     bounds.received(sent_unix_nano, came_unix_nano)
     offset = bounds.offset(came_unix_nano)
     if offset is None:
         return BrowserLeg(None, (), ())
-    placed = [(sequence, ours, theirs + offset.nano) for sequence, ours, theirs in pairs]
+    placed = [(sequence, ours, theirs + offset.nano) for sequence, _, ours, theirs in pairs]
     return BrowserLeg(offset, [theirs - ours for _, ours, theirs in placed], _stalls(placed, stall_nano))
 
 

@@ -13,9 +13,10 @@ def leg(
     delays_ms: list[float], *, pace_ms: float = 20, ahead_ms: float = 0, report_ms: float = 1, first: int = 2
 ) -> BrowserLeg:
     """Return what comes of a report on events that took so long; our clock is ahead of the page's."""
-    written = {first + i: NOW + round(i * pace_ms * MS) for i in range(len(delays_ms))}
+    times = [NOW + round(i * pace_ms * MS) for i in range(len(delays_ms))]
+    written = {first + i: (nano - MS // 10, nano) for i, nano in enumerate(times)}
     came, received = 0, []
-    for nano, delay_ms in zip(written.values(), delays_ms, strict=True):
+    for nano, delay_ms in zip(times, delays_ms, strict=True):
         came = max(came, nano + round(delay_ms * MS))  # what comes by one connection keeps its order
         received.append(came - round(ahead_ms * MS))
     sent = came - round(ahead_ms * MS)
