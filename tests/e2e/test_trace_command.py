@@ -87,7 +87,7 @@ def test_every_token_of_a_real_stream_is_shown(processes: Processes, tmp_path: P
 
 
 def test_what_a_page_reports_is_the_last_hop(processes: Processes, tmp_path: Path) -> None:
-    """Its clock is a minute behind: stamps stay as they are, its hop is corrected by what the edge published."""
+    """Its clock is a minute behind: its stamps stay, its hop is corrected by what the edge published."""
     file = tmp_path / "spans.jsonl"
     stack = processes.up(settings={"TOKENWIRE_TRACE_FILE": str(file)})
     received: dict[int, float] = {}
