@@ -87,7 +87,7 @@ def test_every_token_of_a_real_stream_is_shown(processes: Processes, tmp_path: P
 
 
 def test_what_a_page_reports_is_the_last_hop(processes: Processes, tmp_path: Path) -> None:
-    """Its clock is a minute behind: the report itself tells by how much, to a known error."""
+    """Its clock is a minute behind: its stamps stay, its hop is corrected by what the edge published."""
     file = tmp_path / "spans.jsonl"
     stack = processes.up(settings={"TOKENWIRE_TRACE_FILE": str(file)})
     received: dict[int, float] = {}
@@ -109,11 +109,12 @@ def test_what_a_page_reports_is_the_last_hop(processes: Processes, tmp_path: Pat
     assert [row["sequence"] for row in stream["rows"] if "browser" in row["us"]] == list(received)
     clock, browser = stream["browser_clock"], stream["summary"]["browser"]
     assert clock["method"] == "bounds"
-    assert abs(clock["offset_us"] - BEHIND_MS * 1_000) <= clock["error_us"] + 1_000
+    assert abs(clock["offset_us"] - BEHIND_MS * 1_000) < 1_000_000
     assert browser["count"] == len(received)
-    assert all(row["hop_us"]["browser"] >= -clock["error_us"] - 1 for row in stream["rows"])
-    assert "behind the page's" not in (text := trace(run_id, file=file))
-    assert re.search(r"the edge's is 60\.0 s ahead of the page's, ± ", text)
+    for row in stream["rows"]:
+        expected = row["us"]["browser"] + clock["offset_us"] - row["us"]["write"]
+        assert abs(row["hop_us"]["browser"] - expected) <= 1
+    assert re.search(r"the edge's is (59|60|61)\.\d s ahead of the page's, ± ", trace(run_id, file=file))
 
 
 def test_the_rows_up_to_the_kill_of_a_core_are_shown(processes: Processes, tmp_path: Path) -> None:
