@@ -90,7 +90,7 @@ class StreamStamps:
             self._send_nano = clock.send_nano
         else:
             self._from_elsewhere(clock)
-        self._lag_nano = clock.loop_lag_nano
+        self._lag_nano += clock.loop_lag_nano  # of a message without events, it is the next event's
 
     def event(self, event: event_pb2.Event, told: events.StreamEvent | None, *, live: bool) -> None:
         """Take in an event of the message.
@@ -105,7 +105,7 @@ class StreamStamps:
             event, clock_tag=self.clock.tag, wall_offset_nano=self.clock.wall_offset_nano
         )
         kind = OTHER if told is None else _KIND.get(type(told), OTHER)
-        if not live or 0 < logged < self._began_nano:
+        if not live or (logged and self._was_before(event, logged)):
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
         stamps = (model, logged, self._send_nano, self._recv_nano)
         self.series.add(event.sequence, kind, stamps)
@@ -123,6 +123,14 @@ class StreamStamps:
     def unix_nano(self, nano: int) -> int:
         """Return a time of the monotonic clock as Unix time, in nanoseconds."""
         return nano + self.clock.wall_offset_nano
+
+    def _was_before(self, event: event_pb2.Event, logged: int) -> bool:
+        """Return whether an event was logged before the stream's request came, for sure."""
+        if event.timing.clock_tag in {0, self.clock.tag}:
+            return logged < self._began_nano
+        # By a clock of which nothing is known, any event might be: most are not.
+        offset = self.offset
+        return offset is not None and logged + offset.nano + offset.error_nano < self._began_nano
 
     def _from_elsewhere(self, clock: stream_pb2.Clock) -> None:
         """Place the time at which a message of another machine was sent."""
