@@ -91,7 +91,7 @@ class StreamStamps:
             self._send_nano = clock.send_nano
         elif clock.id:
             self._from_elsewhere(clock)
-        self._lag_nano = clock.loop_lag_nano
+        self._lag_nano += clock.loop_lag_nano  # of a message without events, it is the next event's
 
     def event(self, event: event_pb2.Event, told: events.StreamEvent | None, *, live: bool) -> None:
         """Take in an event of the message.
@@ -105,12 +105,13 @@ class StreamStamps:
         timing = event.timing
         if timing.clock_tag == self._tag:
             model, logged = timing.model_nano, timing.logged_nano
-            # A request that is repeated gets the run that it has started before.
-            live = live and not 0 < logged < self._began_nano
+            latest = logged
         else:
             model, logged = placed_stamps(event, self.clock.wall_offset_nano)
+            latest = self._latest(logged)
         kind = _KIND.get(type(told), OTHER)
-        if not live:
+        # A request that is repeated gets the run that it has started before.
+        if not live or 0 < latest < self._began_nano:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
         stamps = (model, logged, self._send_nano, self._recv_nano)
         self.series.add(event.sequence, kind, stamps)
@@ -124,6 +125,10 @@ class StreamStamps:
     def unix_nano(self, nano: int) -> int:
         """Return a time of the monotonic clock as Unix time, in nanoseconds."""
         return nano + self.clock.wall_offset_nano
+
+    def _latest(self, nano: int) -> int:
+        """Return when it was by our clock at another machine's time, at the latest; 0 for unknown."""
+        return nano + self.offset.nano + self.offset.error_nano if nano and self.offset is not None else 0
 
     def _from_elsewhere(self, clock: stream_pb2.Clock) -> None:
         """Place the time at which a message of another machine was sent."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "netns": ("ip",),
     "prometheus": ("prometheus",),
     "promtool": ("promtool",),
+    "rotel": ("rotel-agent",),
 }
 """What a need `needs_NAME` asks for: any one of these programs."""
 
@@ -32,6 +34,9 @@ SERVERS = ("/usr/sbin", "/sbin")
 
 UNPACKED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokenwire/prometheus/usr/bin"
 """Where `scripts/ensure_system.sh` puts Prometheus: installed, it would serve port 9090 to all."""
+
+PACKAGED = Path(sysconfig.get_path("purelib")) / "rotel"
+"""Where the package `rotel` has its program, which it does not put on the search path."""
 
 PROBES: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
@@ -61,7 +66,7 @@ def find(need: str) -> str | None:
     named = os.environ.get(f"TOKENWIRE_TEST_{need.upper()}")
     if named:
         return named
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVERS, str(UNPACKED)))
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVERS, str(UNPACKED), str(PACKAGED)))
     return next((found for name in PROGRAMS[need] if (found := shutil.which(name, path=path))), None)
 
 

@@ -42,8 +42,8 @@ def browser_leg(
 
     Args:
         received: When the page received events.
-        written: When the edge had them and when the socket took them, by their sequences, in nanoseconds of Unix
-            time by our clock.
+        written: When the edge had them and when the socket took them, by their sequences, in nanoseconds of
+            Unix time by our clock.
         sent_unix_nano: When the page sent its report, by its clock.
         came_unix_nano: When that came, by ours.
         stall_nano: The longest gap that is no stall.

@@ -49,7 +49,7 @@ class Segment(NamedTuple):
 
     @property
     def begin_nano(self) -> int:
-        """The first stamp of the first row that is told: what all strings count from."""
+        """The first stamp of the first row that is told."""
         return self.columns[STAGES.index(self.stages[0])][0]
 
     @property
@@ -57,10 +57,25 @@ class Segment(NamedTuple):
         """The last stamp of the last row."""
         return self.columns[-1][-1]
 
-    def strings(self) -> dict[Stage, str]:
-        """Return the stamps of each stage, as `deltas` writes them, from `begin_nano` on."""
-        begin = self.begin_nano
-        return {stage: deltas(self.columns[STAGES.index(stage)], begin) for stage in self.stages}
+    def origin(self, wall_offset_nano: int) -> int:
+        """Return what all strings count from: `begin_nano`, to the nearest microsecond of the Unix time.
+
+        Counted from whole microseconds, the stamps of all segments are rounded alike: the one after another in
+        the next segment is never told as the earlier one.
+
+        Args:
+            wall_offset_nano: What has to be added to a time of the monotonic clock to get the Unix time.
+        """
+        unix_nano = self.begin_nano + wall_offset_nano
+        return (unix_nano + _MICRO // 2) // _MICRO * _MICRO - wall_offset_nano
+
+    def strings(self, origin: int) -> dict[Stage, str]:
+        """Return the stamps of each stage, as `deltas` writes them.
+
+        Args:
+            origin: What they count from.
+        """
+        return {stage: deltas(self.columns[STAGES.index(stage)], origin) for stage in self.stages}
 
 
 def deltas(stamps: Sequence[int], origin: int) -> str:

@@ -113,13 +113,13 @@ class TokenSpans:
 
     def _made(self, segment: Segment) -> ReadableSpan | None:
         """Return a segment's span, or have it exported where its owner is sampled."""
+        origin = segment.origin(self._wall_offset_nano)
+        strings = segment.strings(origin)
         told: dict[str, AttributeValue] = {
             attributes.TOKENS_FIRST: segment.first,
             attributes.TOKENS_COUNT: segment.rows,
-            attributes.TOKENS_T0: self._unix_nano(segment.begin_nano),
-            **{
-                attributes.TOKENS_STAGE.format(stage=stage): text for stage, text in segment.strings().items()
-            },
+            attributes.TOKENS_T0: self._unix_nano(origin),
+            **{attributes.TOKENS_STAGE.format(stage=stage): text for stage, text in strings.items()},
             **self._clock(),
         }
         if segment.replayed:
@@ -133,13 +133,14 @@ class TokenSpans:
         from opentelemetry.sdk.trace import Event  # noqa: PLC0415
 
         rows = zip(*(segment.columns[-len(segment.stages) :]), strict=True)
+        origin = segment.origin(self._wall_offset_nano)
         return [
             Event(
                 "token",
                 {
                     "tokenwire.sequence": segment.first + i,
                     **{
-                        attributes.TOKENS_STAGE.format(stage=stage): int(deltas([stamp], segment.begin_nano))
+                        attributes.TOKENS_STAGE.format(stage=stage): int(deltas([stamp], origin))
                         for stage, stamp in zip(segment.stages, row, strict=True)
                     },
                 },

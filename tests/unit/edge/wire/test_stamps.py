@@ -103,26 +103,6 @@ def test_an_event_that_another_core_of_this_machine_passes_on_keeps_its_stamps()
     assert reader.rows()[0][:3] == (2_000 * MS, 2_000 * MS + 10, 2_001 * MS)
 
 
-def test_what_was_logged_before_the_request_came_is_a_replay() -> None:
-    """A request that is repeated gets the run that it has started before."""
-    reader = Reader()
-    reader.feed(model=BEGAN - 10 * MS, clock=own_clock(BEGAN + MS), recv=BEGAN + 2 * MS)
-    reader.feed(model=BEGAN + 3 * MS, clock=own_clock(BEGAN + 4 * MS), recv=BEGAN + 5 * MS)
-    reader.rows()
-    assert [(segment.first, segment.replayed) for segment in reader.segments] == [(1, True), (2, False)]
-    assert reader.series.tokens == 1
-
-
-def test_a_clock_that_is_behind_makes_no_replay() -> None:
-    """What another machine's wall clock says is no proof that an event is old."""
-    reader = Reader()
-    created = OWN.wall_offset_nano + BEGAN - 5_000 * MS
-    clock = {"id": THERE, "send_nano": 1, "send_unix_nano": created}
-    reader.feed(model=5, clock_tag=2, created=created, clock=clock, recv=BEGAN + MS)
-    reader.rows()
-    assert [segment.replayed for segment in reader.segments] == [False]
-
-
 def test_a_follow_replays_until_the_core_says_that_it_has_caught_up() -> None:
     """Whatever the clocks say."""
     reader = Reader(live=False)
