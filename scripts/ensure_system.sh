@@ -8,6 +8,23 @@ PATH=$PATH:/usr/sbin:/sbin
 
 any_of() { local program; for program in "$@"; do command -v "$program" >/dev/null && return; done; return 1; }
 
+# Prometheus and promtool are unpacked, not installed: the package's service would listen for all on port 9090.
+prometheus=${XDG_CACHE_HOME:-$HOME/.cache}/tokenwire/prometheus
+has_prometheus() {
+  PATH=$PATH:$prometheus/usr/bin any_of "${TOKENWIRE_TEST_PROMETHEUS:-prometheus}" \
+    && PATH=$PATH:$prometheus/usr/bin any_of "${TOKENWIRE_TEST_PROMTOOL:-promtool}"
+}
+unpack_prometheus() {
+  local scratch
+  scratch=$(mktemp -d)
+  if (cd "$scratch" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked); then
+    mkdir -p "${prometheus%/*}"
+    rm -rf "$prometheus"
+    mv "$scratch/unpacked" "$prometheus"
+  fi
+  rm -rf "$scratch"
+}
+
 is_debian() { [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ]); }
 
 packages=()
@@ -20,6 +37,7 @@ look() {
   [ -n "${TOKENWIRE_TEST_GO:-}" ] || any_of go || packages+=(golang-go)
   [ -n "${TOKENWIRE_TEST_NAMESPACES:-}" ] || any_of unshare || packages+=(util-linux)
   [ -n "${TOKENWIRE_TEST_NETNS:-}" ] || any_of ip || packages+=(iproute2)
+  has_prometheus || packages+=(prometheus)
 }
 
 # Tests start servers themselves, on ports of their own: what Debian's packages would start beside them (nginx on port
@@ -38,7 +56,10 @@ if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && is_debian; then
   echo "installing for the tests: ${packages[*]}"
   start_no_services
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  has_prometheus || unpack_prometheus
+  look
+  [ ${#packages[@]} -eq 0 ] ||
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
   look
 fi
 [ ${#packages[@]} -eq 0 ] || echo "MISSING for some tests: ${packages[*]}" >&2

@@ -17,7 +17,7 @@ from tokenwire.latency import Hop
 from tokenwire.latency.series import Stall, TokenSeries, Waits
 from tokenwire.latency.stages import HOPS
 from tokenwire.logs import log_fields
-from tokenwire.outage import Repeats
+from tokenwire.rate import Rate
 from tokenwire.telemetry.losses import count_lost
 from tokenwire.telemetry.metrics import Exemplar
 from tokenwire.telemetry.metrics.instruments import (
@@ -44,8 +44,11 @@ COUNT_EVERY_NANO: Final = NANO
 
 logger = logging.getLogger(__name__)
 
-_stall_lines: Final = Repeats()
-"""Which of the lines about stalls are logged: a core that stands still has those of all its streams."""
+STALL_LINES_PER_S: Final = 10
+"""How many stalls a second are warned of; others are logged at level debug. A core that stands still has
+those of all its streams."""
+
+_stall_lines: Final = Rate(STALL_LINES_PER_S)
 
 
 class StreamFacts(Protocol):
@@ -202,9 +205,8 @@ def tell_stall(stall: Stall, run_id: str, span: SpanContext, *, unix_nano: int, 
             unix_nano,
         )
     STALLS.add(1, stall.hop, exemplar=exemplar)
-    _stall_lines.log(
-        logger,
-        logging.WARNING,
+    logger.log(
+        logging.WARNING if _stall_lines.take() else logging.DEBUG,
         "stall: token %d of run %s, %s, %d ms%s%s",
         stall.sequence,
         run_id,
@@ -212,7 +214,7 @@ def tell_stall(stall: Stall, run_id: str, span: SpanContext, *, unix_nano: int, 
         stall.own_nano // MILLI,
         f" ({cause})" if cause else "",
         ", not over when the stream ended" if stall.open else "",
-        **log_fields(run_id=run_id, span=span),
+        extra=log_fields(run_id=run_id, span=span),
     )
 
 
