@@ -180,7 +180,7 @@ class StreamProtocol(HttpToolsProtocol):
         From the first call on, the transport does not wait for the end of the loop's turn with what is
         written, and holds back whoever writes until it has gone.
         """
-        if not self._is_unbuffered:
+        if self._is_serving and not self._is_unbuffered:
             self._is_unbuffered = True
             self.transport.set_write_buffer_limits(high=0)
         if self.flow.write_paused:
