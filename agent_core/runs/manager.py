@@ -23,6 +23,7 @@ from agent_core.errors import (
 from agent_core.runs.aftermath import Aftermath
 from agent_core.runs.ending import all_ended, ended_elsewhere
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, Opened, start_of
+from agent_core.runs.hooks import RunHooks
 from agent_core.runs.limits import Limiter
 from agent_core.runs.log.contract import (
     LogAwayError,
@@ -40,7 +41,7 @@ from agent_core.runs.log_probe import LogProbe
 from agent_core.runs.news import News
 from agent_core.runs.peers import Alone, LogScope, Peers, Word
 from agent_core.runs.request import deadline_of, record_of, refusals, same_request
-from agent_core.runs.run import Run, Surroundings
+from agent_core.runs.run import Run
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunLimits
@@ -90,9 +91,7 @@ class RunManager:
         """Acts on what is heard of other cores and of the lease."""
         self._aftermath = Aftermath(log)
         self._probe = LogProbe(log, self.log_health)
-        self._surroundings = Surroundings(
-            self._ended, self._degrade, self._log_outage.goes_on, self._peers.held
-        )
+        self._hooks = RunHooks(self._ended, self._degrade, self._log_outage.goes_on, self._peers.held)
 
     @property
     def incarnation(self) -> str:
@@ -165,7 +164,7 @@ class RunManager:
             parent,
             self._limits,
         )
-        run = Run(order, self._log, self._times, self._surroundings)
+        run = Run(order, self._log, self._times, self._hooks)
         self._live[record.run_id] = run
         with refusals():
             # Shielded: a caller who leaves now has still started the run.

@@ -11,8 +11,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from agent_core.agents.events import ToolStart
@@ -29,6 +28,7 @@ from agent_core.runs.failures import (
     ToolLimitError,
     failure_of,
 )
+from agent_core.runs.hooks import RunHooks
 from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
 from agent_core.runs.presence import Presence, Verdict
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
@@ -54,20 +54,6 @@ of at once, and one whose connection broke takes the run."""
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a run tells those around it, and asks them."""
-
-    on_end: Callable[[Run, asyncio.Task[None] | None], None]
-    """Called when it is over, with its agent's task where that still runs."""
-    on_away: Callable[[str, LogAwayError], None]
-    """Called with its id when the log does not take its events, and what the log said."""
-    on_back: Callable[[str], None]
-    """Called with its id when the log takes them again."""
-    held: Callable[[], Awaitable[None]]
-    """Returns once this core certainly owns its runs."""
-
-
 class Run:
     """A run from its creation in the log to its terminal event.
 
@@ -75,10 +61,10 @@ class Run:
         order: What it is to be.
         log: The store.
         times: How long things may take.
-        surroundings: What it tells, and asks.
+        hooks: What it tells, and asks.
     """
 
-    def __init__(self, order: RunOrder, log: RunLog, times: RunTimes, surroundings: Surroundings) -> None:
+    def __init__(self, order: RunOrder, log: RunLog, times: RunTimes, hooks: RunHooks) -> None:
         loop = asyncio.get_running_loop()
         self.record = order.record
         self.begun: asyncio.Future[RunRecord] = loop.create_future()
@@ -92,8 +78,8 @@ class Run:
         self._order = order
         self._log = log
         self._times = times
-        self._on_end = surroundings.on_end
-        self._held = surroundings.held
+        self._on_end = hooks.on_end
+        self._held = hooks.held
         self._may_act_no_more = False
         self._presence = Presence(order.record.on_disconnect)
         self._following_elsewhere: dict[str, int] = {}
@@ -102,8 +88,8 @@ class Run:
             log,
             order.record,
             on_refusal=lambda: self.stop(StopCause.LOG_LOST),
-            on_away=lambda error: surroundings.on_away(order.record.run_id, error),
-            on_back=lambda: surroundings.on_back(order.record.run_id),
+            on_away=lambda error: hooks.on_away(order.record.run_id, error),
+            on_back=lambda: hooks.on_back(order.record.run_id),
         )
         self._stop: asyncio.Future[StopCause] = loop.create_future()
         self._stopped_at = 0
