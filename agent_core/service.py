@@ -23,7 +23,7 @@ from agent_core.errors import (
 )
 from agent_core.responses import ResponseEncoder
 from agent_core.run_message import run_message
-from agent_core.runs.follower import Follower, FollowOrder
+from agent_core.runs.follower import CaughtUp, Follower, FollowOrder
 from agent_core.runs.log.contract import FIRST_EPOCH, START, Batch, LogGoneError, Position, RunInfo
 from agent_core.runs.manager import RunManager
 from agent_core.runs.peers import LogScope
@@ -294,6 +294,8 @@ async def _write(follower: Follower, context: ServicerContext, recorder: CallRec
         stood_nano = lag.lag_within(before_nano, now)
         if recorder is not None and isinstance(given, Batch):
             recorder.add(given.entries)
+        elif recorder is not None and isinstance(given, CaughtUp):
+            recorder.caught_up()
         told_nano = stood_nano if stood_nano > LAG_TOLD_NANO else 0
         before_nano = now
         await context.write(encoder.encode(given, now, time.time_ns(), told_nano))

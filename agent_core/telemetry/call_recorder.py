@@ -53,7 +53,8 @@ class CallRecorder:
     ) -> None:
         self.run_id = run_id
         self._run_span = run_span
-        self._starts = starts
+        self._starts = self._is_live = starts
+        self._clock_tag = clock_tag()
         self._began_nano = began_nano
         self._wall_offset_nano = time.time_ns() - monotonic_nano()
         self._last = Event()
@@ -71,13 +72,19 @@ class CallRecorder:
         """Take in events that are about to be written."""
         for entry in entries:
             event = Event.FromString(entry.event)
-            stamps = core_stamps(event, clock_tag=clock_tag(), wall_offset_nano=self._wall_offset_nano)
+            own = event.timing.clock_tag == self._clock_tag
+            stamps = core_stamps(event, clock_tag=self._clock_tag, wall_offset_nano=self._wall_offset_nano)
             kind = _KIND.get(event.WhichOneof("payload"), OTHER)
-            if stamps[1] < self._began_nano:
+            # A request that is repeated gets the run that it has started before.
+            if not self._is_live or (own and stamps[1] < self._began_nano):
                 kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
             self._tokens.series.add(event.sequence, kind, stamps)
             self._last = event
         self._tokens.series.take()
+
+    def caught_up(self) -> None:
+        """Note that all that was in the log when the follow began was added."""
+        self._is_live = True
 
     def written(self) -> None:
         """Note that gRPC has taken what was added."""
