@@ -2,120 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.support.conducted import AGENT, Conductor
-from tests.support.otlp_sink import OtlpSink
+from tests.support.conducted import Conductor
+from tests.support.paced import port_of
 from tests.support.processes import Processes, Running, wait_until
 from tests.support.redis_server import RedisServer
-from tests.support.relay import Relay, relay_to
-from tests.support.rotel import rotel_and_sink
-from tests.support.starvation import Starvation
 from tests.support.timed_stream import TimedStream
 from tests.support.token_rows import StallSpan, assert_rows, attributes_of_root, rows_of, stalls_of
+from tests.support.traced import Traced, stopped, traced_processes, wait_idle
 
 TOKENS: Final = 5_000
 RATE: Final = 500.0
-STALL_MS: Final = 600
 HELD_S: Final = 1.2
 """Twice the threshold: what a busy machine adds or what is planted a little late changes nothing."""
 
-LOOKS: Final = 3
-"""So often in a row a process must be found asleep to be taken for idle."""
+CLIENT: Final = Span.SPAN_KIND_CLIENT
 
 pytestmark = [pytest.mark.needs("rotel", "redis"), pytest.mark.timeout(180)]
-
-
-class Traced(NamedTuple):
-    """Real processes that export their spans, and the test's means to disturb them."""
-
-    processes: Processes
-    sink: OtlpSink
-    settings: Mapping[str, str]
-    core: Running
-    core_address: str
-    relay: Relay
-    edge: Running
-    url: str
-    starvation: Starvation
-
-    def chat(self, message: str, **more: object) -> TimedStream:
-        """Ask the agent; each event comes with its stamps."""
-        body = {"message": message, "sessionId": "s", "agent": "conducted", **more}
-        return TimedStream(self.url, "POST /api/chat?timing=1", body, receive_buffer_bytes=65_536)
 
 
 @pytest.fixture
 def traced(processes: Processes, redis_server: RedisServer) -> Iterator[Traced]:
     """A core with its log in Redis, an edge behind a relay, and rotel in front of a sink."""
-    with traced_processes(processes, redis_server) as found:
+    with traced_processes(processes, redis_server.url) as found:
         yield found
-
-
-@contextmanager
-def traced_processes(processes: Processes, redis_server: RedisServer, **more: str) -> Iterator[Traced]:
-    """Run them; with further settings."""
-    with rotel_and_sink(processes) as (sink, endpoint):
-        settings = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_BSP_SCHEDULE_DELAY": "200",
-            "TOKENWIRE_STALL_MS": str(STALL_MS),
-            "TOKENWIRE_AGENT": AGENT,
-            "TOKENWIRE_STORE": redis_server.url,
-            # A reader that has stopped must find what it has missed.
-            "TOKENWIRE_LOG_RUN_BYTES": str(64 * 2**20),
-            **more,
-        }
-        address, core = processes.core(agents=(), settings=settings)
-        with relay_to(address) as relay:
-            url, edge = processes.edge(relay.address, settings=settings)
-            starvation = Starvation(processes)
-            yield Traced(processes, sink, settings, core, address, relay, edge, url, starvation)
-            # What is being exported is not to meet a hop that has gone.
-            for process in (edge, core):
-                process.stop()
-
-
-def is_asleep(pid: int) -> bool:
-    """Return whether none of a process's threads has anything to do."""
-    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
-
-
-def wait_idle(*processes: Running) -> None:
-    """Return once processes have done all that they had to do: they sleep whenever one looks."""
-    seen = 0
-
-    def idle() -> bool:
-        nonlocal seen
-        pids = [pid for process in processes for pid in workers_of(process)]
-        seen = seen + 1 if all(map(is_asleep, pids)) else 0
-        return seen >= LOOKS
-
-    wait_until(idle, "the processes are idle")
-
-
-def workers_of(process: Running) -> list[int]:
-    """Return the ids of a process: the command has become the server itself."""
-    return [process.pid]
-
-
-@contextmanager
-def stopped(process: Running) -> Iterator[None]:
-    """Stop a process, with all that it has open."""
-    os.kill(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process.pid, signal.SIGCONT)
 
 
 class Plant(NamedTuple):
@@ -228,10 +145,9 @@ def hop_by_stamps(stream: TimedStream, sequence: int) -> str:
 def assert_planted(stalls: Sequence[StallSpan], planting: Planting, traced: Traced) -> None:
     """Say that each stall that was planted is told, and none besides but those of the machine itself."""
     planted = {plant.sequence: plant for plant in planting.plants}
-    others = [stall for stall in stalls if stall.sequence not in planted]
-    for stall in others:
-        stood = traced.starvation.within(stall.end_nano - STALL_MS * 1_000_000, stall.end_nano)
-        assert 2 * stood > STALL_MS * 1_000_000, f"nobody planted it, nor did the machine stand: {stall}"
+    for stall in stalls:
+        if stall.sequence not in planted:
+            traced.assert_machine_stood(stall)
     told = {stall.sequence: stall for stall in stalls if stall.sequence in planted}
     assert told.keys() == planted.keys()
     assert [
@@ -286,3 +202,42 @@ def test_each_stall_of_5000_tokens_is_told_with_its_token_and_its_hop(
         if plant.hops != ("write",):
             stall = next(stall for stall in stalls if stall.sequence == plant.sequence)
             assert stall.hop == hop_by_stamps(stream, plant.sequence)
+
+
+def test_a_core_that_is_killed_leaves_all_rows_and_says_what_was_waited_for(
+    traced: Traced, redis_server: RedisServer
+) -> None:
+    """Each event that was written has its row, the stall is open, and the next core tells of the run."""
+    del redis_server
+    with Conductor() as conductor:
+        with traced.chat(conductor.order(100_000, RATE)) as stream:
+            conductor.accept()
+            stream.until_sequence(700)
+            traced.core.send(signal.SIGKILL)
+            traced.core.wait()
+            stream.to_end()
+        assert not stream.broken
+    end = stream.frames[-1]
+    assert (end.event["type"], end.event["code"], end.sequence) == ("error", "UNAVAILABLE", 0)
+    root = traced.sink.wait_for_root(stream.trace_id)
+    spans = traced.sink.of_trace(stream.trace_id)
+
+    last = stream.last_sequence
+    assert last >= 700
+    assert_rows(rows_of(spans), range(1, last + 1))
+    told = attributes_of_root(root)
+    assert (told["tokens"], told["dropped"], told["outcome"]) == (last - 1, 0, "error")
+    *others, stall = stalls_of(spans)
+    assert (stall.hop, stall.sequence, stall.is_open) == ("link", last + 1, True)
+    assert told["stalls"] == len(others) + 1
+    for other in others:
+        traced.assert_machine_stood(other)
+    # Not below one of the attempts to reconnect, which have no spans of their own.
+    assert stall.parent in {each.span.span_id.hex() for each in spans if each.span.kind == CLIENT}
+
+    settings = {**traced.settings, "TOKENWIRE_AGENT": "pace"}
+    traced.processes.core(port_of(traced.core_address), agents=(), settings=settings)
+    wait_until(lambda: bool(traced.sink.named("run lost")), "the run is told to be lost", 30)
+    (lost,) = traced.sink.named("run lost")
+    assert lost.span.trace_id.hex() == stream.trace_id
+    assert lost.attributes["tokenwire.run.id"] == stream.run_id

@@ -60,8 +60,8 @@ class Segment(NamedTuple):
     def origin(self, wall_offset_nano: int) -> int:
         """Return what all strings count from: `begin_nano`, to the nearest microsecond of the Unix time.
 
-        Counted from whole microseconds, the stamps of all segments are rounded alike: the one after another in
-        the next segment is never told as the earlier one.
+        Counted from whole microseconds, the stamps of all segments are rounded alike: a later one is never
+        told as the earlier one.
 
         Args:
             wall_offset_nano: What has to be added to a time of the monotonic clock to get the Unix time.
