@@ -90,9 +90,7 @@ class Simulation:
 
     def run(self, count: int) -> None:
         """Have so many events go through it."""
-        self.series = TokenSeries(
-            stages=EDGE_STAGES, stall_nano=self.stall_nano, on_segment=self.segments.append
-        )
+        self.series = TokenSeries(stall_nano=self.stall_nano, on_segment=self.segments.append)
         bounds = ClockBounds()
         # What a request to the core has proved: that took half a millisecond.
         bounds.answered(BEGAN_NANO, BEGAN_NANO + MS // 2 + (self.skew_nano or 0))
