@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from tests.support.conducted import AGENT
 from tests.support.otlp_sink import OtlpSink
@@ -26,6 +26,15 @@ LOOKS: Final = 3
 
 RECEIVES_BYTES: Final = 65_536
 """What the kernel holds for a client: little, so that one that does not read is soon felt."""
+
+
+StartCore: TypeAlias = Callable[[Processes, dict[str, str]], tuple[str, Running]]
+"""Starts a core with these settings; returns its address and its process, once it serves."""
+
+
+def start_core(processes: Processes, settings: dict[str, str]) -> tuple[str, Running]:
+    """Start a core as everywhere."""
+    return processes.core(agents=(), settings=settings)
 
 
 class Traced(NamedTuple):
@@ -54,26 +63,28 @@ class Traced(NamedTuple):
 
 
 @contextmanager
-def traced_processes(processes: Processes, store: str, **more: str) -> Iterator[Traced]:
+def traced_processes(
+    processes: Processes, store: str = "memory", start: StartCore = start_core
+) -> Iterator[Traced]:
     """Run them.
 
     Args:
         processes: Starts and ends them.
         store: Where the core has its log.
-        more: Further settings of both.
+        start: Starts the core.
     """
     with rotel_and_sink(processes) as (sink, endpoint):
         settings = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "OTEL_METRICS_EXPORTER": "none",
             "TOKENWIRE_STALL_MS": str(STALL_MS),
             "TOKENWIRE_AGENT": AGENT,
             "TOKENWIRE_STORE": store,
             # A reader that has stopped must find what it has missed.
             "TOKENWIRE_LOG_RUN_BYTES": str(64 * 2**20),
-            **more,
         }
-        address, core = processes.core(agents=(), settings=settings)
+        address, core = start(processes, settings)
         with relay_to(address) as relay:
             url, edge = processes.edge(relay.address, settings=settings)
             starvation = Starvation(processes)
