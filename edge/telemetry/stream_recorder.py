@@ -13,6 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from edge.telemetry.browser_timing import WriteTimes
 from edge.telemetry.clocks import clock_attributes, own_clock
+from edge.wire.events import Error
 from edge.wire.stamps import StreamStamps
 from tokenwire.latency import Hop
 from tokenwire.latency.clock_bounds import ClockBook
@@ -25,6 +26,9 @@ from tokenwire.telemetry.token_recorder import NANO, Outcome, TokenRecorder
 from tokenwire.telemetry.token_spans import stall_cause
 
 __all__ = ["Outcome", "StreamRecorder", "TokenTelemetry"]
+
+PRODUCER_LOST: Final = "PRODUCER_LOST"
+"""The reason of the error that ends a run whose core is gone: told by another one."""
 
 CORE_HOPS: Final = frozenset(HOPS[:CORE_STAGES])
 
@@ -100,9 +104,23 @@ class StreamRecorder:
         """
         if self.stamps.offset is not None:
             CLOCK_ERROR.observe(self.stamps.offset.error_nano / NANO)
-        self._tokens.end(outcome, now, "write" if self._tokens.series.waiting else waits_for)
+        self._tokens.end(outcome, now, self._waited_for(waits_for))
         if self._write_times is not None:
             self._write_times.complete.set()
+
+    def _waited_for(self, hop: Hop) -> Hop:
+        """Return the hop that the next token would have come by.
+
+        Args:
+            hop: As far as the call to the core tells: it ends with the run, too.
+        """
+        terminal = self.stamps.terminal
+        if self._tokens.series.waiting:
+            return "write"
+        if terminal is None:
+            return hop
+        lost = isinstance(terminal, Error) and terminal.details.get("reason") == PRODUCER_LOST
+        return "link" if lost else "model"
 
     def write_times(self) -> WriteTimes:
         """Return when events are written, from now on, by their sequences."""

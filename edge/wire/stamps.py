@@ -74,6 +74,8 @@ class StreamStamps:
         self._lags: dict[int, int] = {}
         self.run_traceparent = ""
         """Of the run's span, once `RunStarted` was seen; empty where the run is not traced."""
+        self.terminal: events.Done | events.Error | None = None
+        """How the run has ended, once it has told so."""
         self.offset: Offset | None = None
         """How far our wall clock is ahead of the core's, where that is on another machine."""
         self.is_elsewhere = False
@@ -149,6 +151,8 @@ class StreamStamps:
                 del self._lags[next(iter(self._lags))]
         if isinstance(told, events.RunStarted):
             self.run_traceparent = told.traceparent
+        elif isinstance(told, (events.Done, events.Error)):
+            self.terminal = told
         if self._show and told is not None:
             told.timing = self._timing(stamps)
 

@@ -2,243 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.support.conducted import AGENT, Conductor
-from tests.support.otlp_sink import OtlpSink
-from tests.support.processes import Processes, Running, wait_until
+from tests.support.conducted import Conductor
+from tests.support.paced import port_of
+from tests.support.planting import Planting, assert_planted, hop_by_stamps
+from tests.support.processes import Processes, wait_until
 from tests.support.redis_server import RedisServer
-from tests.support.relay import Relay, relay_to
-from tests.support.rotel import rotel_and_sink
-from tests.support.starvation import Starvation
-from tests.support.timed_stream import TimedStream
-from tests.support.token_rows import StallSpan, assert_rows, attributes_of_root, rows_of, stalls_of
+from tests.support.token_rows import assert_rows, attributes_of_root, rows_of, stalls_of
+from tests.support.traced import Traced, traced_processes
 
 TOKENS: Final = 5_000
-RATE: Final = 500.0
-STALL_MS: Final = 600
-HELD_S: Final = 1.2
-"""Twice the threshold: what a busy machine adds or what is planted a little late changes nothing."""
-
-LOOKS: Final = 3
-"""So often in a row a process must be found asleep to be taken for idle."""
+RATE: Final = 250.0
+"""So slow that what queued up behind a stall has gone long before the next one."""
+CLIENT: Final = Span.SPAN_KIND_CLIENT
 
 pytestmark = [pytest.mark.needs("rotel", "redis"), pytest.mark.timeout(180)]
-
-
-class Traced(NamedTuple):
-    """Real processes that export their spans, and the test's means to disturb them."""
-
-    processes: Processes
-    sink: OtlpSink
-    settings: Mapping[str, str]
-    core: Running
-    core_address: str
-    relay: Relay
-    edge: Running
-    url: str
-    starvation: Starvation
-
-    def chat(self, message: str, **more: object) -> TimedStream:
-        """Ask the agent; each event comes with its stamps."""
-        body = {"message": message, "sessionId": "s", "agent": "conducted", **more}
-        return TimedStream(self.url, "POST /api/chat?timing=1", body, receive_buffer_bytes=65_536)
 
 
 @pytest.fixture
 def traced(processes: Processes, redis_server: RedisServer) -> Iterator[Traced]:
     """A core with its log in Redis, an edge behind a relay, and rotel in front of a sink."""
-    with traced_processes(processes, redis_server) as found:
+    with traced_processes(processes, redis_server.url) as found:
         yield found
-
-
-@contextmanager
-def traced_processes(processes: Processes, redis_server: RedisServer, **more: str) -> Iterator[Traced]:
-    """Run them; with further settings."""
-    with rotel_and_sink(processes) as (sink, endpoint):
-        settings = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_BSP_SCHEDULE_DELAY": "200",
-            "TOKENWIRE_STALL_MS": str(STALL_MS),
-            "TOKENWIRE_AGENT": AGENT,
-            "TOKENWIRE_STORE": redis_server.url,
-            # A reader that has stopped must find what it has missed.
-            "TOKENWIRE_LOG_RUN_BYTES": str(64 * 2**20),
-            **more,
-        }
-        address, core = processes.core(agents=(), settings=settings)
-        with relay_to(address) as relay:
-            url, edge = processes.edge(relay.address, settings=settings)
-            starvation = Starvation(processes)
-            yield Traced(processes, sink, settings, core, address, relay, edge, url, starvation)
-            # What is being exported is not to meet a hop that has gone.
-            for process in (edge, core):
-                process.stop()
-
-
-def is_asleep(pid: int) -> bool:
-    """Return whether none of a process's threads has anything to do."""
-    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
-
-
-def wait_idle(*processes: Running) -> None:
-    """Return once processes have done all that they had to do: they sleep whenever one looks."""
-    seen = 0
-
-    def idle() -> bool:
-        nonlocal seen
-        pids = [pid for process in processes for pid in workers_of(process)]
-        seen = seen + 1 if all(map(is_asleep, pids)) else 0
-        return seen >= LOOKS
-
-    wait_until(idle, "the processes are idle")
-
-
-def workers_of(process: Running) -> list[int]:
-    """Return the ids of a process: the command has become the server itself."""
-    return [process.pid]
-
-
-@contextmanager
-def stopped(process: Running) -> Iterator[None]:
-    """Stop a process, with all that it has open."""
-    os.kill(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process.pid, signal.SIGCONT)
-
-
-class Plant(NamedTuple):
-    """A stall that was planted."""
-
-    hops: Sequence[str]
-    """It is due to the one of these that the stamps of the token say."""
-    sequence: int
-    cause: str
-
-
-class Planting:
-    """One stream, into which stalls are planted.
-
-    Args:
-        traced: The processes.
-        conductor: Tells the agent what to do.
-        stream: The stream.
-        redis_server: The log.
-    """
-
-    def __init__(
-        self, traced: Traced, conductor: Conductor, stream: TimedStream, redis_server: RedisServer
-    ) -> None:
-        self._traced = traced
-        self._conductor = conductor
-        self._stream = stream
-        self._redis = redis_server
-        self.plants: list[Plant] = []
-
-    def _arrived(self) -> int:
-        """Return the sequence of the token before which the agent waits, once all before it is written."""
-        sequence = self._conductor.stopped_at() + 1
-        self._stream.until_sequence(sequence - 1)
-        wait_idle(self._traced.core, self._traced.edge)
-        return sequence
-
-    def by_agent(self, what: str, *hops: str, cause: str = "") -> None:
-        """Have the agent do it."""
-        sequence = self._arrived()
-        self._conductor.say(f"{what} {HELD_S}")
-        self.plants.append(Plant(hops, sequence, cause))
-
-    def in_log(self) -> None:
-        """Stop Redis while the token is to be logged."""
-        sequence = self._arrived()
-        with self._redis.stalled():
-            self._conductor.say("go")
-            time.sleep(HELD_S)
-        self.plants.append(Plant(("log",), sequence, ""))
-
-    def in_link(self) -> None:
-        """Hold what the core sends to the edge."""
-        sequence = self._arrived()
-        self._traced.relay.freeze()
-        self._conductor.say("go")
-        time.sleep(HELD_S)
-        self._traced.relay.thaw()
-        self.plants.append(Plant(("link",), sequence, ""))
-
-    def in_process(self, process: Running, cause: str, *hops: str) -> None:
-        """Stop the core or the edge while the token is on its way: its event loop stands still."""
-        sequence = self._arrived()
-        with stopped(process):
-            self._conductor.say("go")
-            time.sleep(HELD_S)
-        self.plants.append(Plant(hops, sequence, cause))
-
-    def in_reader(self, size: int, count: int) -> None:
-        """Have the client read no more, until the kernel takes nothing more from the edge."""
-        sequence = self._arrived()
-        self._stream.pause()
-        self._conductor.say(f"big {size} {count}")
-        taken = self._full()
-        time.sleep(HELD_S)
-        assert self._stream.taken_bytes() == taken, "nothing moves"
-        self._stream.resume()
-        self._stream.until_sequence(sequence + count)
-        # The write that the kernel has not taken to its end, and the first token in it.
-        chunk = next(frame.chunk for frame in self._stream.frames if frame.end_bytes > taken)
-        stuck = next(frame for frame in self._stream.deltas if frame.chunk == chunk)
-        assert sequence <= stuck.sequence < sequence + count
-        self.plants.append(Plant(("write",), stuck.sequence, ""))
-
-    def _full(self) -> int:
-        """Return how much of the response the kernel has taken, once it takes nothing more."""
-        seen: list[int] = [-1]
-
-        def is_full() -> bool:
-            seen.append(self._stream.taken_bytes())
-            return len(seen) > 25 and len(set(seen[-25:])) == 1
-
-        wait_until(is_full, "the kernel takes nothing more")
-        return seen[-1]
-
-
-def hop_by_stamps(stream: TimedStream, sequence: int) -> str:
-    """Return which hop of the core or the link the token spent most time in, by what its frame says."""
-    frames = {frame.sequence: frame.stamps for frame in stream.deltas}
-    own, before = frames[sequence], frames[sequence - 1]
-    spent = {
-        "model": own["model"] - before["model"],
-        "log": own["logged"] - own["model"],
-        "send": own["send"] - own["logged"],
-        "link": own["recv"] - own["send"],
-    }
-    return max(spent, key=spent.__getitem__)
-
-
-def assert_planted(stalls: Sequence[StallSpan], planting: Planting, traced: Traced) -> None:
-    """Say that each stall that was planted is told, and none besides but those of the machine itself."""
-    planted = {plant.sequence: plant for plant in planting.plants}
-    others = [stall for stall in stalls if stall.sequence not in planted]
-    for stall in others:
-        stood = traced.starvation.within(stall.end_nano - STALL_MS * 1_000_000, stall.end_nano)
-        assert 2 * stood > STALL_MS * 1_000_000, f"nobody planted it, nor did the machine stand: {stall}"
-    told = {stall.sequence: stall for stall in stalls if stall.sequence in planted}
-    assert told.keys() == planted.keys()
-    assert [
-        (told[plant.sequence].hop in plant.hops, told[plant.sequence].cause) for plant in planting.plants
-    ] == [(True, plant.cause) for plant in planting.plants], told
-    for stall in told.values():
-        assert stall.ms > HELD_S * 1000 * 0.9, stall
 
 
 def test_each_stall_of_5000_tokens_is_told_with_its_token_and_its_hop(
@@ -249,9 +41,9 @@ def test_each_stall_of_5000_tokens_is_told_with_its_token_and_its_hop(
     with Conductor() as conductor:
         with traced.chat(conductor.order(TOKENS, RATE, stops)) as stream:
             conductor.accept()
-            planting = Planting(traced, conductor, stream, redis_server)
+            planting = Planting(traced, conductor, stream)
             planting.by_agent("sleep", "model")
-            planting.in_log()
+            planting.in_log(redis_server)
             planting.by_agent("block", "model", cause="core_loop")
             planting.by_agent("block-after", "log", "send", cause="core_loop")
             planting.in_process(traced.core, "core_loop", "model")
@@ -286,3 +78,42 @@ def test_each_stall_of_5000_tokens_is_told_with_its_token_and_its_hop(
         if plant.hops != ("write",):
             stall = next(stall for stall in stalls if stall.sequence == plant.sequence)
             assert stall.hop == hop_by_stamps(stream, plant.sequence)
+
+
+def test_a_core_that_is_killed_leaves_all_rows_and_says_what_was_waited_for(
+    traced: Traced, redis_server: RedisServer
+) -> None:
+    """Each event that was written has its row, the stall is open, and the next core tells of the run."""
+    del redis_server
+    with Conductor() as conductor:
+        with traced.chat(conductor.order(100_000, RATE)) as stream:
+            conductor.accept()
+            stream.until_sequence(700)
+            traced.core.send(signal.SIGKILL)
+            traced.core.wait()
+            stream.to_end()
+        assert not stream.broken
+    end = stream.frames[-1]
+    assert (end.event["type"], end.event["code"], end.sequence) == ("error", "UNAVAILABLE", 0)
+    root = traced.sink.wait_for_root(stream.trace_id)
+    spans = traced.sink.of_trace(stream.trace_id)
+
+    last = stream.last_sequence
+    assert last >= 700
+    assert_rows(rows_of(spans), range(1, last + 1))
+    told = attributes_of_root(root)
+    assert (told["tokens"], told["dropped"], told["outcome"]) == (last - 1, 0, "error")
+    *others, stall = stalls_of(spans)
+    assert (stall.hop, stall.sequence, stall.is_open) == ("link", last + 1, True)
+    assert told["stalls"] == len(others) + 1
+    for other in others:
+        traced.assert_machine_stood(other)
+    # Not below one of the attempts to reconnect, which have no spans of their own.
+    assert stall.parent in {each.span.span_id.hex() for each in spans if each.span.kind == CLIENT}
+
+    settings = {**traced.settings, "TOKENWIRE_AGENT": "pace"}
+    traced.processes.core(port_of(traced.core_address), agents=(), settings=settings)
+    wait_until(lambda: bool(traced.sink.named("run lost")), "the run is told to be lost", 30)
+    (lost,) = traced.sink.named("run lost")
+    assert lost.span.trace_id.hex() == stream.trace_id
+    assert lost.attributes["tokenwire.run.id"] == stream.run_id

@@ -1,8 +1,8 @@
-"""An agent that a test conducts: at chosen tokens it asks what to do, so that a stall is where it was planted.
+"""An agent that a test conducts: at chosen tokens it asks what to do, so a stall is where it was planted.
 
-The agent `conducted` is loaded into a core; the test has a `Conductor`, which it connects to. Its message is a
-JSON object: `{"port": …, "tokens": 5000, "rate": 400, "size": 6, "stops": [700, 1400]}`. Token *i* (from 1) is the
-event of the sequence *i* + 1: the run's first event is `RunStarted`.
+The agent `conducted` is loaded into a core; the test has a `Conductor`, which it connects to. Its message is
+a JSON object: `{"port": …, "tokens": 5000, "rate": 400, "size": 6, "stops": [700, 1400]}`. Token *i* (from 1)
+is the event of the sequence *i* + 1: the run's first event is `RunStarted`.
 
 Before a token of `stops` it tells its number and waits for one of these lines:
 

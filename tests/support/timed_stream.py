@@ -214,7 +214,7 @@ class TimedStream:
             for message in self._sse.messages[known:]:
                 event = json.loads(message.data)
                 event.setdefault("type", message.event)
-                # Controls have a name and no id; nor has an error of the edge's own: the id is then the last one.
+                # Controls have a name and no id; nor has an error of the edge's own: then it is the last one.
                 moves = message.event == "message" and message.id != self._last_id
                 self._last_id = message.id
                 sequence = int(message.id.rpartition(".")[2]) if moves else 0

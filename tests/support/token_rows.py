@@ -99,13 +99,13 @@ def stalls_of(spans: Iterable[Received]) -> list[StallSpan]:
 
 
 def assert_rows(rows: dict[int, Row], sequences: Sequence[int], reread_from: int | None = None) -> None:
-    """Say that there is a row for each of these events with all five stages, in their order, as all stages are.
+    """Say that there is a row for each of these events with all five stages, and that nothing goes back.
 
     Args:
         rows: The rows.
         sequences: The events.
-        reread_from: The first event that a reader who fell behind may have been given from Redis: such events say
-            when they were sent to the log, not when it accepted them.
+        reread_from: The first event that a reader who fell behind may have been given from Redis: such
+            events say when they were sent to the log, not when it accepted them.
     """
     assert sorted(rows) == list(sequences)
     for sequence, row in rows.items():
