@@ -1,4 +1,4 @@
-# Everything is installed into .venv, web/node_modules and examples/*/node_modules of this checkout.
+# Everything is installed into .venv, .observe, web/node_modules and examples/*/node_modules of this checkout.
 # On a fresh machine with make, Python 3.11+ and Node 20.19+, `make run` and `make test` are all.
 
 VENV := .venv
@@ -26,6 +26,10 @@ help: ## list these targets
 .PHONY: run
 run: $(PYTHON_STAMP) $(PAGE) model ## install, build, fetch the model, and serve the page (ARGS="--port 8080")
 	@exec $(BIN)/tokenwire up $(ARGS)
+
+.PHONY: observe
+observe: $(PYTHON_STAMP) $(PAGE) model ## run with Prometheus and Phoenix (730 MB, once), and show a stall (ARGS="--help")
+	@exec $(BIN)/python -m scripts.observe $(ARGS)
 
 .PHONY: test
 test: system $(PYTHON_STAMP) $(NEEDS_NODE) model ## run all tests, after installing what they need (ARGS="-k cli")
@@ -101,6 +105,7 @@ lock: $(PYTHON_STAMP) ## renew requirements/ after a change of pyproject.toml (U
 	$(LOCK) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra embedded --constraint requirements/dev.txt -o requirements/runtime.txt
 	echo uv | $(LOCK) - --constraint requirements/dev.txt -o requirements/uv.txt
+	echo 'arize-phoenix>=20.26.1' | $(LOCK) - -o requirements/observe.txt
 
 .PHONY: page
 page: $(PAGE) ## build the page into edge/static
@@ -120,11 +125,12 @@ system: ## say which programs the tests need; as root on Debian, install them
 clean: ## remove what was built and all caches
 	rm -rf edge/static dist build htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
-	find . -name node_modules -prune -o -name .venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+	find . -name node_modules -prune -o -name .venv -prune -o -name .observe -prune \
+		-o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 .PHONY: distclean
 distclean: clean ## ... and all that was installed into this checkout
-	rm -rf $(VENV) web/node_modules examples/*/node_modules
+	rm -rf $(VENV) .observe web/node_modules examples/*/node_modules
 
 $(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
 	scripts/make_venv.sh $(VENV)
