@@ -8,23 +8,12 @@ PATH=$PATH:/usr/sbin:/sbin
 
 any_of() { local program; for program in "$@"; do command -v "$program" >/dev/null && return; done; return 1; }
 
-# Prometheus and promtool are unpacked, not installed: the package's service would listen for all on port 9090.
+# Unpacked, not installed: scripts/fetch_prometheus.sh says why.
 prometheus=${XDG_CACHE_HOME:-$HOME/.cache}/tokenwire/prometheus
 has_prometheus() {
   PATH=$PATH:$prometheus/usr/bin any_of "${TOKENWIRE_TEST_PROMETHEUS:-prometheus}" \
     && PATH=$PATH:$prometheus/usr/bin any_of "${TOKENWIRE_TEST_PROMTOOL:-promtool}"
 }
-unpack_prometheus() {
-  local scratch
-  scratch=$(mktemp -d)
-  if (cd "$scratch" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked); then
-    mkdir -p "${prometheus%/*}"
-    rm -rf "$prometheus"
-    mv "$scratch/unpacked" "$prometheus"
-  fi
-  rm -rf "$scratch"
-}
-
 is_debian() { [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ]); }
 
 packages=()
@@ -56,7 +45,7 @@ if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && is_debian; then
   echo "installing for the tests: ${packages[*]}"
   start_no_services
   apt-get update -qq
-  has_prometheus || unpack_prometheus
+  has_prometheus || "$(dirname "$0")/fetch_prometheus.sh" "$prometheus"
   look
   [ ${#packages[@]} -eq 0 ] ||
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
