@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -31,6 +31,9 @@ MAX_STREAMS: Final = 1_000
 MAX_EVENTS: Final = 16_384
 """How many events of one stream are remembered, and may be reported."""
 
+MAX_ALL_EVENTS: Final = 1_000_000
+"""How many events of all streams are remembered: 16 bytes each. The oldest streams are forgotten first."""
+
 MAX_REPORTED: Final = 16_384
 """How many reports are remembered, so that none counts twice."""
 
@@ -53,17 +56,28 @@ class WriteTimes:
 
     def __init__(self, wall_offset_nano: int) -> None:
         self._wall_offset_nano = wall_offset_nano
-        self.unix_nano: dict[int, tuple[int, int]] = {}
-        """When the edge had an event and when the socket took it, by its sequence."""
+        self._segments: list[Segment] = []
+        self.has_room: Callable[[int], bool] = lambda _: False
+        """Told how many more events are to be remembered; returns whether there is room for them."""
+        self.rows = 0
+        """How many events are remembered."""
         self.complete = asyncio.Event()
         """Set when the stream has ended."""
 
     def segment(self, segment: Segment) -> None:
         """Take in a segment of the stream."""
-        if len(self.unix_nano) < MAX_EVENTS:
-            offset, stamps = self._wall_offset_nano, zip(*segment.columns[-2:], strict=True)
-            for row, (recv, write) in enumerate(stamps):
-                self.unix_nano[segment.first + row] = recv + offset, write + offset
+        if self.rows < MAX_EVENTS and self.has_room(segment.rows):
+            self.rows += segment.rows
+            self._segments.append(segment._replace(columns=segment.columns[-2:]).packed())
+
+    def unix_nano(self) -> Mapping[int, tuple[int, int]]:
+        """Return when the edge had each event and when the socket took it, by its sequence."""
+        offset = self._wall_offset_nano
+        return {
+            segment.first + row: (recv + offset, write + offset)
+            for segment in self._segments
+            for row, (recv, write) in enumerate(zip(*segment.columns, strict=True))
+        }
 
 
 class BrowserTiming:
@@ -77,6 +91,7 @@ class BrowserTiming:
         self._stall_nano = stall_nano
         self._streams: OrderedDict[str, WriteTimes] = OrderedDict()
         self._reported: OrderedDict[str, None] = OrderedDict()
+        self._rows = 0
 
     def remember(self, stream: str, times: WriteTimes) -> None:
         """Keep when a stream's events are written, for a while.
@@ -85,9 +100,10 @@ class BrowserTiming:
             stream: Names the stream.
             times: Filled as the stream goes on.
         """
+        times.has_room = lambda rows: self._take_room(times, rows)
         self._streams[stream] = times
         if len(self._streams) > MAX_STREAMS:
-            self._streams.popitem(last=False)
+            self._forget(next(iter(self._streams)))
 
     def is_new(self, stream: str) -> bool:
         """Return whether a stream was not reported here before; from now on it was."""
@@ -97,6 +113,22 @@ class BrowserTiming:
         if len(self._reported) > MAX_REPORTED:
             self._reported.popitem(last=False)
         return True
+
+    def _take_room(self, times: WriteTimes, rows: int) -> bool:
+        """Return whether more events of a stream are remembered: older streams may be forgotten for it."""
+        while self._rows + rows > MAX_ALL_EVENTS:
+            if self._forget(next(iter(self._streams))) is times:
+                return False
+        self._rows += rows
+        return True
+
+    def _forget(self, stream: str) -> WriteTimes | None:
+        """Return what was remembered of a stream; it is not any more."""
+        times = self._streams.pop(stream, None)
+        if times is not None:
+            times.has_room = lambda _: False
+            self._rows -= times.rows
+        return times
 
     async def report(
         self, stream: str, traceparent: str, received: Sequence[Received], *, sent_unix_nano: int, run_id: str
@@ -110,14 +142,15 @@ class BrowserTiming:
             sent_unix_nano: When it said so, by its clock.
             run_id: The run.
         """
-        times = self._streams.pop(stream, None)
+        times = self._streams.get(stream)
         written: Mapping[int, tuple[int, int]] = {}
         came_unix_nano = time.time_ns()
         if times is not None:
             # A page reports when it has read the last event: the stream itself ends a moment later.
             with suppress(TimeoutError):
                 await asyncio.wait_for(times.complete.wait(), END_TIMEOUT_S)
-            written = times.unix_nano
+            written = times.unix_nano()
+            self._forget(stream)
         leg = browser_leg(
             received,
             written,
