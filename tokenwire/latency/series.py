@@ -97,6 +97,7 @@ class TokenSeries:
         self._last_row = -1
         self._last_stamps: tuple[int, ...] = ()
         self._notable_nano = 0
+        self._least: list[int] = []  # what each hop but the first takes where nothing waits
         self.link_offset_nano = 0
         """By how much the clock of `recv` is ahead of that of `send`, as far as is known. Alters no stamp."""
         self.tokens = 0
@@ -233,8 +234,9 @@ class TokenSeries:
         """Say which hop a gap is due to; return it where it is a stall."""
         stamps = self._stamps(row)
         before = self._last_stamps if self._last_row < 0 else self._stamps(self._last_row)
-        grown = [stamps[0] - before[0], *map(sub, map(sub, stamps[1:], stamps), map(sub, before[1:], before))]
-        at = grown.index(max(grown))
+        if gap > self._stall_nano:
+            self._learn(self._least_before(row))
+        at = self._slowest(stamps, before)
         began = stamps[at - 1] if at else before[0]
         if at == _LINK:
             began += self.link_offset_nano
@@ -246,6 +248,26 @@ class TokenSeries:
             return None
         self.stalls += 1
         return judged
+
+    def _slowest(self, stamps: tuple[int, ...], before: tuple[int, ...]) -> int:
+        """Return the hop that most of the gap between two tokens is due to.
+
+        The earliest end that the gap could have is known better from stage to stage: with what hops take
+        at least, where nothing waits. The blame is the hop's that has put it off most. Time that a token took
+        while the one before it was still under way has delayed nothing.
+
+        Args:
+            stamps: The token's.
+            before: Those of the token before.
+        """
+        own = map(sub, before[1:], before)
+        least = list(map(min, own, self._least)) if self._least else list(own)
+        left, reached, put_off = sum(least), before[-1], []
+        for stamp, usual in zip(stamps, (*least, 0), strict=True):
+            earliest = max(reached, stamp + left)
+            put_off.append(earliest - reached)
+            reached, left = earliest, left - usual
+        return put_off.index(max(put_off))
 
     def _stamps(self, row: int) -> tuple[int, ...]:
         return *self._rows[row], self._writes[row]
@@ -261,9 +283,24 @@ class TokenSeries:
         if kinds.count(DELTA) < len(kinds):
             columns = [tuple(compress(column, map(DELTA.__eq__, kinds))) for column in columns]
         hops = [list(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
+        if columns[0]:
+            self._learn([min(hop) for hop in hops])
         if self.link_offset_nano and len(hops) >= _LINK:
             hops[_LINK - 1] = [nano - self.link_offset_nano for nano in hops[_LINK - 1]]
         return [self._model_gaps(begin, end, columns[0]), *hops]
+
+    def _least_before(self, row: int) -> list[int]:
+        """Return what each hop but the first took at least, for the rows that are left before one."""
+        columns = self._columns(max(0, row - MAX_ROWS), row) if row else ()
+        return [min(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
+
+    def _learn(self, least: list[int]) -> None:
+        """Take in what each hop took at least of late: less at once, more little by little."""
+        known = self._least or least
+        least = least or known
+        self._least = [
+            new if new < old else old + (new - old) // 8 for new, old in zip(least, known, strict=True)
+        ]
 
     def _columns(self, begin: int, end: int) -> list[Sequence[int]]:
         """Return the stamps of some rows, a column for each stage."""

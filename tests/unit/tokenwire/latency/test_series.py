@@ -301,3 +301,14 @@ def test_the_time_on_the_link_is_told_without_the_difference_of_the_clocks() -> 
     stream.series.finish()
     assert stream.waits[0].hops[3] == [MS]
     assert stream.segments[0].columns[3][0] == 3 + 51 * MS
+
+
+def test_a_pause_that_delayed_nothing_takes_no_blame() -> None:
+    """The model was slow while the tokens before were held up: what is late now is due to the next hold."""
+    stream = Stream()
+    stream.tokens(50)
+    stream.token(link=1_200)
+    stream.tokens(20)
+    stream.token(after_ms=800, link=1_200)
+    stream.tokens(50)
+    assert [(stall.hop, stall.sequence) for stall in stream.stalls] == [("link", 51), ("link", 72)]
