@@ -78,7 +78,7 @@ class CallRecorder:
             # A request that is repeated gets the run that it has started before.
             if not self._is_live or (own and stamps[1] < self._began_nano):
                 kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
-            self._tokens.series.add(event.sequence, kind, stamps)
+            self._tokens.series.add((event.sequence, kind, *stamps))
             self._last = event
         self._tokens.series.take()
 

@@ -7,7 +7,7 @@ then, and told beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from edge.wire import events
@@ -62,6 +62,7 @@ class StreamStamps:
         show: bool = False,
     ) -> None:
         self.series = series
+        self._add = series.add
         self.clock = clock
         self._id, self._tag = clock.id, clock.tag
         self._began_nano = began_nano
@@ -115,10 +116,10 @@ class StreamStamps:
         # A request that is repeated gets the run that it has started before.
         if not live or 0 < latest < self._began_nano:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
-        stamps = (model, logged, self._send_nano, self._recv_nano)
-        self.series.add(event.sequence, kind, stamps)
+        row = (event.sequence, kind, model, logged, self._send_nano, self._recv_nano)
+        self._add(row)
         if self._lag_nano or self._show or kind != DELTA:
-            self._note(event.sequence, told, stamps)
+            self._note(told, row)
 
     def core_lag_nano(self, sequence: int) -> int:
         """Return for how long the core's event loop stood still before it sent an event, as it said."""
@@ -141,10 +142,9 @@ class StreamStamps:
         self.offset = self._hear(clock.id, self.unix_nano(self._send_nano), self.unix_nano(self._recv_nano))
         self.series.link_offset_nano = self.offset.nano if self.offset else 0
 
-    def _note(
-        self, sequence: int, told: events.StreamEvent | None, stamps: tuple[int, int, int, int]
-    ) -> None:
+    def _note(self, told: events.StreamEvent | None, row: tuple[int, int, int, int, int, int]) -> None:
         """Take note of what only some events have."""
+        sequence, _, *stamps = row
         if self._lag_nano:
             self._lags[sequence], self._lag_nano = self._lag_nano, 0  # it is the first event's of its message
             if len(self._lags) > MAX_LAGS:
@@ -156,7 +156,7 @@ class StreamStamps:
         if self._show and told is not None:
             told.timing = self._timing(stamps)
 
-    def _timing(self, stamps: tuple[int, int, int, int]) -> events.Timing:
+    def _timing(self, stamps: Sequence[int]) -> events.Timing:
         """Return the stamps as a frame tells them."""
         model, logged, send, recv = (round(self.unix_nano(nano) / MICRO) / MICRO for nano in stamps)
         return events.Timing(model=model, logged=logged, send=send, recv=recv)

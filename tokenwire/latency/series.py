@@ -17,6 +17,11 @@ from tokenwire.latency.stages import HOPS, Hop
 
 _LINK: Final = HOPS.index("link")
 
+_SEQUENCE: Final = 0
+_KIND: Final = 1
+_STAMPS: Final = 2
+"""Where in a row its sequence and its kind are, and where its stamps begin."""
+
 OTHER: Final = 0
 """An event that is neither a token nor a break."""
 DELTA: Final = 1
@@ -79,32 +84,29 @@ class TokenSeries:
         self._stall_nano = stall_nano
         self._on_segments = [on_segment] if on_segment is not None else []
         self._on_waits = on_waits
-        # A row for each event, its kind, and, as far as they are written, its last stamp. Tuples in a list:
-        # to put five numbers into arrays takes six times as long.
+        # A row for each event: its sequence, its kind, and its stamps, as they came; and, as far as they are
+        # written, the last stamps. Tuples in a list: to put five numbers into arrays takes six times as long.
         self._rows: list[tuple[int, ...]] = []
-        self._kinds = bytearray()
         self._writes: list[int] = []
-        # Where consecutive sequences begin: row, sequence, whether replayed.
-        self._starts: list[tuple[int, int, bool]] = []
-        self._next_sequence = 0
-        self._is_replayed = False
         self._taken = 0
-        # Since the last count: the first row, the model stamp of the token before, and the gaps.
+        # As far as was counted: the rows, and the first and the last stamp of the newest token.
         self._counted = 0
-        self._counted_model: int | None = None
-        self._gaps: list[int] = []
-        # The newest token that was written: its row, or its stamps where the row is gone.
-        self._last_row = -1
-        self._last_stamps: tuple[int, ...] = ()
+        self._counted_token: tuple[int, int] | None = None
+        # Of what is not here any more: the newest event, and the newest token's stamps.
+        self._cut_sequence = 0
+        self._cut_stamps: tuple[int, ...] = ()
         self._notable_nano = 0
         self._least: list[int] = []  # what each hop but the first takes where nothing waits
+        self.add: Callable[[tuple[int, ...]], None] = self._rows.append
+        """Takes in an event: its sequence, what it is (`OTHER`, `DELTA` …), and the stamps of all stages but
+        the last, in nanoseconds of the monotonic clock; 0 where one was not taken: it repeats the stage
+        before it, the first one the next. A list's own method, since each token passes here."""
         self.link_offset_nano = 0
         """By how much the clock of `recv` is ahead of that of `send`, as far as is known. Alters no stamp."""
         self.tokens = 0
-        """Live tokens that were written: text and reasoning deltas."""
+        """Live tokens that were written, text and reasoning deltas, as far as `count` has come."""
         self.stalls = 0
         """How many gaps were stalls."""
-        self._cut_sequence = 0  # the newest event whose row is gone
         self.first_token_nano: int | None = None
         """When the first token was written, replayed or live."""
         self.last_token_nano: int | None = None
@@ -123,27 +125,11 @@ class TokenSeries:
     def last_sequence(self) -> int:
         """The newest event that was written; 0 for none."""
         written = len(self._writes)
-        return self._sequence_of(written - 1) if written else self._cut_sequence
+        return self._rows[written - 1][_SEQUENCE] if written else self._cut_sequence
 
     def also_to(self, on_segment: Callable[[Segment], None]) -> None:
         """Have one more be given each segment."""
         self._on_segments.append(on_segment)
-
-    def add(self, sequence: int, kind: int, stamps: tuple[int, ...]) -> None:
-        """Take in an event.
-
-        Args:
-            sequence: Its number.
-            kind: What it is: `OTHER`, `DELTA` …
-            stamps: Those of all stages but the last, in nanoseconds of the monotonic clock; 0 where one was
-                not taken: it repeats the stage before it, the first one the next.
-        """
-        if sequence != self._next_sequence or self._is_replayed is not (kind >= REPLAYED):
-            self._is_replayed = kind >= REPLAYED
-            self._starts.append((len(self._rows), sequence, self._is_replayed))
-        self._next_sequence = sequence + 1
-        self._kinds.append(kind)
-        self._rows.append(_filled(stamps) if 0 in stamps else stamps)
 
     def take(self) -> None:
         """Note that what was added is handed to the last hop."""
@@ -162,20 +148,16 @@ class TokenSeries:
         begin = len(writes)
         if begin == end:
             return None
-        before, kinds = self.last_token_nano, self._kinds
-        if end - begin == 1 and kinds[begin] == DELTA and before is not None:
+        before = self.last_token_nano
+        if end - begin == 1 and before is not None and self._rows[begin][_KIND] == DELTA:
             # Nearly always: one token, and not the first.
             writes.append(now)
-            gap = now - before
-            self._gaps.append(gap)
             self.last_token_nano = now
-            stall = self._judge(begin, gap) if gap > self._notable_nano else None
-            self._last_row = begin
-            self.tokens += 1
+            stall = self._judge(begin, now - before) if now - before > self._notable_nano else None
         else:
             writes += [now] * (end - begin)
             stall = self._look_for_gap(begin, end, now)
-        if end >= MAX_ROWS or len(self._starts) > 1:
+        if end >= MAX_ROWS:
             self._cut(whole=False)
         return stall
 
@@ -200,9 +182,23 @@ class TokenSeries:
         if begin == end:
             return
         self._counted = end
-        self._on_waits(Waits(self._gaps, self._count_hops(begin, end)))
-        self.gaps.add(self._gaps)
-        self._gaps = []
+        kinds = [row[_KIND] for row in self._rows[begin:end]]
+        columns = self._columns(begin, end)
+        tokens = kinds.count(DELTA)
+        if tokens == end - begin:
+            model_gaps, gaps = self._even_gaps(columns)
+        else:
+            model_gaps, gaps = self._gaps(kinds, columns)
+            columns = [tuple(compress(column, map(DELTA.__eq__, kinds))) for column in columns]
+        if not tokens:
+            return
+        self.tokens += tokens
+        hops = [list(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
+        self._learn([min(hop) for hop in hops])
+        if self.link_offset_nano and len(hops) >= _LINK:
+            hops[_LINK - 1] = [nano - self.link_offset_nano for nano in hops[_LINK - 1]]
+        self._on_waits(Waits(gaps, [model_gaps, *hops]))
+        self.gaps.add(gaps)
 
     def finish(self) -> None:
         """Give away what is left: there is nothing more to come."""
@@ -212,18 +208,14 @@ class TokenSeries:
         """Return the stall that ends with rows that were written together, if one does."""
         stall = None
         for row in range(begin, end):
-            kind = self._kinds[row]
+            kind = self._rows[row][_KIND]
             if kind == DELTA:
                 before, self.last_token_nano = self.last_token_nano, now
                 if before is not None:
-                    gap = now - before
-                    self._gaps.append(gap)
-                    if gap > self._notable_nano:
-                        stall = self._judge(row, gap) or stall
+                    if now - before > self._notable_nano:
+                        stall = self._judge(row, now - before) or stall
                 elif self.first_token_nano is None:
                     self.first_token_nano = now
-                self._last_row = row
-                self.tokens += 1
             elif kind == BREAK:
                 self.last_token_nano = None
             elif kind == REPLAYED_DELTA and self.first_token_nano is None:
@@ -233,14 +225,14 @@ class TokenSeries:
     def _judge(self, row: int, gap: int) -> Stall | None:
         """Say which hop a gap is due to; return it where it is a stall."""
         stamps = self._stamps(row)
-        before = self._last_stamps if self._last_row < 0 else self._stamps(self._last_row)
         if gap > self._stall_nano:
             self._learn(self._least_before(row))
-        at = self._slowest(stamps, before)
-        began = stamps[at - 1] if at else before[0]
+        at = self._slowest(stamps, self._token_before(row))
+        began = stamps[at - 1] if at else self._token_before(row)[0]
         if at == _LINK:
             began += self.link_offset_nano
-        judged = Stall(HOPS[at], self._sequence_of(row), began, stamps[at], gap, len(self._rows) - row - 1)
+        sequence, behind = self._rows[row][_SEQUENCE], len(self._rows) - row - 1
+        judged = Stall(HOPS[at], sequence, began, stamps[at], gap, behind)
         if self.longest is None or gap > self.longest.gap_nano:
             self.longest = judged
             self._notable_nano = min(gap, self._stall_nano)
@@ -270,24 +262,14 @@ class TokenSeries:
         return put_off.index(max(put_off))
 
     def _stamps(self, row: int) -> tuple[int, ...]:
-        return *self._rows[row], self._writes[row]
+        return *_filled(self._rows[row][_STAMPS:]), self._writes[row]
 
-    def _sequence_of(self, row: int) -> int:
-        begin, sequence, _ = next(start for start in reversed(self._starts) if start[0] <= row)
-        return sequence + row - begin
-
-    def _count_hops(self, begin: int, end: int) -> list[Sequence[int]]:
-        """Return how long the live tokens among some rows took, a list for each hop."""
-        columns = self._columns(begin, end)
-        kinds = self._kinds[begin:end]
-        if kinds.count(DELTA) < len(kinds):
-            columns = [tuple(compress(column, map(DELTA.__eq__, kinds))) for column in columns]
-        hops = [list(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
-        if columns[0]:
-            self._learn([min(hop) for hop in hops])
-        if self.link_offset_nano and len(hops) >= _LINK:
-            hops[_LINK - 1] = [nano - self.link_offset_nano for nano in hops[_LINK - 1]]
-        return [self._model_gaps(begin, end, columns[0]), *hops]
+    def _token_before(self, row: int) -> tuple[int, ...]:
+        """Return the stamps of the live token before a row; there is one."""
+        for before in range(row - 1, -1, -1):
+            if self._rows[before][_KIND] == DELTA:
+                return self._stamps(before)
+        return self._cut_stamps
 
     def _least_before(self, row: int) -> list[int]:
         """Return what each hop but the first took at least, for the rows that are left before one."""
@@ -304,67 +286,80 @@ class TokenSeries:
 
     def _columns(self, begin: int, end: int) -> list[Sequence[int]]:
         """Return the stamps of some rows, a column for each stage."""
-        return [*zip(*self._rows[begin:end], strict=True), self._writes[begin:end]]
+        rows = self._rows[begin:end]
+        columns = [*zip(*rows, strict=True)][_STAMPS:]
+        if any(0 in column for column in columns):
+            columns = [*zip(*(_filled(row[_STAMPS:]) for row in rows), strict=True)]
+        return [*columns, self._writes[begin:end]]
 
-    def _model_gaps(self, begin: int, end: int, models: Sequence[int]) -> list[int]:
-        """Return the gaps between live tokens at the model, none of them across a break.
+    def _even_gaps(self, columns: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+        """Return the gaps between live tokens, with nothing among them, at the model and at the last hop."""
+        models, writes = columns[0], columns[-1]
+        before, self._counted_token = self._counted_token, (models[-1], writes[-1])
+        if before is None:
+            before = models[0], writes[0]
+            return (
+                list(map(sub, models[1:], models)),
+                list(map(sub, writes[1:], writes)),
+            )
+        return (
+            list(map(sub, models, chain((before[0],), models))),
+            list(map(sub, writes, chain((before[1],), writes))),
+        )
 
-        Args:
-            begin: The first row.
-            end: The row after the last.
-            models: The model stamps of the live tokens among them.
-        """
-        before = self._counted_model
-        if models and before is not None and len(models) == end - begin:
-            self._counted_model = models[-1]
-            return list(map(sub, models, chain((before,), models)))
+    def _gaps(self, kinds: Sequence[int], columns: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+        """Return the gaps between live tokens, none across a break, at the model and at the last hop."""
+        model_gaps: list[int] = []
         gaps: list[int] = []
-        for row in range(begin, end):
-            kind = self._kinds[row]
+        before = self._counted_token
+        for kind, model, write in zip(kinds, columns[0], columns[-1], strict=True):
             if kind == DELTA:
-                model = self._rows[row][0]
                 if before is not None:
-                    gaps.append(model - before)
-                before = model
+                    model_gaps.append(model - before[0])
+                    gaps.append(write - before[1])
+                before = model, write
             elif kind == BREAK:
                 before = None
-        self._counted_model = before
-        return gaps
+        self._counted_token = before
+        return model_gaps, gaps
 
     def _cut(self, *, whole: bool) -> None:
         """Give away the segments that are complete; where nothing more comes, the rest as well."""
         self.count()
-        written = len(self._writes)
-        cut = 0
+        written, cut = len(self._writes), 0
         while cut < written:
-            begin, sequence, replayed = self._starts[0]
-            ended = len(self._starts) > 1 and self._starts[1][0] <= written
-            most = self._starts[1][0] if ended else written
-            end = min(cut + MAX_ROWS, most)
-            if end - cut < MAX_ROWS and not ended and not whole:
+            end = self._end_of_run(cut, min(cut + MAX_ROWS, written))
+            if end == written < cut + MAX_ROWS and not whole:
                 break
             if self._on_segments:
-                segment = Segment(sequence + cut - begin, self._columns(cut, end), replayed)
+                sequence, kind, *_ = self._rows[cut]
+                segment = Segment(sequence, self._columns(cut, end), kind >= REPLAYED)
                 for on_segment in self._on_segments:
                     on_segment(segment)
-            cut, self._cut_sequence = end, sequence + end - begin - 1
-            if ended and end == most:
-                del self._starts[0]
-        self._forget(cut)
+            cut = end
+        if cut:
+            self._forget(cut)
+
+    def _end_of_run(self, begin: int, most: int) -> int:
+        """Return where consecutive rows end that are all live or all replayed; `most` at the latest."""
+        first, last = self._rows[begin], self._rows[most - 1]
+        replayed = first[_KIND] >= REPLAYED
+        # No row is replayed after a live one, and sequences grow.
+        if last[_SEQUENCE] - first[_SEQUENCE] == most - 1 - begin and replayed == (last[_KIND] >= REPLAYED):
+            return most
+        for row in range(begin + 1, most):
+            sequence, kind, *_ = self._rows[row]
+            if sequence != first[_SEQUENCE] + row - begin or replayed != (kind >= REPLAYED):
+                return row
+        return most
 
     def _forget(self, rows: int) -> None:
         """Drop the oldest rows."""
-        if not rows:
-            return
-        if 0 <= self._last_row < rows:
-            self._last_stamps = self._stamps(self._last_row)
-        self._last_row = max(-1, self._last_row - rows)
+        self._cut_sequence, self._cut_stamps = self._rows[rows - 1][_SEQUENCE], self._token_before(rows)
         del self._rows[:rows]
         del self._writes[:rows]
-        del self._kinds[:rows]
         self._taken -= rows
         self._counted -= rows
-        self._starts = [(begin - rows, sequence, replayed) for begin, sequence, replayed in self._starts]
 
 
 def _filled(stamps: tuple[int, ...]) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ class Stream:
             done = stamps[-1] + HOP_NANO[stage] + round(held_ms.get(HOPS[stage], 0) * MS)
             stamps.append(max(done, self.free_at[stage]))
         self.free_at = stamps
-        self.series.add(self.sequence, kind, tuple(stamps[:-1]))
+        self.series.add((self.sequence, kind, *stamps[:-1]))
         self.series.take()
         stall = self.series.written(stamps[-1])
         if stall is not None:
@@ -120,9 +120,9 @@ def test_events_that_wait_behind_a_stall_are_told() -> None:
     stream = Stream()
     stream.tokens(2)
     for sequence in (3, 4, 5):
-        stream.series.add(sequence, DELTA, (stream.model_nano,) * 4)
+        stream.series.add((sequence, DELTA, *(stream.model_nano,) * 4))
     stream.series.take()
-    stream.series.add(6, DELTA, (stream.model_nano,) * 4)
+    stream.series.add((6, DELTA, *(stream.model_nano,) * 4))
     stall = stream.series.written(stream.model_nano + 400 * MS)
     assert stall is not None
     assert (stall.hop, stall.sequence, stall.behind) == ("write", 3, 3)
@@ -157,6 +157,7 @@ def test_the_time_before_the_first_token_is_no_gap() -> None:
     stream.token(after_ms=5_000)
     assert stream.stalls == []
     assert stream.series.first_token_nano == stream.free_at[-1]
+    stream.series.count()
     assert stream.series.tokens == 1
 
 
@@ -165,7 +166,7 @@ def test_what_is_written_together_has_one_gap() -> None:
     stream = Stream()
     stream.tokens(2)
     for sequence in range(3, 8):
-        stream.series.add(sequence, DELTA, (stream.model_nano,) * 4)
+        stream.series.add((sequence, DELTA, *(stream.model_nano,) * 4))
     stream.series.take()
     stream.series.written(stream.model_nano + 100 * MS)
     stream.series.count()
@@ -193,7 +194,8 @@ def test_every_event_that_was_written_has_one_row_in_one_segment(
         sequence += 1 + (skipped if skipped == 3 else 0)
         stamps = tuple(1000 * number + stage + 1 for stage in range(4))
         old = number < replayed
-        series.add(sequence, (REPLAYED_DELTA if kind == DELTA else REPLAYED) if old else kind, stamps)
+        seen = (REPLAYED_DELTA if kind == DELTA else REPLAYED) if old else kind
+        series.add((sequence, seen, *stamps))
         expected[sequence] = stamps
         waiting.append(sequence)
         if write:
@@ -229,7 +231,7 @@ def test_replayed_rows_are_apart_and_count_as_no_tokens() -> None:
     """Their gaps are those of an earlier reader."""
     stream = Stream()
     for sequence in range(1, 11):
-        stream.series.add(sequence, REPLAYED_DELTA, (sequence, sequence, 10**9, 10**9))
+        stream.series.add((sequence, REPLAYED_DELTA, sequence, sequence, 10**9, 10**9))
     stream.series.take()
     stream.series.written(10**9 + 1)
     stream.sequence = 10
@@ -248,7 +250,7 @@ def test_replayed_rows_are_apart_and_count_as_no_tokens() -> None:
 def test_a_stamp_that_was_not_taken_repeats_the_one_before() -> None:
     """The first one the next; so hops stay readable."""
     stream = Stream()
-    stream.series.add(1, DELTA, (0, 7_000, 0, 9_000))
+    stream.series.add((1, DELTA, 0, 7_000, 0, 9_000))
     stream.series.take()
     stream.series.written(10_000)
     stream.series.finish()
@@ -295,7 +297,7 @@ def test_the_time_on_the_link_is_told_without_the_difference_of_the_clocks() -> 
     """Where it is known; the stamps stay as they were taken."""
     stream = Stream()
     stream.series.link_offset_nano = 50 * MS
-    stream.series.add(1, DELTA, (1, 2, 3, 3 + 51 * MS))
+    stream.series.add((1, DELTA, 1, 2, 3, 3 + 51 * MS))
     stream.series.take()
     stream.series.written(4 + 51 * MS)
     stream.series.finish()
