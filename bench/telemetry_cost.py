@@ -207,12 +207,18 @@ def sink() -> Iterator[str]:
             process.stdin.close()
 
 
+def rotated(items: Mapping[str, dict[str, str]], by: int) -> list[tuple[str, dict[str, str]]]:
+    """Return the items, beginning with another one each time."""
+    listed = list(items.items())
+    return listed[by % len(listed) :] + listed[: by % len(listed)]
+
+
 def ratios(rows: Sequence[Mapping[str, Any]], figure: str) -> dict[str, tuple[float, float, float]]:
     """Return each contestant's median ratio to `off` in the same round, the lowest and the highest."""
     base = {row["round"]: row[figure] for row in rows if row["contestant"] == OFF}
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {name: [] for name in contestants("")}
     for row in rows:
-        found.setdefault(row["contestant"], []).append(row[figure] / base[row["round"]])
+        found[row["contestant"]].append(row[figure] / base[row["round"]])
     return {name: (statistics.median(them), min(them), max(them)) for name, them in found.items()}
 
 
@@ -236,7 +242,8 @@ def main(words: Sequence[str] | None = None) -> None:
     start = machine()
     with sink() as url:
         for number in range(arguments.rounds):
-            for name, variables in contestants(url).items():
+            # Each round begins with another one, so that no contestant always runs on a warmer machine.
+            for name, variables in rotated(contestants(url), number):
                 rows.append({"round": number, "contestant": name, **measure(variables, load)})
                 print(json.dumps(rows[-1]), file=sys.stderr)
     print_table(rows)
