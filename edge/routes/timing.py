@@ -30,7 +30,7 @@ class ReceivedEvents(msgspec.Struct, rename="camel"):
 
     first: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
     """The sequence of the first one: what its id ends in."""
-    received_ms: Annotated[list[UnixMs], msgspec.Meta(min_length=1, max_length=MAX_EVENTS)]
+    received_ms: Annotated[list[UnixMs], msgspec.Meta(min_length=1)]
     """When each was received: Unix milliseconds by the page's clock, with their fractions
     (`performance.timeOrigin + performance.now()`)."""
 
