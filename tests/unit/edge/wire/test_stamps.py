@@ -135,3 +135,27 @@ def test_frames_tell_their_stamps_where_it_is_asked_for() -> None:
     base = OWN.wall_offset_nano / MS
     assert timing.send == pytest.approx(base + 2_001.234_567, abs=0.001)
     assert (timing.model, timing.logged, timing.recv) == (base + 2_000, base + 2_000, base + 2_002)
+
+
+def test_what_opens_and_ends_a_run_is_remembered() -> None:
+    """Below which span stalls are told, and whether a silence had an end."""
+    reader = Reader()
+    started = event_pb2.Event(sequence=1, epoch=1)
+    started.run_started.run_id, started.run_started.traceparent = "k7q2", "00-1-2-01"
+    ended = event_pb2.Event(sequence=2, epoch=1)
+    ended.done.final_message = "x"
+    message = agent_service_pb2.StreamRunResponse(run_id="k7q2", events=[started, ended])
+    assert reader.stamps.terminal is None
+    reader.state.feed(message.SerializeToString(), 1)
+    assert reader.stamps.run_traceparent == "00-1-2-01"
+    assert reader.stamps.terminal is reader.state.terminal
+
+
+def test_of_many_standstills_the_last_ones_are_kept() -> None:
+    """They are asked for soon, or never."""
+    reader = Reader()
+    for number in range(70):
+        lag = own_clock(3_000 * MS + number, loop_lag_nano=20 * MS)
+        reader.feed(model=3_000 * MS, clock=lag, recv=3_001 * MS)
+    assert reader.stamps.core_lag_nano(1) == 0
+    assert reader.stamps.core_lag_nano(70) == 20 * MS

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from edge.errors import EdgeError, StreamBrokenError
 from edge.wire.dialects import NativeDialect
 from edge.wire.event_id import Cursor
+from edge.wire.stamps import EdgeClock, StreamStamps
 from edge.wire.stream import StreamState, opening
+from tokenwire.latency.series import TokenSeries
 from tokenwire.v1 import agent_service_pb2, event_pb2, run_pb2, stream_pb2
 
 RUN_ID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
@@ -299,3 +301,16 @@ def test_what_makes_no_frame_does_not_fill_the_budget(useless: str) -> None:
     assert not state.full
     state.feed(response(text(state.last.sequence + 1, "x" * 200)))
     assert state.full
+
+
+def test_stamps_are_read_of_what_is_fed_and_noted_when_it_is_taken() -> None:
+    """By whoever follows the tokens; a stream without goes on the same way."""
+    series = TokenSeries(stall_nano=10**9)
+    clock = EdgeClock(id=1, tag=1, wall_offset_nano=0)
+    stamps = StreamStamps(series, clock, began_nano=0)
+    state = StreamState(NativeDialect, budget_bytes=1 << 20, live=True, stamps=stamps)
+    state.feed(response(text(1), text(2)), 7)
+    assert series.waiting == 2
+    state.take(bytearray())
+    series.written(9)
+    assert (series.waiting, series.last_sequence) == (0, 2)
