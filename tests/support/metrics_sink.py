@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as pb
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as pb_grpc
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
+from tests.support.otlp_http_sink import posted
 
 WAIT_S = 20.0
 
@@ -89,24 +89,8 @@ def http_sink() -> Iterator[tuple[MetricsSink, str]]:
     """Take OTLP over HTTP; yield what comes, and the endpoint."""
     sink = MetricsSink()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/v1/metrics"
-            body = self.rfile.read(int(self.headers["content-length"]))
-            sink.requests.append(pb.ExportMetricsServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
+    def take(body: bytes) -> None:
+        sink.requests.append(pb.ExportMetricsServiceRequest.FromString(body))
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield sink, f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with posted("/v1/metrics", take) as url:
+        yield sink, url

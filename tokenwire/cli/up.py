@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ from tokenwire.cli import ports
 from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
 from tokenwire.cli.metrics_ports import MetricsPorts, claim_metrics_ports
+from tokenwire.cli.supervision import PROBE_EVERY_S, Supervision
 from tokenwire.descriptors import raise_limit
 from tokenwire.settings import WRONG_SETTINGS
-from tokenwire.signals import means_hurry, stop_signals
 from tokenwire.variables import CORE, EDGE, Reader
 
-PROBE_EVERY_S = 0.1
 PROBE_TIMEOUT_S = 2.0
 DRAIN_S = 1.0
 """How long runs and responses may go on after Ctrl-C unless TOKENWIRE_DRAIN_S says otherwise: at a
@@ -118,34 +116,19 @@ class _Up:
         self._core = address_of(LOOPBACK, grpc_port)
         self._grpc_port = grpc_port
         self._url = f"http://{address_of(ports.reachable(plan.host), port)}"
-        self._children: list[Child] = []
         # Inherited, and what is made here for the processes: as long as these live, nowhere else.
         self._environment = {**os.environ, **made_principal_key(os.environ)}
-        self._asked_to_stop = asyncio.Event()
+        self._watched = Supervision(say, _raise_for_the_dead)
 
     async def run(self) -> int:
-        loop = asyncio.get_running_loop()
-        for number in stop_signals():
-            loop.add_signal_handler(number, self._on_signal, number)
         try:
-            await self._until_asked_to_stop(self._serve())
+            await self._watched.until_asked_to_stop(self._serve())
         except ChildDiedError as error:
             say(f"{error} Ending all.")
             return error.status
         finally:
-            for child in reversed(self._children):
-                await child.stop(drain_s() + STOP_MARGIN_S, say)
+            await self._watched.stop(drain_s() + STOP_MARGIN_S)
         return 0
-
-    def _on_signal(self, number: signal.Signals) -> None:
-        """End all in order at the first Ctrl-C, SIGTERM or closed terminal; at once at the second."""
-        if not self._asked_to_stop.is_set():
-            say("stopping (again to stop at once)")
-            self._asked_to_stop.set()
-        elif means_hurry(number):
-            say("asked again to stop: killing what is left")
-            for child in self._children:
-                child.kill()
 
     async def _serve(self) -> None:
         await self._start_core()
@@ -184,35 +167,7 @@ class _Up:
         known = environment_of(reader, self._environment)
         inherited = {name: value for name, value in known.items() if not name.startswith(TLS_SETTINGS)}
         given = {"TOKENWIRE_DRAIN_S": f"{DRAIN_S:g}", **inherited, **environment}
-        self._children.append(await Child.start(name, command, given))
-
-    async def _until_asked_to_stop(self, serve: Awaitable[None]) -> None:
-        """Return when a signal asks for the end.
-
-        Raises:
-            ChildDiedError: A child ended first.
-        """
-        serving = asyncio.ensure_future(serve)
-        stop = asyncio.create_task(self._asked_to_stop.wait())
-        try:
-            while True:
-                exits = [child.exit for child in self._children]
-                waiting = [stop, *exits, *([] if serving.done() else [serving])]
-                # Children may be started while this waits: look again soon, until all are.
-                await asyncio.wait(
-                    waiting,
-                    return_when=asyncio.FIRST_COMPLETED,
-                    timeout=None if serving.done() else PROBE_EVERY_S,
-                )
-                if stop.done():
-                    return
-                _raise_for_the_dead(self._children)
-                if serving.done():
-                    serving.result()
-        finally:
-            serving.cancel()
-            stop.cancel()
-            await asyncio.gather(serving, stop, return_exceptions=True)
+        self._watched.children.append(await Child.start(name, command, given))
 
 
 def drain_s() -> float:

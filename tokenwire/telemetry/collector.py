@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from tokenwire.addresses import is_loopback
 from tokenwire.telemetry.scope import VERSION
+
+if TYPE_CHECKING:
+    from requests import Session
 
 Signal: TypeAlias = Literal["traces", "metrics"]
 
@@ -62,6 +65,21 @@ def collector_is_near(signal: Signal) -> bool:
     """
     endpoint = _value("ENDPOINT", signal) or "localhost"
     return is_loopback(urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or "")
+
+
+def http_session(signal: Signal) -> Session | None:
+    """Return the session that asks no proxy, for a collector on this machine; None for the exporter's own.
+
+    Args:
+        signal: What is exported.
+    """
+    if not collector_is_near(signal):
+        return None
+    import requests  # noqa: PLC0415 # only where it is needed
+
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 def resource_attributes(service_name: str, instance_id: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from tokenwire.telemetry.collector import (
     GRPC_UNPROXIED,
     collector_is_near,
     exporter_name,
+    http_session,
     is_disabled,
     otlp_protocol,
     resource_attributes,
@@ -150,13 +151,8 @@ def _otlp_exporter() -> SpanExporter:
         )
 
         return GrpcExporter(channel_options=GRPC_UNPROXIED if collector_is_near("traces") else None)
-    import requests  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter as HttpExporter,
     )
 
-    if not collector_is_near("traces"):
-        return HttpExporter()
-    session = requests.Session()
-    session.trust_env = False
-    return HttpExporter(session=session)
+    return HttpExporter(session=http_session("traces"))

@@ -11,6 +11,7 @@ from tokenwire.telemetry.collector import (
     GRPC_UNPROXIED,
     collector_is_near,
     exporter_name,
+    http_session,
     otlp_protocol,
     resource_attributes,
 )
@@ -97,13 +98,8 @@ def _exporter(name: str) -> MetricExporter:
         )
 
         return GrpcExporter(channel_options=GRPC_UNPROXIED if collector_is_near("metrics") else None)
-    import requests  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415
         OTLPMetricExporter as HttpExporter,
     )
 
-    if not collector_is_near("metrics"):
-        return HttpExporter()
-    session = requests.Session()
-    session.trust_env = False
-    return HttpExporter(session=session)
+    return HttpExporter(session=http_session("metrics"))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.otlp_lines import EDGE, Made, line_of, lines_of, make_stream, request, span, write_lines
+from tests.support.otlp_lines import EDGE, Made, lines_of, make_stream, write_lines
+from tests.support.otlp_messages import line_of, request, span
 from tokenwire.traces.errors import UnreadableError
 from tokenwire.traces.read_otlp import files_of, read_file, with_rotated
 from tokenwire.traces.spans import Span
