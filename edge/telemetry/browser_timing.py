@@ -10,10 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
 from edge.telemetry.clocks import clock_attributes
@@ -24,6 +21,7 @@ from tokenwire.telemetry import attributes, make_child
 from tokenwire.telemetry.metrics.instruments import STAGE_DURATION
 from tokenwire.telemetry.token_recorder import tell_stall
 from tokenwire.telemetry.token_spans import TOKENS, stall_attributes, stall_name
+from tokenwire.telemetry.traceparent import parse_traceparent
 
 MAX_STREAMS: Final = 1_000
 """Of how many streams it is remembered when their events were written: those that ended last."""
@@ -43,8 +41,6 @@ END_TIMEOUT_S: Final = 2.0
 HOP: Final = "browser"
 
 logger = logging.getLogger(__name__)
-
-_propagator: Final = TraceContextTextMapPropagator()
 
 
 class WriteTimes:
@@ -158,8 +154,7 @@ class BrowserTiming:
             came_unix_nano=came_unix_nano,
             stall_nano=self._stall_nano,
         )
-        context = _propagator.extract({"traceparent": traceparent}, Context())
-        parent = trace.get_current_span(context).get_span_context()
+        parent = parse_traceparent(traceparent)
         STAGE_DURATION.observe_many_nano(leg.waits_nano, (HOP,))
         for part in received:
             _write_segments(part, parent, clock_attributes(leg.offset))

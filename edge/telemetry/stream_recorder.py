@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
 from edge.telemetry.browser_timing import WriteTimes
@@ -24,6 +22,7 @@ from tokenwire.telemetry.metrics.instruments import CLOCK_ERROR
 from tokenwire.telemetry.settings import TelemetrySettings
 from tokenwire.telemetry.token_recorder import NANO, Outcome, TokenRecorder
 from tokenwire.telemetry.token_spans import stall_cause
+from tokenwire.telemetry.traceparent import parse_traceparent
 
 __all__ = ["Outcome", "StreamRecorder", "TokenTelemetry"]
 
@@ -31,8 +30,6 @@ PRODUCER_LOST: Final = "PRODUCER_LOST"
 """The reason of the error that ends a run whose core is gone: told by another one."""
 
 CORE_HOPS: Final = frozenset(HOPS[:CORE_STAGES])
-
-_propagator: Final = TraceContextTextMapPropagator()
 
 
 class TokenTelemetry(NamedTuple):
@@ -135,9 +132,7 @@ class StreamRecorder:
         """
         if hop not in CORE_HOPS:
             return self._call() if hop == "link" else self._span
-        parent = self.stamps.run_traceparent if self._starts else ""
-        context = _propagator.extract({"traceparent": parent}, Context())
-        return trace.get_current_span(context).get_span_context()
+        return parse_traceparent(self.stamps.run_traceparent if self._starts else "")
 
     def clock_attributes(self) -> Mapping[str, AttributeValue]:
         """Return what spans say of how far the core's clock and ours are apart; nothing on one machine."""

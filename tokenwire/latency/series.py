@@ -204,6 +204,13 @@ class TokenSeries:
         """Give away what is left: there is nothing more to come."""
         self._cut(whole=True)
 
+    def drop(self) -> None:
+        """Forget all rows: what comes from now on is a beginning."""
+        self._rows.clear()
+        self._writes.clear()
+        self._taken = self._counted = 0
+        self._counted_token = self.last_token_nano = None
+
     def _look_for_gap(self, begin: int, end: int, now: int) -> Stall | None:
         """Return the stall that ends with rows that were written together, if one does."""
         stall = None

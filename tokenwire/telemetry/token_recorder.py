@@ -97,6 +97,7 @@ class TokenRecorder:
         self._starts = starts
         self._count_at = began_nano + COUNT_EVERY_NANO
         self._stalled: set[Hop] = set()
+        self._is_broken = False
         self.spans = TokenSpans(span, settings.trace_detail, wall_offset_nano, facts.clock_attributes)
         """Writes the stream's spans."""
         self.series = TokenSeries(
@@ -157,7 +158,11 @@ class TokenRecorder:
         self._log(outcome, ttft_nano)
 
     def _broke(self, error: Exception) -> None:
-        """Say that this recorder has a fault: its stream goes on, only less is told of it."""
+        """Say once that this recorder has a fault: its stream goes on, only less is told of it."""
+        self.series.drop()
+        if self._is_broken:
+            return
+        self._is_broken = True
         count_lost("recorder_failed")
         text = "the tokens of run %s can't be recorded: this is a bug"
         logger.error(text, self._facts.run_id, exc_info=error)
