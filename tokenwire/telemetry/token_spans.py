@@ -98,13 +98,14 @@ class TokenSpans:
             ttft_nano: How long the first token took; None where none came.
             failed: Whether the stream ended in an error.
         """
-        if not self.wanted:
-            return
+        is_kept = not self._is_sampled and (failed or series.stalls > 0)
+        if not self.wanted or not (self._is_sampled or is_kept):
+            return  # Of nearly all streams that are not sampled: nothing is made of their rows.
         children = [self._made(segment) for segment in self._held]
         for _, _, stall, parent, cause in sorted(self._stalls, key=lambda entry: entry[2].begin_nano):
             children.append(self._made_stall(stall, parent, cause))
         self._summarise(series, ttft_nano)
-        if not self._is_sampled and (failed or series.stalls):
+        if is_kept:
             reason: KeepReason = "error" if failed else "stall"
             keep(self._owner, [child for child in children if child is not None], reason)
 
