@@ -115,6 +115,11 @@ class Messages:
                 self._pubsub = None
                 with suppress(*BROKEN):
                     await pubsub.aclose()
+            # Before Python 3.13 a task group whose child fails at the moment at which it is cancelled itself
+            # forgets the cancellation. Source: https://github.com/python/cpython/issues/116720
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return
             wait_s = RETRY_S if self._has_spoken else min(RETRY_MOST_S, 2 * wait_s)
             await asyncio.sleep(wait_s)
 
