@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from agent_core.runs.outcome import Outcome
@@ -100,6 +100,10 @@ class RunRecord:
     core: str = ""
     """The core that writes the run, by the name under which it holds its lease. Empty where a store
     belongs to one core."""
+    message: str = field(default="", repr=False, compare=False)
+    """What the user said: handed over with `create` and `restore`. A record that a store returns has none,
+    for it is long and nobody's business: ask for it with `messages`. It has no part in `repr`, so that no
+    log line and no traceback shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +352,16 @@ class RunLog(Protocol):
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run; None when the store does not know it."""
 
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs, in their order.
+
+        Empty for a run that the store does not know, and for one that was created before stores kept
+        messages.
+
+        Args:
+            run_ids: The runs. Messages may be long: ask for a few at a time.
+        """
+
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Close a run whose writer is gone: write its terminal event in the next epoch.
 
@@ -362,7 +376,13 @@ class RunLog(Protocol):
         """Forget a run. Does nothing when the store does not know it."""
 
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
         """Return a session's runs, newest first, those that have ended with those that go on.
 
@@ -370,7 +390,9 @@ class RunLog(Protocol):
             owner: The principal whose session it is.
             session_id: The session; not empty.
             max_runs: The most runs to return.
-            before: Only those that come after this one in this order: its create_unix_nano and its id.
+            place: Only those that come after this one in the order asked for: its create_unix_nano and its
+                id.
+            oldest_first: The other order.
         """
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:

@@ -43,7 +43,14 @@ from agent_core.runs.log.redis_store.keys import Keys
 from agent_core.runs.log.redis_store.known import KnownRuns
 from agent_core.runs.log.redis_store.messages import Messages
 from agent_core.runs.log.redis_store.peers import RedisPeers
-from agent_core.runs.log.redis_store.records import entries_of, exchanges_of, info_of, place_of, position_of
+from agent_core.runs.log.redis_store.records import (
+    INFO_FIELDS,
+    entries_of,
+    exchanges_of,
+    info_of,
+    place_of,
+    position_of,
+)
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
 
@@ -253,6 +260,19 @@ class RedisLog:
         found = await self._infos([run_id])
         return found[0] if found else None
 
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs."""
+        with away():
+            pipeline = self._client.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.hmget(self._keys.meta(run_id), "message", "out", "expire")
+            found = await pipeline.execute() if run_ids else []
+        now = self._unix_nano()
+        return [
+            message.decode() if message and not (outcome and int(expire) <= now) else ""
+            for message, outcome, expire in found
+        ]
+
     async def positions(self, run_ids: Sequence[str]) -> list[Position | None]:
         """Return the last position of each run; None for one that is not there."""
         with away():
@@ -302,19 +322,27 @@ class RedisLog:
         return _appended(await self._committer.run(room, append))
 
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
-        """Return a session's runs, newest first."""
+        """Return a session's runs, newest first or oldest first."""
         key = self._keys.session_runs(owner, session_id)
-        upper = f"({place_of(*before)}" if before is not None else "+"
+        lookup = self._client.zrangebylex if oldest_first else self._client.zrevrangebylex
+        first, end = ("-", "+") if oldest_first else ("+", "-")
+        start = f"({place_of(*place)}" if place is not None else first
         infos: list[RunInfo] = []
         while len(infos) < max_runs:
             with away():
-                places = await self._client.zrevrangebylex(key, upper, "-", 0, max_runs)
+                places = await lookup(key, start, end, 0, max_runs)
             if not places:
                 break
-            upper = f"({places[-1].decode()}"
-            infos += await self._infos([place.decode().split()[1] for place in places])
+            start = f"({places[-1].decode()}"
+            infos += await self._infos([found.decode().split()[1] for found in places])
         return infos[:max_runs]
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:
@@ -328,9 +356,9 @@ class RedisLog:
         with away():
             pipeline = self._client.pipeline(transaction=False)
             for run_id in run_ids:
-                pipeline.hgetall(self._keys.meta(run_id))
-            metas = await pipeline.execute() if run_ids else []
-        infos = [info_of(meta) for meta in metas if meta]
+                pipeline.hmget(self._keys.meta(run_id), *INFO_FIELDS)
+            found = await pipeline.execute() if run_ids else []
+        infos = [info_of(dict(zip(INFO_FIELDS, values, strict=True))) for values in found if values[0]]
         now = self._unix_nano()
         return [info for info in infos if info.outcome is None or info.expire_unix_nano > now]
 
