@@ -10,7 +10,12 @@ from agent_core.errors import InvalidRequestError, Violation
 from agent_core.runs.encoding import NANO
 from agent_core.runs.log.contract import RunRecord
 from agent_core.runs.run_id import is_run_id
-from tokenwire.v1.agent_service_pb2 import ListRunsRequest
+from tokenwire.v1.agent_service_pb2 import (
+    TRANSCRIPT_ORDER_NEWEST_FIRST,
+    GetTranscriptRequest,
+    ListRunsRequest,
+    TranscriptOrder,
+)
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
@@ -74,11 +79,12 @@ class Page(NamedTuple):
     """Which of a session's runs are asked for."""
 
     size: int
-    before: tuple[int, str] | None
+    place: tuple[int, str] | None
     """Where the page before ended: a run's create_unix_nano and its id; None for the first page."""
+    newest_first: bool
 
 
-def require_valid_page(request: ListRunsRequest) -> Page:
+def require_valid_page(request: ListRunsRequest | GetTranscriptRequest) -> Page:
     """Return which runs are asked for.
 
     Raises:
@@ -91,11 +97,16 @@ def require_valid_page(request: ListRunsRequest) -> Page:
         violations.append(Violation("page_size", f"must be at most {MAX_PAGE_SIZE}"))
     place = _PAGE_TOKEN.fullmatch(request.page_token)
     if request.page_token and place is None:
-        violations.append(Violation("page_token", "is not one that ListRuns has given"))
+        violations.append(Violation("page_token", "is not the next_page_token of a page"))
+    newest_first = True
+    if isinstance(request, GetTranscriptRequest):
+        if request.order not in TranscriptOrder.values():
+            violations.append(Violation("order", "is not a value that this core knows"))
+        newest_first = request.order == TRANSCRIPT_ORDER_NEWEST_FIRST
     if violations:
         raise InvalidRequestError(violations)
-    before = (int(place[1]), place[2]) if place is not None else None
-    return Page(request.page_size or DEFAULT_PAGE_SIZE, before)
+    after = (int(place[1]), place[2]) if place is not None else None
+    return Page(request.page_size or DEFAULT_PAGE_SIZE, after, newest_first)
 
 
 def page_token(last: RunRecord) -> str:
