@@ -11,19 +11,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent_core.runs.encoding import NANO, seal
+from agent_core.runs.log.budget import LogBudget, ring_target
 from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Batch,
     Entry,
     Exchange,
-    LogBudget,
     LogGoneError,
     Position,
     RunInfo,
     RunRecord,
     SessionBusyError,
-    ring_target,
 )
 from agent_core.runs.log.memory_run import ENTRY_OVERHEAD_BYTES, MemoryRun, MemoryTail, memory_run
 from agent_core.runs.log.memory_sessions import MemorySessions

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final, NamedTuple, Protocol
 
-from agent_core.runs.log.contract import LogBudget, LogFullError, PrincipalLogFullError
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError
 
 EVERYBODY: Final = ""
 """The one account where principals have no shares."""

@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import (
     START,
     Appended,
     Batch,
     Exchange,
     LogAwayError,
-    LogBudget,
     LogFullError,
     Position,
     RunInfo,

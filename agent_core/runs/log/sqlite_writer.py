@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from agent_core.runs.encoding import NANO, seal
-from agent_core.runs.log.contract import (
-    FIRST_EPOCH,
-    Appended,
-    AppendStatus,
-    Entry,
-    Exchange,
-    LogBudget,
-    RunRecord,
-    ring_target,
-)
+from agent_core.runs.log.budget import LogBudget, ring_target
+from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, Entry, Exchange, RunRecord
 from agent_core.runs.log.shares import Live, Shares
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
 from agent_core.runs.log.sqlite_runs import Change, WrittenRun

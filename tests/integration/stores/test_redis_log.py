@@ -11,15 +11,8 @@ import grpc
 import pytest
 
 from agent_core.runs.follower import CaughtUp
-from agent_core.runs.log.contract import (
-    START,
-    Appended,
-    AppendStatus,
-    Batch,
-    LogBudget,
-    LogFullError,
-    LogGoneError,
-)
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import START, Appended, AppendStatus, Batch, LogFullError, LogGoneError
 from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.peers import Word
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request

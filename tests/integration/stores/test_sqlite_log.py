@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from agent_core.runs.encoding import NANO
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import (
     START,
     AppendStatus,
     Exchange,
     LogAwayError,
-    LogBudget,
     LogOpenError,
     Position,
     SessionBusyError,

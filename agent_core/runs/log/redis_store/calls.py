@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import (
-    Exchange,
-    LogBudget,
-    Position,
-    RunRecord,
-    exchange_bytes,
-    ring_target,
-)
+from agent_core.runs.log.budget import LogBudget, ring_target
+from agent_core.runs.log.contract import Exchange, Position, RunRecord, exchange_bytes
 from agent_core.runs.log.redis_store.keys import Keys
 from agent_core.runs.log.redis_store.records import (
     CLOSED,

@@ -10,15 +10,13 @@ who read it live at the core that wrote it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
-
-from redis.exceptions import NoPermissionError
+from typing import Any
 
 from agent_core.runs.encoding import seal
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import (
     START,
     Appended,
@@ -26,9 +24,7 @@ from agent_core.runs.log.contract import (
     Batch,
     Entry,
     Exchange,
-    LogBudget,
     LogGoneError,
-    LogOpenError,
     Position,
     PrincipalLogFullError,
     RunInfo,
@@ -38,7 +34,8 @@ from agent_core.runs.log.contract import (
 from agent_core.runs.log.hot import HOT_BYTES, HotTail
 from agent_core.runs.log.redis_store.calls import Calls, Ending, Reaping
 from agent_core.runs.log.redis_store.committer import Committer
-from agent_core.runs.log.redis_store.connection import BROKEN, away, make_client
+from agent_core.runs.log.redis_store.connection import away, make_client
+from agent_core.runs.log.redis_store.fitness import require_fit
 from agent_core.runs.log.redis_store.keys import Keys
 from agent_core.runs.log.redis_store.known import KnownRuns
 from agent_core.runs.log.redis_store.messages import Messages
@@ -53,11 +50,6 @@ from agent_core.runs.log.redis_store.records import (
 )
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
-
-MIN_VERSION: Final = 7
-"""The oldest Redis that is served. Valkey began with 7.2."""
-
-logger = logging.getLogger(__name__)
 
 
 class RedisLog:
@@ -126,41 +118,12 @@ class RedisLog:
     async def start(self) -> None:
         """Look whether Redis is there and fit."""
         try:
-            await self._require_fit()
+            await require_fit(self._client, self._budget)
         except BaseException:
             await self._client.aclose()
             raise
         await self._messages.start()
         self._known.start()
-
-    async def _require_fit(self) -> None:
-        """Return if Redis can be used, as far as its user may know.
-
-        Raises:
-            LogOpenError: It can't, and why.
-        """
-        try:
-            server = await self._client.info("server")
-            memory = await self._client.info("memory")
-        except NoPermissionError as error:
-            logger.warning("it was not checked whether Redis is fit (version 7, noeviction): %s", error)
-            return
-        except BROKEN as error:
-            raise LogOpenError(f"Redis can't be used: {error}") from error
-        version = str(server.get("valkey_version", server["redis_version"]))
-        if int(version.partition(".")[0]) < MIN_VERSION:
-            raise LogOpenError(f"Redis {version} is too old: 7 is needed, or Valkey")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if memory.get("maxmemory") and policy != "noeviction":
-            raise LogOpenError(
-                f"Redis would throw runs away: its maxmemory-policy is {policy}, not noeviction"
-            )
-        most, share = int(memory.get("maxmemory", 0)), self._budget.principal_bytes
-        if 0 < most <= share:
-            raise LogOpenError(
-                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share}) must be less than Redis's maxmemory ({most}): "
-                "else one principal could fill it"
-            )
 
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_core.runs.log.contract import LogBudget, LogFullError, PrincipalLogFullError
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError
 from agent_core.runs.log.shares import EVERYBODY, Ledger, Live, Shares
 
 BUDGET = LogBudget(run_bytes=8, total_bytes=100, principal_bytes=40)
