@@ -107,8 +107,11 @@ def record(
     session: str = "",
     create: int = 1,
     core: str = "",
+    message: str = "",
 ) -> RunRecord:
-    return RunRecord(run_id, session, "agent", ON_DISCONNECT_GRACE, create, owner, key, fingerprint, core)
+    return RunRecord(
+        run_id, session, "agent", ON_DISCONNECT_GRACE, create, owner, key, fingerprint, core, message
+    )
 
 
 async def open_log_at(

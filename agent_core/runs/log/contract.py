@@ -98,8 +98,8 @@ class RunRecord:
     """The core that writes the run, by the name under which it holds its lease. Empty where a store
     belongs to one core."""
     message: str = field(default="", repr=False, compare=False)
-    """What the user said: handed over with `create` and `restore`. A record that a store returns has none,
-    for it is long and nobody's business: ask for it with `messages`. It has no part in `repr`, so that no
+    """What the user said: given with `create` and `restore`. A record that is read from a store has none,
+    for a message is long, and few need it: ask for it with `messages`. It has no part in `repr`, so that no
     log line and no traceback shows it."""
 
 
