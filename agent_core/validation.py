@@ -27,6 +27,8 @@ MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
 MAX_PAGE_SIZE: Final = 100
 DEFAULT_PAGE_SIZE: Final = 20
+MAX_UNIX_NANO: Final = 2**63 - 1
+"""The largest time that SQLite can be asked for."""
 _PAGE_TOKEN: Final = re.compile(r"([0-9]{1,20})\.([0-9a-z]{30})")
 MAX_TIMEOUT_S: Final = 315_576_000_000
 """The longest Duration: 10,000 years.
@@ -96,6 +98,8 @@ def require_valid_page(request: ListRunsRequest | GetTranscriptRequest) -> Page:
     if request.page_size > MAX_PAGE_SIZE:
         violations.append(Violation("page_size", f"must be at most {MAX_PAGE_SIZE}"))
     place = _PAGE_TOKEN.fullmatch(request.page_token)
+    if place is not None and int(place[1]) > MAX_UNIX_NANO:
+        place = None
     if request.page_token and place is None:
         violations.append(Violation("page_token", "is not the next_page_token of a page"))
     newest_first = True

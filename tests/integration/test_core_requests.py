@@ -159,6 +159,7 @@ async def idle(core: Core, session_id: str) -> bool:
         (pb.ListRunsRequest(session_id="no spaces"), "session_id"),
         (pb.ListRunsRequest(session_id="s", page_size=101), "page_size"),
         (pb.ListRunsRequest(session_id="s", page_token="x"), "page_token"),  # noqa: S106 # no password
+        (pb.ListRunsRequest(session_id="s", page_token=f"{10**20 - 1}.{'a' * 30}"), "page_token"),
     ],
 )
 async def test_a_wrong_page_is_refused(request_: pb.ListRunsRequest, field: str) -> None:

@@ -116,8 +116,9 @@ class Shares:
             live = self._holder.live(account)
             if (live.runs + 1) * least + live.message_bytes + message_bytes > most:
                 raise PrincipalLogFullError
-        # Never less than nothing: an empty store takes a run, whatever its message.
-        room_bytes = max(0, budget.total_bytes - budget.run_bytes - message_bytes)
+        room_bytes = budget.total_bytes - budget.run_bytes
+        # An empty store that has room for a ring takes a run, whatever its message.
+        room_bytes = min(room_bytes, max(0, room_bytes - message_bytes))
         if not self._shed_heaviest(room_bytes, least, rings=bool(most)):
             raise LogFullError
 
