@@ -167,7 +167,7 @@ async def test_the_documented_rights_are_enough_for_shares(tmp_path: Path) -> No
                 await log.create(record(run_id))
                 await log.append(run_id, 1, 1, [payload("x" * 39_000)])
             with pytest.raises(PrincipalLogFullError):
-                await log.create(record(THIRD, message="x"))
+                await log.create(record(THIRD, message="x" * 20_000))
         finally:
             await log.aclose()
         assert server.client.acl_log() == []
