@@ -191,7 +191,9 @@ describe("a server that wants a key", () => {
     enter(" secret ");
     expect(calls).toEqual(["start", "start"]);
     expect(screen.getAllByTestId("turn-user")).toHaveLength(1);
-    expect(typeof headers === "function" && headers({ refused: false })).toEqual({ Authorization: "Bearer secret" });
+    expect(typeof headers === "function" && headers({ refused: false })).toEqual({
+      Authorization: "Bearer secret",
+    });
     expect(screen.queryByTestId("api-key")).toBeNull();
     text("a");
     expect(shown("answer")).toBe("a");
