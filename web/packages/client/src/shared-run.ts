@@ -33,6 +33,8 @@ const ANSWER_MS = 2_000;
 /** How often the reader says that it is there, and after how much silence it counts as frozen. */
 const ALIVE_MS = 5_000;
 const FROZEN_MS = 20_000;
+/** How long the tab that has read the end keeps the others from reading it, too. */
+const SETTLE_MS = 1_000;
 /** What a reader keeps for tabs that join, in characters. Beyond, they read for themselves. */
 const MAX_KEPT = 4_000_000;
 
@@ -72,6 +74,7 @@ export class SharedRun {
   #release: (() => void) | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
   #beat: ReturnType<typeof setInterval> | undefined;
+  #settling: ReturnType<typeof setTimeout> | undefined;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
   #left = false;
 
@@ -119,7 +122,12 @@ export class SharedRun {
   }
 
   #runOptions(): RunOptions {
-    return { timing: this.#options.timing, onMessages: this.#passOn, onSignal: this.#hearOwn };
+    return {
+      timing: this.#options.timing,
+      keepEvents: false,
+      onMessages: this.#passOn,
+      onSignal: this.#hearOwn,
+    };
   }
 
   readonly #hearOwn = (signal: Signal): void => {
@@ -306,18 +314,27 @@ export class SharedRun {
     this.#listening?.abort();
     this.#channel?.close();
     this.#channel = undefined;
+    clearTimeout(this.#settling);
     this.#leading = false;
     this.#release?.();
     this.#release = undefined;
   }
+
+  readonly #settle = (): void => {
+    this.#kept = undefined;
+    this.#rest();
+  };
 
   readonly #emit = (signal: Signal): void => {
     if (this.#left) return;
     this.#state = reduce(this.#state, signal);
     this.#options.onSignal(signal, this.#state);
     if (this.#state.outcome === undefined) return;
-    this.#kept = this.#state.outcome.kind === "done" ? undefined : this.#kept;
-    this.#rest();
+    // The lock would overtake the message that tells the others of the end, and they would ask the server for it.
+    const hasRead = this.#leading && signal.kind === "event";
+    if (hasRead) this.#settling = setTimeout(this.#settle, SETTLE_MS);
+    else if (signal.kind === "event") this.#settle();
+    else this.#rest();
   };
 }
 
