@@ -4,6 +4,9 @@ import { frame } from "./scripted-server.ts";
 
 const encoder = new TextEncoder();
 
+/** Small, so that tests meet several pages. */
+const MAX_PAGE = 3;
+
 /** A run that any number of readers follow. */
 export class ScriptedRun {
   readonly frames: string[] = [];
@@ -68,6 +71,8 @@ export class ScriptedEdge {
   readonly requests: string[] = [];
   /** Answers that come first, once each. */
   readonly refusals: (() => Response)[] = [];
+  /** Transcripts leave the texts out. */
+  tooLong = false;
   readonly #byKey = new Map<string, ScriptedRun>();
 
   /** The run that was started last. */
@@ -88,7 +93,7 @@ export class ScriptedEdge {
     const headers = new Headers(init.headers);
     const [, runId, action] = /^\/api\/runs\/([^/]+)\/?(\w*)/.exec(path) ?? [];
     if (path === "/api/chat") return this.#start(init, headers);
-    if (path.endsWith("/transcript")) return this.#transcript(path.split("/")[3] ?? "");
+    if (path.endsWith("/transcript")) return this.#transcript(path.split("/")[3] ?? "", url.searchParams);
     const run = this.runs.find((one) => one.runId === runId);
     if (run === undefined) return Response.json({ code: "NOT_FOUND" }, { status: 404 });
     if (action === "cancel") {
@@ -120,7 +125,7 @@ export class ScriptedEdge {
     return run.follow(0, init.signal);
   }
 
-  #transcript(sessionId: string): Response {
+  #transcript(sessionId: string, query: URLSearchParams): Response {
     const turns = this.runs
       .filter((run) => run.sessionId === sessionId)
       .map((run): TranscriptTurn => ({
@@ -128,11 +133,17 @@ export class ScriptedEdge {
         message: run.message,
         state: run.ended ? "ended" : "running",
         terminal: run.ended ? { event: "done", reason: "stop" } : null,
-        text: run.ended ? run.text : null,
+        text: run.ended && !this.tooLong ? run.text : null,
         first: `${run.runId}.1.1`,
         last: `${run.runId}.1.${run.frames.length}`,
         createTime: "2026-11-28T07:00:00.000+00:00",
       }));
-    return Response.json({ turns, nextPageToken: "" });
+    if (query.get("order") === "newest") turns.reverse();
+    const start = Number(query.get("pageToken") ?? 0);
+    const end = start + Math.min(Number(query.get("pageSize")), MAX_PAGE);
+    return Response.json({
+      turns: turns.slice(start, end),
+      nextPageToken: end < turns.length ? `${end}` : "",
+    });
   }
 }

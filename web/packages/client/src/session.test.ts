@@ -127,6 +127,27 @@ describe("load", () => {
     expect(edge.count("POST /api/chat")).toBe(2);
   });
 
+  it("shows the newest turns, oldest first, from as many pages as it takes", async () => {
+    const { edge, session } = stage();
+    for (const message of ["1", "2", "3", "4", "5"]) await say(edge, session, message, message);
+    const all = stage(edge).session;
+    await all.load();
+    expect(texts(all)).toEqual(["1", "2", "3", "4", "5"]);
+    const some = stage(edge, { maxTurns: 4 }).session;
+    await some.load();
+    expect(messages(some)).toEqual(["2", "3", "4", "5"]);
+  });
+
+  it("reads an answer that is too long for the transcript from its run", async () => {
+    const { edge, session } = stage();
+    await say(edge, session, "one", "a");
+    edge.tooLong = true;
+    const after = stage(edge).session;
+    await after.load();
+    await vi.waitFor(() => expect(texts(after)).toEqual(["a"]));
+    expect(after.getSnapshot()).toMatchObject({ status: "done", running: false });
+  });
+
   it("is done once, however often it is asked for", async () => {
     const { edge, session } = stage();
     await Promise.all([session.load(), session.load()]);

@@ -47,6 +47,12 @@ export interface SharedRunOptions {
   readonly scope: string;
   readonly timing: boolean;
   readonly onSignal: (signal: Signal, state: RunState) => void;
+  /**
+   * Called when it is settled which tab reads the run: other tabs may be told of it now.
+   *
+   * Earlier, one of them could be faster to the lock than the tab whose stream is open already.
+   */
+  readonly onSettled: () => void;
 }
 
 /**
@@ -187,6 +193,7 @@ export class SharedRun {
   #lead(listening: AbortController): Promise<void> | undefined {
     if (listening.signal.aborted) return undefined;
     this.#leading = true;
+    this.#options.onSettled();
     clearTimeout(this.#silence);
     this.#beat = setInterval(() => {
       this.#send({ kind: "alive" });
@@ -210,6 +217,7 @@ export class SharedRun {
     this.#own?.leave();
     this.#own = undefined;
     this.#filled = false;
+    this.#options.onSettled();
     this.#join();
   }
 

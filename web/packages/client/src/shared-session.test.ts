@@ -53,6 +53,7 @@ describe("tabs of one browser", () => {
   it("show each other's messages and answers, by one stream", async () => {
     const { edge, browser, first, second } = await twoTabs();
     expect(edge.run.readers.size).toBe(1);
+    expect(edge.count("GET /api/runs/r1/events")).toBe(0);
     expect(messages(second)).toEqual(["one"]);
     edge.run.say("b");
     edge.run.finish();
