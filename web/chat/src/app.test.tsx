@@ -1,22 +1,22 @@
 import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
-import type { RunStreamOptions, Signal, StreamEvent } from "@tokenwire/client";
+import type { Signal, StreamEvent } from "@tokenwire/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ApiKey } from "./api-key.ts";
 import { App } from "./app.tsx";
-import { ChatStore } from "./chat-store.ts";
+import { type ChatRunOptions, ChatStore } from "./chat-store.ts";
 
 let say: (signal: Signal) => void;
 let calls: string[];
-let headers: RunStreamOptions["headers"];
+let headers: ChatRunOptions["headers"];
 
 beforeEach(() => {
   calls = [];
-  const openRun = (_request: unknown, options: RunStreamOptions) => {
+  const openRun = (_request: unknown, options: ChatRunOptions) => {
     headers = options.headers;
+    calls.push("start");
     say = (signal) => act(() => options.onSignal(signal));
     return {
-      start: async () => void calls.push("start"),
-      resume: async () => void calls.push("resume"),
+      resume: () => void calls.push("resume"),
       stop: () => options.onSignal({ kind: "stop_requested" }),
     };
   };
@@ -191,7 +191,7 @@ describe("a server that wants a key", () => {
     enter(" secret ");
     expect(calls).toEqual(["start", "start"]);
     expect(screen.getAllByTestId("turn-user")).toHaveLength(1);
-    expect(typeof headers === "function" && headers()).toEqual({ Authorization: "Bearer secret" });
+    expect(typeof headers === "function" && headers({ refused: false })).toEqual({ Authorization: "Bearer secret" });
     expect(screen.queryByTestId("api-key")).toBeNull();
     text("a");
     expect(shown("answer")).toBe("a");
@@ -245,7 +245,7 @@ describe("a server that wants a key", () => {
     refuse();
     enter("secret");
     fireEvent.click(screen.getByTestId("api-key-forget"));
-    expect(typeof headers === "function" && headers()).toEqual({});
+    expect(typeof headers === "function" && headers({ refused: false })).toEqual({});
     expect(screen.queryByTestId("api-key-forget")).toBeNull();
   });
 });

@@ -1,18 +1,17 @@
-import type { ChatRequest, RunStreamOptions, Signal, StreamEvent } from "@tokenwire/client";
+import type { Signal, StartRequest, StreamEvent } from "@tokenwire/client";
 import { answerText } from "@tokenwire/client";
 import { describe, expect, it, vi } from "vitest";
-import { ChatStore, type ChatStoreOptions } from "./chat-store.ts";
+import { type ChatRunOptions, ChatStore, type ChatStoreOptions } from "./chat-store.ts";
 
 /** A page's store, with runs that the test plays and frames that the test draws. */
 function stage(options: Partial<ChatStoreOptions> = {}) {
   const frames: (() => void)[] = [];
-  const runs: { request: ChatRequest; signal: (signal: Signal) => void; calls: string[] }[] = [];
-  const openRun = (request: ChatRequest, options: RunStreamOptions) => {
+  const runs: { request: StartRequest; signal: (signal: Signal) => void; calls: string[] }[] = [];
+  const openRun = (request: StartRequest, options: ChatRunOptions) => {
     const calls: string[] = [];
     runs.push({ request, signal: options.onSignal, calls });
     return {
-      start: async () => void calls.push("start"),
-      resume: async () => void calls.push("resume"),
+      resume: () => void calls.push("resume"),
       stop: () => void calls.push("stop"),
     };
   };
@@ -100,7 +99,7 @@ it("passes Stop on to the run that goes on", () => {
   store.stop();
   store.send("one");
   store.stop();
-  expect(runs[0]?.calls).toEqual(["start", "stop"]);
+  expect(runs[0]?.calls).toEqual(["stop"]);
 });
 
 describe("retry", () => {
@@ -123,7 +122,7 @@ describe("retry", () => {
     draw();
     store.retry(store.getChat().turns[0]?.id ?? "");
     expect(runs).toHaveLength(1);
-    expect(runs[0]?.calls).toEqual(["start", "resume"]);
+    expect(runs[0]?.calls).toEqual(["resume"]);
   });
 
   it("does nothing to an answer that did not fail, nor while another run goes on", () => {

@@ -1,9 +1,9 @@
 import {
-  type ChatRequest,
-  RunStream,
-  type RunStreamOptions,
+  createClient,
+  type RequestHeaders,
   reduce,
   type Signal,
+  type StartRequest,
   type StreamState,
   startState,
 } from "@tokenwire/client";
@@ -25,17 +25,24 @@ export interface Chat {
 }
 
 export interface ChatRun {
-  start(): Promise<void>;
-  resume(): Promise<void>;
+  resume(): void;
   stop(): void;
 }
+
+export interface ChatRunOptions {
+  readonly headers: RequestHeaders;
+  readonly onSignal: (signal: Signal) => void;
+}
+
+type OpenRun = (request: StartRequest, options: ChatRunOptions) => ChatRun;
 
 export interface ChatStoreOptions {
   readonly sessionId: string;
   /** Who is to answer; absent for the server's default. */
   readonly agent?: string;
   readonly apiKey?: ApiKey;
-  readonly openRun?: (request: ChatRequest, options: RunStreamOptions) => ChatRun;
+  /** Ask, and hear of the answer. */
+  readonly openRun?: OpenRun;
   readonly schedule?: (callback: () => void) => void;
   readonly now?: () => number;
 }
@@ -47,9 +54,9 @@ export interface ChatStoreOptions {
  * however many tokens a frame brings.
  */
 export class ChatStore {
-  readonly #asker: Pick<ChatRequest, "sessionId" | "agent">;
+  readonly #asker: Pick<StartRequest, "sessionId" | "agent">;
   readonly #apiKey: ApiKey;
-  readonly #openRun: (request: ChatRequest, options: RunStreamOptions) => ChatRun;
+  readonly #openRun: OpenRun;
   readonly #schedule: (callback: () => void) => void;
   readonly #now: () => number;
   readonly #listeners = new Set<() => void>();
@@ -62,7 +69,7 @@ export class ChatStore {
     const { sessionId, agent } = options;
     this.#asker = agent === undefined ? { sessionId } : { sessionId, agent };
     this.#apiKey = options.apiKey ?? new ApiKey(undefined);
-    this.#openRun = options.openRun ?? ((request, runOptions) => new RunStream(request, runOptions));
+    this.#openRun = options.openRun ?? openRun;
     this.#schedule = options.schedule ?? onNextFrame;
     this.#now = options.now ?? (() => performance.now());
   }
@@ -96,7 +103,7 @@ export class ChatStore {
     const turn = this.#turns.find(({ id }) => id === turnId);
     if (turn?.state.outcome?.kind !== "failed" || this.#running()) return;
     if (turn.state.outcome.failure.resumable) {
-      void this.#runs.get(turnId)?.resume();
+      this.#runs.get(turnId)?.resume();
       this.#publish();
       return;
     }
@@ -120,7 +127,6 @@ export class ChatStore {
       },
     });
     this.#runs.set(id, run);
-    void run.start();
     this.#publish();
   }
 
@@ -149,6 +155,10 @@ export class ChatStore {
     this.#chat = { turns: this.#turns, running: this.#running() };
     for (const listener of this.#listeners) listener();
   }
+}
+
+function openRun(request: StartRequest, { headers, onSignal }: ChatRunOptions): ChatRun {
+  return createClient({ headers }).startRun(request, { onSignal });
 }
 
 function isRefused({ outcome }: StreamState): boolean {

@@ -9,7 +9,7 @@ export interface Status {
 
 /** Return the page's state of connection in a word or two. */
 export function statusOf(state: StreamState | undefined): Status {
-  if (state === undefined || state.connection === "ended") return { kind: "ready", text: "Ready" };
+  if (state === undefined || state.outcome !== undefined) return { kind: "ready", text: "Ready" };
   if (state.connection === "reconnecting") {
     return {
       kind: "trouble",

@@ -53,6 +53,13 @@ export class Fields {
       : undefined;
   }
 
+  /** Return the field's items. */
+  list(name: string): readonly unknown[] {
+    const value = this.#values[name];
+    if (!Array.isArray(value)) throw new MalformedField(`${name} is no list`);
+    return value;
+  }
+
   /** Return the entries whose values are strings. */
   strings(): Record<string, string> {
     const entries = Object.entries(this.#values);

@@ -9,6 +9,7 @@ import {
   started,
   stream,
   token,
+  tries,
   type Reply,
 } from "./scripted-server.ts";
 
@@ -17,18 +18,16 @@ describe("a whole stream", () => {
     const stage = new Stage([
       stream(started, token(2, "Apples"), token(3, ", pears"), done(4, "Apples, pears")),
     ]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.text).toBe("Apples, pears");
     expect(stage.state.outcome).toMatchObject({ kind: "done", finishReason: "stop" });
     expect(stage.requests).toEqual([{ method: "POST", url: "/api/chat", lastEventId: null }]);
   });
 
-  it("can be taken up again behind an error that the edge made: the run may still be there", async () => {
+  it("is taken up again behind an error that the edge made: the run may still be there", async () => {
     const error = `data: ${JSON.stringify({ type: "error", code: "UNAVAILABLE", message: "Gone.", retryable: true })}\n\n`;
     const stage = new Stage([stream(started, token(2, "a"), error), stream(token(3, "b"), done(4, "ab"))]);
-    await stage.run.start();
-    expect(stage.state.outcome).toMatchObject({ failure: { resumable: true } });
-    await stage.run.resume();
+    await stage.start();
     expect(stage.text).toBe("ab");
     expect(stage.state.outcome).toMatchObject({ kind: "done" });
     expect(stage.requests[1]?.lastEventId).toBe("r1.1.2");
@@ -38,16 +37,16 @@ describe("a whole stream", () => {
     const caughtUp = 'event: caught_up\ndata: {"cursor":"r1.1.1"}\n\n';
     const cuts = Array.from({ length: 20 }, () => stream(caughtUp));
     const stage = new Stage([stream(started), ...cuts, stream(done(2, "a"))]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.state.outcome).toMatchObject({ kind: "done" });
   });
 
-  it("ends with an error that the edge made and gave no id", async () => {
+  it("fails with an error that the edge makes again and again, and can be taken up still", async () => {
     const error = `data: ${JSON.stringify({ type: "error", code: "UNAVAILABLE", message: "Gone.", retryable: true })}\n\n`;
-    const stage = new Stage([stream(started, token(2, "a"), error)]);
-    await stage.run.start();
-    expect(stage.failureCode).toBe("UNAVAILABLE");
-    expect(stage.requests).toHaveLength(1);
+    const stage = new Stage([stream(started, token(2, "a"), error), stream(error)], { retry: tries(1) });
+    await stage.start();
+    expect(stage.state.outcome).toMatchObject({ failure: { code: "UNAVAILABLE", resumable: true } });
+    expect(stage.state).toMatchObject({ status: "failed", connection: "disconnected" });
   });
 
   it("passes over what it does not know", async () => {
@@ -55,7 +54,7 @@ describe("a whole stream", () => {
     const stage = new Stage([
       stream(started, odd, ": beat\n\n", "event: weather\ndata: x\n\n", done(3, "a")),
     ]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.text).toBe("a");
     expect(stage.state.gap).toBe(false);
   });
@@ -67,7 +66,7 @@ describe("a stream without a terminal event", () => {
       stream(started, token(2, "a"), token(3, "b")),
       stream(token(3, "b"), token(4, "c"), done(5, "abc")),
     ]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.text).toBe("abc");
     expect(stage.requests).toEqual([
       { method: "POST", url: "/api/chat", lastEventId: null },
@@ -78,7 +77,7 @@ describe("a stream without a terminal event", () => {
 
   it("is taken up from the start when only the Run-Id header arrived", async () => {
     const stage = new Stage([stream(": open\n\n"), stream(started, done(2, "a"))]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.text).toBe("a");
     expect(stage.requests[1]).toEqual({ method: "GET", url: "/api/runs/r1/events", lastEventId: null });
   });
@@ -90,13 +89,13 @@ describe("a stream without a terminal event", () => {
       problem(503, { code: "UNAVAILABLE" }),
       stream(done(3, "a")),
     ]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.state.outcome).toMatchObject({ kind: "done" });
   });
 
   it("is never a success: after the last attempt the loss is shown and can be resumed", async () => {
-    const stage = new Stage([stream(started, token(2, "a"))], { maxAttempts: 3 });
-    await stage.run.start();
+    const stage = new Stage([stream(started, token(2, "a"))], { retry: tries(3) });
+    await stage.start();
     expect(stage.requests).toHaveLength(4);
     expect(stage.text).toBe("a");
     expect(stage.state.outcome).toMatchObject({ failure: { code: "CONNECTION_LOST", resumable: true } });
@@ -104,8 +103,8 @@ describe("a stream without a terminal event", () => {
 
   it("counts only attempts in a row that bring nothing new", async () => {
     const drops = [2, 3, 4, 5].map((sequence) => stream(token(sequence, "x")));
-    const stage = new Stage([stream(started), ...drops, stream(done(6, "xxxx"))], { maxAttempts: 2 });
-    await stage.run.start();
+    const stage = new Stage([stream(started), ...drops, stream(done(6, "xxxx"))], { retry: tries(2) });
+    await stage.start();
     expect(stage.state.outcome).toMatchObject({ kind: "done" });
   });
 
@@ -113,12 +112,12 @@ describe("a stream without a terminal event", () => {
     const stage = new Stage(
       [stream(started, token(2, "a")), NETWORK_ERROR, stream(token(3, "b"), done(4, "ab"))],
       {
-        maxAttempts: 1,
+        retry: tries(1),
       },
     );
-    await stage.run.start();
+    await stage.start();
     expect(stage.failureCode).toBe("CONNECTION_LOST");
-    await stage.run.resume();
+    await stage.resume();
     expect(stage.text).toBe("ab");
     expect(stage.state.outcome).toMatchObject({ kind: "done" });
   });
@@ -128,7 +127,7 @@ describe("a stream without a terminal event", () => {
     async (status) => {
       const gone = problem(status, { code: "DATA_LOSS", detail: "The run is gone.", retryable: false });
       const stage = new Stage([stream(started), gone]);
-      await stage.run.start();
+      await stage.start();
       expect(stage.state.outcome).toMatchObject({
         failure: { code: "DATA_LOSS", retryable: true, resumable: false },
       });
@@ -138,23 +137,26 @@ describe("a stream without a terminal event", () => {
 
   it("is a loss when the server says that there is no more, for the end was not seen", async () => {
     const stage = new Stage([stream(started), () => new Response(null, { status: 204 })]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.failureCode).toBe("CONNECTION_LOST");
   });
 
-  it("never asks the question twice when nothing named the run", async () => {
+  it("is asked again with the same key when nothing named the run", async () => {
     const nameless: Reply = () =>
       new Response(": open\n\n", { headers: { "content-type": "text/event-stream" } });
-    const stage = new Stage([nameless]);
-    await stage.run.start();
-    expect(stage.state.outcome).toMatchObject({ failure: { code: "CONNECTION_LOST", resumable: false } });
-    expect(stage.requests).toHaveLength(1);
+    const stage = new Stage([nameless, stream(started, done(2, "a"))]);
+    await stage.start();
+    expect(stage.text).toBe("a");
+    expect(stage.requests.map(({ method }) => method)).toEqual(["POST", "POST"]);
+    const keys = stage.sent.map(({ headers }) => headers.get("idempotency-key"));
+    expect(keys[0]).toMatch(/^.{16,}$/);
+    expect(keys[1]).toBe(keys[0]);
   });
 
   it("is noticed by silence alone", async () => {
     const silent = openStream();
-    const stage = new Stage([silent.reply, stream(started, done(2, "a"))], { idleTimeoutMs: 30 });
-    await stage.run.start();
+    const stage = new Stage([silent.reply, stream(started, done(2, "a"))], { stallMs: 30 });
+    await stage.start();
     expect(stage.text).toBe("a");
     expect(stage.requests).toHaveLength(2);
   });
@@ -165,7 +167,7 @@ describe("a stream without a terminal event", () => {
       stream(started, token(2, "a"), token(3, "b"), merged),
       stream(token(4, "c"), done(5, "abc")),
     ]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.text).toBe("abc");
     expect(stage.requests[1]?.lastEventId).toBe("r1.1.3");
   });
@@ -173,15 +175,14 @@ describe("a stream without a terminal event", () => {
 
 describe("control frames", () => {
   it("reconnect leaves for another edge after the time it names", async () => {
-    const sleep = vi.fn(() => Promise.resolve());
     const stage = new Stage(
       [stream(started, 'event: reconnect\ndata: {"retryMs":70}\n\n'), stream(done(2, "a"))],
-      {
-        sleep,
-      },
+      { retry: {} },
     );
-    await stage.run.start();
-    expect(sleep).toHaveBeenCalledWith(70);
+    const timers = vi.spyOn(globalThis, "setTimeout");
+    await stage.start();
+    expect(timers.mock.calls.map(([, ms]) => ms)).toContain(70);
+    timers.mockRestore();
     expect(stage.text).toBe("a");
   });
 
@@ -189,7 +190,7 @@ describe("control frames", () => {
     const resync = `event: resync\ndata: ${JSON.stringify({ first: "r1.1.9", last: "r1.1.12", reason: "trimmed" })}\n\n`;
     const omitted = frame(10, { type: "done", finalMessageOmitted: true, finishReason: "stop" });
     const stage = new Stage([stream(started, token(2, "a")), stream(resync, token(9, "z"), omitted)]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.text).toBe("az");
     expect(stage.state.gap).toBe(true);
   });
@@ -200,7 +201,7 @@ describe("control frames", () => {
       stream(started, token(2, "a"), token(3, "b")),
       stream(resync, started, token(2, "a"), done(3, "")),
     ]);
-    await stage.run.start();
+    await stage.start();
     expect(stage.text).toBe("a");
     expect(stage.state.gap).toBe(false);
   });

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { SseDecoder } from "./read-stream.ts";
+import { SseDecoder } from "./sse-decoder.ts";
 
 const encoder = new TextEncoder();
 
