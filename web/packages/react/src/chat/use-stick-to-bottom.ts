@@ -3,7 +3,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react
 // A reader this near to the end, in pixels, still follows it.
 const SLACK_PX = 48;
 
-/** Keep the region at its end while content grows, until the reader scrolls away from it. */
+/** Keep a region at its end while content grows, until the reader scrolls away from it. */
 export function useStickToBottom(content: unknown) {
   const region = useRef<HTMLDivElement>(null);
   const [stuck, setStuck] = useState(true);

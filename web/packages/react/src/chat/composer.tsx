@@ -1,4 +1,4 @@
-import { type KeyboardEvent, type SyntheticEvent, useEffect, useRef, useState } from "react";
+import { type KeyboardEvent, type SyntheticEvent, useEffect, useId, useRef, useState } from "react";
 import { SendIcon, StopIcon } from "./icons.tsx";
 
 interface ComposerProps {
@@ -6,19 +6,31 @@ interface ComposerProps {
   readonly hidden: boolean;
   readonly running: boolean;
   readonly stopping: boolean;
-  /** Return whether the question was taken. */
-  readonly onSend: (question: string) => boolean;
+  readonly autoFocus: boolean;
+  readonly placeholder: string;
+  /** A message that was not sent: it comes back into the empty input. */
+  readonly unsent: string | undefined;
+  /** Return whether the message was taken. */
+  readonly onSend: (message: string) => boolean;
   readonly onStop: () => void;
 }
 
-export function Composer({ hidden, running, stopping, onSend, onStop }: ComposerProps) {
+/** Where the user types. Enter sends, and a new line needs Shift. */
+export function Composer(props: ComposerProps) {
+  const { hidden, running, stopping, autoFocus, placeholder, unsent, onSend, onStop } = props;
   const [text, setText] = useState("");
+  const [returned, setReturned] = useState<string>();
   const box = useRef<HTMLTextAreaElement>(null);
+  const id = useId();
 
-  // The page has one purpose, and nothing else stands before this box
+  if (unsent !== returned) {
+    setReturned(unsent);
+    if (unsent !== undefined && text === "") setText(unsent);
+  }
+
   useEffect(() => {
-    if (!hidden) box.current?.focus();
-  }, [hidden]);
+    if (autoFocus && !hidden) box.current?.focus();
+  }, [autoFocus, hidden]);
 
   const submit = (event: SyntheticEvent) => {
     event.preventDefault();
@@ -36,18 +48,18 @@ export function Composer({ hidden, running, stopping, onSend, onStop }: Composer
   };
 
   return (
-    <form className="composer" hidden={hidden} onSubmit={submit}>
-      <label className="hidden" htmlFor="question">
-        Your question
+    <form className="tw-composer" hidden={hidden} onSubmit={submit}>
+      <label className="tw-hidden" htmlFor={id}>
+        Your message
       </label>
       <textarea
-        id="question"
+        id={id}
         data-testid="question"
         ref={box}
         rows={1}
         value={text}
-        placeholder="Ask something"
-        aria-describedby="question-keys"
+        placeholder={placeholder}
+        aria-describedby={`${id}-keys`}
         enterKeyHint="send"
         onChange={(event) => {
           setText(event.target.value);
@@ -57,7 +69,7 @@ export function Composer({ hidden, running, stopping, onSend, onStop }: Composer
       {running ? (
         <button
           type="button"
-          className="act act-stop"
+          className="tw-act tw-act-stop"
           data-testid="stop"
           aria-disabled={stopping}
           onClick={stop}
@@ -66,12 +78,12 @@ export function Composer({ hidden, running, stopping, onSend, onStop }: Composer
           {stopping ? "Stopping" : "Stop"}
         </button>
       ) : (
-        <button type="submit" className="act act-send" data-testid="send" disabled={text.trim() === ""}>
+        <button type="submit" className="tw-act tw-act-send" data-testid="send" disabled={text.trim() === ""}>
           <SendIcon />
           Send
         </button>
       )}
-      <p className="keys" id="question-keys">
+      <p className="tw-keys" id={`${id}-keys`}>
         <kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> starts a new line
       </p>
     </form>

@@ -8,15 +8,22 @@ interface FailureCardProps {
   readonly onRetry: () => void;
 }
 
+/** Why there is no answer, and the way on where there is one. */
 export function FailureCard({ failure, canRetry, onRetry }: FailureCardProps) {
   return (
-    <div className="failure" data-testid="error" role="alert">
+    <div className="tw-failure" data-testid="error" role="alert">
       <AlertIcon />
       <p>{failure.message}</p>
       <code>{failure.code}</code>
       {failure.retryable ? (
-        <button type="button" data-testid="retry" disabled={!canRetry} onClick={onRetry}>
-          {failure.resumable ? "Reconnect" : "Try again"}
+        <button
+          type="button"
+          className="tw-failure-act"
+          data-testid="retry"
+          disabled={!canRetry}
+          onClick={onRetry}
+        >
+          Try again
         </button>
       ) : null}
     </div>

@@ -79,3 +79,23 @@ function without(object: JsonObject, names: readonly string[]): JsonValue | unde
   const entries = Object.entries(object).filter(([name]) => !names.includes(name));
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
+
+// CSS cuts the line at the card's edge; this only keeps a book out of the page's tree.
+const BRIEF_LENGTH = 160;
+
+/** Return a call's arguments in a line: first what tells calls of the same query apart. */
+export function briefOf(args: JsonValue): string {
+  const { sql, rest } = readInput(args);
+  const values = rest === undefined || rest === null ? [] : [valuesText(rest)];
+  const query = sql === undefined ? [] : [sql.replace(/\s+/g, " ").trim()];
+  return [...values, ...query].join(" · ").slice(0, BRIEF_LENGTH);
+}
+
+function valuesText(value: JsonValue): string {
+  if (!isObject(value)) return cellText(value);
+  const entries = Object.entries(value);
+  // A lone wrapper, as `parameters`, says nothing.
+  const [only] = entries;
+  if (entries.length === 1 && only !== undefined && isObject(only[1])) return valuesText(only[1]);
+  return entries.map(([name, inner]) => `${name}: ${cellText(inner)}`).join(", ");
+}

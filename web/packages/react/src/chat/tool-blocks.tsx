@@ -7,7 +7,7 @@ export function ToolInput({ args }: { readonly args: JsonValue }) {
   return (
     <>
       {sql === undefined ? null : <TextBlock title="SQL" text={sql} kind="sql" />}
-      {rest === undefined ? null : <JsonBlock title="Arguments" value={rest} />}
+      {rest === undefined || rest === null ? null : <JsonBlock title="Arguments" value={rest} />}
     </>
   );
 }
@@ -37,24 +37,22 @@ interface TextBlockProps {
 
 function TextBlock({ title, text, kind }: TextBlockProps) {
   return (
-    <section className="tool-block">
-      <h3>{title}</h3>
+    <div className="tw-tool-block">
+      <p className="tw-tool-title">{title}</p>
       {/* A scrolling region must be reachable by keyboard (WCAG 2.1.1) */}
-      <pre tabIndex={0} className={kind} data-testid={kind && `tool-${kind}`}>
+      <pre tabIndex={0} className={kind && `tw-${kind}`} data-testid={kind && `tool-${kind}`}>
         {text}
       </pre>
-    </section>
+    </div>
   );
 }
 
 function TableBlock({ table }: { readonly table: ResultTable }) {
-  const sideOf = (column: number) => (table.numeric[column] === true ? "right" : undefined);
+  const sideOf = (column: number) => (table.numeric[column] === true ? "tw-right" : undefined);
   return (
-    <section className="tool-block">
-      <h3>
-        Result <span className="tool-count">{countText(table)}</span>
-      </h3>
-      <div className="table-box" tabIndex={0} role="group" aria-label="Result" data-testid="tool-table">
+    <div className="tw-tool-block">
+      <p className="tw-tool-title">Result: {countText(table)}</p>
+      <div className="tw-table" tabIndex={0} role="group" aria-label="Result" data-testid="tool-table">
         <table>
           <thead>
             <tr>
@@ -78,6 +76,6 @@ function TableBlock({ table }: { readonly table: ResultTable }) {
           </tbody>
         </table>
       </div>
-    </section>
+    </div>
   );
 }
