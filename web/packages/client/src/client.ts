@@ -1,6 +1,6 @@
 import { browserEnvironment, type Environment, newId } from "./environment.ts";
 import { RequestFailed, UNREACHABLE } from "./failure.ts";
-import { MalformedField } from "./fields.ts";
+import { isMalformed } from "./fields.ts";
 import { DEFAULT_ENDPOINTS, type Endpoints, Http, type RequestHeaders } from "./http.ts";
 import {
   type PageOptions,
@@ -35,12 +35,6 @@ export interface ClientOptions {
   readonly retry?: Partial<RetryPolicy>;
   /** Milliseconds without a byte after which a connection counts as dead. Default 30,000: two heartbeats missed. */
   readonly stallMs?: number;
-  /**
-   * Whether the tabs of a browser share one stream for each run, where they can. Default true.
-   *
-   * A string keeps apart what must not be shared, as the users of one browser: give it the user's id.
-   */
-  readonly share?: boolean | string;
 }
 
 /** The way to one server. Holds nothing open but the runs that are read. */
@@ -136,7 +130,7 @@ export class TokenwireClient implements Client {
       return read(await this.#http.json(url, init, signal));
     } catch (error) {
       if (error instanceof RequestFailed || signal?.aborted === true) throw error;
-      const malformed = error instanceof MalformedField || error instanceof SyntaxError;
+      const malformed = isMalformed(error);
       const message = "The server's answer is not what it should be.";
       const failure = malformed ? { ...UNREACHABLE, code: "INTERNAL", message } : UNREACHABLE;
       throw new RequestFailed({ ...failure, resumable: false }, { cause: error });

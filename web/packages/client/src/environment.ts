@@ -11,14 +11,6 @@ export interface Environment {
   readonly isOnline: () => boolean;
   /** Listen for the network's or the user's return; returns what stops listening. */
   readonly onWake: (listener: (reason: WakeReason) => void) => () => void;
-  /** Absent where pages can't know of each other. */
-  readonly tabs?: Tabs | undefined;
-}
-
-/** What the tabs of a browser share. */
-export interface Tabs {
-  readonly locks: Pick<LockManager, "request">;
-  readonly openChannel: (name: string) => BroadcastChannel;
 }
 
 /** Return what this browser, worker or Node offers. */
@@ -28,7 +20,6 @@ export function browserEnvironment(): Environment {
     random: Math.random,
     isOnline: () => (globalThis.navigator as Navigator | undefined)?.onLine !== false,
     onWake: listenForWake,
-    tabs: findTabs(),
   };
 }
 
@@ -48,14 +39,6 @@ function listenForWake(listener: (reason: WakeReason) => void): () => void {
   return () => {
     listening.abort();
   };
-}
-
-function findTabs(): Tabs | undefined {
-  // Node has both, too, but no tabs: an open channel would only keep the process alive.
-  if (typeof document === "undefined" || typeof BroadcastChannel === "undefined") return undefined;
-  // Locks exist in secure contexts only.
-  const locks = (navigator as { readonly locks?: LockManager }).locks;
-  return locks === undefined ? undefined : { locks, openChannel: (name) => new BroadcastChannel(name) };
 }
 
 /**

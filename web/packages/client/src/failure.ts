@@ -1,4 +1,5 @@
-import { Fields, MalformedField, present } from "./fields.ts";
+import type { JsonValue } from "./events.ts";
+import { isMalformed, present, readFields } from "./fields.ts";
 
 /** Why there is no (whole) answer, in words fit for a user. */
 export interface Failure {
@@ -56,20 +57,24 @@ export const LOST: Failure = {
  * Source: https://www.rfc-editor.org/rfc/rfc9457 (problem details)
  */
 export async function readFailure(response: Response): Promise<Failure> {
-  const fields = await readFields(response);
-  const busy = response.status === 429 || response.status >= 500;
+  const { status, headers } = response;
+  const busy = status === 429 || status >= 500;
+  const fields = await readProblem(response, {
+    code: `HTTP_${status}`,
+    title: `The server answered with status ${status}.`,
+    detail: "",
+    retryable: busy,
+    details: {},
+  });
   return {
-    code: fields?.stringOr("code", undefined) ?? `HTTP_${response.status}`,
-    message:
-      fields?.stringOr("detail", undefined) ??
-      fields?.stringOr("title", undefined) ??
-      `The server answered with status ${response.status}.`,
-    retryable: fields?.booleanOr("retryable", busy) ?? busy,
+    code: fields.code,
+    message: fields.detail || fields.title,
+    retryable: fields.retryable,
     resumable: false,
-    status: response.status,
-    ...present("traceId", fields?.stringOr("traceId", undefined)),
-    ...present("details", fields?.object("details")?.strings()),
-    ...present("retryAfterMs", readRetryAfter(response.headers.get("retry-after"), Date.now())),
+    status,
+    details: fields.details,
+    ...present("traceId", fields.traceId),
+    ...present("retryAfterMs", readRetryAfter(headers.get("retry-after"), Date.now())),
   };
 }
 
@@ -85,14 +90,25 @@ export function readRetryAfter(value: string | null, nowUnixMs: number): number 
   return Number.isNaN(date) ? undefined : Math.max(0, date - nowUnixMs);
 }
 
-async function readFields(response: Response): Promise<Fields | undefined> {
+/** What a problem document says, as far as this client reads it. */
+interface Problem {
+  readonly code: string;
+  readonly title: string;
+  readonly detail: string;
+  readonly retryable: boolean;
+  readonly details: Record<string, string>;
+  readonly traceId?: string;
+}
+
+/** Return the response's problem document, or what stands for one where it has none. */
+async function readProblem(response: Response, or: Problem & Record<string, JsonValue>): Promise<Problem> {
   try {
     if (/\bjson\b/.test(response.headers.get("content-type") ?? "")) {
-      return new Fields(await response.json());
+      return readFields({ or }, await response.json()) as unknown as Problem;
     }
     await response.body?.cancel();
   } catch (error) {
-    if (!(error instanceof SyntaxError || error instanceof MalformedField)) throw error;
+    if (!isMalformed(error)) throw error;
   }
-  return undefined;
+  return or;
 }

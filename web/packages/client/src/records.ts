@@ -1,5 +1,5 @@
 /** What the server tells of runs and sessions, as JSON. */
-import { Fields } from "./fields.ts";
+import { readFields, type Shape } from "./fields.ts";
 
 export interface Terminal {
   /** `done` or `error`. */
@@ -61,56 +61,36 @@ export interface PageOptions {
   readonly signal?: AbortSignal;
 }
 
+const PLACES = { first: null, last: null, terminal: null, createTime: null };
+
+const RUN: Shape = {
+  need: ["runId"],
+  or: {
+    sessionId: "",
+    agent: "",
+    state: "running",
+    onDisconnect: "grace",
+    endTime: null,
+    expireTime: null,
+    ...PLACES,
+  },
+};
+
+const TURN: Shape = { need: ["runId"], or: { message: "", state: "ended", text: null, ...PLACES } };
+
+/** Return what an answer says of a run. */
 export function readRun(value: unknown): RunInfo {
-  const fields = new Fields(value);
-  return {
-    runId: fields.string("runId"),
-    sessionId: fields.stringOr("sessionId", ""),
-    agent: fields.stringOr("agent", ""),
-    state: fields.stringOr("state", "running"),
-    onDisconnect: fields.stringOr("onDisconnect", "grace"),
-    first: fields.stringOr("first", null),
-    last: fields.stringOr("last", null),
-    terminal: readTerminal(fields),
-    createTime: fields.stringOr("createTime", null),
-    endTime: fields.stringOr("endTime", null),
-    expireTime: fields.stringOr("expireTime", null),
-  };
+  return readFields(RUN, value) as unknown as RunInfo;
 }
 
+/** Return what an answer says of a session's runs. */
 export function readRuns(value: unknown): RunsPage {
-  const fields = new Fields(value);
-  return {
-    runs: fields.list("runs").map(readRun),
-    nextPageToken: fields.stringOr("nextPageToken", ""),
-  };
+  const page = readFields({ or: { runs: [], nextPageToken: "" } }, value) as unknown as RunsPage;
+  return { ...page, runs: page.runs.map(readRun) };
 }
 
+/** Return what an answer says of a session's turns. */
 export function readTranscript(value: unknown): TranscriptPage {
-  const fields = new Fields(value);
-  return {
-    turns: fields.list("turns").map(readTurn),
-    nextPageToken: fields.stringOr("nextPageToken", ""),
-  };
-}
-
-function readTurn(value: unknown): TranscriptTurn {
-  const fields = new Fields(value);
-  return {
-    runId: fields.string("runId"),
-    message: fields.stringOr("message", ""),
-    state: fields.stringOr("state", "ended"),
-    terminal: readTerminal(fields),
-    text: fields.stringOr("text", null),
-    first: fields.stringOr("first", null),
-    last: fields.stringOr("last", null),
-    createTime: fields.stringOr("createTime", null),
-  };
-}
-
-function readTerminal(fields: Fields): Terminal | null {
-  const terminal = fields.object("terminal");
-  return terminal === undefined
-    ? null
-    : { event: terminal.stringOr("event", ""), reason: terminal.stringOr("reason", "") };
+  const page = readFields({ or: { turns: [], nextPageToken: "" } }, value) as unknown as TranscriptPage;
+  return { ...page, turns: page.turns.map((turn) => readFields(TURN, turn) as unknown as TranscriptTurn) };
 }

@@ -264,6 +264,7 @@ export class RunHandle implements Run {
   /** Take the messages of one chunk; return how the attempt ended, if it did. */
   readonly #take = (messages: readonly SseMessage[]): AttemptEnd | undefined => {
     const atMs = this.#context.environment.now();
+    if (messages.length > 0) call(this.#options.onMessages, messages);
     for (const message of messages) {
       if (!this.#isWorking()) return AGAIN;
       const end = this.#reader.take(message, atMs);
@@ -283,14 +284,15 @@ export class RunHandle implements Run {
   #open(connection: SseConnection): Promise<Response> {
     const { http } = this.#context;
     const { runId, cursor } = this.#reader;
+    const query = { timing: this.#options.timing === true ? 1 : undefined };
     if (runId !== undefined) {
       const own: Record<string, string> = cursor === undefined ? {} : { "Last-Event-ID": cursor };
-      return connection.open(http.url("events", { runId }), {}, own);
+      return connection.open(http.url("events", { runId }, query), {}, own);
     }
     if (this.#order.kind !== "start") throw new Error("A run that is followed has an id.");
     const { request, idempotencyKey } = this.#order;
     return connection.open(
-      http.url("start"),
+      http.url("start", {}, query),
       { method: "POST", body: JSON.stringify(request) },
       { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey },
     );

@@ -1,5 +1,6 @@
 import type { EventType, StreamEvent } from "./events.ts";
 import type { Failure } from "./failure.ts";
+import type { SseMessage } from "./parse-event.ts";
 import type { ConnectionStatus, RunState, RunStatus, Signal } from "./stream-state.ts";
 
 /** What the user says, and to whom. */
@@ -33,6 +34,10 @@ export type RunEvent = StreamEvent | Resynced;
 export interface RunOptions {
   /** Abort is Stop: the run is cancelled at the server, and read to its end. To leave only: {@link Run.leave}. */
   readonly signal?: AbortSignal | undefined;
+  /** Have each event say when it was where: `event.timing`. One frame an event then, nothing merged. */
+  readonly timing?: boolean | undefined;
+  /** Called with the messages of each chunk as they came, before they are read: to pass them on. */
+  readonly onMessages?: ((messages: readonly SseMessage[]) => void) | undefined;
   /** Called with each signal and the state after it, from the very first on. */
   readonly onSignal?: ((signal: Signal, state: RunState) => void) | undefined;
   /** Called with each event of the run. */
@@ -55,8 +60,6 @@ export interface StartOptions extends RunOptions {
 export interface FollowOptions extends RunOptions {
   /** The id of the last event that was seen: `runId.epoch.sequence`. Absent: from the first event. */
   readonly after?: string | undefined;
-  /** Share the stream with other tabs of this browser where it can be done. Default: as the client does. */
-  readonly share?: boolean | undefined;
 }
 
 /**

@@ -5,10 +5,19 @@ import type { StreamEvent } from "./events.ts";
 import { createPacer, type Pacer } from "./pacing.ts";
 import type { TranscriptTurn } from "./records.ts";
 import { DEFAULT_RETRY, RetryClock } from "./retry.ts";
-import type { Run, StartRequest } from "./run.ts";
+import type { StartRequest } from "./run.ts";
 import type { SendOptions, Session, SessionOptions, SessionSnapshot, SessionTurn } from "./session.ts";
+import { SharedRun } from "./shared-run.ts";
 import { type RunState, type Signal, startState } from "./stream-state.ts";
+import type { Tabs } from "./tabs.ts";
 import { turnOf } from "./transcript-turn.ts";
+
+/** What tabs of one session tell each other. */
+interface SaidElsewhere {
+  readonly runId: string;
+  readonly message: string;
+  readonly createdAtMs: number | undefined;
+}
 
 const PAGE_SIZE = 100;
 const DEFAULT_MAX_TURNS = 200;
@@ -19,24 +28,41 @@ export class SessionStore implements Session {
   readonly #options: SessionOptions;
   readonly #asker: Omit<StartRequest, "message">;
   readonly #maxTurns: number;
+  readonly #timing: boolean;
+  readonly #scope: string;
+  readonly #tabs: Tabs | undefined;
+  #channel: BroadcastChannel | undefined;
   readonly #pacer: Pacer;
   readonly #listeners = new Set<() => void>();
   readonly #signalListeners = new Set<(signal: Signal, turn: SessionTurn) => void>();
-  readonly #runs = new Map<string, Run>();
+  readonly #runs = new Map<string, SharedRun>();
   #turns: readonly SessionTurn[] = [];
   #history: Pick<SessionSnapshot, "history" | "historyFailure"> = {
     history: "idle",
     historyFailure: undefined,
   };
   #unsent: string | undefined;
+  readonly #told = new Set<string>();
   #snapshot: SessionSnapshot;
   #loading: Promise<void> | undefined;
   readonly #closing = new AbortController();
 
-  constructor(client: Client, options: SessionOptions) {
+  /**
+   * @param tabs - What the tabs of this browser share; undefined where pages can't know of each other.
+   */
+  constructor(client: Client, options: SessionOptions, tabs: Tabs | undefined) {
     this.#client = client;
     this.#options = options;
-    const { pacing = "buffered", maxTurns = DEFAULT_MAX_TURNS, ...asker } = options;
+    const {
+      pacing = "buffered",
+      maxTurns = DEFAULT_MAX_TURNS,
+      timing = false,
+      share = true,
+      ...asker
+    } = options;
+    this.#timing = timing;
+    this.#scope = typeof share === "string" ? share : "";
+    this.#tabs = share === false ? undefined : tabs;
     this.#asker = asker;
     this.#maxTurns = maxTurns;
     this.#pacer = createPacer(pacing, this.#publish);
@@ -99,6 +125,7 @@ export class SessionStore implements Session {
   };
 
   readonly close = (): void => {
+    this.#channel?.close();
     this.#closing.abort();
     this.#pacer.close();
     for (const run of this.#runs.values()) run.leave();
@@ -111,19 +138,46 @@ export class SessionStore implements Session {
   }
 
   #ask(turnId: string, message: string, options: SendOptions): void {
-    const request: StartRequest = { ...this.#asker, ...options, message };
-    const onSignal = (signal: Signal, state: RunState) => {
-      this.#hear(turnId, signal, state);
-    };
-    this.#runs.set(turnId, this.#client.startRun(request, { onSignal }));
+    this.#meetTabs();
+    this.#open(turnId).start({ ...this.#asker, ...options, message });
     this.#pacer.flush();
   }
 
-  #follow(turnId: string, runId: string): void {
+  #open(turnId: string): SharedRun {
     const onSignal = (signal: Signal, state: RunState) => {
       this.#hear(turnId, signal, state);
     };
-    this.#runs.set(turnId, this.#client.followRun(runId, { onSignal }));
+    const run = new SharedRun({
+      client: this.#client,
+      tabs: this.#tabs,
+      scope: this.#scope,
+      timing: this.#timing,
+      onSignal,
+    });
+    this.#runs.set(turnId, run);
+    return run;
+  }
+
+  /** Hear of what is said in other tabs, from the first time on that anything is said or loaded here. */
+  #meetTabs(): void {
+    if (this.#channel !== undefined || this.#tabs === undefined || this.#isClosed()) return;
+    this.#channel = this.#tabs.openChannel(`tokenwire:${this.#scope}:session:${this.sessionId}`);
+    this.#channel.onmessage = ({ data }: MessageEvent<SaidElsewhere>) => {
+      const { runId, message, createdAtMs } = data;
+      if (this.#turns.some((turn) => turn.runId === runId)) return;
+      const turn = { ...this.#newTurn(message), id: runId, runId, createdAtMs };
+      this.#turns = [...this.#turns, turn];
+      this.#open(turn.id).follow(runId);
+      this.#pacer.flush();
+    };
+  }
+
+  /** Tell the other tabs of a run that was started here, once. */
+  #tellTabs(turn: SessionTurn): void {
+    const { runId, message, createdAtMs } = turn;
+    if (runId === undefined || turn.id === runId || turn.run.joined || this.#told.has(runId)) return;
+    this.#told.add(runId);
+    this.#channel?.postMessage({ runId, message, createdAtMs } satisfies SaidElsewhere);
   }
 
   #hear(turnId: string, signal: Signal, run: RunState): void {
@@ -131,6 +185,7 @@ export class SessionStore implements Session {
     this.#change(turnId, (turn) => ({ ...turn, runId: run.runId ?? turn.runId, run }));
     const turn = this.#turns.find(({ id }) => id === turnId);
     if (turn === undefined) return;
+    this.#tellTabs(turn);
     for (const listener of this.#signalListeners) listener(signal, turn);
     if (signal.kind === "joined") this.#join(turn, signal.runId);
     if (signal.kind === "event" && isText(signal.event)) this.#pacer.push(signal.event.tokens);
@@ -160,6 +215,7 @@ export class SessionStore implements Session {
   }
 
   async #load(): Promise<void> {
+    this.#meetTabs();
     this.#tellHistory("loading");
     try {
       const records = await this.#readTranscript();
@@ -211,7 +267,7 @@ export class SessionStore implements Session {
     const known = new Set(this.#turns.map(({ runId }) => runId));
     const before = records.filter(({ runId }) => !known.has(runId));
     this.#turns = [...before.map((record) => turnOf(record, performance.now())), ...this.#turns];
-    for (const { runId, state } of before) if (state !== "ended") this.#follow(runId, runId);
+    for (const { runId, state } of before) if (state !== "ended") this.#open(runId).follow(runId);
   }
 
   #change(turnId: string, next: (turn: SessionTurn) => SessionTurn): void {

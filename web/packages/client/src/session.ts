@@ -8,6 +8,7 @@ import type { Failure } from "./failure.ts";
 import type { PacingOptions, PacingStrategy } from "./pacing.ts";
 import type { StartRequest } from "./run.ts";
 import { SessionStore } from "./session-store.ts";
+import { browserTabs } from "./tabs.ts";
 import type { ConnectionStatus, RunState, RunStatus, Signal } from "./stream-state.ts";
 
 /** A message and what came of it. A new object when anything in it has changed, else the same. */
@@ -50,6 +51,14 @@ export interface SessionOptions extends Omit<StartRequest, "message"> {
   readonly pacing?: PacingStrategy | PacingOptions;
   /** The most turns of before that are loaded: the newest. Default 200. */
   readonly maxTurns?: number;
+  /** Have each event say when it was where: `event.timing`, for those that `listen`. Default false. */
+  readonly timing?: boolean;
+  /**
+   * Whether the tabs of a browser share one stream for each run, and hear of each other's messages, where they
+   * can. Default true. A string keeps apart what must not be shared, as the users of one browser: give it the
+   * user's id.
+   */
+  readonly share?: boolean | string;
 }
 
 /** What one message may say differently from the session. */
@@ -79,7 +88,7 @@ export interface Session {
 
 /** Return a session's store. It asks for nothing until `load` or `send`. */
 export function createSession(client: Client, options: SessionOptions): Session {
-  return new SessionStore(client, options);
+  return new SessionStore(client, options, browserTabs());
 }
 
 /** A use of a session that is shared. */

@@ -1,3 +1,5 @@
+"use client";
+
 /**
  * Conversations with agents behind a Tokenwire edge, for React.
  *

@@ -8,6 +8,8 @@ let client: ScriptedClient;
 
 beforeEach(() => {
   vi.useFakeTimers();
+  // No other tabs, and no waiting for them.
+  vi.stubGlobal("BroadcastChannel", undefined);
   client = new ScriptedClient();
 });
 
@@ -15,6 +17,7 @@ afterEach(() => {
   cleanup();
   vi.runOnlyPendingTimers();
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
 async function show(props: Partial<StreamingChatProps> = {}) {
@@ -119,7 +122,6 @@ describe("the answer", () => {
     expect(shown("copy")).toContain("Copied");
     fireEvent.click(screen.getByTestId("regenerate"));
     expect(client.runs.map(({ request }) => request?.message)).toEqual(["one", "one"]);
-    vi.unstubAllGlobals();
   });
 
   it("keeps its text when it is stopped, marked as such", async () => {

@@ -10,6 +10,8 @@ let client: ScriptedClient;
 
 beforeEach(() => {
   vi.useFakeTimers();
+  // No other tabs, and no waiting for them.
+  vi.stubGlobal("BroadcastChannel", undefined);
   client = new ScriptedClient();
 });
 
@@ -17,6 +19,7 @@ afterEach(() => {
   cleanup();
   vi.runOnlyPendingTimers();
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
 function attach(options: Partial<UseAgentStreamOptions> = {}, wrapper = StrictMode) {

@@ -24,6 +24,11 @@ export interface UseAgentStreamOptions {
   readonly client?: Client | undefined;
   /** When text that arrived is shown. Default `buffered`. The first hook of a session decides. */
   readonly pacing?: SessionOptions["pacing"] | undefined;
+  /**
+   * Whether the tabs of a browser share one stream for each run. Default true. A string keeps apart what must not
+   * be shared, as the users of one browser: give it the user's id. The first hook of a session decides.
+   */
+  readonly share?: SessionOptions["share"] | undefined;
   /** Whether the messages of before are loaded, and a run that goes on is followed. Default true. */
   readonly loadHistory?: boolean | undefined;
   /** Called for each step of a longer operation, as it arrives. */
@@ -72,14 +77,14 @@ const NO_TOOLS: readonly ToolCall[] = [];
  * component that is mounted later. Unmounting detaches and stops no run; {@link AgentStream.abort} does.
  */
 export function useAgentStream(options: UseAgentStreamOptions): AgentStream {
-  const { sessionId, agent, pacing, loadHistory = true, onProgress, onError } = options;
+  const { sessionId, agent, pacing, share, loadHistory = true, onProgress, onError } = options;
   const contextClient = useContext(AgentClientContext);
   const client = options.client ?? contextClient;
   const attachment = useMemo(
-    () => new Attachment(client, { sessionId, ...present({ agent, pacing }) }, loadHistory),
+    () => new Attachment(client, { sessionId, ...present({ agent, pacing, share }) }, loadHistory),
     // The first pacing counts, and one that is written in place is a new object in each render.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-    [client, sessionId, agent, loadHistory],
+    [client, sessionId, agent, share, loadHistory],
   );
   const snapshot = useSyncExternalStore(
     attachment.subscribe,
@@ -131,9 +136,17 @@ function progressOf(event: Progress | undefined): AgentProgress {
   return progress;
 }
 
-function present(options: Pick<UseAgentStreamOptions, "agent" | "pacing">): Partial<SessionOptions> {
-  const { agent, pacing } = options;
-  return { ...(agent === undefined ? {} : { agent }), ...(pacing === undefined ? {} : { pacing }) };
+/** Return the options that are given, as the store wants them. */
+function present({
+  agent,
+  pacing,
+  share,
+}: Omit<UseAgentStreamOptions, "sessionId">): Partial<SessionOptions> {
+  return {
+    ...(agent === undefined ? {} : { agent }),
+    ...(pacing === undefined ? {} : { pacing }),
+    ...(share === undefined ? {} : { share }),
+  };
 }
 
 function listenFor(

@@ -27,7 +27,7 @@ describe("a text that grows", () => {
       }),
       { numRuns: 2_000, seed: 7 },
     );
-  });
+  }, 60_000);
 
   it("has the blocks that marked gives where nothing is longer than a window", () => {
     fc.assert(
@@ -38,7 +38,7 @@ describe("a text that grows", () => {
       }),
       { numRuns: 1_000, seed: 7 },
     );
-  });
+  }, 60_000);
 
   it("loses no character", () => {
     fc.assert(
@@ -52,7 +52,7 @@ describe("a text that grows", () => {
       }),
       { numRuns: 2_000, seed: 7 },
     );
-  });
+  }, 60_000);
 
   it("keeps the blocks that are finished, as objects", () => {
     const growing = new GrowingBlocks();

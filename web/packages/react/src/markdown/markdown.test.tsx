@@ -64,7 +64,7 @@ describe("what a model wrote", () => {
       }),
       { numRuns: 500, seed: 7 },
     );
-  });
+  }, 60_000);
 
   it("links to web and mail addresses only, and never as this page's opener", () => {
     const page = show(
