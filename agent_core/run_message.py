@@ -16,12 +16,13 @@ from tokenwire.v1.run_pb2 import (
 )
 
 
-def run_message(info: RunInfo, *, stopping: bool) -> Run:
+def run_message(info: RunInfo, *, stopping: bool, message: str = "") -> Run:
     """Return what is known of a run.
 
     Args:
         info: What the log knows.
         stopping: The agent was told to stop.
+        message: What the user said; empty where that is not asked for.
     """
     record, outcome = info.record, info.outcome
     run = Run(
@@ -33,6 +34,7 @@ def run_message(info: RunInfo, *, stopping: bool) -> Run:
         first=cursor_of(info.first),
         last=cursor_of(info.last),
         create_time=_timestamp(record.create_unix_nano),
+        message=message,
     )
     if outcome is not None:
         run.state = RUN_STATE_ENDED

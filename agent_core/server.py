@@ -20,7 +20,8 @@ from agent_core.listening import listen, server_credentials
 from agent_core.reflection import SERVICES as REFLECTION_SERVICES
 from agent_core.reflection import Reflection
 from agent_core.runs.limits import CoreLimits, Limiter
-from agent_core.runs.log.contract import LogAwayError, LogBudget, LogOpenError, RunLog
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import LogAwayError, LogOpenError, RunLog
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.log.timed import TimedLog

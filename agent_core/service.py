@@ -28,6 +28,7 @@ from agent_core.runs.log.contract import FIRST_EPOCH, START, Batch, LogGoneError
 from agent_core.runs.manager import RunManager
 from agent_core.runs.peers import LogScope
 from agent_core.runs.run_order import StopCause
+from agent_core.runs.transcript import TranscriptQuery, TranscriptTurn
 from agent_core.telemetry.call_recorder import CallRecorder
 from agent_core.validation import page_token, require_run_id, require_valid_page, require_valid_spec
 from tokenwire.telemetry import clock_id, monotonic_nano
@@ -108,6 +109,7 @@ class AgentService:
             "GetRun": Rpc(pb.GetRunRequest, self.get_run),
             "CancelRun": Rpc(pb.CancelRunRequest, self.cancel_run),
             "ListRuns": Rpc(pb.ListRunsRequest, self.list_runs),
+            "GetTranscript": Rpc(pb.GetTranscriptRequest, self.get_transcript),
             # Asked each second.
             "GetCore": Rpc(pb.GetCoreRequest, self.get_core, traced=False),
             "Link": Rpc(link_pb2.LinkRequest, self.link, many=True, streams=True),
@@ -151,7 +153,10 @@ class AgentService:
     async def get_run(self, request: pb.GetRunRequest, call: Call) -> pb.GetRunResponse:
         """Return a run's state."""
         require_run_id(request.run_id)
-        return pb.GetRunResponse(run=await self._run(request.run_id, call.principal))
+        run = await self._run(request.run_id, call.principal)
+        if request.include_message:  # Whose it is was checked.
+            run.message = await self._manager.transcripts.message(request.run_id)
+        return pb.GetRunResponse(run=run)
 
     async def cancel_run(self, request: pb.CancelRunRequest, call: Call) -> pb.CancelRunResponse:
         """Cancel a run, or hear that one who followed it through a relay has left."""
@@ -166,10 +171,21 @@ class AgentService:
         """List a session's runs."""
         page = require_valid_page(request)
         # One more than asked for tells whether there is another page.
-        infos = await self._manager.runs(call.principal, request.session_id, page.size + 1, page.before)
+        infos = await self._manager.runs(call.principal, request.session_id, page.size + 1, page.place)
         runs = [run_message(info, stopping=self._is_stopping(info)) for info in infos[: page.size]]
         token = page_token(infos[page.size - 1].record) if len(infos) > page.size else ""
         return pb.ListRunsResponse(runs=runs, next_page_token=token)
+
+    async def get_transcript(self, request: pb.GetTranscriptRequest, call: Call) -> pb.GetTranscriptResponse:
+        """Return a page of a session's turns."""
+        asked = require_valid_page(request)
+        page = await self._manager.transcripts.page(
+            TranscriptQuery(
+                call.principal, request.session_id, asked.size, asked.place, newest_first=asked.newest_first
+            )
+        )
+        token = page_token(page.turns[-1].info.record) if page.more else ""
+        return pb.GetTranscriptResponse(turns=map(self._turn, page.turns), next_page_token=token)
 
     async def get_core(self, _: pb.GetCoreRequest, __: Call) -> pb.GetCoreResponse:
         """Tell what a caller of several cores has to know of this one."""
@@ -230,6 +246,11 @@ class AgentService:
         """
         info = await self._manager.info(run_id, principal)
         return run_message(info, stopping=self._is_stopping(info))
+
+    def _turn(self, turn: TranscriptTurn) -> pb.Turn:
+        """Return a turn as the contract says it."""
+        run = run_message(turn.info, stopping=self._is_stopping(turn.info), message=turn.message)
+        return pb.Turn(run=run, text=turn.text)
 
     def _is_stopping(self, info: RunInfo) -> bool:
         """Return whether a run's agent was told to stop, as far as this core knows."""

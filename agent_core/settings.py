@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_core.agents.loading import AgentLoadError, parse_sources
 from agent_core.runs.encoding import MAX_PAYLOAD_BYTES
-from agent_core.runs.log.contract import FLOOR_BYTES
+from agent_core.runs.log.budget import FLOOR_BYTES
 from agent_core.stores import read_store
 from tokenwire.addresses import is_loopback, read_grpc_host
 from tokenwire.limits import SHARE_LOST, require_share, unlimited_share

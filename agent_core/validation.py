@@ -10,7 +10,12 @@ from agent_core.errors import InvalidRequestError, Violation
 from agent_core.runs.encoding import NANO
 from agent_core.runs.log.contract import RunRecord
 from agent_core.runs.run_id import is_run_id
-from tokenwire.v1.agent_service_pb2 import ListRunsRequest
+from tokenwire.v1.agent_service_pb2 import (
+    TRANSCRIPT_ORDER_NEWEST_FIRST,
+    GetTranscriptRequest,
+    ListRunsRequest,
+    TranscriptOrder,
+)
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
@@ -22,6 +27,8 @@ MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
 MAX_PAGE_SIZE: Final = 100
 DEFAULT_PAGE_SIZE: Final = 20
+MAX_UNIX_NANO: Final = 2**63 - 1
+"""The largest time that SQLite can be asked for."""
 _PAGE_TOKEN: Final = re.compile(r"([0-9]{1,20})\.([0-9a-z]{30})")
 MAX_TIMEOUT_S: Final = 315_576_000_000
 """The longest Duration: 10,000 years.
@@ -74,11 +81,12 @@ class Page(NamedTuple):
     """Which of a session's runs are asked for."""
 
     size: int
-    before: tuple[int, str] | None
+    place: tuple[int, str] | None
     """Where the page before ended: a run's create_unix_nano and its id; None for the first page."""
+    newest_first: bool
 
 
-def require_valid_page(request: ListRunsRequest) -> Page:
+def require_valid_page(request: ListRunsRequest | GetTranscriptRequest) -> Page:
     """Return which runs are asked for.
 
     Raises:
@@ -90,12 +98,19 @@ def require_valid_page(request: ListRunsRequest) -> Page:
     if request.page_size > MAX_PAGE_SIZE:
         violations.append(Violation("page_size", f"must be at most {MAX_PAGE_SIZE}"))
     place = _PAGE_TOKEN.fullmatch(request.page_token)
+    if place is not None and int(place[1]) > MAX_UNIX_NANO:
+        place = None
     if request.page_token and place is None:
-        violations.append(Violation("page_token", "is not one that ListRuns has given"))
+        violations.append(Violation("page_token", "is not the next_page_token of a page"))
+    newest_first = True
+    if isinstance(request, GetTranscriptRequest):
+        if request.order not in TranscriptOrder.values():
+            violations.append(Violation("order", "is not a value that this core knows"))
+        newest_first = request.order == TRANSCRIPT_ORDER_NEWEST_FIRST
     if violations:
         raise InvalidRequestError(violations)
-    before = (int(place[1]), place[2]) if place is not None else None
-    return Page(request.page_size or DEFAULT_PAGE_SIZE, before)
+    after = (int(place[1]), place[2]) if place is not None else None
+    return Page(request.page_size or DEFAULT_PAGE_SIZE, after, newest_first)
 
 
 def page_token(last: RunRecord) -> str:

@@ -169,11 +169,21 @@ class NoLog:
         """Forget a run."""
         self._pipes.pop(run_id, None)
 
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return nothing for each run."""
+        return [""] * len(run_ids)
+
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
         """Return nothing."""
-        del owner, session_id, max_runs, before
+        del owner, session_id, max_runs, place, oldest_first
         return []
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:

@@ -94,6 +94,7 @@ def create_app(
                     tickets.ticket,
                     timing.timing,
                     sessions.session_runs,
+                    sessions.transcript,
                 ],
                 guards=[require_principal],
             ),

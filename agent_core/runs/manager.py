@@ -45,6 +45,7 @@ from agent_core.runs.run import Run
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunLimits
+from agent_core.runs.transcript import Transcripts
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
@@ -89,6 +90,8 @@ class RunManager:
         self._log_outage = LogOutage()
         self.news = News(log, self._peers, self._live, self._followers, self.log_health, self._log_outage)
         """Acts on what is heard of other cores and of the lease."""
+        self.transcripts = Transcripts(log)
+        """Reads what was said in sessions."""
         self._aftermath = Aftermath(log)
         self._probe = LogProbe(log, self.log_health)
         self._hooks = RunHooks(self._ended, self._degrade, self._log_outage.goes_on, self._peers.held)
@@ -285,7 +288,7 @@ class RunManager:
         return self._live.get(run_id)
 
     async def runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None
+        self, owner: str, session_id: str, max_runs: int, place: tuple[int, str] | None
     ) -> list[RunInfo]:
         """Return a session's runs, newest first.
 
@@ -293,9 +296,9 @@ class RunManager:
             owner: The principal that asks.
             session_id: The session.
             max_runs: The most runs to return.
-            before: Where the page before ended: a run's create_unix_nano and its id; None for the first page.
+            place: Where the page before ended: a run's create_unix_nano and its id; None for the first page.
         """
-        return await self._log.session_runs(owner, session_id, max_runs, before)
+        return await self._log.session_runs(owner, session_id, max_runs, place)
 
     async def cancel(self, run_id: str, owner: str) -> tuple[RunInfo, bool]:
         """Stop a run's agent, and wait a moment for the end. Return what came of it, and whether it stops.

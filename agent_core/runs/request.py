@@ -54,6 +54,7 @@ def record_of(  # noqa: PLR0913, PLR0917 # a record is what it is made of
         request_key=owned_key(owner, spec.request_id) if spec.request_id else "",
         fingerprint=fingerprint(spec) if spec.request_id else b"",
         core=core,
+        message=spec.message,
     )
 
 

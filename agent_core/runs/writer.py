@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, cast
 
+from agent_core.runs.log.budget import ring_target
 from agent_core.runs.log.contract import (
     FIRST_EPOCH,
     Appended,
@@ -22,7 +23,6 @@ from agent_core.runs.log.contract import (
     RestorableLog,
     RunLog,
     RunRecord,
-    ring_target,
 )
 from agent_core.runs.outcome import Outcome
 from tokenwire.outage import Repeats

@@ -205,9 +205,17 @@ def _validation_error(request: Request[Any, Any, Any], error: ValidationExceptio
         field = named[1] or named[2]
         message = message[: named.start()].rstrip(" -") if named[2] else message
     field = "body" if field == "data" else field  # what Litestar calls a handler's body
+    if extra.get("source") == "query":
+        field = _in_url(field)
     details = {"field": field} if field else {}
     detail = f"{field}: {message}" if field else message
     return _problem(EdgeError("INVALID_ARGUMENT", detail, details=details), request.scope)
+
+
+def _in_url(parameter: str) -> str:
+    """Return what a query parameter is called in the URL: Litestar tells what the handler calls it."""
+    first, *rest = parameter.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

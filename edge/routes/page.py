@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Request, Response, Router, get
-from litestar.static_files import create_static_files_router
+from litestar import HttpMethod, Request, Response, route
+from litestar.response.base import ASGIResponse
 
 from edge.errors import RequestError
+from edge.http.static_files import answer, load
 
 STATIC: Final = Path(__file__).resolve().parent.parent / "static"
 """Where the build of `web/` puts the page."""
@@ -21,6 +22,12 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+_PAGE: Final = _HEADERS | {"cache-control": "no-cache"}
+"""Asked for each time, and answered with 304 while it is the same: it names the assets of its build."""
+_ASSETS: Final = _HEADERS | {"cache-control": "public, max-age=31536000, immutable"}
+"""Their names hold a hash of their content, so they never change."""
+
+_READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _NOT_BUILT: Final = "The page is not built. Run: make page\n"
 
 
@@ -31,48 +38,39 @@ bytes, to names that are too long, and to folders."""
 
 def page_routes() -> list[Any]:
     """Return the handlers that serve the page, or one that says that it was not built."""
-    if (STATIC / "index.html").is_file():
-        return [_static("/assets", STATIC / "assets", "public, max-age=31536000, immutable"), _index]
-    return [_missing]
+    if not (STATIC / "index.html").is_file():
+        return [_missing]
+    for path in (STATIC / "index.html", *(STATIC / "assets").glob("*")):
+        if path.is_file():
+            load(path)  # Compressed now, and not while the first visitor and all streams wait.
+    return [_assets, _index]
 
 
-def _static(path: str, folder: Path, cache_control: str) -> Router:
-    return create_static_files_router(
-        path=path,
-        directories=[folder],
-        include_in_schema=False,
-        before_request=_only_files_of(folder),
-        after_request=_cached(cache_control),
+@route("/", http_method=_READING, include_in_schema=False, sync_to_thread=False)
+def _index(request: Request[Any, Any, Any]) -> ASGIResponse:
+    return _answer(request, STATIC / "index.html", _PAGE)
+
+
+@route("/assets/{file_path:path}", http_method=_READING, include_in_schema=False, sync_to_thread=False)
+def _assets(request: Request[Any, Any, Any]) -> ASGIResponse:
+    name = str(request.path_params["file_path"]).removeprefix("/")
+    path = STATIC / "assets" / name
+    if not _ASSET.fullmatch(name) or not path.is_file():
+        raise RequestError("NOT_FOUND", "There is no such file.")
+    return _answer(request, path, _ASSETS)
+
+
+def _answer(request: Request[Any, Any, Any], path: Path, headers: dict[str, str]) -> ASGIResponse:
+    """Return a file as a request wants it."""
+    return answer(
+        load(path),
+        accept_encoding=",".join(request.headers.getall("accept-encoding", [])),
+        if_none_match=",".join(request.headers.getall("if-none-match", [])),
+        head=request.method == HttpMethod.HEAD,
+        headers=headers,
     )
 
 
-def _only_files_of(folder: Path) -> Any:
-    async def check(request: Request[Any, Any, Any]) -> None:
-        name = str(request.path_params["file_path"]).removeprefix("/")
-        # Litestar's own refusal names the folder of the installation.
-        if not _ASSET.fullmatch(name) or not (folder / name).is_file():
-            raise RequestError("NOT_FOUND", "There is no such file.")
-
-    return check
-
-
-def _cached(cache_control: str) -> Any:
-    def add_headers(response: Response[Any]) -> Response[Any]:
-        response.headers.update(_HEADERS | {"cache-control": cache_control})
-        return response
-
-    return add_headers
-
-
-@get("/", include_in_schema=False, media_type="text/html", sync_to_thread=False)
-def _index() -> Response[bytes]:
-    return Response(
-        (STATIC / "index.html").read_bytes(),
-        media_type="text/html",
-        headers=_HEADERS | {"cache-control": "no-cache"},
-    )
-
-
-@get("/", include_in_schema=False, media_type="text/plain", sync_to_thread=False)
+@route("/", http_method=_READING, include_in_schema=False, media_type="text/plain", sync_to_thread=False)
 def _missing() -> Response[str]:
     return Response(_NOT_BUILT, media_type="text/plain", status_code=503)

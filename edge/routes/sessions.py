@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from litestar import Request, get
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import FromQuery, PathParameter, QueryParameter
 
 from edge.routes.context import EdgeDependency, caller_of
-from edge.routes.requests import REFUSALS, RunView, view_of
-from edge.upstream import RunsPage
+from edge.routes.requests import REFUSALS, RunView, Terminal, view_of
+from edge.upstream import RunsPage, TranscriptQuery
+from tokenwire.v1 import agent_service_pb2 as pb
 
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 20
 PAGE_PATTERN = r"^([0-9]{1,20}\.[0-9a-z]{30})?$"
 """What a core gives as `nextPageToken`."""
+
+
+SessionIdInPath: TypeAlias = Annotated[
+    str,
+    PathParameter(
+        description="The session's id, as its client chose it.",
+        schema_extra={"pattern": "^[A-Za-z0-9._~:@-]{1,128}$"},
+    ),
+]
+PageSize: TypeAlias = Annotated[int, QueryParameter(name="pageSize", ge=1, le=MAX_PAGE_SIZE)]
+PageToken: TypeAlias = Annotated[
+    str, QueryParameter(name="pageToken", max_length=128, schema_extra={"pattern": PAGE_PATTERN})
+]
 
 
 class SessionRuns(msgspec.Struct, rename="camel"):
@@ -36,20 +50,81 @@ class SessionRuns(msgspec.Struct, rename="camel"):
 )
 async def session_runs(
     request: Request[Any, Any, Any],
-    session_id: Annotated[
-        str,
-        PathParameter(
-            description="The session's id, as its client chose it.",
-            schema_extra={"pattern": "^[A-Za-z0-9._~:@-]{1,128}$"},
-        ),
-    ],
+    session_id: SessionIdInPath,
     edge: EdgeDependency,
-    page_size: Annotated[int, QueryParameter(name="pageSize", ge=1, le=MAX_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
-    page_token: Annotated[
-        str, QueryParameter(name="pageToken", max_length=128, schema_extra={"pattern": PAGE_PATTERN})
-    ] = "",
+    page_size: PageSize = DEFAULT_PAGE_SIZE,
+    page_token: PageToken = "",
 ) -> SessionRuns:
     """Return a page of a session's runs."""
     page = RunsPage(session_id, page_size, page_token)
     response = await edge.upstream.list_runs(page, caller_of(request))
     return SessionRuns([view_of(run) for run in response.runs], response.next_page_token)
+
+
+class Turn(msgspec.Struct, rename="camel", kw_only=True):
+    """One question of a session, and what was answered."""
+
+    run_id: str
+    """The run that answers."""
+    message: str
+    """What the user said; empty for a run that was started before messages were kept."""
+    state: str
+    """running, cancelling or ended."""
+    terminal: Terminal | None
+    """How the run ended; null while it goes on."""
+    text: str | None
+    """The whole text of an ended run; of one that was cancelled or failed, the text so far. Null while the
+    run goes on, and where the whole text can't be returned: follow the run from its start then."""
+    first: str | None
+    """The id of the first event that the log still holds; null when it holds none."""
+    last: str | None
+    """The id of the log's last event; null when it holds none."""
+    create_time: str | None
+    """When the run began: RFC 3339."""
+
+
+class Transcript(msgspec.Struct, rename="camel"):
+    """A session's turns, in the order that was asked for."""
+
+    turns: list[Turn]
+    """The turns."""
+    next_page_token: str
+    """Asks for the next page, as `pageToken` with the same `order`; empty on the last."""
+
+
+@get(
+    "/sessions/{session_id:str}/transcript",
+    summary="Return a session's turns",
+    description="What the user said and what was answered, oldest first: to show a conversation again after "
+    "a reload, in a second tab or at another device. Follow the run of a turn without text. `order=newest` "
+    "begins at the end of the conversation and goes back. A page has at most 3 MiB of text, so it may hold "
+    "fewer turns than `pageSize`. A session of which nothing is known has none.",
+    responses=REFUSALS,
+)
+async def transcript(  # noqa: PLR0913, PLR0917 - one parameter for each part of the request
+    request: Request[Any, Any, Any],
+    session_id: SessionIdInPath,
+    edge: EdgeDependency,
+    page_size: PageSize = DEFAULT_PAGE_SIZE,
+    page_token: PageToken = "",
+    order: FromQuery[Literal["oldest", "newest"]] = "oldest",
+) -> Transcript:
+    """Return a page of a session's turns."""
+    query = TranscriptQuery(session_id, page_size, page_token, newest_first=order == "newest")
+    response = await edge.upstream.get_transcript(query, caller_of(request))
+    return Transcript([_turn(turn) for turn in response.turns], response.next_page_token)
+
+
+def _turn(turn: pb.Turn) -> Turn:
+    """Return a turn as JSON tells it."""
+    run = view_of(turn.run)
+    return Turn(
+        run_id=run.run_id,
+        message=turn.run.message,
+        state=run.state,
+        terminal=run.terminal,
+        text=turn.text if turn.HasField("text") else None,
+        first=run.first,
+        last=run.last,
+        create_time=run.create_time,
+    )

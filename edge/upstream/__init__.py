@@ -1,7 +1,16 @@
 """The way to the cores: the only modules that import grpc."""
 
-from edge.upstream.contract import Caller, Progress, RunCall, RunsPage, Upstream
+from edge.upstream.contract import Caller, Progress, RunCall, RunsPage, TranscriptQuery, Upstream
 from edge.upstream.core import CoreSecurity
 from edge.upstream.grpc_upstream import GrpcUpstream
 
-__all__ = ["Caller", "CoreSecurity", "GrpcUpstream", "Progress", "RunCall", "RunsPage", "Upstream"]
+__all__ = [
+    "Caller",
+    "CoreSecurity",
+    "GrpcUpstream",
+    "Progress",
+    "RunCall",
+    "RunsPage",
+    "TranscriptQuery",
+    "Upstream",
+]

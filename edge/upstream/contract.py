@@ -81,6 +81,17 @@ class RunsPage(NamedTuple):
     """Empty for the first page."""
 
 
+class TranscriptQuery(NamedTuple):
+    """Which of a session's turns are asked for."""
+
+    session_id: str
+    page_size: int
+    """0 for the core's usual one."""
+    page_token: str
+    """Empty for the first page."""
+    newest_first: bool
+
+
 class Upstream(Protocol):
     """The cores. Every method raises UpstreamError when they refuse or can't be reached."""
 
@@ -133,6 +144,16 @@ class Upstream(Protocol):
 
         Args:
             page: Which.
+            caller: On whose behalf.
+        """
+
+    async def get_transcript(
+        self, query: TranscriptQuery, caller: Caller
+    ) -> agent_service_pb2.GetTranscriptResponse:
+        """Return a page of a session's turns.
+
+        Args:
+            query: Which.
             caller: On whose behalf.
         """
 

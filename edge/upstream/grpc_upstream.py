@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from edge.errors import UpstreamError
-from edge.upstream.contract import Caller, RunsPage, TellProgress
+from edge.upstream.contract import Caller, RunsPage, TellProgress, TranscriptQuery
 from edge.upstream.core import CoreSecurity
 from edge.upstream.cores import Cores
 from edge.upstream.run_call import FollowCall, StartCall, StartPatience, session_of, starts_elsewhere
@@ -78,6 +78,22 @@ class GrpcUpstream:
         members = await self._cores.for_start(owned_key(caller.principal, page.session_id))
         response: pb.ListRunsResponse = await self._cores.ask_each(
             members, lambda core: core.unary("ListRuns", request, caller)
+        )
+        return response
+
+    async def get_transcript(self, query: TranscriptQuery, caller: Caller) -> pb.GetTranscriptResponse:
+        """Return a page of a session's turns."""
+        order = pb.TRANSCRIPT_ORDER_NEWEST_FIRST if query.newest_first else pb.TRANSCRIPT_ORDER_OLDEST_FIRST
+        request = pb.GetTranscriptRequest(
+            session_id=query.session_id,
+            page_size=query.page_size,
+            page_token=query.page_token,
+            order=order,
+        )
+        # As with `list_runs`: where the session's runs are started, they are known.
+        members = await self._cores.for_start(owned_key(caller.principal, query.session_id))
+        response: pb.GetTranscriptResponse = await self._cores.ask_each(
+            members, lambda core: core.unary("GetTranscript", request, caller)
         )
         return response
 

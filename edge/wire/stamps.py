@@ -73,6 +73,8 @@ class StreamStamps:
         self._recv_nano = 0
         self._lag_nano = 0
         self._lags: dict[int, int] = {}
+        # Whether the next event needs no look beyond its stamps, if it is text.
+        self._is_plain = False
         self.run_traceparent = ""
         """Of the run's span, once `RunStarted` was seen; empty where the run is not traced."""
         self.terminal: events.Done | events.Error | None = None
@@ -94,19 +96,41 @@ class StreamStamps:
             self._send_nano = clock.send_nano
         elif clock.id:
             self._from_elsewhere(clock)
-        self._lag_nano += clock.loop_lag_nano  # of a message without events, it is the next event's
+        if lag_nano := clock.loop_lag_nano:
+            self._lag_nano += lag_nano  # of a message without events, it is the next event's
+            self._is_plain = False
 
-    def event(self, event: event_pb2.Event, told: events.StreamEvent | None, *, live: bool) -> None:
+    def event(
+        self,
+        event: event_pb2.Event,
+        sequence: int,
+        told: events.StreamEvent | None,
+        live: bool,  # noqa: FBT001 # by position, since each token passes here
+    ) -> None:
         """Take in an event of the message.
 
         Args:
             event: The event.
+            sequence: Its own.
             told: What its reader is told; None for one that is passed over.
             live: Whether it was not yet in the log when the stream's follow began, as far as the core has
                 said so.
         """
         timing = event.timing
-        if timing.clock_tag == self._tag:
+        is_own = timing.clock_tag == self._tag
+        if is_own and self._is_plain and type(told) is events.TextDelta:  # nearly always
+            self._add(
+                (
+                    sequence,
+                    DELTA,
+                    timing.model_nano,
+                    timing.logged_nano,
+                    self._send_nano,
+                    self._recv_nano,
+                )
+            )
+            return
+        if is_own:
             model, logged = timing.model_nano, timing.logged_nano
             latest = logged
         else:
@@ -116,10 +140,11 @@ class StreamStamps:
         # A request that is repeated gets the run that it has started before.
         if not live or 0 < latest < self._began_nano:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
-        row = (event.sequence, kind, model, logged, self._send_nano, self._recv_nano)
+        row = (sequence, kind, model, logged, self._send_nano, self._recv_nano)
         self._add(row)
-        if self._lag_nano or self._show or kind != DELTA:
-            self._note(told, row)
+        self._note(told, row)
+        # Stamps grow: once an event was live, so are all behind it.
+        self._is_plain = live and latest >= self._began_nano and not self._show
 
     def core_lag_nano(self, sequence: int) -> int:
         """Return for how long the core's event loop stood still before it sent an event, as it said."""

@@ -139,7 +139,7 @@ class StreamState:
         self._epoch, self._sequence = event.epoch or 1, sequence
         translated = translate(event)
         if self._stamps is not None:
-            self._stamps.event(event, translated, live=self._caught_up)
+            self._stamps.event(event, sequence, translated, self._caught_up)
         if translated is None:
             self.unknown += 1
             return

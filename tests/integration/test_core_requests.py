@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
 from agent_core.agents import catalogue, loading
 from agent_core.agents.loading import AgentSource
-from agent_core.runs.log.contract import LogBudget
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
@@ -159,6 +159,7 @@ async def idle(core: Core, session_id: str) -> bool:
         (pb.ListRunsRequest(session_id="no spaces"), "session_id"),
         (pb.ListRunsRequest(session_id="s", page_size=101), "page_size"),
         (pb.ListRunsRequest(session_id="s", page_token="x"), "page_token"),  # noqa: S106 # no password
+        (pb.ListRunsRequest(session_id="s", page_token=f"{10**20 - 1}.{'a' * 30}"), "page_token"),
     ],
 )
 async def test_a_wrong_page_is_refused(request_: pb.ListRunsRequest, field: str) -> None:

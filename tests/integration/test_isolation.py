@@ -128,6 +128,21 @@ async def session_is_empty(edge: Edge) -> None:
     assert len((await edge.stack.client.get(path, headers=edge.users.ann, params=params)).json()["runs"]) == 1
 
 
+async def transcript_is_empty(edge: Edge) -> None:
+    """Bob's session of that name has only his turns; ann's has what she said, which goes on."""
+    path = f"/api/sessions/{SESSION}/transcript"
+    before = (await edge.stack.client.get(path, headers=edge.users.bob)).json()
+    assert before == {"turns": [], "nextPageToken": ""}
+    first = {"pageSize": "1", "order": "newest"}
+    page = (await edge.stack.client.get(path, headers=edge.users.ann, params=first)).json()
+    turn = page["turns"][0]
+    assert (turn["runId"], turn["message"], turn["text"]) == (edge.run_id, PRIVATE, None)
+    second = first | {"pageToken": page["nextPageToken"]}
+    assert (await edge.stack.client.get(path, headers=edge.users.bob, params=second)).json()["turns"] == []
+    page = (await edge.stack.client.get(path, headers=edge.users.ann, params=second)).json()
+    assert [(turn["message"], turn["text"]) for turn in page["turns"]] == [(PRIVATE, f"{PRIVATE} ")]
+
+
 async def metrics_name_nobody(edge: Edge) -> None:
     """Return when the numbers, which all may read, name neither ann nor her run nor her session."""
     page = (await edge.stack.client.get("/metrics", headers=edge.users.bob)).text
@@ -137,6 +152,7 @@ async def metrics_name_nobody(edge: Edge) -> None:
 
 ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("GET", "/api/sessions/{session_id}/runs"): session_is_empty,
+    ("GET", "/api/sessions/{session_id}/transcript"): transcript_is_empty,
     ("GET", "/api/runs/{run_id}"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}"),
     ("GET", "/api/runs/{run_id}/events"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}/events"),
     ("POST", "/api/runs/{run_id}/cancel"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/cancel"),
@@ -199,7 +215,7 @@ def signed(who: str) -> tuple[tuple[str, str], ...]:
     return ((METADATA_KEY, sign_principal(who, PRINCIPAL_KEY)),)
 
 
-async def refused_alike(calls: Calls, method: str, request: type[Any]) -> None:
+async def refused_alike(calls: Calls, method: str, request: Callable[..., Any]) -> None:
     """Return when bob is told of ann's run what he is told of one that there is not."""
     refusals = []
     for run_id in (calls.run_id, unknown_beside(calls.run_id)):
@@ -237,6 +253,28 @@ async def list_is_empty(calls: Calls) -> None:
     assert listed.runs[0].run_id == calls.run_id
 
 
+async def transcript_is_anothers(calls: Calls) -> None:
+    """A session of the same name is another one, and only its owner is told what was said in a run."""
+    request = pb.GetTranscriptRequest(session_id=SESSION)
+    told = await calls.core.stub.GetTranscript(request, metadata=signed("dave"), timeout=BOUNDED_S)
+    assert told == pb.GetTranscriptResponse()
+    told = await calls.core.stub.GetTranscript(request, metadata=signed("ann"), timeout=BOUNDED_S)
+    assert told.turns[-1].run.run_id == calls.run_id
+    assert {turn.run.message for turn in told.turns} == {PRIVATE}
+
+
+async def run_is_refused_with_its_message(calls: Calls) -> None:
+    """Neither its state nor what was said is told."""
+
+    def with_message(run_id: str) -> pb.GetRunRequest:
+        return pb.GetRunRequest(run_id=run_id, include_message=True)
+
+    await refused_alike(calls, "GetRun", pb.GetRunRequest)
+    await refused_alike(calls, "GetRun", with_message)
+    told = await calls.core.stub.GetRun(with_message(calls.run_id), metadata=signed("ann"), timeout=BOUNDED_S)
+    assert told.run.message == PRIVATE
+
+
 async def names_nothing(calls: Calls) -> None:
     """The rpc's request has no fields, and its answer no run."""
     del calls
@@ -253,11 +291,12 @@ async def is_not_served(calls: Calls) -> None:
 
 RPCS: Final[dict[str, Callable[[Calls], Awaitable[None]]]] = {
     "FollowRun": lambda calls: refused_alike(calls, "FollowRun", pb.FollowRunRequest),
-    "GetRun": lambda calls: refused_alike(calls, "GetRun", pb.GetRunRequest),
+    "GetRun": run_is_refused_with_its_message,
     "CancelRun": lambda calls: refused_alike(calls, "CancelRun", pb.CancelRunRequest),
     "StartRun": starts_are_apart,
     "StreamRun": streams_are_apart,
     "ListRuns": list_is_empty,
+    "GetTranscript": transcript_is_anothers,
     "GetCore": names_nothing,
     "Link": is_not_served,
 }

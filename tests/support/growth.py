@@ -30,7 +30,8 @@ from agent_core.agents.events import (
 from agent_core.responses import ResponseEncoder
 from agent_core.runs.encoding import DeltaEncoder
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.contract import START, LogBudget
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import START
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run_order import RunTimes

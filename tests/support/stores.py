@@ -13,7 +13,8 @@ import pytest
 
 from agent_core.runs.encoding import encode_payload, new_event
 from agent_core.runs.follower import Follower, Opened, start_of
-from agent_core.runs.log.contract import START, Entry, LogBudget, Position, RunInfo, RunLog, RunRecord
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import START, Entry, Position, RunInfo, RunLog, RunRecord
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.log.sqlite import SqliteLog
@@ -106,8 +107,11 @@ def record(
     session: str = "",
     create: int = 1,
     core: str = "",
+    message: str = "",
 ) -> RunRecord:
-    return RunRecord(run_id, session, "agent", ON_DISCONNECT_GRACE, create, owner, key, fingerprint, core)
+    return RunRecord(
+        run_id, session, "agent", ON_DISCONNECT_GRACE, create, owner, key, fingerprint, core, message
+    )
 
 
 async def open_log_at(

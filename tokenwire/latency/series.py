@@ -62,7 +62,8 @@ class Waits(NamedTuple):
     gaps: Sequence[int]
     """The gap before each token at the last hop; none before the first, nor across a break."""
     hops: Sequence[Sequence[int]]
-    """For each hop, in their order, the time of each token in it."""
+    """For each hop, in their order, the times of the tokens in it, ascending; those at the model in their
+    order."""
 
 
 class TokenSeries:
@@ -182,8 +183,7 @@ class TokenSeries:
         if begin == end:
             return
         self._counted = end
-        kinds = [row[_KIND] for row in self._rows[begin:end]]
-        columns = self._columns(begin, end)
+        _, kinds, *columns = self._columns(begin, end)
         tokens = kinds.count(DELTA)
         if tokens == end - begin:
             model_gaps, gaps = self._even_gaps(columns)
@@ -193,8 +193,8 @@ class TokenSeries:
         if not tokens:
             return
         self.tokens += tokens
-        hops = [list(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
-        self._learn([min(hop) for hop in hops])
+        hops = [sorted(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
+        self._learn([hop[0] for hop in hops])
         if self.link_offset_nano and len(hops) >= _LINK:
             hops[_LINK - 1] = [nano - self.link_offset_nano for nano in hops[_LINK - 1]]
         self._on_waits(Waits(gaps, [model_gaps, *hops]))
@@ -280,7 +280,7 @@ class TokenSeries:
 
     def _least_before(self, row: int) -> list[int]:
         """Return what each hop but the first took at least, for the rows that are left before one."""
-        columns = self._columns(max(0, row - MAX_ROWS), row) if row else ()
+        columns = self._columns(max(0, row - MAX_ROWS), row)[_STAMPS:] if row else ()
         return [min(map(sub, later, earlier)) for earlier, later in pairwise(columns)]
 
     def _learn(self, least: list[int]) -> None:
@@ -292,12 +292,14 @@ class TokenSeries:
         ]
 
     def _columns(self, begin: int, end: int) -> list[Sequence[int]]:
-        """Return the stamps of some rows, a column for each stage."""
+        """Return some rows as columns: their sequences, their kinds, and their stamps of each stage."""
         rows = self._rows[begin:end]
-        columns = [*zip(*rows, strict=True)][_STAMPS:]
-        if any(0 in column for column in columns):
-            columns = [*zip(*(_filled(row[_STAMPS:]) for row in rows), strict=True)]
-        return [*columns, self._writes[begin:end]]
+        columns: list[Sequence[int]] = [*zip(*rows, strict=True)]
+        stamps = columns[_STAMPS:]
+        if not all(map(all, stamps)):
+            columns[_STAMPS:] = zip(*map(_filled, zip(*stamps, strict=True)), strict=True)
+        columns.append(self._writes[begin:end])
+        return columns
 
     def _even_gaps(self, columns: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
         """Return the gaps between live tokens, with nothing among them, at the model and at the last hop."""
@@ -339,8 +341,8 @@ class TokenSeries:
             if end == written < cut + MAX_ROWS and not whole:
                 break
             if self._on_segments:
-                sequence, kind, *_ = self._rows[cut]
-                segment = Segment(sequence, self._columns(cut, end), kind >= REPLAYED)
+                sequences, kinds, *stamps = self._columns(cut, end)
+                segment = Segment(sequences[0], stamps, kinds[0] >= REPLAYED)
                 for on_segment in self._on_segments:
                     on_segment(segment)
             cut = end

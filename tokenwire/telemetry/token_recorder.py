@@ -39,8 +39,9 @@ Outcome: TypeAlias = Literal["completed", "cancelled", "error", "client_disconne
 MILLI: Final = 1_000_000
 NANO: Final = 1_000_000_000
 
-COUNT_EVERY_NANO: Final = NANO
-"""How often the metrics are given what a stream has written meanwhile, where it is not much."""
+COUNT_EVERY_NANO: Final = 5 * NANO
+"""How often the metrics are given what a stream has written meanwhile, where it is not much: more often than
+they are read, but seldom enough that many tokens are counted together."""
 
 logger = logging.getLogger(__name__)
 

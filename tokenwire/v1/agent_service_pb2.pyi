@@ -50,6 +50,34 @@ says once no follower is left.
 """
 Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
 
+class _TranscriptOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TranscriptOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TranscriptOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSCRIPT_ORDER_UNSPECIFIED: _TranscriptOrder.ValueType  # 0
+    """Read as OLDEST_FIRST."""
+    TRANSCRIPT_ORDER_OLDEST_FIRST: _TranscriptOrder.ValueType  # 1
+    """From the session's first run on."""
+    TRANSCRIPT_ORDER_NEWEST_FIRST: _TranscriptOrder.ValueType  # 2
+    """From the newest run back: for a client that shows the end of a long session
+    first.
+    """
+
+class TranscriptOrder(_TranscriptOrder, metaclass=_TranscriptOrderEnumTypeWrapper):
+    """TranscriptOrder says in which order the turns of a session are told."""
+
+TRANSCRIPT_ORDER_UNSPECIFIED: TranscriptOrder.ValueType  # 0
+"""Read as OLDEST_FIRST."""
+TRANSCRIPT_ORDER_OLDEST_FIRST: TranscriptOrder.ValueType  # 1
+"""From the session's first run on."""
+TRANSCRIPT_ORDER_NEWEST_FIRST: TranscriptOrder.ValueType  # 2
+"""From the newest run back: for a client that shows the end of a long session
+first.
+"""
+Global___TranscriptOrder: _TypeAlias = TranscriptOrder  # noqa: Y015
+
 class _LogScope:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -276,16 +304,20 @@ class GetRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_MESSAGE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run."""
+    include_message: _builtins.bool
+    """True to be told Run.message too."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
+        include_message: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_message", b"include_message", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,6 +454,107 @@ class ListRunsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
+
+@_typing.final
+class GetTranscriptRequest(_message.Message):
+    """GetTranscriptRequest asks for a session's turns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    page_size: _builtins.int
+    """The most turns to return: 1 to 100. 0 is read as 20. A page ends earlier
+    where it would exceed 3 MiB, and holds one turn at least if there is one.
+    """
+    page_token: _builtins.str
+    """The next_page_token of the page before, in the same order. Empty for the
+    first page.
+    """
+    order: Global___TranscriptOrder.ValueType
+    """The order of the turns."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        order: Global___TranscriptOrder.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTranscriptRequest: _TypeAlias = GetTranscriptRequest  # noqa: Y015
+
+@_typing.final
+class GetTranscriptResponse(_message.Message):
+    """GetTranscriptResponse holds a page of a session's turns. It has at most 3 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURNS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty on the last."""
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
+        """The turns, in the order that was asked for."""
+
+    def __init__(
+        self,
+        *,
+        turns: _abc.Iterable[Global___Turn] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTranscriptResponse: _TypeAlias = GetTranscriptResponse  # noqa: Y015
+
+@_typing.final
+class Turn(_message.Message):
+    """Turn is one question of a session, and what was answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The whole text of an ended run: all its text deltas joined. Of one that was
+    cancelled or that failed, the text so far. Absent while the run goes on, and
+    where the whole text can't be returned: it exceeds 1 MiB, or the log no
+    longer holds the run's first events and Done does not repeat it. Follow the
+    run from its start then, for all that the log still holds.
+    """
+    @_builtins.property
+    def run(self) -> _run_pb2.Run:
+        """The run that answers, with its message."""
+
+    def __init__(
+        self,
+        *,
+        run: _run_pb2.Run | None = ...,
+        text: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "run", b"run", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "run", b"run", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+
+Global___Turn: _TypeAlias = Turn  # noqa: Y015
 
 @_typing.final
 class Core(_message.Message):

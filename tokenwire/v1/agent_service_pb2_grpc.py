@@ -69,6 +69,11 @@ class AgentServiceStub:
                 request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.GetTranscript = channel.unary_unary(
+                '/tokenwire.v1.AgentService/GetTranscript',
+                request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.GetTranscriptRequest.SerializeToString,
+                response_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.GetTranscriptResponse.FromString,
+                _registered_method=True)
         self.GetCore = channel.unary_unary(
                 '/tokenwire.v1.AgentService/GetCore',
                 request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.GetCoreRequest.SerializeToString,
@@ -154,6 +159,23 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTranscript(self, request, context):
+        """GetTranscript returns a session's turns: what the user said and what was
+        answered. It is what a client needs to show a conversation again, after a
+        reload or at another device. Runs that are still going on come without text:
+        follow them.
+
+        → {session_id: "s1"}
+        ← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
+        {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
+        → FollowRun {run_id: "k7q2…"}
+
+        A session without runs has no turns: that is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCore(self, request, context):
         """GetCore tells which core answers, and who can serve its runs: for callers
         that know several cores.
@@ -202,6 +224,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsRequest.FromString,
                     response_serializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'GetTranscript': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTranscript,
+                    request_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.GetTranscriptRequest.FromString,
+                    response_serializer=tokenwire_dot_v1_dot_agent__service__pb2.GetTranscriptResponse.SerializeToString,
             ),
             'GetCore': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCore,
@@ -380,6 +407,33 @@ class AgentService:
             '/tokenwire.v1.AgentService/ListRuns',
             tokenwire_dot_v1_dot_agent__service__pb2.ListRunsRequest.SerializeToString,
             tokenwire_dot_v1_dot_agent__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTranscript(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenwire.v1.AgentService/GetTranscript',
+            tokenwire_dot_v1_dot_agent__service__pb2.GetTranscriptRequest.SerializeToString,
+            tokenwire_dot_v1_dot_agent__service__pb2.GetTranscriptResponse.FromString,
             options,
             channel_credentials,
             insecure,

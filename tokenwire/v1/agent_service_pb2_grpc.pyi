@@ -78,6 +78,19 @@ class AgentServiceStub:
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListRunsRequest, _agent_service_pb2.ListRunsResponse]
     """ListRuns tells a session's runs, newest first."""
+    GetTranscript: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetTranscriptRequest, _agent_service_pb2.GetTranscriptResponse]
+    """GetTranscript returns a session's turns: what the user said and what was
+    answered. It is what a client needs to show a conversation again, after a
+    reload or at another device. Runs that are still going on come without text:
+    follow them.
+
+      → {session_id: "s1"}
+      ← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
+                 {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
+      → FollowRun {run_id: "k7q2…"}
+
+    A session without runs has no turns: that is no error.
+    """
     GetCore: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetCoreRequest, _agent_service_pb2.GetCoreResponse]
     """GetCore tells which core answers, and who can serve its runs: for callers
     that know several cores.
@@ -136,6 +149,19 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListRunsRequest, _agent_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """ListRuns tells a session's runs, newest first."""
+    GetTranscript: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetTranscriptRequest, _agent_service_pb2.GetTranscriptResponse]  # type: ignore[assignment]
+    """GetTranscript returns a session's turns: what the user said and what was
+    answered. It is what a client needs to show a conversation again, after a
+    reload or at another device. Runs that are still going on come without text:
+    follow them.
+
+      → {session_id: "s1"}
+      ← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
+                 {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
+      → FollowRun {run_id: "k7q2…"}
+
+    A session without runs has no turns: that is no error.
+    """
     GetCore: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetCoreRequest, _agent_service_pb2.GetCoreResponse]  # type: ignore[assignment]
     """GetCore tells which core answers, and who can serve its runs: for callers
     that know several cores.
@@ -227,6 +253,25 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.ListRunsResponse, _abc.Awaitable[_agent_service_pb2.ListRunsResponse]]:
         """ListRuns tells a session's runs, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetTranscript(
+        self,
+        request: _agent_service_pb2.GetTranscriptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.GetTranscriptResponse, _abc.Awaitable[_agent_service_pb2.GetTranscriptResponse]]:
+        """GetTranscript returns a session's turns: what the user said and what was
+        answered. It is what a client needs to show a conversation again, after a
+        reload or at another device. Runs that are still going on come without text:
+        follow them.
+
+          → {session_id: "s1"}
+          ← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
+                     {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
+          → FollowRun {run_id: "k7q2…"}
+
+        A session without runs has no turns: that is no error.
+        """
 
     @_abc_1.abstractmethod
     def GetCore(

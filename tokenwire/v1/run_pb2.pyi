@@ -216,6 +216,7 @@ class Run(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run's id."""
     session_id: _builtins.str
@@ -226,6 +227,11 @@ class Run(_message.Message):
     """How far it has come."""
     on_disconnect: Global___OnDisconnect.ValueType
     """What becomes of it when nobody follows it any more."""
+    message: _builtins.str
+    """What the user said: RunSpec.message. Told only when asked for, to the
+    principal that started the run. Empty otherwise, and for a run that a core
+    logged before it kept messages. It is kept as long as the run's events.
+    """
     @_builtins.property
     def first(self) -> Global___Cursor:
         """The first event that the log still holds."""
@@ -264,10 +270,11 @@ class Run(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         outcome: Global___FinishOutcome | None = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "first", b"first", "last", b"last", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "first", b"first", "last", b"last", "on_disconnect", b"on_disconnect", "outcome", b"outcome", "run_id", b"run_id", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "first", b"first", "last", b"last", "message", b"message", "on_disconnect", b"on_disconnect", "outcome", b"outcome", "run_id", b"run_id", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from agent_core.runs.outcome import Outcome
 from tokenwire.v1.run_pb2 import OnDisconnect
 
 FIRST_EPOCH: Final = 1
-
-FLOOR_BYTES: Final = 64 * 1024
-"""The shortest ring that is of use to a reader: some hundred tokens, half a minute of a fast model."""
 
 
 class Position(NamedTuple):
@@ -100,6 +97,10 @@ class RunRecord:
     core: str = ""
     """The core that writes the run, by the name under which it holds its lease. Empty where a store
     belongs to one core."""
+    message: str = field(default="", repr=False, compare=False)
+    """What the user said: given with `create` and `restore`. A record that is read from a store has none,
+    for a message is long, and few need it: ask for it with `messages`. It has no part in `repr`, so that no
+    log line and no traceback shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,60 +118,6 @@ class RunInfo:
     """When it was closed; 0 while it is open."""
     expire_unix_nano: int = 0
     """When the store forgets it; 0 while it is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogBudget:
-    """How much a store keeps, and how long.
-
-    A run's log is a ring: beyond its budget the oldest events go, and `first` moves on. The newest
-    one always stays, so the terminal event does.
-    """
-
-    run_bytes: int = 4 * 1024 * 1024
-    """The most bytes of events of one run."""
-    run_events: int = 20_000
-    """The most events of one run."""
-    total_bytes: int = 256 * 1024 * 1024
-    """The most bytes of all runs and sessions. Ended runs that nobody reads are forgotten early, oldest
-    first, then what sessions remember; then no run is created unless there is room for its whole ring; then
-    the largest lose their oldest events. With shares, all this is asked of who holds the most."""
-    retention_s: float = 15 * 60
-    """How long a run is kept after its end."""
-    session_exchanges: int = 20
-    """The most exchanges that are kept of a session: the newest."""
-    session_bytes: int = 64 * 1024
-    """The most bytes of text (in UTF-8) that are kept of a session's exchanges. One that is larger by
-    itself is not kept."""
-    session_retention_s: float = 24 * 3600
-    """How long a session's exchanges are kept after the last of them: they are forgotten as a whole."""
-    principal_bytes: int = 0
-    """The most bytes of all runs and sessions of one owner; 0 where owners have no shares. Beyond it, hers
-    are forgotten and trimmed in the same order, and no run of hers is created unless `floor_bytes` are left
-    for each of those that go on."""
-
-    @property
-    def sessions_bytes(self) -> int:
-        """The most bytes of what all sessions remember: it must not keep ended runs from being kept."""
-        return self.total_bytes // 4
-
-    @property
-    def principal_sessions_bytes(self) -> int:
-        """The most bytes of what one owner's sessions remember; 0 for no limit."""
-        return self.principal_bytes // 4
-
-    @property
-    def floor_bytes(self) -> int:
-        """The least that is left of a run's ring for another run's start."""
-        return min(FLOOR_BYTES, self.run_bytes)
-
-
-def ring_target(limit: int) -> int:
-    """Return what a ring is cut down to once it has passed a limit.
-
-    A sixteenth below: cutting costs as much for one event as for many.
-    """
-    return limit - limit // 16
 
 
 def exchange_bytes(exchange: Exchange) -> int:
@@ -348,6 +295,16 @@ class RunLog(Protocol):
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run; None when the store does not know it."""
 
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs, in their order.
+
+        Empty for a run that the store does not know, and for one that was created before stores kept
+        messages.
+
+        Args:
+            run_ids: The runs. Messages may be long: ask for a few at a time.
+        """
+
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Close a run whose writer is gone: write its terminal event in the next epoch.
 
@@ -362,7 +319,13 @@ class RunLog(Protocol):
         """Forget a run. Does nothing when the store does not know it."""
 
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
         """Return a session's runs, newest first, those that have ended with those that go on.
 
@@ -370,7 +333,9 @@ class RunLog(Protocol):
             owner: The principal whose session it is.
             session_id: The session; not empty.
             max_runs: The most runs to return.
-            before: Only those that come after this one in this order: its create_unix_nano and its id.
+            place: Only those that come after this one in the order asked for: its create_unix_nano and its
+                id.
+            oldest_first: The other order.
         """
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:

@@ -11,23 +11,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent_core.runs.encoding import NANO, seal
+from agent_core.runs.log.budget import LogBudget, ring_target
 from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Batch,
     Entry,
     Exchange,
-    LogBudget,
     LogGoneError,
     Position,
     RunInfo,
     RunRecord,
     SessionBusyError,
-    ring_target,
 )
-from agent_core.runs.log.memory_run import ENTRY_OVERHEAD_BYTES, MemoryRun, MemoryTail
+from agent_core.runs.log.memory_run import ENTRY_OVERHEAD_BYTES, MemoryRun, MemoryTail, memory_run
 from agent_core.runs.log.memory_sessions import MemorySessions
-from agent_core.runs.log.shares import Shares
+from agent_core.runs.log.shares import Live, Shares
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
 
@@ -44,6 +43,8 @@ class _Account:
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     ended: dict[str, MemoryRun] = field(default_factory=dict)
     """Those that have ended, in the order of their ends."""
+    live_message_bytes: int = 0
+    """What the users said in those that go on."""
 
 
 class MemoryLog:
@@ -123,10 +124,13 @@ class MemoryLog:
         if live:
             raise SessionBusyError(live)
         account = self._shares.account_of(record.owner)
-        self._shares.admit(account)
+        self._shares.admit(account, len(record.message.encode()))
+        log = self._logs[record.run_id] = memory_run(record)
+        runs = self._accounts[account]
+        runs.runs[record.run_id] = log
+        runs.live_message_bytes += len(log.message)
         if record.request_key:
-            self._requests[record.request_key] = record
-        log = self._logs[record.run_id] = self._accounts[account].runs[record.run_id] = MemoryRun(record)
+            self._requests[record.request_key] = log.record
         self._sessions.begin(record)
         self._shares.held.add(account, log.size_bytes)
         self._shares.keep(account)
@@ -179,6 +183,12 @@ class MemoryLog:
             return None
         return log.info
 
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs."""
+        self._sweep()
+        logs = map(self._logs.get, run_ids)
+        return [log.message.decode() if log is not None else "" for log in logs]
+
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Write the terminal event of a run whose writer is gone."""
         log = self._logs.get(run_id)
@@ -194,13 +204,24 @@ class MemoryLog:
         return appended
 
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
-        """Return a session's runs, newest first."""
+        """Return a session's runs, newest first or oldest first."""
         self._sweep()
-        infos = [self._logs[run_id].info for run_id in self._sessions.run_ids(owner, session_id)]
-        infos.sort(key=lambda info: place_of(info.record), reverse=True)
-        return [info for info in infos if before is None or place_of(info.record) < before][:max_runs]
+        logs = {
+            place_of(log.record): log
+            for log in (self._logs[run_id] for run_id in self._sessions.run_ids(owner, session_id))
+        }
+        places = sorted(logs, reverse=not oldest_first)
+        if place is not None:
+            places = [other for other in places if (other > place if oldest_first else other < place)]
+        return [logs[other].info for other in places[:max_runs]]
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:
         """Return what a session remembers, oldest first."""
@@ -250,10 +271,12 @@ class MemoryLog:
         shares.held.add(account, added_bytes)
         shares.keep(account)
 
-    def live(self, account: str) -> int:
-        """Return how many runs of an account go on."""
+    def live(self, account: str) -> Live:
+        """Return how many runs of an account go on, and how long their messages are."""
         runs = self._accounts.get(account)
-        return len(runs.runs) - len(runs.ended) if runs is not None else 0
+        if runs is None:
+            return Live(0, 0)
+        return Live(len(runs.runs) - len(runs.ended), runs.live_message_bytes)
 
     def drop_ended(self, account: str) -> bool:
         """Forget the oldest ended run that nobody reads: readers' streams would end without the end."""
@@ -271,7 +294,9 @@ class MemoryLog:
     def shorten(self, account: str, least_bytes: int) -> bool:
         """Drop the oldest quarter of the largest run's events."""
         runs = self._accounts[account].runs.values() if account in self._accounts else ()
-        candidates = (log for log in runs if len(log.entries) > 1 and log.size_bytes > least_bytes)
+        candidates = (
+            log for log in runs if len(log.entries) > 1 and log.size_bytes - len(log.message) > least_bytes
+        )
         largest = max(candidates, key=lambda log: log.size_bytes, default=None)
         if largest is None:
             return False
@@ -286,7 +311,9 @@ class MemoryLog:
             log.end_unix_nano = self._unix_nano()
             log.expire_unix_nano = log.end_unix_nano + int(self._budget.retention_s * NANO)
             self._ended[log.record.run_id] = log
-            self._accounts[self._shares.account_of(log.record.owner)].ended[log.record.run_id] = log
+            account = self._accounts[self._shares.account_of(log.record.owner)]
+            account.ended[log.record.run_id] = log
+            account.live_message_bytes -= len(log.message)
             self._sessions.end(log.record)
             log.wake()
 
@@ -325,7 +352,8 @@ class MemoryLog:
         name = self._shares.account_of(record.owner)
         account = self._accounts[name]
         del account.runs[record.run_id]
-        account.ended.pop(record.run_id, None)
+        if account.ended.pop(record.run_id, None) is None:
+            account.live_message_bytes -= len(log.message)
         if not account.runs:
             del self._accounts[name]
         self._shares.held.add(name, -log.size_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agent_core.runs.log.contract import (
@@ -31,6 +31,8 @@ class MemoryRun:
     """One run's log."""
 
     record: RunRecord
+    message: bytes = b""
+    """What the user said, in UTF-8: text in memory may take four times as much."""
     epoch: int = FIRST_EPOCH
     entries: list[Entry] = field(default_factory=list)
     trimmed: int = 0
@@ -46,7 +48,12 @@ class MemoryRun:
     @property
     def size_bytes(self) -> int:
         """What it costs in memory, about."""
-        return RUN_OVERHEAD_BYTES + self.event_bytes + ENTRY_OVERHEAD_BYTES * len(self.entries)
+        return (
+            RUN_OVERHEAD_BYTES
+            + len(self.message)
+            + self.event_bytes
+            + ENTRY_OVERHEAD_BYTES * len(self.entries)
+        )
 
     @property
     def last(self) -> Position:
@@ -100,6 +107,11 @@ class MemoryRun:
                 if not waiter.done():
                     waiter.set_result(None)
             self.waiting.clear()
+
+
+def memory_run(record: RunRecord) -> MemoryRun:
+    """Return an empty log for a run."""
+    return MemoryRun(replace(record, message=""), record.message.encode())
 
 
 class MemoryTail:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import Exchange, LogBudget, RunRecord
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import Exchange, RunRecord
 from agent_core.runs.log.shares import Shares
 
 SESSION_OVERHEAD_BYTES: Final = 768

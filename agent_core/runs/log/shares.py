@@ -9,19 +9,29 @@ for those who hold less.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from agent_core.runs.log.contract import LogBudget, LogFullError, PrincipalLogFullError
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError
 
 EVERYBODY: Final = ""
 """The one account where principals have no shares."""
 
 
+class Live(NamedTuple):
+    """An account's runs that go on."""
+
+    runs: int
+    """How many they are."""
+    message_bytes: int
+    """How long what the users said in them is: it can't be shortened, unlike their events."""
+
+
 class Holder(Protocol):
     """A store, asked to give something up: each method but the first says whether there was something."""
 
-    def live(self, account: str) -> int:
-        """Return how many runs of an account go on."""
+    def live(self, account: str) -> Live:
+        """Return which runs of an account go on."""
 
     def drop_ended(self, account: str) -> bool:
         """Forget the ended run that ended first, of those that nobody reads."""
@@ -89,8 +99,12 @@ class Shares:
         self.held.add(account, size_bytes)
         self.said.add(account, size_bytes)
 
-    def admit(self, account: str) -> None:
+    def admit(self, account: str, message_bytes: int) -> None:
         """Make room for one more run.
+
+        Args:
+            account: Whose run it is.
+            message_bytes: What the user said.
 
         Raises:
             PrincipalLogFullError: The principal's live runs need all that she may have.
@@ -98,9 +112,14 @@ class Shares:
         """
         budget = self._budget
         most, least = budget.principal_bytes, budget.floor_bytes
-        if most and (self._holder.live(account) + 1) * least > most:
-            raise PrincipalLogFullError
-        if not self._shed_heaviest(budget.total_bytes - budget.run_bytes, least, rings=bool(most)):
+        if most:
+            live = self._holder.live(account)
+            if (live.runs + 1) * least + live.message_bytes + message_bytes > most:
+                raise PrincipalLogFullError
+        room_bytes = budget.total_bytes - budget.run_bytes
+        # An empty store that has room for a ring takes a run, whatever its message.
+        room_bytes = min(room_bytes, max(0, room_bytes - message_bytes))
+        if not self._shed_heaviest(room_bytes, least, rings=bool(most)):
             raise LogFullError
 
     def keep(self, account: str) -> None:

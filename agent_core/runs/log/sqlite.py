@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import (
     START,
     Appended,
     Batch,
     Exchange,
     LogAwayError,
-    LogBudget,
     LogFullError,
     Position,
     RunInfo,
@@ -127,10 +127,22 @@ class SqliteLog:
         return [info.record.run_id for info in await self._ask(partial(self._reader.open_runs, core))]
 
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
-        """Return a session's runs, newest first."""
-        return await self._ask(partial(self._reader.session_runs, owner, session_id, max_runs, before))
+        """Return a session's runs, newest first or oldest first."""
+        return await self._ask(
+            partial(self._reader.session_runs, owner, session_id, max_runs, place, oldest_first)
+        )
+
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs."""
+        return await self._ask(partial(self._reader.messages, run_ids))
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:
         """Return what a session remembers, oldest first."""

@@ -29,6 +29,10 @@ RECORD: Final = (
 """The columns of a RunRecord."""
 
 _INFO: Final = f"SELECT {RECORD}, id, outcome, reason, end_unix_nano, expire_unix_nano FROM runs WHERE "  # noqa: S608 # our own words
+_MESSAGE: Final = (
+    "SELECT message FROM messages JOIN runs ON messages.run = runs.id "
+    "WHERE run_id = ? AND (expire_unix_nano = 0 OR expire_unix_nano > ?)"
+)
 _FIRST: Final = "SELECT epoch, sequence FROM events WHERE run = ? ORDER BY sequence LIMIT 1"
 _LAST: Final = "SELECT epoch, sequence FROM events WHERE run = ? ORDER BY sequence DESC LIMIT 1"
 
@@ -96,19 +100,35 @@ class LogReader:
             infos = self._infos("outcome IS NULL")
         return [info for info in infos if core in {None, info.record.core}]
 
+    def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs."""
+        with self._snapshot():
+            return [self._message(run_id) for run_id in run_ids]
+
+    def _message(self, run_id: str) -> str:
+        """Return what the user said in a run."""
+        found = self._db.execute(_MESSAGE, (run_id, self._unix_nano())).fetchone()
+        return bytes(found[0]).decode() if found is not None else ""
+
     def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None,
+        oldest_first: bool,  # noqa: FBT001 # for `partial`
     ) -> list[RunInfo]:
-        """Return a session's runs, newest first."""
+        """Return a session's runs, newest first or oldest first."""
         where = (
             "session_id = ? AND session_id <> '' AND owner = ? "
             "AND (expire_unix_nano = 0 OR expire_unix_nano > ?)"
         )
         values: list[str | int] = [session_id, owner, self._unix_nano()]
-        if before is not None:
-            where += " AND (create_unix_nano, run_id) < (?, ?)"
-            values += before
-        order = " ORDER BY create_unix_nano DESC, run_id DESC LIMIT ?"
+        if place is not None:
+            where += f" AND (create_unix_nano, run_id) {'>' if oldest_first else '<'} (?, ?)"
+            values += place
+        way = "" if oldest_first else " DESC"
+        order = f" ORDER BY create_unix_nano{way}, run_id{way} LIMIT ?"
         with self._snapshot():
             return self._infos(where + order, *values, max_runs)
 

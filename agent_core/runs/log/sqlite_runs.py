@@ -32,3 +32,5 @@ class WrittenRun:
     first: int
     last: int
     size_bytes: int
+    """Of its events."""
+    message_bytes: int = 0

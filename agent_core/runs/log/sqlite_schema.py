@@ -15,7 +15,7 @@ from agent_core.runs.log.contract import LogOpenError
 APPLICATION_ID: Final = 0x544B5752
 """Marks the file as ours ("TKWR"). Source: https://www.sqlite.org/pragma.html#pragma_application_id"""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 SCHEMA: Final = """
 CREATE TABLE runs (
@@ -70,13 +70,22 @@ CREATE INDEX session_exchanges ON exchanges (session, id);
 """
 """What version 2 added: `sessions` holds those that remember something."""
 
+MESSAGES: Final = """
+CREATE TABLE messages (
+  run INTEGER PRIMARY KEY,
+  message BLOB NOT NULL
+);
+"""
+"""What version 3 added: what the user said, in UTF-8, for each run that is created from then on. In a table
+of its own, so that rows of `runs` stay short; a BLOB, whose length SQLite tells without reading it."""
+
 INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS owner_runs ON runs (owner, end_unix_nano) WHERE outcome IS NOT NULL;
 CREATE INDEX IF NOT EXISTS owner_sessions ON sessions (owner, expire_unix_nano);
 """
 """Made where they are missing, in the same version of the schema: earlier programs work with them too."""
 
-MIGRATIONS: Final = {0: SCHEMA, 1: SESSIONS}
+MIGRATIONS: Final = {0: SCHEMA, 1: SESSIONS, 2: MESSAGES}
 """What leads from each version to the next. 0 is an empty file."""
 
 JOURNAL_BYTES: Final = 16 * 1024 * 1024

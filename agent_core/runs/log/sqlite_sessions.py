@@ -6,7 +6,8 @@ import sqlite3
 from typing import Final
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import Exchange, LogBudget, RunRecord, SessionBusyError, exchange_bytes
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import Exchange, RunRecord, SessionBusyError, exchange_bytes
 from agent_core.runs.log.shares import Shares
 
 SESSION_OVERHEAD_BYTES: Final = 1024

@@ -9,17 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from agent_core.runs.encoding import NANO, seal
-from agent_core.runs.log.contract import (
-    FIRST_EPOCH,
-    Appended,
-    AppendStatus,
-    Entry,
-    Exchange,
-    LogBudget,
-    RunRecord,
-    ring_target,
-)
-from agent_core.runs.log.shares import Shares
+from agent_core.runs.log.budget import LogBudget, ring_target
+from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, Entry, Exchange, RunRecord
+from agent_core.runs.log.shares import Live, Shares
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
 from agent_core.runs.log.sqlite_runs import Change, WrittenRun
 from agent_core.runs.log.sqlite_schema import FileLock, explained, prepared
@@ -34,6 +26,7 @@ _RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE requ
 _INSERT_RUN: Final = (
     f"INSERT INTO runs ({RECORD}, epoch, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 # our own words
 )
+_INSERT_MESSAGE: Final = "INSERT INTO messages (run, message) VALUES (?, ?)"
 _INSERT_EVENT: Final = "INSERT INTO events (run, epoch, sequence, event) VALUES (?, ?, ?, ?)"
 
 _OK: Final = Appended(AppendStatus.OK)
@@ -123,7 +116,8 @@ class LogWriter:
                 self.delete(earlier[0])
         self._sessions.require_idle(record)
         account = self._shares.account_of(record.owner)
-        self._shares.admit(account)
+        message = record.message.encode()
+        self._shares.admit(account, len(message))
         values = (
             record.run_id,
             record.session_id,
@@ -138,10 +132,20 @@ class LogWriter:
         )
         row = self._db.execute(_INSERT_RUN, values).lastrowid
         assert row is not None  # noqa: S101 # for the type checker
+        if message:
+            self._db.execute(_INSERT_MESSAGE, (row, message))
         self._open[record.run_id] = WrittenRun(
-            record.run_id, account, row, FIRST_EPOCH, closed=False, first=1, last=0, size_bytes=0
+            record.run_id,
+            account,
+            row,
+            FIRST_EPOCH,
+            closed=False,
+            first=1,
+            last=0,
+            size_bytes=0,
+            message_bytes=len(message),
         )
-        self._shares.held.add(account, RUN_OVERHEAD_BYTES)
+        self._shares.held.add(account, RUN_OVERHEAD_BYTES + len(message))
         self._shares.keep(account)
         self._change(record.run_id).created = True
         return record
@@ -190,15 +194,18 @@ class LogWriter:
     def delete(self, run_id: str) -> None:
         """Forget a run."""
         found = self._db.execute(
-            "SELECT id, size_bytes, owner FROM runs WHERE run_id = ?", (run_id,)
+            "SELECT id, size_bytes, owner, coalesce(length(message), 0) "
+            "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE run_id = ?",
+            (run_id,),
         ).fetchone()
         if found is None:
             return
-        row, size, owner = found
+        row, size, owner, message_bytes = found
         state = self._open.pop(run_id, None)
         self._db.execute("DELETE FROM events WHERE run = ?", (row,))
+        self._db.execute("DELETE FROM messages WHERE run = ?", (row,))
         self._db.execute("DELETE FROM runs WHERE id = ?", (row,))
-        freed = RUN_OVERHEAD_BYTES + (state.size_bytes if state is not None else size)
+        freed = RUN_OVERHEAD_BYTES + message_bytes + (state.size_bytes if state is not None else size)
         self._shares.held.add(self._shares.account_of(owner), -freed)
         self._change(run_id).gone = True
 
@@ -213,9 +220,10 @@ class LogWriter:
             self.delete(run_id)
         self._sessions.sweep(self._unix_nano())
 
-    def live(self, account: str) -> int:
-        """Return how many runs of an account go on."""
-        return sum(state.account == account for state in self._open.values())
+    def live(self, account: str) -> Live:
+        """Return how many runs of an account go on, and how long their messages are."""
+        messages = [state.message_bytes for state in self._open.values() if state.account == account]
+        return Live(len(messages), sum(messages))
 
     def drop_ended(self, account: str) -> bool:
         """Forget the oldest ended run that nobody reads: readers' streams would end without the end."""
@@ -360,20 +368,22 @@ class LogWriter:
         self._sessions.load()
         counted = self._db.execute(
             "SELECT owner, count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) "
-            "FROM runs GROUP BY owner"
+            "+ coalesce(sum(length(message)), 0) "
+            "FROM runs LEFT JOIN messages ON messages.run = runs.id GROUP BY owner"
         )
         for owner, runs, size in counted:
             self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size)
         opened = self._db.execute(
-            "SELECT id, run_id, epoch, owner FROM runs WHERE outcome IS NULL"
+            "SELECT id, run_id, epoch, owner, coalesce(length(message), 0) "
+            "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE outcome IS NULL"
         ).fetchall()
-        for row, run_id, epoch, owner in opened:
+        for row, run_id, epoch, owner, message_bytes in opened:
             first, last = bounds(self._db, row)
             (size,) = self._db.execute(
                 "SELECT coalesce(sum(length(event)), 0) FROM events WHERE run = ?", (row,)
             ).fetchone()
             account = self._shares.account_of(owner)
             self._open[run_id] = WrittenRun(
-                run_id, account, row, epoch, False, first.sequence, last.sequence, size
+                run_id, account, row, epoch, False, first.sequence, last.sequence, size, message_bytes
             )
             self._shares.held.add(account, size)

@@ -110,6 +110,11 @@ class TimedLog:
         with self._timed("info"):
             return await self._log.info(run_id)
 
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs."""
+        with self._timed("read"):
+            return await self._log.messages(run_ids)
+
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Close a run whose writer is gone."""
         with self._timed("append"):
@@ -121,11 +126,17 @@ class TimedLog:
             await self._log.delete(run_id)
 
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
         """Return a session's runs."""
         with self._timed("sessions"):
-            return await self._log.session_runs(owner, session_id, max_runs, before)
+            return await self._log.session_runs(owner, session_id, max_runs, place, oldest_first=oldest_first)
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:
         """Return what a session remembers."""

@@ -28,12 +28,8 @@ from hypothesis.stateful import (
 
 from agent_core.runs.encoding import NANO
 from agent_core.runs.follower import Resync
-from agent_core.runs.log.contract import (
-    AppendStatus,
-    LogBudget,
-    Position,
-    RunLog,
-)
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import AppendStatus, Position, RunLog
 from tests.support.log_model import Reader, Run
 from tests.support.redis_server import shared_redis
 from tests.support.stores import (

@@ -11,14 +11,15 @@ import grpc
 import pytest
 
 from agent_core.runs.follower import CaughtUp
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import (
     START,
     Appended,
     AppendStatus,
     Batch,
-    LogBudget,
     LogFullError,
     LogGoneError,
+    PrincipalLogFullError,
 )
 from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.peers import Word
@@ -210,6 +211,54 @@ async def test_the_end_of_a_run_leaves_another_runs_request_alone(log: RedisLog)
     standing = await log.standing("k")
     assert standing is not None
     assert standing.run_id == OTHER
+
+
+async def test_a_run_that_was_logged_without_its_message_has_none(log: RedisLog) -> None:
+    """By a core of an earlier version: it is read, written, counted and closed as before."""
+    client, prefix = shared_redis().client, log._keys.prefix
+    await log.create(record(RUN, session="s", message="lost"))
+    client.hdel(f"{prefix}:{{{RUN}}}:meta", "message")
+    assert await log.messages([RUN]) == [""]
+    assert [info.record.run_id for info in await log.session_runs("alice", "s", 9)] == [RUN]
+    assert (await log.append(RUN, 1, 1, payloads(1, 2))).status is AppendStatus.OK
+    assert (await log.close(RUN, 1, 3, payloads(3, 1), STOP)).status is AppendStatus.OK
+    assert await log.messages([RUN]) == [""]
+
+
+async def test_a_restored_run_has_its_message_again(log: RedisLog) -> None:
+    """Its writer brings it back with the events."""
+    client, prefix = shared_redis().client, log._keys.prefix
+    await log.create(record(RUN, message="hello"))
+    client.delete(f"{prefix}:{{{RUN}}}:meta", f"{prefix}:{{{RUN}}}:log")
+    assert await log.messages([RUN]) == [""]
+    await log.restore(record(RUN, message="hello"), 1, 1, payloads(1, 2))
+    assert await log.messages([RUN]) == ["hello"]
+
+
+async def test_an_account_of_an_earlier_version_is_taken_over() -> None:
+    """Its entries of live runs have no length of a message, and there is no sum of them."""
+    budget = LogBudget(run_bytes=64 * 1024, principal_bytes=160 * 1024)
+    log = RedisLog(shared_redis().url, budget, prefix=uuid4().hex, core="core")
+    await log.start()
+    try:
+        await log.create(record(RUN, message="x" * 1_000))
+        client, key = shared_redis().client, log._keys.owner("alice")
+        client.hset(key, RUN, "L 2048")
+        client.hdel(key, "@asked")
+        with pytest.raises(PrincipalLogFullError):
+            await log.create(record(OTHER, message="y" * 64 * 1024))
+        await log.append(RUN, 1, 1, payloads(1, 2))
+        assert client.hget(key, "@asked") == b"1000"
+        await log.create(record(OTHER, message="y" * 1_000))
+        assert client.hget(key, "@asked") == b"2000"
+        await log.close(RUN, 1, 3, payloads(3, 1), STOP)
+        assert client.hget(key, "@asked") == b"1000"
+        await log.delete(OTHER)
+        assert client.hget(key, "@asked") == b"0"
+        await log.delete(RUN)
+        assert client.hget(key, "@held") == b"0"
+    finally:
+        await log.aclose()
 
 
 def without_memory(server: RedisServer) -> None:

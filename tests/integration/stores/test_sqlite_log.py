@@ -10,19 +10,22 @@ from pathlib import Path
 import pytest
 
 from agent_core.runs.encoding import NANO
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import (
     START,
     AppendStatus,
+    Entry,
     Exchange,
     LogAwayError,
-    LogBudget,
     LogOpenError,
     Position,
     SessionBusyError,
 )
+from agent_core.runs.log.shares import Live
 from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.log.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION
 from agent_core.runs.log.sqlite_sessions import SESSION_OVERHEAD_BYTES
+from agent_core.runs.log.sqlite_writer import RUN_OVERHEAD_BYTES
 from agent_core.runs.orphans import reap_orphans
 from tests.support.stores import (
     FAR,
@@ -275,6 +278,71 @@ PRAGMA user_version = 1;
 """
 """What the first version of the store wrote: one open run."""
 
+VERSION_2 = """
+ALTER TABLE runs ADD COLUMN core TEXT NOT NULL DEFAULT '';
+CREATE INDEX session_runs ON runs (session_id, owner, create_unix_nano, run_id) WHERE session_id <> '';
+CREATE TABLE sessions (
+  id INTEGER PRIMARY KEY, owner TEXT NOT NULL, session_id TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+  expire_unix_nano INTEGER NOT NULL, UNIQUE (owner, session_id)
+);
+CREATE INDEX expiring_runs ON runs (expire_unix_nano) WHERE outcome IS NOT NULL;
+CREATE INDEX expiring_sessions ON sessions (expire_unix_nano);
+CREATE TABLE exchanges (
+  id INTEGER PRIMARY KEY, session INTEGER NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL
+);
+CREATE INDEX session_exchanges ON exchanges (session, id);
+INSERT INTO events SELECT id, 1, 1, x'0801' FROM runs;
+INSERT INTO sessions (owner, session_id, size_bytes, expire_unix_nano)
+  VALUES ('alice', 's', 2, 9000000000000000000);
+INSERT INTO exchanges (session, question, answer, size_bytes) VALUES (1, '?', '!', 2);
+PRAGMA user_version = 2;
+"""
+"""What the second version added: the run has an event, and its session remembers something."""
+
+
+async def test_a_file_of_the_second_version_loses_nothing(tmp_path: Path) -> None:
+    """Its runs are there without a message, new ones have theirs, and all of it is counted right."""
+    path = tmp_path / "runs.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; {VERSION_1} {VERSION_2}")
+    db.close()
+    sizes = []
+    for _ in range(2):
+        log = SqliteLog(path, LogBudget(principal_bytes=1_000_000))
+        await log.start()
+        try:
+            assert [info.record for info in await log.session_runs("alice", "s", 9)] == [record(session="s")]
+            assert (await log.read(RUN, START, 9, FAR)).entries == [Entry(1, 1, b"\x08\x01")]
+            assert await log.history("alice", "s") == [Exchange("?", "!")]
+            await log.create(record(OTHER, message="hello"))
+            assert await log.messages([RUN, OTHER]) == ["", "hello"]
+            sizes.append(log._writer._shares.held.of("alice"))
+        finally:
+            await log.aclose()
+    run_bytes = 2 * RUN_OVERHEAD_BYTES + len("hello") + 2  # and an event of 2 bytes
+    assert sizes == [run_bytes + SESSION_OVERHEAD_BYTES + 2] * 2
+
+
+async def test_messages_are_counted_right_after_a_restart_and_a_deletion(tmp_path: Path) -> None:
+    """Of live runs and of ended ones."""
+    sizes = []
+    for turn in range(3):
+        log = SqliteLog(tmp_path / "runs.db", LogBudget(principal_bytes=1_000_000))
+        await log.start()
+        if not turn:
+            await log.create(record(RUN, message="x" * 1_000))
+            await log.create(record(OTHER, message="y" * 100))
+            await log.close(OTHER, 1, 1, payloads(1, 1), STOP)
+        sizes.append(log._writer._shares.held.of("alice"))
+        if turn == 1:
+            assert log._writer.live("alice") == Live(1, 1_000)
+            await log.delete(RUN)
+            await log.delete(OTHER)
+        await log.aclose()
+    assert sizes[0] == sizes[1] > 1_100 + 2 * RUN_OVERHEAD_BYTES
+    assert sizes[2] == 0
+
 
 async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
     """With its runs, and room for what is new; once."""
@@ -296,9 +364,11 @@ async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None
 async def test_a_new_file_is_like_one_that_was_taken_over(tmp_path: Path) -> None:
     """There is one way to the newest schema, whatever a file began with."""
     schemas = []
+    ours = f"PRAGMA application_id = {APPLICATION_ID};"
     for name, script in (
         ("new.db", ""),
-        ("old.db", f"PRAGMA application_id = {APPLICATION_ID}; {VERSION_1}"),
+        ("old.db", f"{ours} {VERSION_1}"),
+        ("newer.db", f"{ours} {VERSION_1} {VERSION_2}"),
     ):
         with sqlite3.connect(tmp_path / name) as db:
             db.executescript(script)
@@ -311,7 +381,7 @@ async def test_a_new_file_is_like_one_that_was_taken_over(tmp_path: Path) -> Non
             version = db.execute("PRAGMA user_version").fetchone()
         db.close()
         schemas.append((version, [(name, "".join((sql or "").split())) for name, sql in rows]))
-    assert schemas[0] == schemas[1]
+    assert schemas[0] == schemas[1] == schemas[2]
 
 
 async def test_a_killed_core_forgets_nothing_that_was_said(tmp_path: Path) -> None:

@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import (
-    Exchange,
-    LogBudget,
-    Position,
-    RunRecord,
-    exchange_bytes,
-    ring_target,
-)
+from agent_core.runs.log.budget import LogBudget, ring_target
+from agent_core.runs.log.contract import Exchange, Position, RunRecord, exchange_bytes
 from agent_core.runs.log.redis_store.keys import Keys
 from agent_core.runs.log.redis_store.records import (
     CLOSED,
@@ -84,14 +78,14 @@ class Calls:
 
     def create(self, record: RunRecord, unix_nano: int) -> Call:
         """Return the call that creates a run."""
-        budget = self._budget
+        budget, message_bytes = self._budget, len(record.message.encode())
         keys = (self._keys.meta(record.run_id), self._keys.log(record.run_id))
         return Call(
             "create",
             (*keys, *self._keys.of_record(record), self._keys.owner(record.owner)),
             (
                 *(record.run_id, unix_nano, self._keys.prefix, OPEN_TTL_MS, *_created(record)),
-                *(budget.principal_bytes, budget.floor_bytes, self._owner_ttl_ms),
+                *(budget.principal_bytes, budget.floor_bytes, self._owner_ttl_ms, message_bytes),
                 *meta_fields(record),
             ),
         )

@@ -10,15 +10,13 @@ who read it live at the core that wrote it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
-
-from redis.exceptions import NoPermissionError
+from typing import Any
 
 from agent_core.runs.encoding import seal
+from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import (
     START,
     Appended,
@@ -26,9 +24,7 @@ from agent_core.runs.log.contract import (
     Batch,
     Entry,
     Exchange,
-    LogBudget,
     LogGoneError,
-    LogOpenError,
     Position,
     PrincipalLogFullError,
     RunInfo,
@@ -38,19 +34,22 @@ from agent_core.runs.log.contract import (
 from agent_core.runs.log.hot import HOT_BYTES, HotTail
 from agent_core.runs.log.redis_store.calls import Calls, Ending, Reaping
 from agent_core.runs.log.redis_store.committer import Committer
-from agent_core.runs.log.redis_store.connection import BROKEN, away, make_client
+from agent_core.runs.log.redis_store.connection import away, make_client
+from agent_core.runs.log.redis_store.fitness import require_fit
 from agent_core.runs.log.redis_store.keys import Keys
 from agent_core.runs.log.redis_store.known import KnownRuns
 from agent_core.runs.log.redis_store.messages import Messages
 from agent_core.runs.log.redis_store.peers import RedisPeers
-from agent_core.runs.log.redis_store.records import entries_of, exchanges_of, info_of, place_of, position_of
+from agent_core.runs.log.redis_store.records import (
+    INFO_FIELDS,
+    entries_of,
+    exchanges_of,
+    info_of,
+    place_of,
+    position_of,
+)
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
-
-MIN_VERSION: Final = 7
-"""The oldest Redis that is served. Valkey began with 7.2."""
-
-logger = logging.getLogger(__name__)
 
 
 class RedisLog:
@@ -119,41 +118,12 @@ class RedisLog:
     async def start(self) -> None:
         """Look whether Redis is there and fit."""
         try:
-            await self._require_fit()
+            await require_fit(self._client, self._budget)
         except BaseException:
             await self._client.aclose()
             raise
         await self._messages.start()
         self._known.start()
-
-    async def _require_fit(self) -> None:
-        """Return if Redis can be used, as far as its user may know.
-
-        Raises:
-            LogOpenError: It can't, and why.
-        """
-        try:
-            server = await self._client.info("server")
-            memory = await self._client.info("memory")
-        except NoPermissionError as error:
-            logger.warning("it was not checked whether Redis is fit (version 7, noeviction): %s", error)
-            return
-        except BROKEN as error:
-            raise LogOpenError(f"Redis can't be used: {error}") from error
-        version = str(server.get("valkey_version", server["redis_version"]))
-        if int(version.partition(".")[0]) < MIN_VERSION:
-            raise LogOpenError(f"Redis {version} is too old: 7 is needed, or Valkey")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if memory.get("maxmemory") and policy != "noeviction":
-            raise LogOpenError(
-                f"Redis would throw runs away: its maxmemory-policy is {policy}, not noeviction"
-            )
-        most, share = int(memory.get("maxmemory", 0)), self._budget.principal_bytes
-        if 0 < most <= share:
-            raise LogOpenError(
-                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share}) must be less than Redis's maxmemory ({most}): "
-                "else one principal could fill it"
-            )
 
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""
@@ -253,6 +223,19 @@ class RedisLog:
         found = await self._infos([run_id])
         return found[0] if found else None
 
+    async def messages(self, run_ids: Sequence[str]) -> list[str]:
+        """Return what the user said in each of some runs."""
+        with away():
+            pipeline = self._client.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.hmget(self._keys.meta(run_id), "message", "out", "expire")
+            found = await pipeline.execute() if run_ids else []
+        now = self._unix_nano()
+        return [
+            message.decode() if message and not (outcome and int(expire) <= now) else ""
+            for message, outcome, expire in found
+        ]
+
     async def positions(self, run_ids: Sequence[str]) -> list[Position | None]:
         """Return the last position of each run; None for one that is not there."""
         with away():
@@ -302,19 +285,27 @@ class RedisLog:
         return _appended(await self._committer.run(room, append))
 
     async def session_runs(
-        self, owner: str, session_id: str, max_runs: int, before: tuple[int, str] | None = None
+        self,
+        owner: str,
+        session_id: str,
+        max_runs: int,
+        place: tuple[int, str] | None = None,
+        *,
+        oldest_first: bool = False,
     ) -> list[RunInfo]:
-        """Return a session's runs, newest first."""
+        """Return a session's runs, newest first or oldest first."""
         key = self._keys.session_runs(owner, session_id)
-        upper = f"({place_of(*before)}" if before is not None else "+"
+        lookup = self._client.zrangebylex if oldest_first else self._client.zrevrangebylex
+        first, end = ("-", "+") if oldest_first else ("+", "-")
+        start = f"({place_of(*place)}" if place is not None else first
         infos: list[RunInfo] = []
         while len(infos) < max_runs:
             with away():
-                places = await self._client.zrevrangebylex(key, upper, "-", 0, max_runs)
+                places = await lookup(key, start, end, 0, max_runs)
             if not places:
                 break
-            upper = f"({places[-1].decode()}"
-            infos += await self._infos([place.decode().split()[1] for place in places])
+            start = f"({places[-1].decode()}"
+            infos += await self._infos([found.decode().split()[1] for found in places])
         return infos[:max_runs]
 
     async def history(self, owner: str, session_id: str) -> list[Exchange]:
@@ -328,9 +319,9 @@ class RedisLog:
         with away():
             pipeline = self._client.pipeline(transaction=False)
             for run_id in run_ids:
-                pipeline.hgetall(self._keys.meta(run_id))
-            metas = await pipeline.execute() if run_ids else []
-        infos = [info_of(meta) for meta in metas if meta]
+                pipeline.hmget(self._keys.meta(run_id), *INFO_FIELDS)
+            found = await pipeline.execute() if run_ids else []
+        infos = [info_of(dict(zip(INFO_FIELDS, values, strict=True))) for values in found if values[0]]
         now = self._unix_nano()
         return [info for info in infos if info.outcome is None or info.expire_unix_nano > now]
 

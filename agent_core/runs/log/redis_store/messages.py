@@ -49,6 +49,7 @@ class Messages:
         )
         self._pubsub: Any = None
         self._has_spoken = False
+        self._is_closing = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -57,6 +58,7 @@ class Messages:
 
     async def aclose(self) -> None:
         """Stop listening."""
+        self._is_closing = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -116,9 +118,9 @@ class Messages:
                 with suppress(*BROKEN):
                     await pubsub.aclose()
             # Before Python 3.13 a task group whose child fails at the moment at which it is cancelled itself
-            # forgets the cancellation. Source: https://github.com/python/cpython/issues/116720
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            # forgets the cancellation. `cancelling` does not tell: it counts the one of the group itself too.
+            # Source: https://github.com/python/cpython/issues/116720
+            if self._is_closing:
                 return
             wait_s = RETRY_S if self._has_spoken else min(RETRY_MOST_S, 2 * wait_s)
             await asyncio.sleep(wait_s)

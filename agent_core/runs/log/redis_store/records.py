@@ -78,14 +78,23 @@ def meta_fields(record: RunRecord) -> list[str | bytes | int]:
         *("request", record.request_key, "fingerprint", record.fingerprint, "core", record.core),
         *("e", FIRST_EPOCH, "n", 0, "le", FIRST_EPOCH, "f", 1, "bytes", 0),
         *("out", "", "why", "", "end", 0, "expire", 0),
+        # As bytes, which count in what goes in one round trip.
+        *("message", record.message.encode()),
     ]
+
+
+INFO_FIELDS: Final = (
+    *(b"run", b"session", b"agent", b"disconnect", b"create", b"owner", b"request", b"fingerprint", b"core"),
+    *(b"n", b"le", b"f", b"out", b"why", b"end", b"expire"),
+)
+"""What `info_of` needs of a run's hash: not the message, which is long."""
 
 
 def info_of(meta: Mapping[bytes, bytes]) -> RunInfo:
     """Return what a run's hash says.
 
     Args:
-        meta: As HGETALL gives it; not empty.
+        meta: The values of INFO_FIELDS, by their names.
     """
     record = RunRecord(
         run_id=meta[b"run"].decode(),

@@ -20,14 +20,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AgentService_StreamRun_FullMethodName = "/tokenwire.v1.AgentService/StreamRun"
-	AgentService_FollowRun_FullMethodName = "/tokenwire.v1.AgentService/FollowRun"
-	AgentService_StartRun_FullMethodName  = "/tokenwire.v1.AgentService/StartRun"
-	AgentService_GetRun_FullMethodName    = "/tokenwire.v1.AgentService/GetRun"
-	AgentService_CancelRun_FullMethodName = "/tokenwire.v1.AgentService/CancelRun"
-	AgentService_ListRuns_FullMethodName  = "/tokenwire.v1.AgentService/ListRuns"
-	AgentService_GetCore_FullMethodName   = "/tokenwire.v1.AgentService/GetCore"
-	AgentService_Link_FullMethodName      = "/tokenwire.v1.AgentService/Link"
+	AgentService_StreamRun_FullMethodName     = "/tokenwire.v1.AgentService/StreamRun"
+	AgentService_FollowRun_FullMethodName     = "/tokenwire.v1.AgentService/FollowRun"
+	AgentService_StartRun_FullMethodName      = "/tokenwire.v1.AgentService/StartRun"
+	AgentService_GetRun_FullMethodName        = "/tokenwire.v1.AgentService/GetRun"
+	AgentService_CancelRun_FullMethodName     = "/tokenwire.v1.AgentService/CancelRun"
+	AgentService_ListRuns_FullMethodName      = "/tokenwire.v1.AgentService/ListRuns"
+	AgentService_GetTranscript_FullMethodName = "/tokenwire.v1.AgentService/GetTranscript"
+	AgentService_GetCore_FullMethodName       = "/tokenwire.v1.AgentService/GetCore"
+	AgentService_Link_FullMethodName          = "/tokenwire.v1.AgentService/Link"
 )
 
 // AgentServiceClient is the client API for AgentService service.
@@ -75,6 +76,18 @@ type AgentServiceClient interface {
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
 	// ListRuns tells a session's runs, newest first.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
+	// GetTranscript returns a session's turns: what the user said and what was
+	// answered. It is what a client needs to show a conversation again, after a
+	// reload or at another device. Runs that are still going on come without text:
+	// follow them.
+	//
+	//	→ {session_id: "s1"}
+	//	← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
+	//	           {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
+	//	→ FollowRun {run_id: "k7q2…"}
+	//
+	// A session without runs has no turns: that is no error.
+	GetTranscript(ctx context.Context, in *GetTranscriptRequest, opts ...grpc.CallOption) (*GetTranscriptResponse, error)
 	// GetCore tells which core answers, and who can serve its runs: for callers
 	// that know several cores.
 	GetCore(ctx context.Context, in *GetCoreRequest, opts ...grpc.CallOption) (*GetCoreResponse, error)
@@ -169,6 +182,16 @@ func (c *agentServiceClient) ListRuns(ctx context.Context, in *ListRunsRequest, 
 	return out, nil
 }
 
+func (c *agentServiceClient) GetTranscript(ctx context.Context, in *GetTranscriptRequest, opts ...grpc.CallOption) (*GetTranscriptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTranscriptResponse)
+	err := c.cc.Invoke(ctx, AgentService_GetTranscript_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentServiceClient) GetCore(ctx context.Context, in *GetCoreRequest, opts ...grpc.CallOption) (*GetCoreResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetCoreResponse)
@@ -237,6 +260,18 @@ type AgentServiceServer interface {
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
 	// ListRuns tells a session's runs, newest first.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
+	// GetTranscript returns a session's turns: what the user said and what was
+	// answered. It is what a client needs to show a conversation again, after a
+	// reload or at another device. Runs that are still going on come without text:
+	// follow them.
+	//
+	//	→ {session_id: "s1"}
+	//	← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
+	//	           {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
+	//	→ FollowRun {run_id: "k7q2…"}
+	//
+	// A session without runs has no turns: that is no error.
+	GetTranscript(context.Context, *GetTranscriptRequest) (*GetTranscriptResponse, error)
 	// GetCore tells which core answers, and who can serve its runs: for callers
 	// that know several cores.
 	GetCore(context.Context, *GetCoreRequest) (*GetCoreResponse, error)
@@ -270,6 +305,9 @@ func (UnimplementedAgentServiceServer) CancelRun(context.Context, *CancelRunRequ
 }
 func (UnimplementedAgentServiceServer) ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method ListRuns not implemented")
+}
+func (UnimplementedAgentServiceServer) GetTranscript(context.Context, *GetTranscriptRequest) (*GetTranscriptResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method GetTranscript not implemented")
 }
 func (UnimplementedAgentServiceServer) GetCore(context.Context, *GetCoreRequest) (*GetCoreResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method GetCore not implemented")
@@ -392,6 +430,24 @@ func _AgentService_ListRuns_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentService_GetTranscript_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTranscriptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).GetTranscript(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_GetTranscript_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).GetTranscript(ctx, req.(*GetTranscriptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AgentService_GetCore_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetCoreRequest)
 	if err := dec(in); err != nil {
@@ -439,6 +495,10 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRuns",
 			Handler:    _AgentService_ListRuns_Handler,
+		},
+		{
+			MethodName: "GetTranscript",
+			Handler:    _AgentService_GetTranscript_Handler,
 		},
 		{
 			MethodName: "GetCore",

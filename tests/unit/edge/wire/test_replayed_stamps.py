@@ -54,7 +54,7 @@ def test_an_event_that_was_logged_before_the_request_is_replayed(logged: int, re
     """A request that is repeated joins a run that goes on: what is told at once has no live way."""
     stamped = Stamped()
     stamped.stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN + MS), BEGAN + 2 * MS)
-    stamped.stamps.event(event_of(1, logged), TOLD, live=True)
+    stamped.stamps.event(event_of(1, logged), 1, TOLD, True)
     assert stamped.replayed() == [replayed]
 
 
@@ -78,7 +78,7 @@ def test_a_clock_that_is_behind_makes_no_live_event_a_replayed_one(
     wall = BEGAN + logged_ms * MS - MS + CLOCK.wall_offset_nano - behind
     send = Clock(id=OTHER, send_nano=logged + MS, send_unix_nano=wall + 2 * MS)
     stamped.stamps.response(send, BEGAN + 20 * MS)
-    stamped.stamps.event(event_of(1, logged, clock_id=OTHER, wall_nano=wall), TOLD, live=True)
+    stamped.stamps.event(event_of(1, logged, clock_id=OTHER, wall_nano=wall), 1, TOLD, True)
     assert stamped.replayed() == [replayed]
 
 
@@ -88,5 +88,5 @@ def test_what_a_message_without_events_says_of_the_loop_is_told_of_the_next_even
     stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN, loop_lag_nano=400 * MS), BEGAN + MS)
     stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN + MS, loop_lag_nano=20 * MS), BEGAN + 2 * MS)
     for sequence in (1, 2):
-        stamps.event(event_of(sequence, BEGAN), TOLD, live=True)
+        stamps.event(event_of(sequence, BEGAN), sequence, TOLD, True)
     assert [stamps.core_lag_nano(sequence) for sequence in (1, 2)] == [420 * MS, 0]

@@ -66,8 +66,11 @@ def own_clock(send: int, **more: int) -> dict[str, Any]:
 def test_stamps_of_this_machine_are_taken_as_they_are() -> None:
     """One clock for all processes of a boot: they can be subtracted."""
     reader = Reader()
-    reader.feed(model=2_000 * MS, clock=own_clock(2_001 * MS), recv=2_002 * MS)
-    assert reader.rows() == [(2_000 * MS, 2_000 * MS + 10, 2_001 * MS, 2_002 * MS, 9_000 * MS)]
+    for at in (2_000 * MS, 2_100 * MS):
+        reader.feed(model=at, clock=own_clock(at + 1 * MS), recv=at + 2 * MS)
+    assert reader.rows() == [
+        (at, at + 10, at + 1 * MS, at + 2 * MS, 9_000 * MS) for at in (2_000 * MS, 2_100 * MS)
+    ]
     assert reader.heard == []
     assert not reader.stamps.is_elsewhere
 

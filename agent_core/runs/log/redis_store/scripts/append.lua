@@ -84,7 +84,9 @@ elseif open then
 end
 local most, step = tonumber(ARGV[25]), tonumber(ARGV[26])
 if open and most > 0 and (ends or before == 0 or charge(before, step) ~= charge(size, step)) then
-  local held = count(KEYS[10], ARGV[1], ends and 'E' or 'L', RUN_BYTES + (ends and size or charge(size, step)))
+  local message = redis.call('HSTRLEN', KEYS[1], 'message')
+  local bytes = RUN_BYTES + message + (ends and size or charge(size, step))
+  local held = count(KEYS[10], ARGV[1], ends and 'E' or 'L', bytes, message)
   if said then
     local session = string.match(KEYS[7], '^.-\n(.*):said$')
     held = count(KEYS[10], 's:' .. session, 'S', SESSION_BYTES + said)

@@ -1,7 +1,8 @@
 -- Create a run, unless another one stands for its request, or keeps its session, or its owner has no room.
 -- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's runs, what its owner holds
 -- ARGV: run id, now, key prefix, TTL while open (ms), request key, session, place in the session,
---   the owner's share ('0' for none), the shortest ring, TTL of what she holds (ms), meta's fields…
+--   the owner's share ('0' for none), the shortest ring, TTL of what she holds (ms), the message's bytes,
+--   meta's fields…
 -- Answers {'OK'}, {'STANDS', run id}, {'BUSY', run id} or {'FULL'}.
 local function known(run_id)
   local meta = redis.call('HMGET', ARGV[3] .. ':{' .. run_id .. '}:meta', 'e', 'out', 'expire')
@@ -23,19 +24,23 @@ if ARGV[6] ~= '' then
   end
 end
 
-local most, least = tonumber(ARGV[8]), tonumber(ARGV[9])
+local most, least, message = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[11])
+-- Whether the shortest rings of the runs that go on, and their messages, leave no room for this one's.
+local function is_full(live, asked)
+  return (tonumber(live or 0) + 1) * least + tonumber(asked or 0) + message > most
+end
 if most > 0 then
-  local sums = redis.call('HMGET', KEYS[8], '@live', '@looked')
-  local full = (tonumber(sums[1] or 0) + 1) * least > most
-  if full or redis.call('HLEN', KEYS[8]) > MORE_FIELDS + 2 * tonumber(sums[2] or 0) then
+  local sums = redis.call('HMGET', KEYS[8], '@live', '@asked', '@looked')
+  local full = is_full(sums[1], sums[2])
+  if full or redis.call('HLEN', KEYS[8]) > MORE_FIELDS + 2 * tonumber(sums[3] or 0) then
     make_room(KEYS[8], ARGV[3], most)
-    full = (tonumber(redis.call('HGET', KEYS[8], '@live')) + 1) * least > most
+    full = is_full(unpack(redis.call('HMGET', KEYS[8], '@live', '@asked')))
   end
   if full then return {'FULL'} end
 end
 
 -- First what needs memory, so that nothing was written where there is none; it sets each field of what was there.
-for field = 11, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[field], ARGV[field + 1]) end
+for field = 12, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[field], ARGV[field + 1]) end
 redis.call('DEL', KEYS[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('SADD', KEYS[3], ARGV[1])
@@ -51,7 +56,7 @@ if ARGV[6] ~= '' then
   redis.call('PEXPIRE', KEYS[7], ARGV[4])
 end
 if most > 0 then
-  count(KEYS[8], ARGV[1], 'L', RUN_BYTES)
+  count(KEYS[8], ARGV[1], 'L', RUN_BYTES + message, message)
   redis.call('PEXPIRE', KEYS[8], ARGV[10])
 end
 return {'OK'}

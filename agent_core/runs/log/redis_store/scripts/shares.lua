@@ -1,8 +1,9 @@
 -- What is kept for each owner, and what goes where that is too much. Stands before the scripts that count.
--- An owner's hash has a field for each run (`L BYTES` while it goes on, `E BYTES TURN` after its end) and for
--- each session that remembers something (`s:` and its id: `S BYTES TURN`). A turn says what came before what.
--- `@held` and `@said` are the sums of all and of sessions, `@live` counts the runs that go on, `@looked` says how
--- many fields there were at the last look.
+-- An owner's hash has a field for each run (`L BYTES MESSAGE` while it goes on, `E BYTES TURN` after its end) and for
+-- each session that remembers something (`s:` and its id: `S BYTES TURN`). A turn says what came before what; MESSAGE
+-- is how many of the BYTES are the user's message, which can't be shortened.
+-- `@held` and `@said` are the sums of all and of sessions, `@live` counts the runs that go on, `@asked` is the sum of
+-- their messages, `@looked` says how many fields there were at the last look.
 local RUN_BYTES, SESSION_BYTES = 2048, 512
 local MORE_FIELDS = 256
 local GONE = '\2' .. string.rep('\0', 12)
@@ -13,13 +14,20 @@ local function charge(size, step)
 end
 
 -- Set what a run or session counts (nil: nothing any more), and return what its owner holds now.
-local function count(owner, field, kind, bytes)
+-- `message` is told of a run that goes on alone.
+local function count(owner, field, kind, bytes, message)
   local before = redis.call('HGET', owner, field)
   local difference = -tonumber(before and string.match(before, '%d+') or 0)
+  local asked = -tonumber(before and string.match(before, '^L %d+ (%d+)$') or 0) + (kind == 'L' and message or 0)
+  if asked ~= 0 then redis.call('HINCRBY', owner, '@asked', string.format('%.0f', asked)) end
   if kind then
     difference = difference + bytes
     local entry = kind .. ' ' .. string.format('%.0f', bytes)
-    if kind ~= 'L' then entry = entry .. ' ' .. redis.call('HINCRBY', owner, '@turn', 1) end
+    if kind == 'L' then
+      entry = entry .. ' ' .. string.format('%.0f', message)
+    else
+      entry = entry .. ' ' .. redis.call('HINCRBY', owner, '@turn', 1)
+    end
     redis.call('HSET', owner, field, entry)
   elseif before then
     redis.call('HDEL', owner, field)
@@ -67,7 +75,7 @@ end
 -- for one as for many. What was lost or has expired is found here, and the sums are made anew.
 local function make_room(owner_key, prefix, most, spared)
   local owner = string.sub(owner_key, #prefix + #':owner:' + 1)
-  local kinds, held, said, fields = {L = {}, E = {}, S = {}}, 0, 0, 0
+  local kinds, held, said, asked, fields = {L = {}, E = {}, S = {}}, 0, 0, 0, 0
   local all = redis.call('HGETALL', owner_key)
   for index = 1, #all, 2 do
     local field, kind, bytes, turn = all[index], string.match(all[index + 1], '^(%u) (%d+) ?(%d*)$')
@@ -79,7 +87,10 @@ local function make_room(owner_key, prefix, most, spared)
       else
         bytes, fields, held = tonumber(bytes), fields + 1, held + tonumber(bytes)
         if kind == 'S' then said = said + bytes end
-        table.insert(kinds[kind], {field = field, key = key, bytes = bytes, turn = tonumber(turn)})
+        -- Of a run that goes on, it is the message instead; programs before this one left it out.
+        turn = tonumber(turn) or 0
+        if kind == 'L' then asked = asked + turn end
+        table.insert(kinds[kind], {field = field, key = key, bytes = bytes, turn = turn})
       end
     end
   end
@@ -120,12 +131,13 @@ local function make_room(owner_key, prefix, most, spared)
       local log = prefix .. ':{' .. run.field .. '}:log'
       local meta = redis.call('HMGET', run.key, 'f', 'n', 'bytes')
       local from, size = cut(log, tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3]), math.huge,
-        math.max(0, level - RUN_BYTES))
+        math.max(0, level - RUN_BYTES - run.turn))
       redis.call('HSET', run.key, 'f', string.format('%.0f', from), 'bytes', string.format('%.0f', size))
-      redis.call('HSET', owner_key, run.field, 'L ' .. string.format('%.0f', RUN_BYTES + size))
-      held = held - run.bytes + RUN_BYTES + size
+      local bytes = RUN_BYTES + run.turn + size
+      redis.call('HSET', owner_key, run.field, string.format('L %.0f %.0f', bytes, run.turn))
+      held = held - run.bytes + bytes
     end
   end
   redis.call('HSET', owner_key, '@held', string.format('%.0f', held), '@said', string.format('%.0f', said),
-    '@live', #kinds.L, '@looked', fields)
+    '@live', #kinds.L, '@asked', string.format('%.0f', asked), '@looked', fields)
 end

@@ -7,15 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import (
-    START,
-    AppendStatus,
-    Exchange,
-    LogBudget,
-    LogGoneError,
-    Position,
-    Tail,
-)
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import START, AppendStatus, Exchange, LogGoneError, Position, Tail
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.memory_sessions import EXCHANGE_OVERHEAD_BYTES, SESSION_OVERHEAD_BYTES
 from tests.support.stores import FAR, OTHER, RUN, STOP, Clock, payload, payloads, record, texts

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_core.runs.log.contract import LogBudget, LogFullError, PrincipalLogFullError
-from agent_core.runs.log.shares import EVERYBODY, Ledger, Shares
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError
+from agent_core.runs.log.shares import EVERYBODY, Ledger, Live, Shares
 
 BUDGET = LogBudget(run_bytes=8, total_bytes=100, principal_bytes=40)
 """The shortest ring is a whole one here: five runs go on at most for each, twelve in all."""
@@ -31,7 +32,7 @@ class Store:
 
     def start(self, owner: str) -> None:
         account = self.shares.account_of(owner)
-        self.shares.admit(account)
+        self.shares.admit(account, 0)
         self.rings.setdefault(account, []).append(0)
 
     def write(self, owner: str, size: int) -> None:
@@ -54,8 +55,8 @@ class Store:
         self.shares.add_said(account, size)
         self.shares.keep_said(account)
 
-    def live(self, account: str) -> int:
-        return len(self.rings.get(account, ()))
+    def live(self, account: str) -> Live:
+        return Live(len(self.rings.get(account, ())), 0)
 
     def drop_ended(self, account: str) -> bool:
         if not self.over.get(account):
@@ -104,12 +105,12 @@ def test_shares_hold_whatever_is_done(steps: list[tuple[str, str, int]], princip
             try:
                 store.start(owner)
             except PrincipalLogFullError:
-                assert store.live(account) == 5
+                assert store.live(account).runs == 5
             except LogFullError:
                 assert principal_bytes == 0 or sum(map(len, store.rings.values())) > 11
-        elif step == "write" and store.live(account):
+        elif step == "write" and store.live(account).runs:
             store.write(owner, size)
-        elif step == "end" and store.live(account):
+        elif step == "end" and store.live(account).runs:
             store.end(owner)
         elif step == "say":
             store.say(owner, size)
@@ -132,11 +133,11 @@ def test_who_holds_less_gives_up_nothing(steps: list[tuple[str, str, int]]) -> N
     store.end("bob")
     store.say("bob", 2)
     for step, _, size in steps:
-        if step == "start" and store.live("ann") < 5:
+        if step == "start" and store.live("ann").runs < 5:
             store.start("ann")
         elif step == "say":
             store.say("ann", size)
-        elif store.live("ann"):
+        elif store.live("ann").runs:
             store.write("ann", size) if step == "write" else store.end("ann")
     store.start("bob")
     assert not [what for account, what in store.given_up if account == "bob"]

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from agent_core.runs.log.contract import Exchange, LogBudget, Position
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import Exchange, Position
 from agent_core.runs.log.redis_store.calls import Call, Calls, Ending, Reaping
 from agent_core.runs.log.redis_store.connection import SCRIPTS
 from agent_core.runs.log.redis_store.keys import Keys

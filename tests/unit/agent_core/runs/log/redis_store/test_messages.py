@@ -36,11 +36,23 @@ class BreaksWhenClosed:
         """Close."""
 
 
-class Client:
-    """Hands such a connection out, again and again."""
+class BreaksOnce(BreaksWhenClosed):
+    """A connection (scripted) that fails by itself, once, and then has nothing to say."""
 
-    def __init__(self) -> None:
-        self._pubsub = BreaksWhenClosed()
+    async def get_message(self, timeout: float | None) -> None:  # noqa: ASYNC109 # as above
+        """Fail, the first time."""
+        del timeout
+        if not self._is_broken:
+            self._is_broken = True
+            raise RedisConnectionError("gone")
+        await asyncio.Event().wait()
+
+
+class Client:
+    """Hands a connection out, again and again."""
+
+    def __init__(self, pubsub: BreaksWhenClosed) -> None:
+        self._pubsub = pubsub
 
     def pubsub(self) -> BreaksWhenClosed:
         return self._pubsub
@@ -49,9 +61,20 @@ class Client:
 async def test_a_connection_that_breaks_while_it_is_closed_holds_nobody_up() -> None:
     """A core that stops as Redis fails ends all the same."""
     stands = asyncio.Event()
-    messages = Messages(Client(), "own", on_own=lambda: None, on_back=stands.set)
+    messages = Messages(Client(BreaksWhenClosed()), "own", on_own=lambda: None, on_back=stands.set)
     await messages.start()
     async with asyncio.timeout(10):
         await stands.wait()
         await asyncio.sleep(0)  # the tasks that hear and ask have begun
+        await messages.aclose()
+
+
+async def test_a_connection_that_breaks_is_made_again() -> None:
+    """Whoever listens is told each time that it stands."""
+    stood = asyncio.Semaphore(0)
+    messages = Messages(Client(BreaksOnce()), "own", on_own=lambda: None, on_back=stood.release)
+    await messages.start()
+    async with asyncio.timeout(10):
+        await stood.acquire()
+        await stood.acquire()
         await messages.aclose()
