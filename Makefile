@@ -6,14 +6,16 @@ BIN := $(VENV)/bin
 PYTHON_STAMP := $(VENV)/.installed
 WEB_STAMP := web/node_modules/.installed
 NODE_CLIENT_STAMP := examples/node-client/node_modules/.installed
+NEXTJS_STAMP := examples/nextjs/node_modules/.installed
 PAGE := edge/static/index.html
+PACKAGE_SOURCES := $(shell find web/packages \( -name node_modules -o -name 'dist*' \) -prune -o -type f -print 2>/dev/null)
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 # Tests go on without Node (and say so at their end), unless this is CI.
 HAVE_NODE := $(shell scripts/require_node.sh 2>/dev/null && echo yes)
-NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(PAGE))
+NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(NEXTJS_STAMP) $(PAGE))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -147,6 +149,12 @@ $(WEB_STAMP): web/package-lock.json
 $(NODE_CLIENT_STAMP): examples/node-client/package-lock.json
 	@scripts/require_node.sh
 	npm --prefix examples/node-client ci
+	@touch $@
+
+# It installs copies of our packages, as they are when packed: built before, and anew after each change of them.
+$(NEXTJS_STAMP): examples/nextjs/package-lock.json $(WEB_STAMP) $(PACKAGE_SOURCES)
+	npm --prefix web run build --workspace @tokenwire/client --workspace @tokenwire/react
+	npm --prefix examples/nextjs ci
 	@touch $@
 
 $(PAGE): $(WEB_STAMP) $(WEB_SOURCES)
