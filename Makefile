@@ -18,6 +18,9 @@ NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(PAGE))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# Container images often set it. The tests start some 500 processes, and each would compile all that it
+# imports: 1.4 s of CPU for an edge instead of 0.5.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## list these targets

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     """How long they are kept after the end of the session's last run, in seconds."""
 
     max_message_bytes: int = Field(default=131_072, ge=1, le=1_048_576)
-    """The longest message of a user, in bytes of UTF-8."""
+    """The longest message of a user, in bytes of UTF-8. It is kept with its run, and as long."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are logged, to standard error."""

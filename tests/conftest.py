@@ -34,6 +34,16 @@ def shared_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proce
         started.stop_all()
 
 
+@pytest.fixture(scope="module")
+def module_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Processes that the tests of one module use, and that end with it: idle ones take CPU time, too."""
+    started = Processes(tmp_path_factory.mktemp("module-processes"))
+    try:
+        yield started
+    finally:
+        started.stop_all()
+
+
 @pytest.fixture(scope="session")
 def stack(shared_processes: Processes) -> Stack:
     """One `tokenwire up` with the scripted agents, for all tests that leave it as they found it."""
@@ -114,7 +124,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         funcargs = getattr(item, "funcargs", {})
-        for name in ("processes", "shared_processes"):
+        for name in ("processes", "module_processes", "shared_processes"):
             if isinstance(started := funcargs.get(name), Processes):
                 report.sections.extend(started.logs())
     return report

@@ -28,10 +28,13 @@ LANGUAGES = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker of a parallel run build the Go client, and call it in all tests that do."""
+    """Have one worker of a parallel run build the Go client, and one run the stack that many tests share."""
     for item in items:
-        if {"client_command", "go_client"} & set(getattr(item, "fixturenames", ())):
+        used = set(getattr(item, "fixturenames", ()))
+        if {"client_command", "go_client"} & used:
             item.add_marker(pytest.mark.xdist_group("direct clients"))
+        elif {"stack", "shared_processes"} <= used and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.fixture(scope="session")

@@ -284,9 +284,9 @@ def test_up_ends_with_a_run_in_progress_and_leaves_nothing(
 ) -> None:
     """Exit 0, every process gone, within seconds."""
     stack = processes.up("--workers", "2")
-    asking = processes.start(
-        "ask", [*TOKENWIRE, "ask", "x", "--agent", "slow", "--via", "sse", "--url", stack.url]
-    )
+    # It does not look for the edge for long, once that has gone.
+    words = ["ask", "x", "--agent", "slow", "--via", "sse", "--url", stack.url, "--patience", "1"]
+    asking = processes.start("ask", [*TOKENWIRE, *words])
     wait_until(lambda: "Slow" in asking.stdout, "the first word")
     pids = family(stack.process)
     began = time.monotonic()

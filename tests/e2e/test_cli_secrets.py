@@ -10,6 +10,8 @@ import pytest
 from tests.support.processes import ROOT, TOKENWIRE, Processes, Stack, clean_environment, descendants
 from tokenwire.cli.key import make_key
 
+pytestmark = pytest.mark.xdist_group("secrets")
+
 API_KEY, ENTRY = make_key("ann")
 GIVEN = {
     "TOKENWIRE_AUTH": "keys",
@@ -43,10 +45,10 @@ def ask(stack: Stack, *options: str, **settings: str) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def stack(shared_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+def stack(module_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """A core on a file, and two edges that ask for API keys."""
     store = tmp_path_factory.mktemp("store") / "runs.db"
-    return shared_processes.up("--workers", "2", settings=GIVEN | {"TOKENWIRE_STORE": f"sqlite:{store}"})
+    return module_processes.up("--workers", "2", settings=GIVEN | {"TOKENWIRE_STORE": f"sqlite:{store}"})
 
 
 def children(stack: Stack, module: str) -> list[int]:

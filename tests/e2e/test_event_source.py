@@ -46,8 +46,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def core(shared_processes: Processes) -> str:
-    return shared_processes.core(settings=SHARED)[0]
+def core(module_processes: Processes) -> str:
+    return module_processes.core(settings=SHARED)[0]
 
 
 def start(url: str, agent: str) -> tuple[str, dict[str, Any]]:

@@ -26,9 +26,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def model(shared_processes: Processes) -> Stack:
+def model(module_processes: Processes) -> Stack:
     """Core and edge with the built-in agents: the embedded model answers."""
-    return shared_processes.up(agents=())
+    return module_processes.up(agents=())
 
 
 def ask(page: Page, question: str) -> None:
@@ -77,10 +77,9 @@ def test_progress_tools_and_text_are_shown(browser: Browser, stack: Stack) -> No
     assert complaints == []
 
 
-def test_stop_stops_and_keeps_the_text(browser: Browser, shared_processes: Processes) -> None:
+def test_stop_stops_and_keeps_the_text(browser: Browser, stack: Stack, shared_processes: Processes) -> None:
     """The agent's task ends, the page says so, and the next question can be asked."""
-    slow = shared_processes.up(agents=("slow",))
-    page, complaints = open_page(browser, slow.url)
+    page, complaints = open_page(browser, f"{stack.url}/?agent=slow")
     ask(page, "go on for ever")
     expect(page.get_by_test_id("answer")).to_contain_text("Slow 0 1", timeout=PATIENCE_MS)
     page.get_by_test_id("stop").click()
@@ -94,10 +93,9 @@ def test_stop_stops_and_keeps_the_text(browser: Browser, shared_processes: Proce
     assert complaints == []
 
 
-def test_an_error_is_told_and_can_be_tried_again(browser: Browser, shared_processes: Processes) -> None:
+def test_an_error_is_told_and_can_be_tried_again(browser: Browser, stack: Stack) -> None:
     """The user sees words and a code, and a way on when there is one."""
-    refusing = shared_processes.up(agents=("refuses",))
-    page, _ = open_page(browser, refusing.url)
+    page, _ = open_page(browser, f"{stack.url}/?agent=refuses")
     ask(page, "fruit?")
     expect(page.get_by_test_id("error")).to_contain_text("Too many fruits.", timeout=PATIENCE_MS)
     expect(page.get_by_test_id("error")).to_contain_text("RESOURCE_EXHAUSTED")

@@ -36,8 +36,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def built_in(shared_processes: Processes) -> Stack:
-    return shared_processes.up(agents=())
+def built_in(module_processes: Processes) -> Stack:
+    return module_processes.up(agents=())
 
 
 def ask(browser: Browser, stack: Stack, question: str) -> tuple[Page, list[str]]:

@@ -15,7 +15,7 @@ from tokenwire.traces.html import write_page
 from tokenwire.traces.source import choose
 from tokenwire.traces.streams import assemble
 
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("trace page")]
 
 PLANTS = [
     Plant(1_117, "link", 812, behind=40),

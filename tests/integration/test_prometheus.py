@@ -28,7 +28,7 @@ from tokenwire.telemetry.metrics.home import home
 from tokenwire.telemetry.metrics.server import MetricsServer, bind_metrics
 from tokenwire.telemetry.settings import TelemetrySettings
 
-pytestmark = pytest.mark.needs("prometheus", "promtool")
+pytestmark = [pytest.mark.needs("prometheus", "promtool"), pytest.mark.xdist_group("prometheus")]
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "tokenwire.json"
 LAG = "tokenwire.event_loop.lag"
@@ -48,9 +48,9 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(shared_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(module_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Both processes have served something, and are idle now."""
-    processes, tmp_path = shared_processes, tmp_path_factory.mktemp("prometheus")
+    processes, tmp_path = module_processes, tmp_path_factory.mktemp("prometheus")
     ports = {"core": free_port(), "edge": free_port()}
     with grpc_sink() as (sink, endpoint):
         settings = {

@@ -187,11 +187,17 @@ class Running:
 
         wait_until(ready_or_dead, f"{self.name} is ready")
 
-    def stop(self) -> int:
-        """End it by SIGTERM, and by SIGKILL if it will not; return its exit status."""
+    def stop(self, *, hurry: bool = False) -> int:
+        """End it by SIGTERM, and by SIGKILL if it will not; return its exit status.
+
+        Args:
+            hurry: Ask twice: our processes then give their runs and streams no time.
+        """
         family = [self.pid, *descendants(self.pid)]
-        if self.is_running():
-            self.send(signal.SIGTERM)
+        # Of one and the same signal, the second could be lost in the first.
+        for number in (signal.SIGINT, signal.SIGTERM) if hurry else (signal.SIGTERM,):
+            if self.is_running():
+                self.send(number)
         try:
             return self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -314,9 +320,9 @@ class Processes:
         return url, process
 
     def stop_all(self) -> None:
-        """End all, those started last first."""
+        """End all at once, those started last first: whatever they still do, nobody looks at it any more."""
         while self.running:
-            self.running.pop().stop()
+            self.running.pop().stop(hurry=True)
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """Yield what each process has printed, with its file's name."""

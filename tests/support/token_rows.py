@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 from tests.support.otlp_sink import Received
 
 STAGES: Final = ("model", "logged", "send", "recv", "write")
+HOPS: Final = {"log": ("model", "logged"), "send": ("logged", "send"), "link": ("send", "recv")}
+"""The hops between two stages of one event. Not the last: there a test's own client can be what is slow."""
 
 
 class Row(NamedTuple):
@@ -96,6 +98,19 @@ def stalls_of(spans: Iterable[Received]) -> list[StallSpan]:
         )
         found.append(stall)
     return sorted(found, key=lambda stall: stall.begin_nano)
+
+
+def is_shown(stall: StallSpan, rows: dict[int, Row]) -> bool:
+    """Return whether the stamps of a stalled event show that its hop took most of that time.
+
+    The machine can be slow for one process alone, and so in one hop. What can't be is a stall that no stamp
+    shows, or one in a hop that had nothing to carry.
+    """
+    stamps = rows[stall.sequence].stamps if stall.sequence in rows else {}
+    if stall.is_open or stall.hop not in HOPS or not stamps.keys() >= set(HOPS[stall.hop]):
+        return False
+    begin, end = HOPS[stall.hop]
+    return 2 * (stamps[end] - stamps[begin]) > stall.ms * 1000
 
 
 def assert_rows(rows: dict[int, Row], sequences: Sequence[int], reread_from: int | None = None) -> None:

@@ -159,8 +159,11 @@ class _Up:
         for number in range(self._plan.workers):
             name = f"edge {number + 1}" if self._plan.workers > 1 else "edge"
             await self._start(name, "edge", EDGE, {**environment, **self._metrics.edges[number]})
-        # The kernel hands connections only to workers that listen: one that is ready can be announced.
-        await _until(lambda: edge_is_ready(self._url))
+        # Each question on a connection of its own. One client for all: each reads the system's certificates.
+        each_alone = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S, limits=each_alone) as client:
+            # The kernel hands connections only to workers that listen: one that is ready can be announced.
+            await _until(lambda: edge_is_ready(client, self._url))
 
     async def _start(self, name: str, module: str, reader: Reader, environment: Mapping[str, str]) -> None:
         command = (sys.executable, "-m", module)
@@ -201,11 +204,10 @@ async def core_is_serving(address: str) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def edge_is_ready(url: str) -> bool:
-    """Return whether the edge at this address answers, on a connection of its own, that it is ready."""
-    async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client:
-        try:
-            answer = await client.get(f"{url}/health/ready")
-        except httpx.TransportError:
-            return False
+async def edge_is_ready(client: httpx.AsyncClient, url: str) -> bool:
+    """Return whether the edge at this address answers that it is ready."""
+    try:
+        answer = await client.get(f"{url}/health/ready")
+    except httpx.TransportError:
+        return False
     return answer.status_code == httpx.codes.OK

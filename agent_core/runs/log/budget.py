@@ -9,6 +9,11 @@ FLOOR_BYTES: Final = 64 * 1024
 """The shortest ring that is of use to a reader: some hundred tokens, half a minute of a fast model."""
 
 
+MESSAGE_IN_FLOOR_BYTES: Final = FLOOR_BYTES // 4
+"""So much of a user's message counts as a part of the shortest ring: then as many runs go on as there are
+shortest rings, unless messages are long. `shares.lua` has it, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogBudget:
     """How much a store keeps, and how long.
@@ -53,6 +58,15 @@ class LogBudget:
     def floor_bytes(self) -> int:
         """The least that is left of a run's ring for another run's start."""
         return min(FLOOR_BYTES, self.run_bytes)
+
+
+def beyond_floor(message_bytes: int) -> int:
+    """Return what a message needs beside the shortest ring. It can't be shortened, unlike events.
+
+    Args:
+        message_bytes: The message's length in UTF-8.
+    """
+    return max(0, message_bytes - MESSAGE_IN_FLOOR_BYTES)
 
 
 def ring_target(limit: int) -> int:

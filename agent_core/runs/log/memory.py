@@ -44,7 +44,7 @@ class _Account:
     ended: dict[str, MemoryRun] = field(default_factory=dict)
     """Those that have ended, in the order of their ends."""
     live_message_bytes: int = 0
-    """What the users said in those that go on."""
+    """What the messages of those that go on need beside the shortest rings."""
 
 
 class MemoryLog:
@@ -128,7 +128,7 @@ class MemoryLog:
         log = self._logs[record.run_id] = memory_run(record)
         runs = self._accounts[account]
         runs.runs[record.run_id] = log
-        runs.live_message_bytes += len(log.message)
+        runs.live_message_bytes += log.beyond_bytes
         if record.request_key:
             self._requests[record.request_key] = log.record
         self._sessions.begin(record)
@@ -272,7 +272,7 @@ class MemoryLog:
         shares.keep(account)
 
     def live(self, account: str) -> Live:
-        """Return how many runs of an account go on, and how long their messages are."""
+        """Return how many runs of an account go on, and what their messages need."""
         runs = self._accounts.get(account)
         if runs is None:
             return Live(0, 0)
@@ -295,7 +295,7 @@ class MemoryLog:
         """Drop the oldest quarter of the largest run's events."""
         runs = self._accounts[account].runs.values() if account in self._accounts else ()
         candidates = (
-            log for log in runs if len(log.entries) > 1 and log.size_bytes - len(log.message) > least_bytes
+            log for log in runs if len(log.entries) > 1 and log.size_bytes - log.beyond_bytes > least_bytes
         )
         largest = max(candidates, key=lambda log: log.size_bytes, default=None)
         if largest is None:
@@ -313,7 +313,7 @@ class MemoryLog:
             self._ended[log.record.run_id] = log
             account = self._accounts[self._shares.account_of(log.record.owner)]
             account.ended[log.record.run_id] = log
-            account.live_message_bytes -= len(log.message)
+            account.live_message_bytes -= log.beyond_bytes
             self._sessions.end(log.record)
             log.wake()
 
@@ -353,7 +353,7 @@ class MemoryLog:
         account = self._accounts[name]
         del account.runs[record.run_id]
         if account.ended.pop(record.run_id, None) is None:
-            account.live_message_bytes -= len(log.message)
+            account.live_message_bytes -= log.beyond_bytes
         if not account.runs:
             del self._accounts[name]
         self._shares.held.add(name, -log.size_bytes)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from agent_core.runs.log.budget import beyond_floor
 from agent_core.runs.log.contract import (
     FIRST_EPOCH,
     START,
@@ -54,6 +55,11 @@ class MemoryRun:
             + self.event_bytes
             + ENTRY_OVERHEAD_BYTES * len(self.entries)
         )
+
+    @property
+    def beyond_bytes(self) -> int:
+        """What the message needs beside the shortest ring."""
+        return beyond_floor(len(self.message))
 
     @property
     def last(self) -> Position:

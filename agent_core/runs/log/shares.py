@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final, NamedTuple, Protocol
 
-from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.budget import LogBudget, beyond_floor
 from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError
 
 EVERYBODY: Final = ""
@@ -24,7 +24,7 @@ class Live(NamedTuple):
     runs: int
     """How many they are."""
     message_bytes: int
-    """How long what the users said in them is: it can't be shortened, unlike their events."""
+    """What their messages need beside the shortest rings."""
 
 
 class Holder(Protocol):
@@ -114,7 +114,7 @@ class Shares:
         most, least = budget.principal_bytes, budget.floor_bytes
         if most:
             live = self._holder.live(account)
-            if (live.runs + 1) * least + live.message_bytes + message_bytes > most:
+            if (live.runs + 1) * least + live.message_bytes + beyond_floor(message_bytes) > most:
                 raise PrincipalLogFullError
         room_bytes = budget.total_bytes - budget.run_bytes
         # An empty store that has room for a ring takes a run, whatever its message.

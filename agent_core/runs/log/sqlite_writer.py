@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from agent_core.runs.encoding import NANO, seal
-from agent_core.runs.log.budget import LogBudget, ring_target
+from agent_core.runs.log.budget import LogBudget, beyond_floor, ring_target
 from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, Entry, Exchange, RunRecord
 from agent_core.runs.log.shares import Live, Shares
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
@@ -221,9 +221,9 @@ class LogWriter:
         self._sessions.sweep(self._unix_nano())
 
     def live(self, account: str) -> Live:
-        """Return how many runs of an account go on, and how long their messages are."""
+        """Return how many runs of an account go on, and what their messages need."""
         messages = [state.message_bytes for state in self._open.values() if state.account == account]
-        return Live(len(messages), sum(messages))
+        return Live(len(messages), sum(map(beyond_floor, messages)))
 
     def drop_ended(self, account: str) -> bool:
         """Forget the oldest ended run that nobody reads: readers' streams would end without the end."""

@@ -118,19 +118,33 @@ async def test_messages_count_in_their_owners_share(open_log: OpenLog) -> None:
 async def test_a_start_is_refused_where_live_messages_and_shortest_rings_do_not_fit(
     open_log: OpenLog,
 ) -> None:
-    """A message can't be cut, unlike a ring: 104 KiB for each of hers, until one of them ends."""
+    """What a message has beyond 16 KiB can't be cut: 88 KiB for each of hers, until one of them ends."""
     log = await open_log(run_bytes=64 * KIB, total_bytes=4096 * KIB, principal_bytes=512 * KIB)
-    hers = [await ask(log, "ann", number, LONG) for number in range(4)]
+    hers = [await ask(log, "ann", number, LONG) for number in range(5)]
     for run_id in hers:
         await log.append(run_id, 1, 1, [payload("x" * KIB)])
     with pytest.raises(PrincipalLogFullError):
-        await ask(log, "ann", 4, LONG)
+        await ask(log, "ann", 5, LONG)
     await ask(log, "ann", 5, "short")
     await ask(log, "bob", 0, LONG)
     await log.close(hers[0], 1, 2, payloads(2, 1), STOP)
     await log.delete(hers[1])
     await ask(log, "ann", 6, LONG)
-    assert await log.messages(hers[2:]) == [LONG, LONG]
+    assert await log.messages(hers[2:]) == [LONG] * 3
+
+
+async def test_short_messages_cost_no_run(open_log: OpenLog) -> None:
+    """As many go on as there are shortest rings in a share: the settings promise it."""
+    log = await open_log(run_bytes=64 * KIB, total_bytes=4096 * KIB, principal_bytes=512 * KIB)
+    said = "x" * 16 * KIB
+    hers = [await ask(log, "ann", number, said) for number in range(8)]
+    for run_id in hers:
+        for sequence in range(1, 9):
+            await log.append(run_id, 1, sequence, [payload("x" * 15 * KIB)])
+    with pytest.raises(PrincipalLogFullError):
+        await ask(log, "ann", 8, "")
+    assert await log.messages(hers) == [said] * 8
+    assert [(await known(log, run_id)).last.sequence for run_id in hers] == [8] * 8
 
 
 async def test_live_rings_are_cut_for_messages_which_stay_whole(open_log: OpenLog) -> None:

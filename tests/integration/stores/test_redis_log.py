@@ -241,7 +241,7 @@ async def test_an_account_of_an_earlier_version_is_taken_over() -> None:
     log = RedisLog(shared_redis().url, budget, prefix=uuid4().hex, core="core")
     await log.start()
     try:
-        await log.create(record(RUN, message="x" * 1_000))
+        await log.create(record(RUN, message="x" * 17_384))
         client, key = shared_redis().client, log._keys.owner("alice")
         client.hset(key, RUN, "L 2048")
         client.hdel(key, "@asked")
@@ -249,7 +249,7 @@ async def test_an_account_of_an_earlier_version_is_taken_over() -> None:
             await log.create(record(OTHER, message="y" * 64 * 1024))
         await log.append(RUN, 1, 1, payloads(1, 2))
         assert client.hget(key, "@asked") == b"1000"
-        await log.create(record(OTHER, message="y" * 1_000))
+        await log.create(record(OTHER, message="y" * 17_384))
         assert client.hget(key, "@asked") == b"2000"
         await log.close(RUN, 1, 3, payloads(3, 1), STOP)
         assert client.hget(key, "@asked") == b"1000"

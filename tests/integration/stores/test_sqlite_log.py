@@ -331,7 +331,7 @@ async def test_messages_are_counted_right_after_a_restart_and_a_deletion(tmp_pat
         log = SqliteLog(tmp_path / "runs.db", LogBudget(principal_bytes=1_000_000))
         await log.start()
         if not turn:
-            await log.create(record(RUN, message="x" * 1_000))
+            await log.create(record(RUN, message="x" * 17_384))
             await log.create(record(OTHER, message="y" * 100))
             await log.close(OTHER, 1, 1, payloads(1, 1), STOP)
         sizes.append(log._writer._shares.held.of("alice"))
@@ -340,7 +340,7 @@ async def test_messages_are_counted_right_after_a_restart_and_a_deletion(tmp_pat
             await log.delete(RUN)
             await log.delete(OTHER)
         await log.aclose()
-    assert sizes[0] == sizes[1] > 1_100 + 2 * RUN_OVERHEAD_BYTES
+    assert sizes[0] == sizes[1] > 17_484 + 2 * RUN_OVERHEAD_BYTES
     assert sizes[2] == 0
 
 

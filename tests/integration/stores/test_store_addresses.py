@@ -14,11 +14,15 @@ from uuid import uuid4
 import pytest
 import redis
 
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.contract import Exchange, PrincipalLogFullError
+from agent_core.runs.log.redis_store import RedisLog
 from agent_core.server import CoreStartError
 from tests.support.certificates import Authority
 from tests.support.core import Core, events_of, rest_of, running_core, stream_request
 from tests.support.processes import ROOT, free_port
 from tests.support.redis_server import RedisServer
+from tests.support.stores import STOP, THIRD, payload, record
 from tokenwire.settings import WrongSettingError
 from tokenwire.v1 import agent_service_pb2 as pb
 
@@ -121,6 +125,9 @@ async def all_of_a_run(one: Core, other: Core) -> None:
     await other.stub.CancelRun(pb.CancelRunRequest(run_id=first.run_started.run_id))
     assert events_of(await rest_of(call))[-1].done.finish_reason
     assert (await other.stub.ListRuns(pb.ListRunsRequest(session_id="s"))).runs
+    for order in (pb.TRANSCRIPT_ORDER_OLDEST_FIRST, pb.TRANSCRIPT_ORDER_NEWEST_FIRST):
+        request = pb.GetTranscriptRequest(session_id="s", order=order)
+        assert len((await other.stub.GetTranscript(request)).turns) == 2
 
 
 @pytest.mark.needs("redis")
@@ -136,6 +143,34 @@ async def test_the_documented_rights_are_enough(tmp_path: Path, caplog: pytest.L
         with pytest.raises(CoreStartError, match=r"no lease can be had|can't be used"):
             await works_with(url, redis_prefix=f"another-{uuid4().hex}")
         assert "was not checked" not in caplog.text
+
+
+@pytest.mark.needs("redis")
+async def test_the_documented_rights_are_enough_for_shares(tmp_path: Path) -> None:
+    """What is kept for each principal is counted, and given up, by further commands."""
+    with serving(tmp_path) as server:
+        server.client.execute_command("ACL", "SETUSER", "core", *documented_acl())
+        url = f"redis://core:PASSWORD@127.0.0.1:{server.port}/0"
+        log = RedisLog(url, LogBudget(run_bytes=40_000, principal_bytes=120_000), core="core")
+        await log.start()
+        try:
+            for number in range(6):
+                run_id = f"k7q2{number:026}"
+                await log.create(record(run_id, session="s", create=number, message="x" * 1_000))
+                await log.append(run_id, 1, 1, [payload("x" * 10_000)] * 3)
+                await log.close(run_id, 1, 4, [payload("end")], STOP, Exchange("x", "y" * 20_000))
+            left = await log.session_runs("alice", "s", 9)
+            assert 1 <= len(left) < 6
+            await log.delete(left[0].record.run_id)
+            live = [f"k7q3{number:026}" for number in range(2)]
+            for run_id in live:
+                await log.create(record(run_id))
+                await log.append(run_id, 1, 1, [payload("x" * 39_000)])
+            with pytest.raises(PrincipalLogFullError):
+                await log.create(record(THIRD, message="x" * 20_000))
+        finally:
+            await log.aclose()
+        assert server.client.acl_log() == []
 
 
 @pytest.mark.needs("redis")

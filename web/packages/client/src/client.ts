@@ -9,6 +9,7 @@ import {
   readTranscript,
   type RunInfo,
   type RunsPage,
+  type TranscriptOptions,
   type TranscriptPage,
 } from "./records.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
@@ -49,8 +50,8 @@ export interface Client {
   getRun(runId: string, options?: { readonly signal?: AbortSignal }): Promise<RunInfo>;
   /** Return a session's runs, newest first. */
   listRuns(sessionId: string, options?: PageOptions): Promise<RunsPage>;
-  /** Return a session's turns, oldest first. */
-  transcript(sessionId: string, options?: PageOptions): Promise<TranscriptPage>;
+  /** Return a session's turns, oldest first unless told otherwise. */
+  transcript(sessionId: string, options?: TranscriptOptions): Promise<TranscriptPage>;
   /** Leave all runs. Nothing of a request, a timer or a listener is left then. */
   close(): void;
 }
@@ -105,7 +106,7 @@ export class TokenwireClient implements Client {
     return this.#ask(this.#http.url("runs", { sessionId }, page), readRuns, signal);
   }
 
-  transcript(sessionId: string, { signal, ...page }: PageOptions = {}): Promise<TranscriptPage> {
+  transcript(sessionId: string, { signal, ...page }: TranscriptOptions = {}): Promise<TranscriptPage> {
     return this.#ask(this.#http.url("transcript", { sessionId }, page), readTranscript, signal);
   }
 

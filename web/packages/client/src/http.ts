@@ -80,6 +80,7 @@ export class Http {
     const { fetch, headers, credentials } = this.#options;
     const withAll = { ...(credentials === undefined ? {} : { credentials }), ...init };
     const given = await this.#headers(own, false);
+    init.signal?.throwIfAborted();
     const response = await fetch(url, { ...withAll, headers: given });
     if (response.status !== 401 || typeof headers !== "function") return response;
     const fresh = await this.#headers(own, true);

@@ -40,20 +40,21 @@ export interface TranscriptTurn {
   readonly message: string;
   readonly state: string;
   readonly terminal: Terminal | null;
-  /** The answer; null while the run goes on, and when it is not kept. */
+  /** The whole answer, or what there is of one that was stopped or failed; null: follow the run from its start. */
   readonly text: string | null;
   readonly first: string | null;
   readonly last: string | null;
   readonly createTime: string | null;
 }
 
-/** A session's turns, oldest first. */
+/** A session's turns, in the order that was asked for. */
 export interface TranscriptPage {
   readonly turns: readonly TranscriptTurn[];
   /** Asks for the next page; empty on the last. */
   readonly nextPageToken: string;
 }
 
+/** Which page of a list. */
 export interface PageOptions {
   readonly pageSize?: number;
   readonly pageToken?: string;
@@ -77,6 +78,12 @@ const RUN: Shape = {
 };
 
 const TURN: Shape = { need: ["runId"], or: { message: "", state: "ended", text: null, ...PLACES } };
+
+/** Which page of a transcript. */
+export interface TranscriptOptions extends PageOptions {
+  /** `newest` begins at the end of the conversation and goes back. Default `oldest`. */
+  readonly order?: "oldest" | "newest";
+}
 
 /** Return what an answer says of a run. */
 export function readRun(value: unknown): RunInfo {

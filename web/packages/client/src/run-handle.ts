@@ -407,16 +407,20 @@ export class RunHandle implements Run {
     return this.#working;
   }
 
+  #offer(event: RunEvent): void {
+    if (this.#options.keepEvents !== false) this.#queue.put(event);
+  }
+
   readonly #emit = (signal: Signal): void => {
     if (this.#left) return;
     this.#state = reduce(this.#state, signal);
     call(this.#options.onSignal, signal, this.#state);
     if (signal.kind === "event") {
-      this.#queue.put(signal.event);
+      this.#offer(signal.event);
       call(this.#options.onEvent, signal.event);
       for (const listener of this.#eventListeners.get(signal.event.type) ?? []) call(listener, signal.event);
     } else if (signal.kind === "gap") {
-      this.#queue.put({ type: "resynced", restart: signal.restart, complete: signal.complete });
+      this.#offer({ type: "resynced", restart: signal.restart, complete: signal.complete });
     }
     for (const listener of this.#listeners) call(listener, this.#state);
   };

@@ -34,6 +34,8 @@ export type RunEvent = StreamEvent | Resynced;
 export interface RunOptions {
   /** Abort is Stop: the run is cancelled at the server, and read to its end. To leave only: {@link Run.leave}. */
   readonly signal?: AbortSignal | undefined;
+  /** Keep the events for an iteration. Default true; false saves the memory where only callbacks are used. */
+  readonly keepEvents?: boolean | undefined;
   /** Have each event say when it was where: `event.timing`. One frame an event then, nothing merged. */
   readonly timing?: boolean | undefined;
   /** Called with the messages of each chunk as they came, before they are read: to pass them on. */

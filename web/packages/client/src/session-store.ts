@@ -10,7 +10,7 @@ import type { SendOptions, Session, SessionOptions, SessionSnapshot, SessionTurn
 import { SharedRun } from "./shared-run.ts";
 import { type RunState, type Signal, startState } from "./stream-state.ts";
 import type { Tabs } from "./tabs.ts";
-import { turnOf } from "./transcript-turn.ts";
+import { mustFollow, turnOf } from "./transcript-turn.ts";
 
 /** What tabs of one session tell each other. */
 interface SaidElsewhere {
@@ -153,6 +153,9 @@ export class SessionStore implements Session {
       scope: this.#scope,
       timing: this.#timing,
       onSignal,
+      onSettled: () => {
+        this.#tellTabs(turnId);
+      },
     });
     this.#runs.set(turnId, run);
     return run;
@@ -173,9 +176,11 @@ export class SessionStore implements Session {
   }
 
   /** Tell the other tabs of a run that was started here, once. */
-  #tellTabs(turn: SessionTurn): void {
+  #tellTabs(turnId: string): void {
+    const turn = this.#turns.find(({ id }) => id === turnId);
+    if (turn?.runId === undefined || turn.id === turn.runId || turn.run.joined) return;
     const { runId, message, createdAtMs } = turn;
-    if (runId === undefined || turn.id === runId || turn.run.joined || this.#told.has(runId)) return;
+    if (this.#told.has(runId)) return;
     this.#told.add(runId);
     this.#channel?.postMessage({ runId, message, createdAtMs } satisfies SaidElsewhere);
   }
@@ -185,7 +190,7 @@ export class SessionStore implements Session {
     this.#change(turnId, (turn) => ({ ...turn, runId: run.runId ?? turn.runId, run }));
     const turn = this.#turns.find(({ id }) => id === turnId);
     if (turn === undefined) return;
-    this.#tellTabs(turn);
+    this.#dropTwin(turn);
     for (const listener of this.#signalListeners) listener(signal, turn);
     if (signal.kind === "joined") this.#join(turn, signal.runId);
     if (signal.kind === "event" && isText(signal.event)) this.#pacer.push(signal.event.tokens);
@@ -196,14 +201,27 @@ export class SessionStore implements Session {
   /** The message of this turn was not sent, for another run goes on: it becomes that run's turn. */
   #join(turn: SessionTurn, runId: string): void {
     this.#unsent = turn.message;
-    if (this.#turns.some((other) => other.runId === runId && other.id !== turn.id)) {
-      this.#turns = this.#turns.filter(({ id }) => id !== turn.id);
-      this.#runs.get(turn.id)?.leave();
-      this.#runs.delete(turn.id);
+    const shown = this.#turns.find((other) => other.runId === runId && other.id !== turn.id);
+    if (shown !== undefined) {
+      this.#drop(turn.id);
+      // It may have been given up here: it goes on, as the server says.
+      this.#runs.get(shown.id)?.resume();
       return;
     }
     this.#change(turn.id, (joined) => ({ ...joined, message: "", createdAtMs: undefined }));
     void this.#learnMessage(turn.id, runId);
+  }
+
+  /** The transcript has told of a run before its own answer named it: one of the two turns is enough. */
+  #dropTwin({ id, runId, run }: SessionTurn): void {
+    if (runId === undefined || id === runId || run.joined) return;
+    if (this.#turns.some((other) => other.id === runId)) this.#drop(runId);
+  }
+
+  #drop(turnId: string): void {
+    this.#turns = this.#turns.filter(({ id }) => id !== turnId);
+    this.#runs.get(turnId)?.leave();
+    this.#runs.delete(turnId);
   }
 
   async #learnMessage(turnId: string, runId: string): Promise<void> {
@@ -234,6 +252,7 @@ export class SessionStore implements Session {
     this.#pacer.flush();
   }
 
+  /** Return the newest turns of before, oldest first. */
   async #readTranscript(): Promise<readonly TranscriptTurn[]> {
     const { sessionId } = this.#options;
     const turns: TranscriptTurn[] = [];
@@ -242,8 +261,8 @@ export class SessionStore implements Session {
       const page = await this.#readPage(sessionId, pageToken);
       turns.push(...page.turns);
       pageToken = page.nextPageToken;
-    } while (pageToken !== "" && !this.#isClosed());
-    return turns.slice(-this.#maxTurns);
+    } while (pageToken !== "" && turns.length < this.#maxTurns && !this.#isClosed());
+    return turns.slice(0, this.#maxTurns).reverse();
   }
 
   async #readPage(sessionId: string, pageToken: string) {
@@ -251,7 +270,12 @@ export class SessionStore implements Session {
     const { signal } = this.#closing;
     for (;;) {
       try {
-        return await this.#client.transcript(sessionId, { pageSize: PAGE_SIZE, pageToken, signal });
+        return await this.#client.transcript(sessionId, {
+          pageSize: PAGE_SIZE,
+          pageToken,
+          order: "newest",
+          signal,
+        });
       } catch (error) {
         if (!(error instanceof RequestFailed) || !error.failure.retryable || signal.aborted) throw error;
         const { retryAfterMs } = error.failure;
@@ -267,7 +291,7 @@ export class SessionStore implements Session {
     const known = new Set(this.#turns.map(({ runId }) => runId));
     const before = records.filter(({ runId }) => !known.has(runId));
     this.#turns = [...before.map((record) => turnOf(record, performance.now())), ...this.#turns];
-    for (const { runId, state } of before) if (state !== "ended") this.#open(runId).follow(runId);
+    for (const record of before) if (mustFollow(record)) this.#open(record.runId).follow(record.runId);
   }
 
   #change(turnId: string, next: (turn: SessionTurn) => SessionTurn): void {

@@ -33,6 +33,8 @@ const ANSWER_MS = 2_000;
 /** How often the reader says that it is there, and after how much silence it counts as frozen. */
 const ALIVE_MS = 5_000;
 const FROZEN_MS = 20_000;
+/** How long the tab that has read the end keeps the others from reading it, too. */
+const SETTLE_MS = 1_000;
 /** What a reader keeps for tabs that join, in characters. Beyond, they read for themselves. */
 const MAX_KEPT = 4_000_000;
 
@@ -45,6 +47,12 @@ export interface SharedRunOptions {
   readonly scope: string;
   readonly timing: boolean;
   readonly onSignal: (signal: Signal, state: RunState) => void;
+  /**
+   * Called when it is settled which tab reads the run: other tabs may be told of it now.
+   *
+   * Earlier, one of them could be faster to the lock than the tab whose stream is open already.
+   */
+  readonly onSettled: () => void;
 }
 
 /**
@@ -72,6 +80,7 @@ export class SharedRun {
   #release: (() => void) | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
   #beat: ReturnType<typeof setInterval> | undefined;
+  #settling: ReturnType<typeof setTimeout> | undefined;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
   #left = false;
 
@@ -119,7 +128,12 @@ export class SharedRun {
   }
 
   #runOptions(): RunOptions {
-    return { timing: this.#options.timing, onMessages: this.#passOn, onSignal: this.#hearOwn };
+    return {
+      timing: this.#options.timing,
+      keepEvents: false,
+      onMessages: this.#passOn,
+      onSignal: this.#hearOwn,
+    };
   }
 
   readonly #hearOwn = (signal: Signal): void => {
@@ -179,6 +193,7 @@ export class SharedRun {
   #lead(listening: AbortController): Promise<void> | undefined {
     if (listening.signal.aborted) return undefined;
     this.#leading = true;
+    this.#options.onSettled();
     clearTimeout(this.#silence);
     this.#beat = setInterval(() => {
       this.#send({ kind: "alive" });
@@ -194,7 +209,10 @@ export class SharedRun {
   #readOwn(): void {
     if (this.#own !== undefined || this.#runId === undefined) return;
     const after = this.#reader?.cursor;
+    const { stopping } = this.#state;
     this.#own = this.#options.client.followRun(this.#runId, { ...this.#runOptions(), after });
+    // The tab that was to do it may have gone before it did.
+    if (stopping) this.#own.stop();
   }
 
   #listen(runId: string): void {
@@ -202,6 +220,7 @@ export class SharedRun {
     this.#own?.leave();
     this.#own = undefined;
     this.#filled = false;
+    this.#options.onSettled();
     this.#join();
   }
 
@@ -259,7 +278,8 @@ export class SharedRun {
   }
 
   #hearSignal(signal: Signal): void {
-    clearTimeout(this.#stopTimer);
+    // The reader has heard of the Stop: this tab need not ask the server itself.
+    if (signal.kind === "stop_requested") clearTimeout(this.#stopTimer);
     if (signal.kind !== "stop_requested" || !this.#state.stopping) this.#emit(signal);
   }
 
@@ -306,18 +326,27 @@ export class SharedRun {
     this.#listening?.abort();
     this.#channel?.close();
     this.#channel = undefined;
+    clearTimeout(this.#settling);
     this.#leading = false;
     this.#release?.();
     this.#release = undefined;
   }
+
+  readonly #settle = (): void => {
+    this.#kept = undefined;
+    this.#rest();
+  };
 
   readonly #emit = (signal: Signal): void => {
     if (this.#left) return;
     this.#state = reduce(this.#state, signal);
     this.#options.onSignal(signal, this.#state);
     if (this.#state.outcome === undefined) return;
-    this.#kept = this.#state.outcome.kind === "done" ? undefined : this.#kept;
-    this.#rest();
+    // The lock would overtake the message that tells the others of the end, and they would ask the server for it.
+    const hasRead = this.#leading && signal.kind === "event";
+    if (hasRead) this.#settling = setTimeout(this.#settle, SETTLE_MS);
+    else if (signal.kind === "event") this.#settle();
+    else this.#rest();
   };
 }
 

@@ -3,7 +3,12 @@ import type { TranscriptTurn } from "./records.ts";
 import type { SessionTurn } from "./session.ts";
 import { type Outcome, type RunState, type RunStatus, startState } from "./stream-state.ts";
 
-/** Return a turn of before as the session shows it. One that still goes on is followed, from its start. */
+/** Return whether a turn's answer has to be read from its run: it goes on, or is too long for a transcript. */
+export function mustFollow({ state, text, first }: TranscriptTurn): boolean {
+  return state !== "ended" || (text === null && first !== null);
+}
+
+/** Return a turn of before as the session shows it. One that must be followed begins empty. */
 export function turnOf(record: TranscriptTurn, nowMs: number): SessionTurn {
   const createdAtMs = Date.parse(record.createTime ?? "");
   return {
@@ -17,7 +22,7 @@ export function turnOf(record: TranscriptTurn, nowMs: number): SessionTurn {
 
 function stateOf(record: TranscriptTurn, nowMs: number): RunState {
   const fresh = { ...startState(nowMs), runId: record.runId };
-  if (record.state !== "ended") return fresh;
+  if (mustFollow(record)) return fresh;
   const outcome = outcomeOf(record);
   return {
     ...fresh,

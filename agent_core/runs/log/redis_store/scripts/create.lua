@@ -25,9 +25,9 @@ if ARGV[6] ~= '' then
 end
 
 local most, least, message = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[11])
--- Whether the shortest rings of the runs that go on, and their messages, leave no room for this one's.
+-- Whether the shortest rings of the runs that go on, and long messages, leave no room for this one's.
 local function is_full(live, asked)
-  return (tonumber(live or 0) + 1) * least + tonumber(asked or 0) + message > most
+  return (tonumber(live or 0) + 1) * least + tonumber(asked or 0) + beyond(message) > most
 end
 if most > 0 then
   local sums = redis.call('HMGET', KEYS[8], '@live', '@asked', '@looked')

@@ -3,8 +3,9 @@
 -- each session that remembers something (`s:` and its id: `S BYTES TURN`). A turn says what came before what; MESSAGE
 -- is how many of the BYTES are the user's message, which can't be shortened.
 -- `@held` and `@said` are the sums of all and of sessions, `@live` counts the runs that go on, `@asked` is the sum of
--- their messages, `@looked` says how many fields there were at the last look.
+-- what their messages need beside the shortest rings, `@looked` says how many fields there were at the last look.
 local RUN_BYTES, SESSION_BYTES = 2048, 512
+local MESSAGE_IN_FLOOR = 16384
 local MORE_FIELDS = 256
 local GONE = '\2' .. string.rep('\0', 12)
 
@@ -13,12 +14,18 @@ local function charge(size, step)
   return math.ceil(size / step) * step
 end
 
+-- Return what a message needs beside the shortest ring.
+local function beyond(message)
+  return math.max(0, message - MESSAGE_IN_FLOOR)
+end
+
 -- Set what a run or session counts (nil: nothing any more), and return what its owner holds now.
 -- `message` is told of a run that goes on alone.
 local function count(owner, field, kind, bytes, message)
   local before = redis.call('HGET', owner, field)
   local difference = -tonumber(before and string.match(before, '%d+') or 0)
-  local asked = -tonumber(before and string.match(before, '^L %d+ (%d+)$') or 0) + (kind == 'L' and message or 0)
+  local asked = (kind == 'L' and beyond(message) or 0)
+    - beyond(tonumber(before and string.match(before, '^L %d+ (%d+)$') or 0))
   if asked ~= 0 then redis.call('HINCRBY', owner, '@asked', string.format('%.0f', asked)) end
   if kind then
     difference = difference + bytes
@@ -89,7 +96,7 @@ local function make_room(owner_key, prefix, most, spared)
         if kind == 'S' then said = said + bytes end
         -- Of a run that goes on, it is the message instead; programs before this one left it out.
         turn = tonumber(turn) or 0
-        if kind == 'L' then asked = asked + turn end
+        if kind == 'L' then asked = asked + beyond(turn) end
         table.insert(kinds[kind], {field = field, key = key, bytes = bytes, turn = turn})
       end
     end
