@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import js from "@eslint/js";
 import reactHooks from "eslint-plugin-react-hooks";
 import globals from "globals";
-import { defineConfig } from "eslint/config";
+import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 const KEBAB_CASE = /^[a-z0-9]+(-[a-z0-9]+)*(\.(test|config))?\.(ts|tsx|mjs)$/;
@@ -18,6 +18,7 @@ const kebabCase = {
 };
 
 export default defineConfig(
+  globalIgnores(["**/dist", "**/dist-size"]),
   js.configs.recommended,
   reactHooks.configs.flat.recommended,
   {

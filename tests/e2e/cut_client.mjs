@@ -3,7 +3,7 @@
  *
  *   node cut_client.mjs '{"url", "runId"?, "request", "cuts": [0, 1, …], "atOnce"}'
  *
- * With `runId` the first answer is that recorded run, else the request is really asked. Prints one line:
+ * With `runId` that recorded run is followed, else the request is really asked. Prints one line:
  * `{"stories": […], "trials": [{cut, story, before, failure}]}`, where a story is the run's events with
  * neighbouring deltas as one, and `before` counts the events that came before the cut.
  */
@@ -11,19 +11,17 @@ import { fileURLToPath } from "node:url";
 
 const web = new URL("../../web/", import.meta.url);
 const { runnerImport } = await import(new URL("node_modules/vite/dist/node/index.js", web).href);
-const { module: client } = await runnerImport(fileURLToPath(new URL("packages/client/src/index.ts", web)));
+const { module: library } = await runnerImport(fileURLToPath(new URL("packages/client/src/index.ts", web)));
 const order = JSON.parse(process.argv[2]);
 
-/** Return a fetch whose first request carries the cut, and asks for the recorded run if there is one. */
+/** Return a fetch whose first request carries the cut. */
 function cuttingFetch(cut) {
   let first = true;
   return (url, init) => {
-    if (!first) return fetch(url, init);
-    first = false;
     const headers = new Headers(init.headers);
-    if (cut !== null) headers.set("X-Cut", String(cut));
-    if (order.runId === undefined) return fetch(url, { ...init, headers });
-    return fetch(`${order.url}/api/runs/${order.runId}/events`, { headers, signal: init.signal });
+    if (first && cut !== null) headers.set("X-Cut", String(cut));
+    first = false;
+    return fetch(url, { ...init, headers });
   };
 }
 
@@ -49,11 +47,14 @@ async function attempt(cut) {
     if (signal.kind === "failed") failure = signal.failure.code;
     if (signal.kind === "gap") failure = "GAP";
   };
-  const stream = new client.RunStream(
-    { ...order.request, sessionId: `cut-${cut}` },
-    { baseUrl: order.url, fetch: cuttingFetch(cut), sleep: () => Promise.resolve(), onSignal },
-  );
-  await stream.start();
+  const client = library.createClient({
+    baseUrl: `${order.url}/api`,
+    fetch: cuttingFetch(cut),
+    retry: { firstMs: 1, capMs: 1 },
+  });
+  const request = { ...order.request, sessionId: `cut-${cut}` };
+  const run = order.runId ? client.followRun(order.runId, { onSignal }) : client.startRun(request, { onSignal });
+  await run.finished;
   return { cut, story: JSON.stringify(storyOf(events)), before: before ?? events.length, failure };
 }
 

@@ -127,12 +127,7 @@ async def test_a_reset_in_a_recorded_run_loses_and_doubles_nothing(
     (story,) = uncut.stories
     assert text_of(story) == "".join(RICH_TEXT)
     assert report.told() == [story], "after no cut did it see anything else"
-    # A client without the head knows of no run that it could resume, and says so.
-    head = size - len(body) - len(LAST_CHUNK)
-    failed = report.failed_cuts()
-    assert set(failed.values()) == {"UNAVAILABLE"}
-    assert max(failed) < head
-    assert [trial["before"] for trial in report.trials if trial["failure"]] == [0] * len(failed)
+    assert report.failed_cuts() == {}
     # The cuts really fell between all of the frames.
     seen = {trial["before"] for trial in report.trials}
     assert seen == set(range(len(whole) + 1))
@@ -147,7 +142,8 @@ async def test_a_reset_while_the_run_goes_on_loses_and_doubles_nothing(
     port = httpx.URL(url).port
     assert port is not None
     message = json.dumps({"tokens": 40, "rate": 200})
-    cuts = random.Random(1).sample(range(600, 6_000), 150)  # noqa: S311 - lots, no secret
+    # From 0: a question whose answer's head was cut is sent again with its key, and starts no second run.
+    cuts = random.Random(1).sample(range(6_000), 150)  # noqa: S311 - lots, no secret
     async with cutting_proxy(port) as (proxy, through):
         report = await read_through(node, through, request={"message": message, "agent": "pace"}, cuts=cuts)
     assert proxy.cuts > 50

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support import system
-from tests.support.browser import open_page, running_chromium, shoot
+from tests.support.browser import answer_text, open_page, running_chromium, shoot
 from tests.support.processes import Processes, Stack
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("page")]
@@ -42,19 +42,24 @@ def test_a_question_is_answered_token_by_token_by_the_model(browser: Browser, mo
     page.evaluate(
         """() => {
             window.lengths = [];
+            window.drawn = new Set();
             new MutationObserver(() => {
                 const answer = document.querySelector('[data-testid=answer]');
-                if (answer) window.lengths.push(answer.textContent.length);
+                if (answer) window.drawn.add(answer.textContent);
+                const [turn] = window.tokenwire.getSnapshot().turns;
+                if (turn) window.lengths.push(turn.run.segments.join('').length);
             }).observe(document.body, {subtree: true, childList: true, characterData: true});
         }"""
     )
     ask(page, "List three fruits.")
     expect(page.get_by_test_id("footer")).to_contain_text("token", timeout=PATIENCE_MS)
-    answer = page.get_by_test_id("answer").text_content() or ""
+    answer = answer_text(page)
     lengths: list[int] = page.evaluate("() => window.lengths")
+    drawn: int = page.evaluate("() => window.drawn.size")
     shoot(page, "answer")
     assert any(fruit in answer.lower() for fruit in ("apple", "banana", "orange", "grape", "pear", "mango"))
     assert len(set(lengths)) >= 5, "the text came in many pieces"
+    assert drawn >= 5, "and was drawn in many"
     assert lengths == sorted(lengths)
     assert complaints == []
 

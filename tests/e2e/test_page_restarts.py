@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from agent_core.agents.pace import pace_text
-from tests.support.browser import open_page, running_chromium, shoot
+from tests.support.browser import answer_text, open_page, running_chromium, shoot
 from tests.support.processes import TOKENWIRE, Processes
 from tests.support.redis_server import RedisServer
 
@@ -44,6 +44,7 @@ def test_an_answer_survives_the_restart_of_its_edge_and_of_its_core(
         edge.send(signal.SIGTERM)
         expect(page.get_by_test_id("footer")).to_contain_text("token", timeout=PATIENCE_MS)
         shoot(page, "restarted")
+        assert answer_text(page).strip() == pace_text(TOKENS, SIZE)
         assert (answer.text_content() or "").strip() == pace_text(TOKENS, SIZE)
         assert complaints == []
     assert [process.wait() for process in (edge, *(core for _, core in cores))] == [0, 0, 0]

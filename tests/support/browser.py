@@ -48,6 +48,14 @@ def open_page(browser: Browser, url: str) -> tuple[Page, list[str]]:
     return page, complaints
 
 
+def answer_text(page: Page) -> str:
+    """Return the newest answer's exact text: the page shows its Markdown drawn, and keeps it as it came."""
+    text: str = page.evaluate(
+        "() => window.tokenwire.getSnapshot().turns.at(-1)?.run.segments.join('') ?? ''"
+    )
+    return text
+
+
 def shoot(page: Page, name: str) -> None:
     """Keep a picture of the whole page."""
     ARTIFACTS.mkdir(exist_ok=True)

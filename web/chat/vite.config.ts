@@ -1,11 +1,13 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vite";
+import { defaultClientConditions, defineConfig } from "vite";
 
 const EDGE = process.env.TOKENWIRE_EDGE ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
   plugins: [react()],
+  // The packages beside it as their sources: they need not be built first.
+  resolve: { conditions: ["@tokenwire/source", ...defaultClientConditions] },
   build: {
     outDir: fileURLToPath(new URL("../../edge/static", import.meta.url)),
     emptyOutDir: true,

@@ -2,7 +2,8 @@
  * A FAKE edge, for work on the page without agents: scripted answers, no model, no core.
  *
  * It serves the built page with the real edge's content security policy, and plays a script that the
- * question's first word names: nav, tools, error, refuse, slow, drop, lost, code; anything else is a plain answer.
+ * question's first word names: nav, tools, many, marks, error, refuse, slow, drop, lost, code; anything else is a
+ * plain answer.
  *
  *   npm run build && npm run fake          # http://127.0.0.1:8000
  *   KEY=secret npm run fake                # asks for that API key
@@ -20,9 +21,12 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 
 /** A run lives apart from its connections, as the real ones do. */
 class Run {
-  constructor(id, agent, script) {
+  constructor(id, { message, sessionId, agent = "fake" }, script) {
     this.id = id;
+    this.message = message;
+    this.sessionId = sessionId;
     this.agent = agent;
+    this.createTime = new Date().toISOString();
     this.frames = [];
     this.followers = new Set();
     this.text = "";
@@ -35,7 +39,7 @@ class Run {
     this.add({
       type: "run_started",
       runId: this.id,
-      sessionId: "s",
+      sessionId: this.sessionId,
       agent: this.agent,
       model: "scripted",
       traceparent,
@@ -63,6 +67,7 @@ class Run {
     const frame = `id: ${this.id}.1.${this.frames.length + 1}\ndata: ${JSON.stringify({ ...event, timestamp: Date.now() })}\n\n`;
     this.frames.push(frame);
     this.ended = event.type === "done" || event.type === "error";
+    if (this.ended) this.terminal = { event: event.type, reason: event.finishReason ?? event.code };
     for (const follower of this.followers) this.send(follower, frame);
   }
 
@@ -88,11 +93,11 @@ const runs = new Map();
 async function ask(request, response) {
   const chunks = [];
   for await (const chunk of request) chunks.push(chunk);
-  const { message, agent = "fake" } = JSON.parse(Buffer.concat(chunks).toString());
-  const word = /^\w*/.exec(message.toLowerCase())[0];
+  const asked = JSON.parse(Buffer.concat(chunks).toString());
+  const word = /^\w*/.exec(asked.message.toLowerCase())[0];
   if (word === "refuse")
     return problem(response, 429, "RESOURCE_EXHAUSTED", "Too many runs at once. Wait a moment.", true);
-  const run = new Run(`fake${Date.now().toString(36)}`, agent, (SCRIPTS[word] ?? SCRIPTS.plain)());
+  const run = new Run(`fake${Date.now().toString(36)}`, asked, (SCRIPTS[word] ?? SCRIPTS.plain)());
   runs.set(run.id, run);
   run.follow(response, 0);
 }
@@ -101,6 +106,17 @@ function problem(response, status, code, detail, retryable) {
   const challenge = status === 401 ? { "www-authenticate": "Bearer" } : {};
   response.writeHead(status, { "content-type": "application/problem+json", ...challenge });
   response.end(JSON.stringify({ type: "about:blank", title: code, status, detail, code, retryable }));
+}
+
+function transcript(sessionId, response) {
+  const turns = [...runs.values()]
+    .filter((run) => run.sessionId === sessionId)
+    .map(({ id, message, ended, terminal = null, text, createTime }) => ({
+      ...{ runId: id, message, state: ended ? "ended" : "running", terminal, text: ended ? text : null },
+      ...{ first: null, last: null, createTime },
+    }));
+  response.writeHead(200, { "content-type": "application/json" });
+  response.end(JSON.stringify({ turns, nextPageToken: "" }));
 }
 
 async function page(path, response) {
@@ -121,6 +137,8 @@ async function answer(request, response) {
   if (path.startsWith("/api/") && KEY !== undefined && request.headers.authorization !== `Bearer ${KEY}`)
     return problem(response, 401, "UNAUTHENTICATED", "The API key is not valid.", false);
   if (path === "/api/chat") return ask(request, response);
+  const [, sessionId] = /^\/api\/sessions\/([^/]+)\/transcript$/.exec(path) ?? [];
+  if (sessionId) return transcript(decodeURIComponent(sessionId), response);
   if (runId && !run) return problem(response, 404, "NOT_FOUND", "This run is not here.", false);
   if (verb === "events")
     return run.follow(response, Number(request.headers["last-event-id"]?.split(".")[2] ?? 0));

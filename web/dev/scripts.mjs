@@ -63,6 +63,31 @@ const ROWS = [
   { fund: "Southern Bond", nav: 9120377.5 },
 ];
 
+const MARKS = `# Everything at once
+
+A [link](https://example.com), *italic*, **bold**, ***both***, ~~gone~~ and \`code\`. A [bad one](javascript:alert(1)).
+
+> A quote of two lines
+> with **bold** in it
+
+- [x] done
+- [ ] to do
+- plain
+  1. one
+  2. two
+
+#### Deep
+
+| Column with a long name | Another column | A third column | And a fourth one | Fifth |
+| --- | :-: | ---: | --- | --- |
+| a cell with quite some text in it | centred | 1,234.50 | line<br>break | x |
+| b | c | 2 | d | y |
+
+![a cat](https://example.com/cat.png)
+
+https://example.com/${"path/".repeat(20)}
+`;
+
 /** What an agent would yield: `[pause in ms, event]`. */
 export const SCRIPTS = {
   plain: () => [[300], ...words(FRUITS, 35)],
@@ -119,6 +144,31 @@ export const SCRIPTS = {
     ],
     [100, { type: "progress", percent: 100, message: "Complete" }],
     ...words(REPORT, 25),
+  ],
+  marks: () => [[100], ...words(MARKS, 10)],
+  many: () => [
+    ...Array.from({ length: 14 }, (_, index) => [
+      [
+        60,
+        {
+          type: "tool_start",
+          callId: `m${index}`,
+          tool: "query_database",
+          args: { sql: HOLDINGS_SQL, parameters: { portfolio: `FUND ${index + 1}`, day: "2025-11-21" } },
+        },
+      ],
+      [
+        100,
+        {
+          type: "tool_result",
+          callId: `m${index}`,
+          tool: "query_database",
+          result: HOLDINGS_RESULT,
+          isError: false,
+        },
+      ],
+    ]).flat(),
+    ...words(REPORT, 15),
   ],
   error: () => [
     ...words("The first quarter began with", 40),

@@ -1,265 +1,211 @@
 import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
-import type { RunStreamOptions, Signal, StreamEvent } from "@tokenwire/client";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RequestFailed } from "@tokenwire/client";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ScriptedClient } from "../../packages/react/src/scripted-client.ts";
 import { ApiKey } from "./api-key.ts";
 import { App } from "./app.tsx";
-import { ChatStore } from "./chat-store.ts";
 
-let say: (signal: Signal) => void;
-let calls: string[];
-let headers: RunStreamOptions["headers"];
+let client: ScriptedClient;
+let apiKey: ApiKey;
 
 beforeEach(() => {
-  calls = [];
-  const openRun = (_request: unknown, options: RunStreamOptions) => {
-    headers = options.headers;
-    say = (signal) => act(() => options.onSignal(signal));
-    return {
-      start: async () => void calls.push("start"),
-      resume: async () => void calls.push("resume"),
-      stop: () => options.onSignal({ kind: "stop_requested" }),
-    };
-  };
-  const apiKey = new ApiKey(undefined);
-  const schedule = (draw: () => void) => draw();
-  const store = new ChatStore({ sessionId: "s", apiKey, openRun, schedule, now: () => 0 });
-  render(<App store={store} apiKey={apiKey} agent="portfolio" />);
+  vi.useFakeTimers();
+  // No other tabs, and no waiting for them.
+  vi.stubGlobal("BroadcastChannel", undefined);
+  client = new ScriptedClient();
+  apiKey = new ApiKey(undefined);
 });
 
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  vi.runOnlyPendingTimers();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  history.replaceState(null, "", "/");
+});
 
-function tell(fields: Record<string, unknown> & { type: StreamEvent["type"] }, atMs = 100) {
-  say({ kind: "event", event: { timestamp: 1, ...fields } as unknown as StreamEvent, atMs });
+async function open({ agent, isKnown = false }: { agent?: string; isKnown?: boolean } = {}) {
+  render(<App client={client} apiKey={apiKey} sessionId="s-1" isKnown={isKnown} agent={agent} />);
+  await pass();
 }
 
-function text(content: string, atMs = 100) {
-  tell({ type: "text_delta", content, tokens: 1 }, atMs);
+/** Long enough for a frame. */
+const pass = () => act(() => vi.advanceTimersByTimeAsync(500));
+
+async function say(play: () => void) {
+  act(play);
+  await pass();
 }
 
-function ask(question: string) {
+async function ask(question: string) {
   const box = screen.getByTestId("question");
   fireEvent.change(box, { target: { value: question } });
   fireEvent.keyDown(box, { key: "Enter" });
+  await pass();
 }
 
 const shown = (id: string) => screen.getByTestId(id).textContent;
 
-describe("the question box", () => {
-  it("sends with Enter and is empty then", () => {
-    ask("List three fruits.");
-    expect(shown("turn-user")).toBe("List three fruits.");
-    expect(screen.getByTestId<HTMLTextAreaElement>("question").value).toBe("");
+describe("the page's address", () => {
+  it("names the agent, which is asked and whose examples are shown", async () => {
+    await open({ agent: "portfolio" });
+    expect(shown("agent")).toBe("Agent: portfolio");
+    expect(screen.queryByText("List three fruits.")).toBeNull();
+    fireEvent.click(screen.getByText("Calculate NAV for all portfolios"));
+    expect(client.run.request).toMatchObject({ agent: "portfolio", sessionId: "s-1" });
   });
 
-  it("does not send with Shift and Enter, nor while an input method composes", () => {
-    const box = screen.getByTestId("question");
-    fireEvent.change(box, { target: { value: "a" } });
-    fireEvent.keyDown(box, { key: "Enter", shiftKey: true });
-    fireEvent.keyDown(box, { key: "Enter", isComposing: true });
-    expect(screen.queryByTestId("turn-user")).toBeNull();
+  it("names the conversation from the first message on, and leads to a new one", async () => {
+    history.replaceState(null, "", "/?agent=portfolio");
+    await open({ agent: "portfolio" });
+    expect(location.search).toBe("?agent=portfolio");
+    await ask("one");
+    expect(location.search).toBe("?agent=portfolio&session=s-1");
+    expect(screen.getByTestId("new-chat").getAttribute("href")).toBe("./?agent=portfolio");
   });
 
-  it("keeps a question that is typed while a run goes on", () => {
-    ask("one");
-    ask("two");
-    expect(screen.getAllByTestId("turn-user")).toHaveLength(1);
-    expect(screen.getByTestId<HTMLTextAreaElement>("question").value).toBe("two");
-  });
-});
-
-describe("the answer", () => {
-  it("is on its way until the first token, then grows", () => {
-    ask("one");
-    expect(screen.getByLabelText("The answer is on its way")).toBeTruthy();
-    text("Apples");
-    expect(screen.queryByLabelText("The answer is on its way")).toBeNull();
-    text(", pears");
-    expect(shown("answer")).toBe("Apples, pears");
+  it("brings the messages of before back", async () => {
+    const turn = { runId: "r", message: "before", state: "running", terminal: null, text: null };
+    client.page = () =>
+      Promise.resolve({ turns: [{ ...turn, first: null, last: null, createTime: null }], nextPageToken: "" });
+    await open({ isKnown: true });
+    expect(shown("turn-user")).toContain("before");
+    await say(() => client.run.write("live"));
+    expect(shown("answer")).toBe("live");
   });
 
-  it("is never HTML", () => {
-    ask("one");
-    text("<img src=x onerror=alert(1)><b>bold</b>");
-    expect(shown("answer")).toBe("<img src=x onerror=alert(1)><b>bold</b>");
-    expect(screen.getByTestId("answer").querySelector("img, b")).toBeNull();
-  });
-
-  it("is spoken when it is whole, not token by token", () => {
-    ask("one");
-    text("a");
-    expect(screen.getByTestId("answer").getAttribute("aria-busy")).toBe("true");
-    tell({ type: "done", finalMessage: "a", finishReason: "stop" });
-    expect(screen.getByTestId("answer").getAttribute("aria-busy")).toBe("false");
-  });
-
-  it("has a footer with tokens, time to the first and rate, measured here", () => {
-    ask("one");
-    text("a", 240);
-    text("b", 1240);
-    text("c", 2240);
-    tell({ type: "done", finalMessage: "abc", finishReason: "stop" });
-    const facts = Array.from(screen.getByTestId("footer").children, (fact) => fact.textContent);
-    expect(facts).toEqual(["3 tokens", "first after 240 ms", "1 tokens/s"]);
+  it("asks for no messages of before where there can be none", async () => {
+    client.page = vi.fn(client.page);
+    await open();
+    expect(client.page).not.toHaveBeenCalled();
   });
 });
 
-describe("a run", () => {
-  it("shows its progress", () => {
-    ask("one");
-    tell({ type: "progress", percent: 45, message: "Calculating" });
-    expect(shown("progress")).toBe("Calculating45 %");
-    expect(screen.getByLabelText<HTMLProgressElement>("Calculating").value).toBe(45);
-  });
-
-  it("shows its tools: name, arguments, result, failure", () => {
-    ask("one");
-    tell({ type: "tool_start", callId: "c", tool: "query", args: { day: "today" } });
-    expect(screen.getByTestId("tool").dataset.state).toBe("running");
-    tell({ type: "tool_result", callId: "c", tool: "query", result: { rows: 7 }, isError: true });
-    expect(screen.getByTestId("tool").dataset.state).toBe("failed");
-    expect(shown("tool")).toContain('"day": "today"');
-    expect(shown("tool")).toContain('"rows": 7');
-  });
-
-  it("shows a tool's query as it was written, the other arguments apart, and rows as a table", () => {
-    ask("one");
-    const sql = "SELECT <b>x</b>\n  FROM holdings";
-    tell({ type: "tool_start", callId: "c", tool: "query", args: { sql, parameters: { day: "2025" } } });
-    expect(shown("tool-sql")).toBe(sql);
-    expect(shown("tool")).toContain("SQL");
-    expect(shown("tool")).toContain('"day": "2025"');
-    expect(shown("tool")).not.toContain('"sql"');
-    const result = { columns: ["name", "price"], rows: [["<i>a</i>", 1.5]], rowCount: 9 };
-    tell({ type: "tool_result", callId: "c", tool: "query", result, isError: false });
-    const cells = Array.from(screen.getByTestId("tool-table").querySelectorAll("td"));
-    expect(cells.map((cell) => [cell.textContent, cell.className])).toEqual([
-      ["<i>a</i>", ""],
-      ["1.5", "right"],
-    ]);
-    expect(shown("tool")).toContain("First 1 of 9 rows");
-    expect(screen.getByTestId("tool").querySelector("b, i")).toBeNull();
-  });
-
-  it("keeps its text when it is stopped, marked as such", () => {
-    ask("one");
-    text("half");
-    fireEvent.click(screen.getByTestId("stop"));
-    expect(shown("status")).toBe("Stopping");
-    tell({ type: "done", finalMessage: "half", finishReason: "cancelled" });
-    expect(shown("answer")).toBe("half");
-    expect(shown("turn-assistant")).toContain("Stopped");
-    expect(screen.getByTestId("send")).toBeTruthy();
-  });
-
-  it("that fails shows message and code, and can be tried again", () => {
-    ask("one");
-    tell({ type: "error", code: "UNAVAILABLE", message: "The model is busy.", retryable: true, details: {} });
-    expect(shown("error")).toContain("The model is busy.");
-    expect(shown("error")).toContain("UNAVAILABLE");
-    fireEvent.click(screen.getByTestId("retry"));
-    expect(calls).toEqual(["start", "start"]);
-    expect(screen.queryByTestId("error")).toBeNull();
-  });
-
-  it("that can't succeed offers no retry", () => {
-    ask("one");
-    tell({ type: "error", code: "INVALID_ARGUMENT", message: "Too long.", retryable: false, details: {} });
-    expect(screen.queryByTestId("retry")).toBeNull();
-  });
-});
-
-it("names the agent that the page's address asks for", () => {
-  expect(shown("agent")).toBe("Agent: portfolio");
+it("an answer has a footer with tokens, time to the first, rate and model, measured here", async () => {
+  await open();
+  const started = performance.now();
+  await ask("one");
+  act(() => client.run.tell({ type: "run_started", runId: "r", agent: "a", model: "small-1" }));
+  for (const atMs of [240, 1240, 2240]) act(() => client.run.write("a", started + atMs));
+  expect(screen.queryByTestId("footer")).toBeNull();
+  await say(() => client.run.done("aaa"));
+  const facts = Array.from(screen.getByTestId("footer").children, (fact) => fact.textContent);
+  expect(facts).toEqual(["3 tokens", "first after 240 ms", "1 tokens/s", "small-1"]);
 });
 
 describe("a server that wants a key", () => {
-  const refuse = (status = 401) => {
-    const failure = { code: "UNAUTHENTICATED", message: "No.", retryable: false, resumable: false, status };
-    say({ kind: "failed", failure });
+  const FAILURE = {
+    code: "UNAUTHENTICATED",
+    message: "No.",
+    retryable: false,
+    resumable: false,
+    status: 401,
   };
-  const enter = (key: string) => {
+  const refuse = (failure = FAILURE) => say(() => client.run.say({ kind: "failed", failure }));
+  const enter = async (key: string) => {
     fireEvent.change(screen.getByTestId("api-key"), { target: { value: key } });
     fireEvent.click(screen.getByTestId("api-key-use"));
+    await pass();
   };
 
-  it("gets it, with the question that was refused, once", () => {
-    ask("one");
-    refuse();
+  it("gets it, with the question that was refused, once", async () => {
+    await open();
+    await ask("one");
+    await refuse();
     expect(screen.getByLabelText<HTMLInputElement>("This server wants an API key").type).toBe("password");
     expect(screen.queryByTestId("error")).toBeNull();
-    expect(calls).toEqual(["start"]);
-    enter(" secret ");
-    expect(calls).toEqual(["start", "start"]);
+    expect(shown("turn-assistant")).toContain("Waits for an API key");
+    await enter(" secret ");
+    expect(client.runs.map(({ request }) => request?.message)).toEqual(["one", "one"]);
     expect(screen.getAllByTestId("turn-user")).toHaveLength(1);
-    expect(typeof headers === "function" && headers()).toEqual({ Authorization: "Bearer secret" });
+    expect(apiKey.headers()).toEqual({ Authorization: "Bearer secret" });
     expect(screen.queryByTestId("api-key")).toBeNull();
-    text("a");
+    await say(() => client.run.write("a"));
     expect(shown("answer")).toBe("a");
   });
 
-  it("asks again for a wrong one, and says so", () => {
-    ask("one");
-    refuse();
-    expect(screen.getByRole("alert").textContent).toBe("");
-    enter("wrong");
-    refuse();
+  it("asks again for a wrong one, and says so", async () => {
+    await open();
+    await ask("one");
+    await refuse();
+    await enter("wrong");
+    await refuse();
     expect(screen.getByRole("alert").textContent).toContain("did not accept this key");
     expect(screen.getByTestId<HTMLInputElement>("api-key").value).toBe("");
-    expect(calls).toEqual(["start", "start"]);
   });
 
-  it("is sent nothing that can't stand in a header", () => {
-    ask("one");
-    refuse();
-    enter("kéy");
+  it("is sent nothing that can't stand in a header", async () => {
+    await open();
+    await ask("one");
+    await refuse();
+    await enter("kéy");
     expect(screen.getByRole("alert").textContent).toContain("no blanks");
-    expect(calls).toEqual(["start"]);
+    expect(client.runs).toHaveLength(1);
   });
 
-  it("keeps what is typed meanwhile, and takes the stream up again where it was refused", () => {
-    ask("one");
+  it("keeps what is typed meanwhile, and takes the stream up again where it was refused", async () => {
+    await open();
+    await ask("one");
     fireEvent.change(screen.getByTestId("question"), { target: { value: "two" } });
-    const failure = { code: "UNAUTHENTICATED", message: "", retryable: true, resumable: true, status: 401 };
-    say({ kind: "failed", failure });
-    enter("secret");
-    expect(calls).toEqual(["start", "resume"]);
+    await refuse({ ...FAILURE, retryable: true, resumable: true });
+    expect(shown("connection")).toBe("");
+    await enter("secret");
+    expect(client.run.calls).toEqual(["resume"]);
     expect(screen.getByTestId<HTMLTextAreaElement>("question").value).toBe("two");
   });
 
-  it("is not an agent that fails for want of a key of its own", () => {
-    ask("one");
-    tell({
-      type: "error",
-      code: "UNAUTHENTICATED",
-      message: "The model's key.",
-      retryable: false,
-      details: {},
-    });
-    expect(screen.queryByTestId("api-key")).toBeNull();
-    expect(shown("error")).toContain("The model's key.");
+  it("gets it before it tells the messages of before", async () => {
+    const turn = { runId: "r", message: "before", state: "ended", terminal: null, text: "yes" };
+    client.page = () => Promise.reject(new RequestFailed(FAILURE));
+    await open({ isKnown: true });
+    client.page = () =>
+      Promise.resolve({ turns: [{ ...turn, first: null, last: null, createTime: null }], nextPageToken: "" });
+    await enter("secret");
+    expect(shown("answer")).toBe("yes");
   });
 
-  it("can be told no more: the key is forgotten on demand", () => {
-    expect(screen.queryByTestId("api-key-forget")).toBeNull();
-    ask("one");
-    refuse();
-    enter("secret");
+  it("is not an agent that fails for want of a key of its own", async () => {
+    await open();
+    await ask("one");
+    await say(() =>
+      client.run.tell({
+        type: "error",
+        code: "UNAUTHENTICATED",
+        message: "Mine.",
+        retryable: false,
+        details: {},
+      }),
+    );
+    expect(screen.queryByTestId("api-key")).toBeNull();
+    expect(shown("error")).toContain("Mine.");
+  });
+
+  it("can be told no more: the key is forgotten on demand", async () => {
+    await open();
+    await ask("one");
+    await refuse();
+    await enter("secret");
     fireEvent.click(screen.getByTestId("api-key-forget"));
-    expect(typeof headers === "function" && headers()).toEqual({});
+    expect(apiKey.headers()).toEqual({});
     expect(screen.queryByTestId("api-key-forget")).toBeNull();
   });
 });
 
-it("says what the connection does", () => {
+it("says what the connection does, and never Ready when it was given up", async () => {
+  await open();
   expect(shown("status")).toBe("Ready");
-  ask("one");
+  await ask("one");
   expect(shown("status")).toBe("Connecting");
-  say({ kind: "opened", runId: "r", traceId: undefined });
+  await say(() => client.run.say({ kind: "opened", runId: "r", traceId: undefined }));
   expect(shown("status")).toBe("Streaming");
-  say({ kind: "reconnecting", attempt: 2 });
+  await say(() => client.run.say({ kind: "reconnecting", attempt: 2 }));
   expect(shown("status")).toBe("Reconnecting, try 2");
-  text("a");
+  const failure = { code: "CONNECTION_LOST", message: "Lost.", retryable: true, resumable: true };
+  await say(() => client.run.say({ kind: "failed", failure }));
+  expect(shown("status")).toBe("Disconnected");
+  fireEvent.click(screen.getByTestId("retry"));
+  await say(() => client.run.write("a"));
   expect(shown("status")).toBe("Streaming");
-  tell({ type: "done", finalMessage: "a", finishReason: "stop" });
+  await say(() => client.run.done("a"));
   expect(shown("status")).toBe("Ready");
 });

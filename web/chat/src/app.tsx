@@ -1,29 +1,53 @@
-import { useSyncExternalStore } from "react";
-import type { ApiKey } from "./api-key.ts";
-import type { ChatStore } from "./chat-store.ts";
-import { Composer } from "./composer.tsx";
-import { EmptyState } from "./empty-state.tsx";
+import type { Client, Failure, RunState } from "@tokenwire/client";
+import { type AgentError, StreamingChat, useAgentStream } from "@tokenwire/react";
+import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
+import { type ApiKey, wantsKey } from "./api-key.ts";
+import { examplesFor } from "./examples.ts";
 import { Mark } from "./icons.tsx";
 import { KeyForm } from "./key-form.tsx";
+import { addressOf } from "./page-address.ts";
+import { RunFooter } from "./run-footer.tsx";
 import { type Status, statusOf } from "./status-text.ts";
-import { TurnView } from "./turn-view.tsx";
-import { useStickToBottom } from "./use-stick-to-bottom.ts";
 
 interface AppProps {
-  readonly store: ChatStore;
+  readonly client: Client;
   readonly apiKey: ApiKey;
-  /** Who answers, when the page's address names somebody. */
-  readonly agent?: string | undefined;
+  readonly sessionId: string;
+  /** The address named the session: there may be messages of before. */
+  readonly isKnown: boolean;
+  /** Who answers, when the page's address names an agent. */
+  readonly agent: string | undefined;
 }
 
-export function App({ store, apiKey, agent }: AppProps) {
+export function App({ client, apiKey, sessionId, isKnown, agent }: AppProps) {
   const key = useSyncExternalStore(apiKey.subscribe, apiKey.getState);
-  const chat = useSyncExternalStore(store.subscribe, store.getChat);
-  const { region, stuck, stick } = useStickToBottom(chat);
-  const ask = (text: string) => {
-    const sent = store.send(text);
-    if (sent) stick();
-    return sent;
+  const onError = useCallback(
+    ({ failure }: AgentError) => {
+      if (wantsKey(failure)) apiKey.refuse();
+    },
+    [apiKey],
+  );
+  const session = useMemo(
+    () => ({ client, sessionId, agent, loadHistory: isKnown }),
+    [client, sessionId, agent, isKnown],
+  );
+  const { snapshot, error, retry, reload } = useAgentStream({ ...session, onError });
+  const { turns, historyFailure } = snapshot;
+
+  // The history's refusal is no run's error
+  useEffect(() => {
+    if (historyFailure !== undefined && wantsKey(historyFailure)) apiKey.refuse();
+  }, [apiKey, historyFailure]);
+
+  // From the first message on, a reload goes on where this page was
+  useEffect(() => {
+    if (turns.length > 0) history.replaceState(null, "", addressOf(location.search, sessionId));
+  }, [turns.length, sessionId]);
+
+  const enterKey = (text: string) => {
+    apiKey.use(text);
+    if (historyFailure !== undefined) reload();
+    if (error !== null && wantsKey(error.failure)) retry();
   };
   return (
     <div className="page">
@@ -39,43 +63,39 @@ export function App({ store, apiKey, agent }: AppProps) {
           </p>
         )}
         {key.held ? (
-          <button type="button" className="forget" data-testid="api-key-forget" onClick={apiKey.forget}>
+          <button type="button" className="quiet" data-testid="api-key-forget" onClick={apiKey.forget}>
             Forget key
           </button>
         ) : null}
-        <StatusPill status={statusOf(chat.turns.find(({ state }) => state.outcome === undefined)?.state)} />
-      </header>
-      {/* A scrolling region must be reachable by keyboard (WCAG 2.1.1) */}
-      <main className="thread" ref={region} tabIndex={0} aria-label="Conversation">
-        <div className="column">
-          {chat.turns.length === 0 ? <EmptyState onPick={ask} /> : null}
-          {chat.turns.map((turn) => (
-            <TurnView
-              key={turn.id}
-              turn={turn}
-              canRetry={!chat.running && key.wanted === undefined}
-              onRetry={store.retry}
-            />
-          ))}
-        </div>
-      </main>
-      <div className="dock">
-        {stuck ? null : (
-          <button type="button" className="latest" onClick={stick}>
-            Latest ↓
-          </button>
+        {turns.length === 0 ? null : (
+          <a className="quiet" data-testid="new-chat" href={addressOf(location.search, undefined)}>
+            New chat
+          </a>
         )}
-        {key.wanted === undefined ? null : <KeyForm wanted={key.wanted} onUse={store.useKey} />}
-        <Composer
-          hidden={key.wanted !== undefined}
-          running={chat.running}
-          stopping={chat.turns.at(-1)?.state.stopping === true}
-          onSend={ask}
-          onStop={store.stop}
+        <StatusPill status={statusOf(snapshot)} />
+      </header>
+      <main className="main">
+        <StreamingChat
+          {...session}
+          autoFocus
+          label="Conversation with the agent"
+          introduction="Every token goes from the model to this page the moment it exists."
+          examples={examplesFor(agent)}
+          renderFooter={footerOf}
+          describeFailure={waitsForKey}
+          dock={key.wanted === undefined ? undefined : <KeyForm wanted={key.wanted} onUse={enterKey} />}
         />
-      </div>
+      </main>
     </div>
   );
+}
+
+function footerOf(run: RunState) {
+  return <RunFooter run={run} />;
+}
+
+function waitsForKey(failure: Failure): string | undefined {
+  return wantsKey(failure) ? "Waits for an API key" : undefined;
 }
 
 function StatusPill({ status }: { readonly status: Status }) {

@@ -1,24 +1,30 @@
+import { createClient } from "@tokenwire/client";
+import { retainSession } from "@tokenwire/client/session";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { agentOf } from "./agent-of.ts";
 import { ApiKey, tabStorage } from "./api-key.ts";
 import { App } from "./app.tsx";
-import { ChatStore } from "./chat-store.ts";
 import { newId } from "./new-id.ts";
+import { readAddress } from "./page-address.ts";
+import "@tokenwire/react/styles.css";
 import "./page.css";
-import "./markdown.css";
-import "./tools.css";
 import "./key-form.css";
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("The page has no #root.");
 
-// One session per page load: the server gives the agent the turns before as history.
-const agent = agentOf(location.search);
+const { agent, sessionId: known } = readAddress(location.search);
+const sessionId = known ?? newId();
 const apiKey = new ApiKey(tabStorage());
-const store = new ChatStore({ sessionId: newId(), apiKey, ...(agent === undefined ? {} : { agent }) });
+const client = createClient({ headers: apiKey.headers });
+
+// For a look at what the page holds, from the browser's console and from tests: the exact texts above all.
+const options = { sessionId, ...(agent === undefined ? {} : { agent }) };
+const { session } = retainSession(client, options);
+Object.assign(window, { tokenwire: session });
+
 createRoot(root).render(
   <StrictMode>
-    <App store={store} apiKey={apiKey} agent={agent} />
+    <App client={client} apiKey={apiKey} sessionId={sessionId} isKnown={known !== undefined} agent={agent} />
   </StrictMode>,
 );

@@ -1,4 +1,4 @@
-import type { StreamState } from "@tokenwire/client";
+import type { SessionSnapshot } from "@tokenwire/client/session";
 
 export type StatusKind = "ready" | "busy" | "live" | "trouble";
 
@@ -7,18 +7,18 @@ export interface Status {
   readonly text: string;
 }
 
-/** Return the page's state of connection in a word or two. */
-export function statusOf(state: StreamState | undefined): Status {
-  if (state === undefined || state.connection === "ended") return { kind: "ready", text: "Ready" };
-  if (state.connection === "reconnecting") {
-    return {
-      kind: "trouble",
-      text: state.attempt > 1 ? `Reconnecting, try ${state.attempt}` : "Reconnecting",
-    };
+/** Return the page's state in a word or two. A connection that was given up is not "Ready". */
+export function statusOf({ turns, status, connection }: SessionSnapshot): Status {
+  const run = turns.at(-1)?.run;
+  if (connection === "disconnected") return { kind: "trouble", text: "Disconnected" };
+  if (connection === "reconnecting") {
+    const attempt = run?.attempt ?? 0;
+    return { kind: "trouble", text: attempt > 1 ? `Reconnecting, try ${attempt}` : "Reconnecting" };
   }
-  if (state.stopping) return { kind: "busy", text: "Stopping" };
-  if (state.stopFailed) return { kind: "trouble", text: "Stop failed" };
-  if (state.degraded) return { kind: "trouble", text: "Waiting for the log" };
-  if (state.connection === "connecting") return { kind: "busy", text: "Connecting" };
+  if (run === undefined || run.outcome !== undefined) return { kind: "ready", text: "Ready" };
+  if (status === "stopping") return { kind: "busy", text: "Stopping" };
+  if (run.stopFailed) return { kind: "trouble", text: "Stop failed" };
+  if (run.degraded) return { kind: "trouble", text: "Waiting for the log" };
+  if (connection === "connecting") return { kind: "busy", text: "Connecting" };
   return { kind: "live", text: "Streaming" };
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { CONTROL_NAMES, EVENT_TYPES, parseMessage, type SseMessage } from "./parse-event.ts";
-import { SseDecoder } from "./read-stream.ts";
+import { SseDecoder } from "./sse-decoder.ts";
 
 /** What a client must see of one message. */
 interface ExpectedMessage {

@@ -8,9 +8,12 @@
 export type JsonValue =
   null | boolean | number | string | readonly JsonValue[] | { readonly [name: string]: JsonValue };
 
-interface Stamped {
+/** What every event has. */
+export interface Stamped {
   /** When the core made the event, in Unix milliseconds. */
   readonly timestamp: number;
+  /** The stamps of its way, when they were asked for: see `RunOptions.timing`. */
+  readonly timing?: Readonly<Record<string, JsonValue>>;
 }
 
 /** The run exists and is logged; the model has not been called yet. Always the first event. */
@@ -24,7 +27,8 @@ export interface RunStarted extends Stamped {
   readonly traceparent?: string;
 }
 
-interface Delta extends Stamped {
+/** What both kinds of text have. */
+export interface Delta extends Stamped {
   readonly content: string;
   /** Model tokens in `content`. */
   readonly tokens: number;

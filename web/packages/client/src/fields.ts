@@ -1,65 +1,56 @@
 import type { JsonValue } from "./events.ts";
 
 /** A field is missing or of the wrong kind: the message can't be what its type says. */
-export class MalformedField extends Error {}
+class MalformedField extends Error {}
 
-/** Typed reading of one JSON object of the wire. */
-export class Fields {
-  readonly #values: Readonly<Record<string, unknown>>;
+/** Return whether an error says that something on the wire is not what it should be. */
+export function isMalformed(error: unknown): error is Error {
+  return error instanceof MalformedField || error instanceof SyntaxError;
+}
 
-  constructor(value: unknown) {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw new MalformedField("not a JSON object");
-    }
-    this.#values = value as Record<string, unknown>;
+/** Which fields an object of the wire has: strings that must be there, and what others are when they are not. */
+export interface Shape {
+  readonly need?: readonly string[];
+  /** Null stands for any JSON. */
+  readonly or?: Readonly<Record<string, JsonValue>>;
+}
+
+/** Fields that may be absent, and of what kind they are when they are there. */
+const OPTIONAL = {
+  model: "string",
+  traceparent: "string",
+  from: "number",
+  percent: "number",
+  step: "string",
+  usage: "object",
+  traceId: "string",
+  timing: "object",
+  timestamp: "number",
+} as const;
+
+/**
+ * Return an object's fields as they came, but for those that are missing or of another kind than they must be.
+ *
+ * Throws what {@link isMalformed} knows when it is no object, or lacks what it must have.
+ */
+export function readFields({ need = [], or = {} }: Shape, json: unknown): Record<string, unknown> {
+  if (kindOf(json) !== "object") throw new MalformedField("This is no JSON object.");
+  const fields: Record<string, unknown> = { ...or, ...(json as object) };
+  for (const name of need) {
+    if (typeof fields[name] !== "string") throw new MalformedField(`The field ${name} is no string.`);
   }
-
-  string(name: string): string {
-    const value = this.#values[name];
-    if (typeof value !== "string") throw new MalformedField(`${name} is no string`);
-    return value;
+  for (const [name, value] of Object.entries(or)) {
+    if (value !== null && kindOf(fields[name]) !== kindOf(value)) fields[name] = value;
   }
-
-  stringOr<T>(name: string, fallback: T): string | T {
-    const value = this.#values[name];
-    return typeof value === "string" ? value : fallback;
+  for (const [name, kind] of Object.entries(OPTIONAL)) {
+    if (name in fields && kindOf(fields[name]) !== kind) Reflect.deleteProperty(fields, name);
   }
+  return fields;
+}
 
-  numberOr<T>(name: string, fallback: T): number | T {
-    const value = this.#values[name];
-    return typeof value === "number" ? value : fallback;
-  }
-
-  booleanOr(name: string, fallback: boolean): boolean {
-    const value = this.#values[name];
-    return typeof value === "boolean" ? value : fallback;
-  }
-
-  /** Return whether the field is there and true. */
-  flag(name: string): boolean {
-    return this.#values[name] === true;
-  }
-
-  /** Return the field as it came; a field that is absent reads as null, like an empty `*_json`. */
-  json(name: string): JsonValue {
-    return (this.#values[name] ?? null) as JsonValue;
-  }
-
-  /** Return the field's own fields, or undefined when it is no object. */
-  object(name: string): Fields | undefined {
-    const value = this.#values[name];
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? new Fields(value)
-      : undefined;
-  }
-
-  /** Return the entries whose values are strings. */
-  strings(): Record<string, string> {
-    const entries = Object.entries(this.#values);
-    return Object.fromEntries(
-      entries.filter((entry): entry is [string, string] => typeof entry[1] === "string"),
-    );
-  }
+function kindOf(value: unknown): string {
+  if (Array.isArray(value)) return "array";
+  return value === null ? "null" : typeof value;
 }
 
 /** Return `{[name]: value}`, or nothing to spread when the value is absent. */

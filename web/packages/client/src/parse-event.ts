@@ -2,13 +2,12 @@ import { type Cursor, parseCursor } from "./cursor.ts";
 import {
   type ControlFrame,
   type ControlName,
+  type Done,
   type EventType,
   FINISH_REASONS,
-  type FinishReason,
   type StreamEvent,
-  type Usage,
 } from "./events.ts";
-import { Fields, MalformedField, present } from "./fields.ts";
+import { isMalformed, readFields, type Shape } from "./fields.ts";
 
 /** One SSE message, as any SSE parser hands it over. */
 export interface SseMessage {
@@ -25,88 +24,35 @@ export type ParsedMessage =
   | { readonly kind: "unknown"; readonly cursor: Cursor | undefined; readonly name: string }
   | { readonly kind: "malformed"; readonly cursor: Cursor | undefined; readonly reason: string };
 
-type EventReaders = { readonly [T in EventType]: (fields: Fields) => Extract<StreamEvent, { type: T }> };
-type ControlReaders = {
-  readonly [C in ControlName]: (fields: Fields) => Extract<ControlFrame, { control: C }>;
+const TYPED: Shape = { need: ["type"] };
+
+const DELTA: Shape = { need: ["content"], or: { tokens: 1 } };
+
+const EVENTS: Readonly<Record<EventType, Shape>> = {
+  run_started: { need: ["runId"], or: { sessionId: "", agent: "" } },
+  text_delta: DELTA,
+  reasoning_delta: DELTA,
+  progress: { or: { message: "" } },
+  tool_start: { need: ["callId", "tool"], or: { args: null } },
+  tool_result: { need: ["callId", "tool"], or: { result: null, isError: false } },
+  custom: { need: ["name"], or: { data: null } },
+  done: { or: { finalMessage: "", finalMessageOmitted: false, finishReason: "stop" } },
+  error: { or: { code: "UNKNOWN", message: "The run failed.", retryable: false, details: {} } },
 };
 
-const EVENT_READERS: EventReaders = {
-  run_started: (fields) => ({
-    type: "run_started",
-    runId: fields.string("runId"),
-    sessionId: fields.stringOr("sessionId", ""),
-    agent: fields.stringOr("agent", ""),
-    ...present("model", fields.stringOr("model", undefined)),
-    ...present("traceparent", fields.stringOr("traceparent", undefined)),
-    ...stamp(fields),
-  }),
-  text_delta: (fields) => ({ type: "text_delta", ...delta(fields) }),
-  reasoning_delta: (fields) => ({ type: "reasoning_delta", ...delta(fields) }),
-  progress: (fields) => ({
-    type: "progress",
-    ...present("percent", fields.numberOr("percent", undefined)),
-    message: fields.stringOr("message", ""),
-    ...present("step", fields.stringOr("step", undefined)),
-    ...stamp(fields),
-  }),
-  tool_start: (fields) => ({
-    type: "tool_start",
-    callId: fields.string("callId"),
-    tool: fields.string("tool"),
-    args: fields.json("args"),
-    ...stamp(fields),
-  }),
-  tool_result: (fields) => ({
-    type: "tool_result",
-    callId: fields.string("callId"),
-    tool: fields.string("tool"),
-    result: fields.json("result"),
-    isError: fields.flag("isError"),
-    ...stamp(fields),
-  }),
-  custom: (fields) => ({
-    type: "custom",
-    name: fields.string("name"),
-    data: fields.json("data"),
-    ...stamp(fields),
-  }),
-  done: (fields) => ({
-    type: "done",
-    finalMessage: fields.stringOr("finalMessage", ""),
-    finalMessageOmitted: fields.flag("finalMessageOmitted"),
-    finishReason: finishReason(fields.stringOr("finishReason", "stop")),
-    ...present("usage", usage(fields.object("usage"))),
-    ...stamp(fields),
-  }),
-  error: (fields) => ({
-    type: "error",
-    code: fields.stringOr("code", "UNKNOWN"),
-    message: fields.stringOr("message", "The run failed."),
-    retryable: fields.flag("retryable"),
-    details: fields.object("details")?.strings() ?? {},
-    ...present("traceId", fields.stringOr("traceId", undefined)),
-    ...stamp(fields),
-  }),
-};
-
-const CONTROL_READERS: ControlReaders = {
-  resync: (fields) => ({
-    control: "resync",
-    first: fields.string("first"),
-    last: fields.stringOr("last", ""),
-    reason: fields.stringOr("reason", ""),
-  }),
-  caught_up: (fields) => ({ control: "caught_up", cursor: fields.stringOr("cursor", "") }),
-  degraded: (fields) => ({ control: "degraded", message: fields.stringOr("message", "") }),
-  reconnect: (fields) => ({ control: "reconnect", retryMs: fields.numberOr("retryMs", 0) }),
-  ping: () => ({ control: "ping" }),
+const CONTROLS: Readonly<Record<ControlName, Shape>> = {
+  resync: { need: ["first"], or: { last: "", reason: "" } },
+  caught_up: { or: { cursor: "" } },
+  degraded: { or: { message: "" } },
+  reconnect: { or: { retryMs: 0 } },
+  ping: {},
 };
 
 /** Every event type that this client knows. */
-export const EVENT_TYPES = Object.keys(EVENT_READERS) as readonly EventType[];
+export const EVENT_TYPES = Object.keys(EVENTS) as readonly EventType[];
 
 /** Every control frame that this client knows. */
-export const CONTROL_NAMES = Object.keys(CONTROL_READERS) as readonly ControlName[];
+export const CONTROL_NAMES = Object.keys(CONTROLS) as readonly ControlName[];
 
 /** Return what one SSE message says. Never throws. */
 export function parseMessage(message: SseMessage): ParsedMessage {
@@ -114,52 +60,32 @@ export function parseMessage(message: SseMessage): ParsedMessage {
   try {
     return readMessage(message, cursor);
   } catch (error) {
-    if (error instanceof MalformedField || error instanceof SyntaxError) {
-      return { kind: "malformed", cursor, reason: error.message };
-    }
-    throw error;
+    if (!isMalformed(error)) throw error;
+    return { kind: "malformed", cursor, reason: error.message };
   }
 }
 
-function readMessage(message: SseMessage, cursor: Cursor | undefined): ParsedMessage {
-  const name = message.event ?? "message";
+function readMessage(
+  { event: name = "message", data }: SseMessage,
+  cursor: Cursor | undefined,
+): ParsedMessage {
   if (name !== "message") {
-    if (!isKey(CONTROL_READERS, name)) return { kind: "unknown", cursor, name };
-    return { kind: "control", frame: CONTROL_READERS[name](new Fields(JSON.parse(message.data))) };
+    if (!isKey(CONTROLS, name)) return { kind: "unknown", cursor, name };
+    const frame = { ...readFields(CONTROLS[name], JSON.parse(data)), control: name } as ControlFrame;
+    return { kind: "control", frame };
   }
-  const fields = new Fields(JSON.parse(message.data));
-  const type = fields.string("type");
-  if (!isKey(EVENT_READERS, type)) return { kind: "unknown", cursor, name: type };
-  return { kind: "event", cursor, event: EVENT_READERS[type](fields) };
+  const json: unknown = JSON.parse(data);
+  const type = readFields(TYPED, json).type as string;
+  if (!isKey(EVENTS, type)) return { kind: "unknown", cursor, name: type };
+  const event = { timestamp: 0, ...readFields(EVENTS[type], json) } as unknown as StreamEvent;
+  return { kind: "event", cursor, event: isKnownEnd(event) ? event : { ...event, finishReason: "stop" } };
 }
 
 function isKey<T extends object>(table: T, name: string): name is Extract<keyof T, string> {
   return Object.hasOwn(table, name);
 }
 
-function stamp(fields: Fields): { timestamp: number } {
-  return { timestamp: fields.numberOr("timestamp", 0) };
-}
-
-function delta(fields: Fields) {
-  return {
-    content: fields.string("content"),
-    tokens: fields.numberOr("tokens", 1),
-    ...present("from", fields.numberOr("from", undefined)),
-    ...stamp(fields),
-  };
-}
-
 /** A reason from a newer core reads as `stop`, as the contract says of the unspecified one. */
-function finishReason(name: string): FinishReason {
-  return FINISH_REASONS.find((known) => known === name) ?? "stop";
-}
-
-function usage(fields: Fields | undefined): Usage | undefined {
-  return (
-    fields && {
-      ...present("inputTokens", fields.numberOr("inputTokens", undefined)),
-      ...present("outputTokens", fields.numberOr("outputTokens", undefined)),
-    }
-  );
+function isKnownEnd(event: StreamEvent): event is Exclude<StreamEvent, Done> {
+  return event.type !== "done" || FINISH_REASONS.includes(event.finishReason);
 }

@@ -130,7 +130,7 @@ describe("the end", () => {
     );
     expect(state).toMatchObject({
       segments: ["ab"],
-      connection: "streaming",
+      connection: "connected",
       attempt: 0,
       outcome: undefined,
     });
@@ -138,15 +138,15 @@ describe("the end", () => {
 });
 
 describe("the connection", () => {
-  it("is connecting, streaming, reconnecting, ended", () => {
+  it("is connecting, connected, reconnecting, closed", () => {
     const opened: Signal = { kind: "opened", runId: "r", traceId: undefined };
     expect(after().connection).toBe("connecting");
-    expect(after(opened).connection).toBe("streaming");
+    expect(after(opened).connection).toBe("connected");
     expect(after(opened, { kind: "reconnecting", attempt: 2 })).toMatchObject({
       connection: "reconnecting",
       attempt: 2,
     });
-    expect(after(opened, done()).connection).toBe("ended");
+    expect(after(opened, done()).connection).toBe("closed");
   });
 
   it("is degraded until the next event", () => {

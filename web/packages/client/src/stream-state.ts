@@ -7,14 +7,38 @@ export type Signal =
   | { readonly kind: "control"; readonly frame: ControlFrame }
   /** The response's headers are here. */
   | { readonly kind: "opened"; readonly runId: string | undefined; readonly traceId: string | undefined }
-  /** The connection broke; this is the n-th attempt to take the stream up again. */
-  | { readonly kind: "reconnecting"; readonly attempt: number }
+  /** The connection broke, or was refused for now; this is the n-th attempt to have it again. */
+  | {
+      readonly kind: "reconnecting";
+      readonly attempt: number;
+      /** The browser has no network: no attempt counts until it is back. */
+      readonly offline?: boolean;
+      /** Why the server refused, when it did. */
+      readonly failure?: Failure | undefined;
+    }
+  /** Another run of the session goes on: it is followed instead, and the message was not sent. */
+  | { readonly kind: "joined"; readonly runId: string }
   /** Events before the next one are gone from the log; `restart` means that it begins anew. */
   | { readonly kind: "gap"; readonly restart: boolean; readonly complete: boolean }
   | { readonly kind: "stop_requested" }
   /** The request to cancel did not get through. */
   | { readonly kind: "stop_failed" }
-  | { readonly kind: "failed"; readonly failure: Failure };
+  /** Stop came before the server had accepted the message: no run was started. */
+  | { readonly kind: "never_started" }
+  | { readonly kind: "failed"; readonly failure: Failure }
+  /** The reader has left: no more signals. What becomes of the run is up to its `onDisconnect`. */
+  | { readonly kind: "left" };
+
+/** What a run does, whatever its connection does. `idle`: there is none. */
+export type RunStatus = "idle" | "submitted" | "streaming" | "stopping" | "done" | "stopped" | "failed";
+
+/**
+ * What a connection does, whatever its run does.
+ *
+ * `reconnecting`: tries again by itself. `disconnected`: does not, for it gave up, or waits for the network.
+ * `closed`: none is needed any more.
+ */
+export type ConnectionStatus = "connecting" | "connected" | "reconnecting" | "disconnected" | "closed";
 
 export interface ToolCall {
   readonly callId: string;
@@ -37,10 +61,15 @@ export interface Pace {
 }
 
 /** All that a page shows of one run. */
-export interface StreamState {
-  readonly connection: "connecting" | "streaming" | "reconnecting" | "ended";
+export interface RunState {
+  readonly status: RunStatus;
+  readonly connection: ConnectionStatus;
   /** Counts the attempts of the reconnection that goes on; 0 when none does. */
   readonly attempt: number;
+  /** Why the server refuses at the moment, while it is tried again. */
+  readonly trouble: Failure | undefined;
+  /** This is another run than the one that was asked for: see the signal `joined`. */
+  readonly joined: boolean;
   readonly stopping: boolean;
   readonly stopFailed: boolean;
   readonly runId: string | undefined;
@@ -67,11 +96,17 @@ const NOTHING_SAID = {
   progress: undefined,
 };
 
+/** The same under its older name. */
+export type StreamState = RunState;
+
 /** Return the state of a run that has just been asked for. */
-export function startState(startedAtMs: number): StreamState {
+export function startState(startedAtMs: number): RunState {
   return {
+    status: "submitted",
     connection: "connecting",
     attempt: 0,
+    trouble: undefined,
+    joined: false,
     stopping: false,
     stopFailed: false,
     runId: undefined,
@@ -87,47 +122,75 @@ export function startState(startedAtMs: number): StreamState {
 }
 
 /** Return the whole answer so far. */
-export function answerText(state: StreamState): string {
+export function answerText(state: RunState): string {
   return state.segments.join("");
 }
 
 /** Return the state after one more signal. After the outcome only a resumed connection changes anything. */
-export function reduce(state: StreamState, signal: Signal): StreamState {
+export function reduce(state: RunState, signal: Signal): RunState {
   if (state.outcome !== undefined && !isRevival(state.outcome, signal)) return state;
   switch (signal.kind) {
     case "event":
-      return reduceEvent(
-        { ...state, connection: "streaming", attempt: 0, degraded: false },
-        signal.event,
-        signal.atMs,
-      );
+      return reduceEvent({ ...state, ...CONNECTED, degraded: false }, signal.event, signal.atMs);
     case "control":
       return signal.frame.control === "degraded" ? { ...state, degraded: true } : state;
     case "opened":
       return {
         ...state,
-        connection: "streaming",
+        ...CONNECTED,
         runId: state.runId ?? signal.runId,
         traceId: state.traceId ?? signal.traceId,
       };
     case "reconnecting":
-      return { ...state, connection: "reconnecting", attempt: signal.attempt, outcome: undefined };
+      return reconnect(state, signal);
+    case "joined":
+      return { ...state, ...NOTHING_SAID, joined: true, runId: signal.runId, trouble: undefined };
     case "gap":
       return { ...state, ...(signal.restart ? NOTHING_SAID : {}), gap: !signal.complete };
     case "stop_requested":
-      return { ...state, stopping: true, stopFailed: false };
+      return { ...state, status: "stopping", stopping: true, stopFailed: false };
     case "stop_failed":
-      return { ...state, stopping: false, stopFailed: true };
+      return { ...state, status: liveStatus(state), stopping: false, stopFailed: true };
+    case "never_started":
+      return finish(state, { kind: "done", finishReason: "cancelled", usage: undefined });
     case "failed":
       return fail(state, signal.failure);
+    case "left":
+      return { ...state, connection: "closed", attempt: 0, trouble: undefined };
   }
 }
+
+const CONNECTED = { connection: "connected", attempt: 0, trouble: undefined } as const;
 
 function isRevival(outcome: Outcome, signal: Signal): boolean {
   return signal.kind === "reconnecting" && outcome.kind === "failed" && outcome.failure.resumable;
 }
 
-function reduceEvent(state: StreamState, event: StreamEvent, atMs: number): StreamState {
+/** Return what the run does as far as its events tell. */
+function liveStatus(state: RunState): RunStatus {
+  const spoken = state.segments.length + state.reasoning.length + state.tools.length > 0;
+  return spoken || state.progress !== undefined ? "streaming" : "submitted";
+}
+
+function reconnect(state: RunState, signal: Extract<Signal, { kind: "reconnecting" }>): RunState {
+  const { attempt, offline, failure } = signal;
+  return {
+    ...state,
+    status: state.stopping ? "stopping" : liveStatus(state),
+    connection: offline === true ? "disconnected" : "reconnecting",
+    attempt,
+    trouble: failure,
+    outcome: undefined,
+  };
+}
+
+function reduceEvent(state: RunState, event: StreamEvent, atMs: number): RunState {
+  const next = takeEvent(state, event, atMs);
+  const speaks = event.type !== "run_started" && next.status === "submitted";
+  return speaks ? { ...next, status: "streaming" } : next;
+}
+
+function takeEvent(state: RunState, event: StreamEvent, atMs: number): RunState {
   switch (event.type) {
     case "run_started":
       return {
@@ -162,35 +225,44 @@ function reduceEvent(state: StreamState, event: StreamEvent, atMs: number): Stre
     case "custom":
       return state;
     case "done":
-      return {
-        ...heal(state, event.finalMessage),
-        connection: "ended",
-        stopping: false,
-        outcome: { kind: "done", finishReason: event.finishReason, usage: event.usage },
-      };
+      return finish(heal(state, event.finalMessage), {
+        kind: "done",
+        finishReason: event.finishReason,
+        usage: event.usage,
+      });
     case "error":
       return fail(state, {
         code: event.code,
         message: event.message,
         retryable: event.retryable,
         resumable: false,
+        details: event.details,
         ...(event.traceId === undefined ? {} : { traceId: event.traceId }),
       });
   }
 }
 
-function fail(state: StreamState, failure: Failure): StreamState {
+const SETTLED = { attempt: 0, trouble: undefined, stopping: false } as const;
+
+function finish(state: RunState, outcome: Extract<Outcome, { kind: "done" }>): RunState {
+  const status = outcome.finishReason === "cancelled" ? "stopped" : "done";
+  return { ...state, ...SETTLED, status, connection: "closed", outcome };
+}
+
+function fail(state: RunState, failure: Failure): RunState {
   return {
     ...state,
-    connection: "ended",
-    stopping: false,
+    ...SETTLED,
+    status: "failed",
+    // A run that can be taken up again is still wanted; only the connection is not there.
+    connection: failure.resumable ? "disconnected" : "closed",
     traceId: failure.traceId ?? state.traceId,
     outcome: { kind: "failed", failure },
   };
 }
 
 /** Return the segments with more text at the end of the last one. */
-function append(state: StreamState, content: string): readonly string[] {
+function append(state: RunState, content: string): readonly string[] {
   return [...state.segments.slice(0, -1), (state.segments.at(-1) ?? "") + content];
 }
 
@@ -214,7 +286,7 @@ function settle(
 }
 
 /** The final message is the truth: it fills whatever the deltas lost. */
-function heal(state: StreamState, finalMessage: string): StreamState {
+function heal(state: RunState, finalMessage: string): RunState {
   if (finalMessage === "") return state;
   const whole = answerText(state) === finalMessage;
   return { ...state, gap: false, segments: whole ? state.segments : [finalMessage] };
