@@ -115,6 +115,12 @@ lock: $(PYTHON_STAMP) ## renew requirements/ after a change of pyproject.toml (U
 .PHONY: page
 page: $(PAGE) ## build the page into edge/static
 
+.PHONY: packages
+packages: $(WEB_STAMP) ## build the packages for npm into web/dist, as tarballs
+	npm --prefix web run build --workspace @tokenwire/client --workspace @tokenwire/react
+	@mkdir -p web/dist
+	npm --prefix web pack --workspace @tokenwire/client --workspace @tokenwire/react --pack-destination "$(CURDIR)/web/dist"
+
 .PHONY: venv
 venv: $(PYTHON_STAMP) ## install Python's packages into .venv
 
@@ -128,7 +134,7 @@ system: ## say which programs the tests need; as root on Debian, install them
 
 .PHONY: clean
 clean: ## remove what was built and all caches
-	rm -rf edge/static dist build htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf edge/static dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find . -name node_modules -prune -o -name .venv -prune -o -name .observe -prune \
 		-o -name __pycache__ -type d -print0 | xargs -0 rm -rf

@@ -50,7 +50,9 @@ def open_page(browser: Browser, url: str) -> tuple[Page, list[str]]:
 
 def answer_text(page: Page) -> str:
     """Return the newest answer's exact text: the page shows its Markdown drawn, and keeps it as it came."""
-    text: str = page.evaluate("() => window.tokenwire.getSnapshot().turns.at(-1)?.run.segments.join('') ?? ''")
+    text: str = page.evaluate(
+        "() => window.tokenwire.getSnapshot().turns.at(-1)?.run.segments.join('') ?? ''"
+    )
     return text
 
 

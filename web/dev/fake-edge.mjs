@@ -108,13 +108,14 @@ function problem(response, status, code, detail, retryable) {
   response.end(JSON.stringify({ type: "about:blank", title: code, status, detail, code, retryable }));
 }
 
-function transcript(sessionId, response) {
+function transcript(sessionId, order, response) {
   const turns = [...runs.values()]
     .filter((run) => run.sessionId === sessionId)
     .map(({ id, message, ended, terminal = null, text, createTime }) => ({
       ...{ runId: id, message, state: ended ? "ended" : "running", terminal, text: ended ? text : null },
       ...{ first: null, last: null, createTime },
     }));
+  if (order === "newest") turns.reverse();
   response.writeHead(200, { "content-type": "application/json" });
   response.end(JSON.stringify({ turns, nextPageToken: "" }));
 }
@@ -131,14 +132,14 @@ async function page(path, response) {
 }
 
 async function answer(request, response) {
-  const path = new URL(request.url, "http://fake").pathname;
+  const { pathname: path, searchParams } = new URL(request.url, "http://fake");
   const [, runId, verb] = /^\/api\/runs\/(\w+)\/(\w+)$/.exec(path) ?? [];
   const run = runs.get(runId);
   if (path.startsWith("/api/") && KEY !== undefined && request.headers.authorization !== `Bearer ${KEY}`)
     return problem(response, 401, "UNAUTHENTICATED", "The API key is not valid.", false);
   if (path === "/api/chat") return ask(request, response);
   const [, sessionId] = /^\/api\/sessions\/([^/]+)\/transcript$/.exec(path) ?? [];
-  if (sessionId) return transcript(decodeURIComponent(sessionId), response);
+  if (sessionId) return transcript(decodeURIComponent(sessionId), searchParams.get("order"), response);
   if (runId && !run) return problem(response, 404, "NOT_FOUND", "This run is not here.", false);
   if (verb === "events")
     return run.follow(response, Number(request.headers["last-event-id"]?.split(".")[2] ?? 0));

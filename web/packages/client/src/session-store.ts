@@ -190,6 +190,7 @@ export class SessionStore implements Session {
     this.#change(turnId, (turn) => ({ ...turn, runId: run.runId ?? turn.runId, run }));
     const turn = this.#turns.find(({ id }) => id === turnId);
     if (turn === undefined) return;
+    this.#dropTwin(turn);
     for (const listener of this.#signalListeners) listener(signal, turn);
     if (signal.kind === "joined") this.#join(turn, signal.runId);
     if (signal.kind === "event" && isText(signal.event)) this.#pacer.push(signal.event.tokens);
@@ -200,14 +201,27 @@ export class SessionStore implements Session {
   /** The message of this turn was not sent, for another run goes on: it becomes that run's turn. */
   #join(turn: SessionTurn, runId: string): void {
     this.#unsent = turn.message;
-    if (this.#turns.some((other) => other.runId === runId && other.id !== turn.id)) {
-      this.#turns = this.#turns.filter(({ id }) => id !== turn.id);
-      this.#runs.get(turn.id)?.leave();
-      this.#runs.delete(turn.id);
+    const shown = this.#turns.find((other) => other.runId === runId && other.id !== turn.id);
+    if (shown !== undefined) {
+      this.#drop(turn.id);
+      // It may have been given up here: it goes on, as the server says.
+      this.#runs.get(shown.id)?.resume();
       return;
     }
     this.#change(turn.id, (joined) => ({ ...joined, message: "", createdAtMs: undefined }));
     void this.#learnMessage(turn.id, runId);
+  }
+
+  /** The transcript has told of a run before its own answer named it: one of the two turns is enough. */
+  #dropTwin({ id, runId, run }: SessionTurn): void {
+    if (runId === undefined || id === runId || run.joined) return;
+    if (this.#turns.some((other) => other.id === runId)) this.#drop(runId);
+  }
+
+  #drop(turnId: string): void {
+    this.#turns = this.#turns.filter(({ id }) => id !== turnId);
+    this.#runs.get(turnId)?.leave();
+    this.#runs.delete(turnId);
   }
 
   async #learnMessage(turnId: string, runId: string): Promise<void> {

@@ -165,6 +165,31 @@ describe("load", () => {
     await becomes(session, "done");
   });
 
+  it("does not double what was said while the transcript was on its way", async () => {
+    const { edge, session } = stage();
+    const answers: (() => void)[] = [];
+    const held = stage(
+      Object.assign(edge, {
+        fetch: ((fetch) => async (input: string, init?: RequestInit) => {
+          const response = await fetch(input, init);
+          if (input.endsWith("/chat")) await new Promise<void>((resolve) => answers.push(resolve));
+          return response;
+        })(edge.fetch) as typeof edge.fetch,
+      }),
+    ).session;
+    session.close();
+    held.send("one");
+    await vi.waitFor(() => expect(answers).toHaveLength(1));
+    await held.load();
+    expect(messages(held)).toEqual(["one", "one"]);
+    answers[0]?.();
+    await vi.waitFor(() => expect(messages(held)).toEqual(["one"]));
+    edge.run.say("a");
+    edge.run.finish();
+    await becomes(held, "done");
+    expect(texts(held)).toEqual(["a"]);
+  });
+
   it("tries again when it is refused for now, says so when it is for good, and can be asked for again", async () => {
     const { edge, session } = stage();
     edge.refusals.push(() => Response.json({ code: "UNAVAILABLE" }, { status: 503 }));
@@ -210,6 +235,24 @@ describe("stop, retry and regenerate", () => {
     await becomes(session, "done");
     expect(texts(session)).toEqual(["ab"]);
     expect(edge.runs).toHaveLength(1);
+  });
+
+  it("a run that was given up goes on when the server says that it does", async () => {
+    const { edge, session } = stage();
+    session.send("one");
+    await vi.waitFor(() => expect(edge.runs).toHaveLength(1));
+    edge.run.say("a");
+    await becomes(session, "streaming");
+    for (let attempt = 0; attempt < 4; attempt += 1) edge.refusals.push(networkError);
+    edge.run.cut();
+    await becomes(session, "failed");
+    session.send("two");
+    await vi.waitFor(() => expect(session.getSnapshot().unsent).toBe("two"));
+    edge.run.say("b");
+    edge.run.finish();
+    await becomes(session, "done");
+    expect(messages(session)).toEqual(["one"]);
+    expect(texts(session)).toEqual(["ab"]);
   });
 
   it("retry says the same anew, in the same place, when the run itself failed", async () => {

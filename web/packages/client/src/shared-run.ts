@@ -209,7 +209,10 @@ export class SharedRun {
   #readOwn(): void {
     if (this.#own !== undefined || this.#runId === undefined) return;
     const after = this.#reader?.cursor;
+    const { stopping } = this.#state;
     this.#own = this.#options.client.followRun(this.#runId, { ...this.#runOptions(), after });
+    // The tab that was to do it may have gone before it did.
+    if (stopping) this.#own.stop();
   }
 
   #listen(runId: string): void {
@@ -275,7 +278,8 @@ export class SharedRun {
   }
 
   #hearSignal(signal: Signal): void {
-    clearTimeout(this.#stopTimer);
+    // The reader has heard of the Stop: this tab need not ask the server itself.
+    if (signal.kind === "stop_requested") clearTimeout(this.#stopTimer);
     if (signal.kind !== "stop_requested" || !this.#state.stopping) this.#emit(signal);
   }
 

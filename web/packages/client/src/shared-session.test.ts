@@ -128,6 +128,15 @@ describe("tabs of one browser", () => {
     expect(texts(second)).toEqual(["a"]);
   });
 
+  it("stop the run though the one that reads goes before it has heard of it", async () => {
+    const { edge, first, second } = await twoTabs();
+    second.stop();
+    first.close();
+    await vi.waitFor(() => expect(status(second)).toBe("stopped"));
+    expect(edge.count("POST /api/runs/r1/cancel")).toBe(1);
+    expect(texts(second)).toEqual(["a"]);
+  });
+
   it("know of a connection that is lost", async () => {
     const { edge, first, second } = await twoTabs();
     for (let attempt = 0; attempt < 2; attempt += 1) {

@@ -148,10 +148,11 @@ describe("hooks of one session", () => {
     const ended = { ...turn, runId: "r0", state: "ended", terminal: null, text: "yes" };
     const page = vi.fn(() =>
       Promise.resolve({
-        turns: [ended, { ...turn, state: "running", terminal: null, text: null }],
+        turns: [{ ...turn, state: "running", terminal: null, text: null }, ended],
         nextPageToken: "",
       }),
     );
+    // Asked for newest first, so that a long session has its end.
     client.page = page;
     const hook = attach();
     attach();

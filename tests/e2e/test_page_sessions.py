@@ -1,0 +1,78 @@
+"""The page's conversation outlives the page: it is in the address, and its turns are at the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from agent_core.agents.pace import pace_text
+from tests.support import system
+from tests.support.browser import answer_text, open_page, running_chromium
+from tests.support.processes import Processes, Stack
+
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("page sessions")]
+
+PATIENCE_MS = 60_000
+TOKENS, SIZE, RATE = 120, 4, 8
+"""Fifteen seconds: time to reload and to open another page before the end."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_chromium(system.find("chromium") or "") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pace(shared_processes: Processes) -> Stack:
+    return shared_processes.up(agents=(), settings={"TOKENWIRE_AGENT": "pace"})
+
+
+def ask_for_tokens(browser: Browser, stack: Stack) -> tuple[Page, list[str]]:
+    page, complaints = open_page(browser, stack.url)
+    page.get_by_test_id("question").fill(json.dumps({"tokens": TOKENS, "size": SIZE, "rate": RATE}))
+    page.get_by_test_id("send").click()
+    expect(page.get_by_test_id("answer")).to_contain_text("00010002", timeout=PATIENCE_MS)
+    return page, complaints
+
+
+def expect_whole_answer(page: Page) -> None:
+    expect(page.get_by_test_id("footer")).to_contain_text("token", timeout=PATIENCE_MS)
+    assert answer_text(page).strip() == pace_text(TOKENS, SIZE)
+    expect(page.get_by_test_id("turn-user")).to_have_count(1)
+    expect(page.get_by_test_id("turn-user")).to_contain_text(f'"tokens": {TOKENS}')
+
+
+def test_a_reload_and_a_second_browser_go_on_where_the_answer_is(browser: Browser, pace: Stack) -> None:
+    """Both show the question, and the whole answer once; the run is one."""
+    page, complaints = ask_for_tokens(browser, pace)
+    page.reload()
+    expect(page.get_by_test_id("answer")).to_contain_text("00010002", timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("stop")).to_be_visible()
+    other, other_complaints = open_page(browser, page.url)
+    expect(other.get_by_test_id("answer")).to_contain_text("00010002", timeout=PATIENCE_MS)
+    expect_whole_answer(page)
+    expect_whole_answer(other)
+    runs = page.evaluate("() => window.tokenwire.getSnapshot().turns.map(({runId}) => runId)")
+    assert other.evaluate("() => window.tokenwire.getSnapshot().turns.map(({runId}) => runId)") == runs
+    assert complaints + other_complaints == []
+
+
+def test_what_has_ended_is_there_after_a_reload_and_a_new_chat_is_empty(
+    browser: Browser, stack: Stack
+) -> None:
+    """The transcript brings question and answer back; the link beside it forgets them."""
+    page, complaints = open_page(browser, stack.url)
+    page.get_by_test_id("question").fill("fruit?")
+    page.get_by_test_id("send").click()
+    expect(page.get_by_test_id("footer")).to_be_visible(timeout=PATIENCE_MS)
+    page.reload()
+    expect(page.get_by_test_id("turn-user")).to_contain_text("fruit?", timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("answer")).to_have_text("Apples, pears and plums.")
+    page.get_by_test_id("new-chat").click()
+    expect(page.get_by_test_id("question")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("turn-user")).to_have_count(0)
+    assert complaints == []
