@@ -90,7 +90,9 @@ def app(serve: Callable[[Processes, str], str], module_processes: Processes) -> 
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    # To end before the app: Next waits half a minute for connections that a browser has opened in advance.
+    request.getfixturevalue("app")
     with running_chromium(system.find("chromium") or "") as running:
         yield running
 
@@ -147,6 +149,14 @@ def client_of(context: BrowserContext, url: str) -> httpx.Client:
     """Return a client with a browser's cookies."""
     cookies = {cookie["name"]: cookie["value"] for cookie in context.cookies()}
     return httpx.Client(base_url=url, cookies=cookies, trust_env=False, timeout=30)
+
+
+def signed_in_client(browser: Browser, url: str, name: str = "ann") -> httpx.Client:
+    """Return a client with the cookies of a user who has signed in, in a browser that is closed again."""
+    context = sign_in(browser, url, name).context
+    client = client_of(context, url)
+    context.close()
+    return client
 
 
 def session_of(page: Page) -> str:
@@ -266,7 +276,7 @@ def test_starts_and_resumes_keep_their_headers(client: httpx.Client) -> None:
 
 def test_a_refusal_keeps_the_time_to_wait(browser: Browser, app: App) -> None:
     """Who starts too many runs is told 429, and when to come back."""
-    with client_of(sign_in(browser, app.url, "bob").context, app.url) as client:
+    with signed_in_client(browser, app.url, "bob") as client:
         refused = next(
             response
             for number in range(10 * STARTS_PER_MINUTE)
@@ -290,7 +300,7 @@ def test_the_edge_gets_what_it_needs_and_nothing_else(
     answer = {"Retry-After": "7", "Run-Id": "r1", "Set-Cookie": "a=b", "Content-Type": "application/json"}
     with recording_server(503, answer) as edge:
         url = serve(processes, edge.url)
-        with client_of(sign_in(browser, url).context, url) as client:
+        with signed_in_client(browser, url) as client:
             foreign = {
                 "Authorization": "Bearer mine",
                 "X-Cut": "1",
@@ -330,7 +340,7 @@ def test_a_key_that_the_edge_refuses_is_no_matter_of_the_user(
     """A 401 would send the user to the sign-in over and over: it becomes a 502, not to be tried again."""
     with recording_server(401, {}) as edge:
         url = serve(processes, edge.url)
-        with client_of(sign_in(browser, url).context, url) as client:
+        with signed_in_client(browser, url) as client:
             refused = client.get("/api/agent/sessions/s/transcript")
     assert refused.status_code == 502
     assert refused.json()["retryable"] is False
