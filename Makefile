@@ -134,7 +134,7 @@ system: ## say which programs the tests need; as root on Debian, install them
 
 .PHONY: clean
 clean: ## remove what was built and all caches
-	rm -rf edge/static dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf edge/static examples/nextjs/.next dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find . -name node_modules -prune -o -name .venv -prune -o -name .observe -prune \
 		-o -name __pycache__ -type d -print0 | xargs -0 rm -rf
