@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -16,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from agent_core.agents.pace import pace_text
 from tests.support import system
 from tests.support.browser import running_chromium, shoot
-from tests.support.nextjs import build_app, recording_server, serve_app
+from tests.support.nextjs import build_once, recording_server, serve_app
 from tests.support.processes import Processes, wait_until
 from tests.support.relay import relay_to
 
@@ -71,9 +72,10 @@ class App:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[Processes, str], str]:
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Processes, str], str]:
     """Serves the app, which has been built, before the edge with that URL; returns its own."""
-    build_app()
+    own = tmp_path_factory.getbasetemp()
+    build_once(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
     return lambda processes, edge: serve_app(processes, edge, USERS)
 
 

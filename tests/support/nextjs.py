@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from tests.support import system
 from tests.support.processes import ROOT, Processes, free_port
@@ -26,6 +28,20 @@ def next_command(*words: str) -> list[str]:
     program = APP / "node_modules" / "next" / "dist" / "bin" / "next"
     assert program.is_file(), "run: make examples/nextjs/node_modules/.installed"
     return [system.find("node") or "node", str(program), words[0], str(APP), *words[1:]]
+
+
+def build_once(folder: Path) -> None:
+    """Build the app unless another worker of this run of the tests has: two builds at once Next refuses.
+
+    Args:
+        folder: One that all workers share, and no other run.
+    """
+    with (folder / "nextjs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "nextjs.built"
+        if not done.exists():
+            build_app()
+            done.touch()
 
 
 def build_app() -> None:
