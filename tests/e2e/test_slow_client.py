@@ -48,16 +48,14 @@ def test_a_client_that_stops_reading_is_cut_off_while_others_stay_fast(processes
     began = time.monotonic()
 
     others = 0
-    while "cut off" not in stack.process.stderr:
-        assert time.monotonic() < began + 30, stack.process.stderr
-        answer = httpx.post(
-            f"{stack.url}/api/chat",
-            json={"message": "a b c", "sessionId": "other", "agent": "echo"},
-            timeout=10,
-            trust_env=False,
-        )
-        assert '"finalMessage":"a b c "' in answer.text
-        others += 1
+    # One client for all: a new one reads all certificates, which takes a busy machine half of the deadline.
+    with httpx.Client(timeout=10, trust_env=False) as client:
+        while "cut off" not in stack.process.stderr:
+            assert time.monotonic() < began + 30, stack.process.stderr
+            asked = {"message": "a b c", "sessionId": "other", "agent": "echo"}
+            answer = client.post(f"{stack.url}/api/chat", json=asked)
+            assert '"finalMessage":"a b c "' in answer.text
+            others += 1
     assert others >= 3, "other clients were served while one was stuck"
     assert rss_bytes(edge) - before < 32 * 1024 * 1024
 

@@ -73,7 +73,7 @@ def test_each_stall_of_5000_tokens_is_told_with_its_token_and_its_hop(
 
     stalls = stalls_of(spans)
     assert told["stalls"] == len(stalls)
-    assert_planted(stalls, planting, traced)
+    assert_planted(stalls, planting, traced, rows)
     for plant in planting.plants:
         if plant.hops != ("write",):
             stall = next(stall for stall in stalls if stall.sequence == plant.sequence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
@@ -100,7 +100,7 @@ def stalls_of(spans: Iterable[Received]) -> list[StallSpan]:
     return sorted(found, key=lambda stall: stall.begin_nano)
 
 
-def is_shown(stall: StallSpan, rows: dict[int, Row]) -> bool:
+def is_shown(stall: StallSpan, rows: Mapping[int, Row]) -> bool:
     """Return whether the stamps of a stalled event show that its hop took most of that time.
 
     The machine can be slow for one process alone, and so in one hop. What can't be is a stall that no stamp

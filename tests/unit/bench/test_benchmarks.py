@@ -6,6 +6,7 @@ from tests.support.processes import ROOT
 
 RUN_BY = {
     "bench.herd": "tests/e2e/test_herd.py",
+    "bench.page_script": "tests/e2e/test_page_script.py",
     "bench.recorder_cost": "tests/unit/bench/test_recorder_cost.py",
     "bench.rolling_restart": "tests/e2e/test_rolling_restart.py",
     "bench.run_log": "tests/unit/bench/test_run_log.py",
