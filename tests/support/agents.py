@@ -226,6 +226,20 @@ async def raises_after(request: RunRequest) -> AsyncIterator[str]:
         raise RuntimeError("secret of raises_after")
 
 
+_failed_sessions: set[str] = set()
+"""The sessions whose first answer `fails_first` has failed."""
+
+
+async def fails_first(request: RunRequest) -> AsyncIterator[str]:
+    """Fail a session's first answer in its middle, as one that may be asked again; give the others whole."""
+    with journal("fails_first", request):
+        yield "Plums"
+        if request.session_id not in _failed_sessions:
+            _failed_sessions.add(request.session_id)
+            raise AgentError("UNAVAILABLE", "The fruit is out.", retryable=True)
+        yield " are back."
+
+
 async def refuses(request: RunRequest) -> AsyncIterator[str]:
     """Raise what is meant for the user."""
     with journal("refuses", request):

@@ -1,4 +1,4 @@
-"""A TCP relay before a server, whose connections can be cut or frozen: the network, where it fails."""
+"""A TCP relay before a server: its connections can be cut, frozen or refused, as by a network that fails."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Relay:
         self._swallowed = b""
         self._flows = {is_answer: threading.Event() for is_answer in (False, True)}
         self.thaw()
+        self._away = threading.Event()
         self.cuts = 0
         """How often connections were cut."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -68,6 +69,15 @@ class Relay:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 end.shutdown(socket.SHUT_RD)  # wakes the thread that reads it, which closes it
 
+    def go_away(self) -> None:
+        """Reset all connections, and each new one at once until `come_back`: no network at all."""
+        self._away.set()
+        self.cut()
+
+    def come_back(self) -> None:
+        """Take connections again."""
+        self._away.clear()
+
     def close(self) -> None:
         """Take no more connections, and cut those that there are."""
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -81,6 +91,10 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # closed
+            if self._away.is_set():
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                client.close()
+                continue
             try:
                 server = socket.create_connection(self._target)
             except OSError:
