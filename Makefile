@@ -9,7 +9,7 @@ NODE_CLIENT_STAMP := examples/node-client/node_modules/.installed
 NEXTJS_STAMP := examples/nextjs/node_modules/.installed
 PAGE := edge/static/index.html
 PACKAGE_SOURCES := $(shell find web/packages \( -name node_modules -o -name 'dist*' \) -prune -o -type f -print 2>/dev/null)
-WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
+WEB_SOURCES := $(shell find web \( -name node_modules -o -name 'dist*' \) -prune -o -type f -print 2>/dev/null)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
