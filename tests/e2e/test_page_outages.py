@@ -47,9 +47,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def outage_stack(module_processes: Processes) -> Stack:
     """Core and edge that nothing here disturbs."""
-    # A run that nobody follows would else be cancelled after 30 s.
-    grace = {"TOKENWIRE_DISCONNECT_GRACE_S": "120"}
-    return module_processes.up(agents=("slow", "fails_first"), settings=grace)
+    return module_processes.up(agents=("slow", "fails_first"))
 
 
 def ask(page: Page, question: str) -> None:

@@ -12,8 +12,6 @@ const client = createClient({
     if (refused) location.assign(`/sign-in${location.search}`); // the session is over
     return {};
   },
-  // Named, since this module is also loaded on the server, where nothing is asked for.
-  fetch: (...request) => fetch(...request),
 });
 
 interface ChatProps {

@@ -73,11 +73,11 @@ export class TokenwireClient implements Client {
 
   constructor(options: ClientOptions, environment: Environment) {
     const { stallMs = 30_000, retry = {}, endpoints = {} } = options;
+    const baseUrl = (options.baseUrl ?? "/api").replace(/\/+$/, "");
     this.#http = new Http({
-      baseUrl: baseOf(options),
+      baseUrl,
       endpoints: { ...DEFAULT_ENDPOINTS, ...endpoints },
-      // Called as a method of anything else, the browser's own refuses.
-      fetch: options.fetch ?? ((...given: Parameters<typeof fetch>) => fetch(...given)),
+      fetch: options.fetch ?? globalFetch(baseUrl),
       headers: options.headers ?? {},
       credentials: options.credentials,
       timeoutMs: stallMs,
@@ -139,12 +139,13 @@ export class TokenwireClient implements Client {
   }
 }
 
-function baseOf({ baseUrl = "/api", fetch }: ClientOptions): string {
-  const base = baseUrl.replace(/\/+$/, "");
-  if (fetch === undefined && typeof location === "undefined" && !/^https?:/.test(base)) {
-    throw new TypeError(
-      `baseUrl must be a whole URL outside of a browser, as https://edge.example/api: ${base}`,
-    );
-  }
-  return base;
+/** Return the global `fetch`, called as a function: as a method of anything else, the browser's own refuses. */
+function globalFetch(base: string): typeof fetch {
+  return async (...given) => {
+    if (typeof location === "undefined" && !/^https?:/.test(base)) {
+      const message = `baseUrl must be a whole URL outside of a browser, as https://edge.example/api: ${base}`;
+      throw new RequestFailed({ code: "INVALID_ARGUMENT", message, retryable: false, resumable: false });
+    }
+    return fetch(...given);
+  };
 }

@@ -139,7 +139,8 @@ export class SessionStore implements Session {
 
   #ask(turnId: string, message: string, options: SendOptions): void {
     this.#meetTabs();
-    this.#open(turnId).start({ ...this.#asker, ...options, message });
+    // What nobody reads for a while is in the transcript afterwards.
+    this.#open(turnId).start({ onDisconnect: "continue", ...this.#asker, ...options, message });
     this.#pacer.flush();
   }
 

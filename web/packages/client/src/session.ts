@@ -47,6 +47,11 @@ export interface SessionSnapshot {
 }
 
 export interface SessionOptions extends Omit<StartRequest, "message"> {
+  /**
+   * What becomes of a run when its last follower has left by itself. Default `continue`: it is in the transcript
+   * afterwards. `grace` ends it after 30 s, which is less than the 60 s for which a lost connection is tried.
+   */
+  readonly onDisconnect?: NonNullable<StartRequest["onDisconnect"]>;
   /** When the store tells of text that arrived. Default `buffered`. */
   readonly pacing?: PacingStrategy | PacingOptions;
   /** The most turns of before that are loaded: the newest. Default 200. */

@@ -84,7 +84,7 @@ describe("the input", () => {
 it("begins with the examples of its agent", async () => {
   await show({ examples: ["Calculate NAV"], agent: "portfolio" });
   fireEvent.click(screen.getByText("Calculate NAV"));
-  expect(client.run.request).toEqual({ message: "Calculate NAV", sessionId: "s", agent: "portfolio" });
+  expect(client.run.request).toMatchObject({ message: "Calculate NAV", sessionId: "s", agent: "portfolio" });
   expect(screen.queryByText("Calculate NAV", { selector: "button" })).toBeNull();
 });
 
@@ -239,11 +239,13 @@ describe("a failure", () => {
     expect(screen.queryByTestId("error")).toBeNull();
   });
 
-  it("that can't be helped offers no retry", async () => {
+  it("that trying again won't help offers to ask again, as an answer does", async () => {
     await show();
     ask("one");
     fail(false);
     expect(screen.queryByTestId("retry")).toBeNull();
+    fireEvent.click(screen.getByTestId("regenerate"));
+    expect(client.runs).toHaveLength(2);
   });
 });
 

@@ -103,7 +103,7 @@ function Failed({ turn, canAct, onRetry, describeFailure }: TurnViewProps) {
 
 function Actions({ turn, isNewest, canAct, onRegenerate }: TurnViewProps) {
   const text = answerText(turn.run);
-  const canRegenerate = isNewest && turn.message !== "" && isAnswered(turn.run);
+  const canRegenerate = isNewest && turn.message !== "" && isOver(turn.run);
   if (text === "" && !canRegenerate) return null;
   return (
     <div className="tw-actions">
@@ -125,6 +125,9 @@ function Actions({ turn, isNewest, canAct, onRegenerate }: TurnViewProps) {
   );
 }
 
-function isAnswered({ outcome }: RunState): boolean {
-  return outcome?.kind === "done";
+/** Whether nothing more comes of it, and no card offers to try again. */
+function isOver({ outcome }: RunState): boolean {
+  return outcome?.kind === "failed"
+    ? !outcome.failure.retryable && !outcome.failure.resumable
+    : outcome !== undefined;
 }

@@ -36,7 +36,7 @@ describe("a message", () => {
     await settle();
     let sent: boolean | undefined;
     act(() => void hook.current.sendMessage(" hello ").then((value) => (sent = value)));
-    expect(client.run.request).toEqual({ message: "hello", sessionId: "s", agent: "portfolio" });
+    expect(client.run.request).toMatchObject({ message: "hello", sessionId: "s", agent: "portfolio" });
     expect(hook.current.messages.map(({ role, content }) => [role, content])).toEqual([
       ["user", "hello"],
       ["assistant", ""],

@@ -20,6 +20,8 @@ export interface UseAgentStreamOptions {
   readonly sessionId: string;
   /** Who answers; the server's default otherwise. */
   readonly agent?: string | undefined;
+  /** What becomes of a run that nobody reads any more. Default `continue`. The first hook of a session decides. */
+  readonly onDisconnect?: SessionOptions["onDisconnect"] | undefined;
   /** The way to the server; that of {@link AgentClientContext} otherwise. */
   readonly client?: Client | undefined;
   /** When text that arrived is shown. Default `buffered`. The first hook of a session decides. */
@@ -77,12 +79,13 @@ const NO_TOOLS: readonly ToolCall[] = [];
  * component that is mounted later. Unmounting detaches and stops no run; {@link AgentStream.abort} does.
  */
 export function useAgentStream(options: UseAgentStreamOptions): AgentStream {
-  const { sessionId, agent, pacing, share, loadHistory = true, onProgress, onError } = options;
+  const { sessionId, agent, onDisconnect, pacing, share, loadHistory = true, onProgress, onError } = options;
   const contextClient = useContext(AgentClientContext);
   const client = options.client ?? contextClient;
   const attachment = useMemo(
-    () => new Attachment(client, { sessionId, ...present({ agent, pacing, share }) }, loadHistory),
-    // The first pacing counts, and one that is written in place is a new object in each render.
+    () =>
+      new Attachment(client, { sessionId, ...present({ agent, onDisconnect, pacing, share }) }, loadHistory),
+    // The first pacing and onDisconnect count, and a pacing that is written in place is a new object in each render.
     // eslint-disable-next-line react-hooks/exhaustive-deps
     [client, sessionId, agent, share, loadHistory],
   );
