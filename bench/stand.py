@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -37,7 +38,7 @@ POLL_S: Final = 0.1
 
 BASE_S: Final = 2.0
 """How long the base is looked for. An edge asks its cores how they stand each second, which takes tasks and a
-call of its own: at rest is what is fewest."""
+call of its own, and may make a call anew that it holds: at rest is what is there nearly always."""
 
 REDIS_POOL: Final = 2 * 16
 """How many connections to Redis a core may keep after its busiest moment: of the log and of its lease."""
@@ -162,10 +163,13 @@ async def base_of(
 ) -> tuple[dict[str, Gauges], dict[str, str]]:
     """Return the gauges at rest, and what is not at rest: nothing but what must be 0 can be told yet."""
     base, left = await settled(stand, None, but)
+    samples = [base]
     until = time.monotonic() + BASE_S
     while time.monotonic() < until:
         await asyncio.sleep(POLL_S)
-        for process, gauges in (await stand.gauges()).items():
-            for name in gauges.keys() & BASED:
-                base[process][name] = min(base[process][name], gauges[name])
+        samples.append(await stand.gauges())
+    for process, gauges in base.items():
+        for name in gauges.keys() & BASED:
+            # What is nearly always there: a call comes and goes now and then, or is made anew.
+            gauges[name] = statistics.mode(sample[process][name] for sample in samples)
     return base, left
