@@ -14,7 +14,8 @@ import {
 } from "./records.ts";
 import { DEFAULT_RETRY, type RetryPolicy } from "./retry.ts";
 import type { FollowOptions, Run, RunOptions, StartOptions, StartRequest } from "./run.ts";
-import { type RunContext, RunHandle, type RunOrder } from "./run-handle.ts";
+import { RunHandle } from "./run-handle.ts";
+import type { RunContext, RunOrder } from "./run-order.ts";
 
 /** Everything has a default: in a page that the edge itself serves, `createClient()` is enough. */
 export interface ClientOptions {

@@ -1,41 +1,16 @@
-import type { Environment, WakeReason } from "./environment.ts";
+import { AGAIN, type AttemptEnd, afterRefusal } from "./attempt.ts";
+import { call } from "./callback.ts";
+import type { WakeReason } from "./environment.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { EventType, StreamEvent } from "./events.ts";
 import { type Failure, LOST, RequestFailed, UNREACHABLE } from "./failure.ts";
-import type { Http } from "./http.ts";
-import { type RetryPolicy, RetryClock } from "./retry.ts";
-import { type Run, type RunEvent, RunFailed, type RunOptions, type StartRequest } from "./run.ts";
+import { RetryClock } from "./retry.ts";
+import { type Run, type RunEvent, RunFailed, type RunOptions } from "./run.ts";
 import type { SseMessage } from "./parse-event.ts";
+import type { RunContext, RunOrder } from "./run-order.ts";
 import { type End, RunReader } from "./run-reader.ts";
 import { SseConnection } from "./sse-connection.ts";
 import { answerText, reduce, type RunState, type Signal, startState, traceIdOf } from "./stream-state.ts";
-
-/** What all runs of one client have in common. */
-export interface RunContext {
-  readonly http: Http;
-  readonly environment: Environment;
-  readonly retry: RetryPolicy;
-  readonly stallMs: number;
-}
-
-/** Which run: one that is to be started, or one that is known. */
-export type RunOrder =
-  | {
-      readonly kind: "start";
-      readonly request: StartRequest;
-      readonly idempotencyKey: string;
-      readonly followBusy: boolean;
-    }
-  | { readonly kind: "follow"; readonly runId: string; readonly after: string | undefined };
-
-/** How one attempt to read ended. */
-type AttemptEnd =
-  | End
-  | { readonly kind: "failed"; readonly failure: Failure }
-  /** At once, without a pause: the connection was closed on purpose. */
-  | { readonly kind: "again" };
-
-const AGAIN = { kind: "again" } as const;
 
 // The server breaks a silence after 15 s: one that lasts longer is suspicious enough for a page that was away.
 const SUSPICIOUS_SILENCE_MS = 16_000;
@@ -302,15 +277,7 @@ export class RunHandle implements Run {
   #refuse(failure: Failure): AttemptEnd {
     const status = failure.status ?? 0;
     if (this.#reader.runId === undefined) return this.#refuseStart(failure, status);
-    // 401: the run is still there for whoever comes back with other headers.
-    if (status === 401) return { kind: "failed", failure: { ...failure, retryable: true, resumable: true } };
-    // 501: a server that can't resume at all will not learn it within the next attempts.
-    if (status === 429 || (status >= 500 && status !== 501)) return { kind: "broken", failure };
-    // 204: all that there is has been seen, yet the run's end was not in it.
-    if (status === 204) return { kind: "failed", failure: LOST };
-    const message = `${LOST.message} ${failure.message}`;
-    // What can't be resumed can still be asked again, if the user wants to.
-    return { kind: "failed", failure: { ...failure, message, retryable: true } };
+    return afterRefusal(failure, status);
   }
 
   #refuseStart(failure: Failure, status: number): AttemptEnd {
@@ -428,18 +395,4 @@ export class RunHandle implements Run {
 
 function failureOf(error: unknown): Failure {
   return error instanceof RequestFailed ? error.failure : UNREACHABLE;
-}
-
-/** Call back. What the callback throws is the page's own fault: it is reported, and the stream goes on. */
-function call<T extends readonly unknown[]>(
-  listener: ((...values: T) => void) | undefined,
-  ...values: T
-): void {
-  try {
-    listener?.(...values);
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
 }
