@@ -119,7 +119,8 @@ page: $(PAGE) ## build the page into edge/static
 packages: $(WEB_STAMP) ## build the packages for npm into web/dist, as tarballs
 	npm --prefix web run build --workspace @tokenwire/client --workspace @tokenwire/react
 	@mkdir -p web/dist
-	npm --prefix web pack --workspace @tokenwire/client --workspace @tokenwire/react --pack-destination "$(CURDIR)/web/dist"
+	npm --prefix web pack --workspace @tokenwire/client --workspace @tokenwire/react --pack-destination "$(CURDIR)/web/dist" --silent
+	@ls web/dist/*.tgz
 
 .PHONY: venv
 venv: $(PYTHON_STAMP) ## install Python's packages into .venv

@@ -1,10 +1,9 @@
-import { createClient } from "@tokenwire/client";
+import { createClient, newId } from "@tokenwire/client";
 import { retainSession } from "@tokenwire/client/session";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { ApiKey, tabStorage } from "./api-key.ts";
 import { App } from "./app.tsx";
-import { newId } from "./new-id.ts";
 import { readAddress } from "./page-address.ts";
 import "@tokenwire/react/styles.css";
 import "./page.css";

@@ -42,7 +42,7 @@ function listenForWake(listener: (reason: WakeReason) => void): () => void {
 }
 
 /**
- * Return a random id of 128 bits.
+ * Return a random id of 128 bits, as for a session.
  *
  * `crypto.randomUUID` exists in secure contexts only; a page on plain HTTP in
  * a local network has `getRandomValues` still.

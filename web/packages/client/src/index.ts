@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export { type Client, type ClientOptions, createClient } from "./client.ts";
+export { newId } from "./environment.ts";
 export * from "./events.ts";
 export { type Failure, RequestFailed } from "./failure.ts";
 export { type Endpoints, type HeadersContext, type RequestHeaders } from "./http.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { newId } from "./new-id.ts";
+import { newId } from "./environment.ts";
 
 it("needs no secure context", () => {
   const bare = { getRandomValues: crypto.getRandomValues.bind(crypto) };
