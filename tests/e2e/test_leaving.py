@@ -148,7 +148,8 @@ def test_a_killed_edge_is_a_broken_link_not_a_leaving_browser(processes: Process
     with httpx.stream(
         "GET", f"{other}/api/runs/{run_id}/events", params={"after": last}, timeout=30, trust_env=False
     ) as response:
-        first = next(text for text in response.iter_text() if "id: " in text)
+        texts = response.iter_text()  # held: the response ends with it
+        first = next(text for text in texts if "id: " in text)
         after = int(last.rsplit(".", 1)[1])
         assert f'"from":{after + 1}' in first or f".{after + 1}\n" in first
         # Before this follower leaves by itself: that does cancel the run.
