@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.grpc_tls_cert is None) != (self.grpc_tls_key is None):
-            raise ValueError("TOKENWIRE_GRPC_TLS_CERT and TOKENWIRE_GRPC_TLS_KEY go together")
+            raise ValueError("TOKENWIRE_GRPC_TLS_CERT and TOKENWIRE_GRPC_TLS_KEY must be set together")
         if self.grpc_tls_client_ca is not None and self.grpc_tls_cert is None:
             raise ValueError("TOKENWIRE_GRPC_TLS_CLIENT_CA needs TOKENWIRE_GRPC_TLS_CERT")
         if self.log_total_bytes < self.log_run_bytes:

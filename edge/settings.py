@@ -175,7 +175,7 @@ class EdgeSettings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.core_tls_cert is None) != (self.core_tls_key is None):
-            raise ValueError("TOKENWIRE_CORE_TLS_CERT and TOKENWIRE_CORE_TLS_KEY go together")
+            raise ValueError("TOKENWIRE_CORE_TLS_CERT and TOKENWIRE_CORE_TLS_KEY must be set together")
         if self.core_tls_cert is not None and self.core_tls_ca is None:
             raise ValueError("TOKENWIRE_CORE_TLS_CERT needs TOKENWIRE_CORE_TLS_CA")
         return self

@@ -218,7 +218,7 @@ class RunState:
     def _finish_with(self, finish: Finish) -> None:
         """Remember what Done is to say."""
         if finish.reason not in ("stop", "length", "tool_limit"):
-            raise RubbishError(f"{finish.reason!r} is no finish reason")
+            raise RubbishError(f"{finish.reason!r} is not a finish reason")
         if finish.usage is not None:
             if not isinstance(finish.usage, Usage):
                 raise RubbishError(f"a {type(finish.usage).__qualname__} is no usage")

@@ -36,14 +36,15 @@ _EVENT_STREAM = "text/event-stream"
     status_code=200,
     opt={STREAMS: True},
     summary="Ask an agent",
-    description="Answers with the run's events as they come. With `Accept: application/json` the run is "
-    "started and followed elsewhere. With `Last-Event-ID` a run is resumed, never started again. "
-    "Repeated with the same `Idempotency-Key` it answers with the run that it started.",
+    description="Starts a run and streams its events. With `Accept: application/json` the run is started, "
+    "and its events can be read at `eventsUrl`. With `Last-Event-ID` an existing run is resumed, and none "
+    "started. A request repeated with the same `Idempotency-Key` is answered with the run that the first "
+    "one started.",
     responses={
         200: EVENT_STREAM_RESPONSE,
         202: ResponseSpec(RunAccepted, description="The run was started: follow it at `eventsUrl`."),
         **CHANGE_REFUSALS,
-        404: refusal("There is no such agent; or no such run, with `Last-Event-ID`."),
+        404: refusal("Unknown agent; with `Last-Event-ID`, unknown run."),
         409: refusal(
             "Another answer of the session is still being written; or another request has used the "
             "`Idempotency-Key`."

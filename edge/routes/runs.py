@@ -81,7 +81,7 @@ def _cursor(run_id: str, event_id: str | None) -> Cursor:
     return cursor
 
 
-@get("/runs/{run_id:str}", summary="Tell a run's state", responses=RUN_REFUSALS)
+@get("/runs/{run_id:str}", summary="Get the state of a run", responses=RUN_REFUSALS)
 async def state(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency) -> RunView:
     """Tell what is known of a run."""
     return view_of(await edge.upstream.get_run(check_run_id(run_id), caller_of(request)))
@@ -91,7 +91,7 @@ async def state(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: Edge
     "/runs/{run_id:str}/cancel",
     status_code=200,
     summary="Stop a run",
-    description="Stops the agent and its model at once. Idempotent: an ended run stays as it is.",
+    description="Stops the agent and its model at once. Idempotent: a run that has ended is left as it is.",
     responses=CHANGE_REFUSALS,
 )
 async def cancel(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency) -> RunView:

@@ -52,7 +52,7 @@ def check_run_id(text: str) -> str:
         RequestError: INVALID_ARGUMENT, not a run's id.
     """
     if RUN_ID.fullmatch(text) is None:
-        raise RequestError("INVALID_ARGUMENT", "The run id is not one.", details={"field": "runId"})
+        raise RequestError("INVALID_ARGUMENT", "Invalid run id.", details={"field": "runId"})
     return text
 
 
@@ -67,4 +67,4 @@ def parse_event_id(text: str) -> EventId:
         epoch, sequence = int(match[2]), int(match[3])
         if epoch <= _MAX_EPOCH and sequence <= _MAX_SEQUENCE:
             return EventId(match[1], Cursor(epoch, sequence))
-    raise RequestError("INVALID_ARGUMENT", "The event id is not one.", details={"field": "Last-Event-ID"})
+    raise RequestError("INVALID_ARGUMENT", "Invalid event id.", details={"field": "Last-Event-ID"})

@@ -268,9 +268,7 @@ class Asking:
         if not self._door.run_id:
             return Exit.FAILED if isinstance(problem, RefusedError) else Exit.UNREACHABLE
         if not self._is_final(problem):
-            self._view.say(
-                f"The stream was lost and can't be taken up again; the run is {self._door.run_id}."
-            )
+            self._view.say(f"The stream was lost and can't be resumed; the run is {self._door.run_id}.")
         return Exit.LOST
 
     def _status(self, status: Exit) -> int:

@@ -153,8 +153,8 @@ def main() -> None:
 
 
 @main.command()
-@text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Where the page and its API listen.", "HOST")
-@number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Their port; 0 for any free one.")
+@text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Address that the page and its API listen on.", "HOST")
+@number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Port of the page and its API; 0 for any free one.")
 @number_option(
     "--grpc-port",
     "TOKENWIRE_GRPC_PORT",
@@ -245,7 +245,7 @@ def edge(*, core: str, host: str, port: int) -> None:
     show_envvar=True,
     default="grpc",
     show_default=True,
-    help="Which door: the core's or the edge's.",
+    help="Where to ask: `grpc` calls the core, `sse` the edge.",
 )
 @click.option("--agent", default="", metavar="NAME", help="The agent to ask.  [default: the core's]")
 @click.option("--session", default="", metavar="ID", help="The conversation that the question belongs to.")
@@ -275,9 +275,13 @@ def edge(*, core: str, host: str, port: int) -> None:
     metavar="NAME",
     help="Who asks, for grpc, signed with TOKENWIRE_PRINCIPAL_KEY where that is set.",
 )
-@tls_option("--tls-ca", "TOKENWIRE_CORE_TLS_CA", "Whose certificates the core may show, for grpc with TLS.")
-@tls_option("--tls-cert", "TOKENWIRE_CORE_TLS_CERT", "The certificate to show to the core (mTLS).")
-@tls_option("--tls-key", "TOKENWIRE_CORE_TLS_KEY", "That certificate's key.")
+@tls_option(
+    "--tls-ca",
+    "TOKENWIRE_CORE_TLS_CA",
+    "PEM file of the authorities to trust the core by, for grpc with TLS.",
+)
+@tls_option("--tls-cert", "TOKENWIRE_CORE_TLS_CERT", "PEM file of the certificate for the core (mTLS).")
+@tls_option("--tls-key", "TOKENWIRE_CORE_TLS_KEY", "PEM file of that certificate's key.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @click.option(
     "--timeout",
@@ -295,7 +299,7 @@ def edge(*, core: str, host: str, port: int) -> None:
     default=DEFAULT_PATIENCE_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long to try to take a broken stream up again without contact to the server.",
+    help="How long to try to resume a broken stream while the server can't be reached.",
 )
 def ask(  # noqa: PLR0913 - one parameter for each option
     *,
@@ -332,7 +336,7 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     from tokenwire.principal import PrincipalError, require_name  # noqa: PLC0415
 
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and tls_ca is None):
-        raise click.UsageError("--tls-cert and --tls-key go together, and with --tls-ca.")
+        raise click.UsageError("--tls-cert and --tls-key must be given together, and with --tls-ca.")
     try:
         require_name(principal)
     except PrincipalError as error:

@@ -94,7 +94,9 @@ class SseDoor:
                     raise _refusal(response, is_follow=bool(self.run_id))
                 self.run_id = response.headers.get("Run-Id", self.run_id)
                 if response.status_code == httpx.codes.NO_CONTENT:
-                    raise RefusedError("DATA_LOSS", f"{self.place} has nothing more of the run, and no end.")
+                    raise RefusedError(
+                        "DATA_LOSS", f"{self.place} has no more events of the run, and no end."
+                    )
                 async for item in self._items(response):
                     self.run_id = item.fields.get("runId", self.run_id)
                     yield item
@@ -127,7 +129,7 @@ def _received(message: ServerSentEvent, *, is_new_id: bool) -> Received | None:
     try:
         fields: Any = json.loads(message.data) if message.data else {}
     except ValueError as error:
-        raise RefusedError("UNKNOWN", "The edge sent what is no event.") from error
+        raise RefusedError("UNKNOWN", "The edge sent invalid event data.") from error
     if not isinstance(fields, dict) or not message.data:
         return None
     if message.event != "message":

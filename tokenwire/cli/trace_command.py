@@ -55,7 +55,7 @@ def trace(  # noqa: PLR0913 - one parameter for each option
     phoenix_url: str,
     project: str,
 ) -> None:
-    """Show the way of each token of a stream: which hop made it late.
+    """Show each token's way through the hops, and which hop delayed it.
 
     ID is a trace id, a run id, or the beginning of one; without ID the newest streams are listed.
 
