@@ -22,7 +22,7 @@ from edge.errors import CORE_AWAY, EdgeError, StreamBrokenError, UpstreamError
 from edge.http.drain import Drain
 from edge.http.extensions import ABORT_EXTENSION, FLUSH_EXTENSION, PROBE_EXTENSION
 from edge.http.problem import problem, request_log_fields
-from edge.http.stream_policy import CONTENT_TYPE, StreamPolicy
+from edge.http.stream_policy import CONTENT_TYPE, STREAM_HEADERS, StreamPolicy
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from edge.telemetry.stream_recorder import Outcome, StreamRecorder
 from edge.upstream import RunCall
@@ -282,12 +282,7 @@ class _Session:
 
     async def _start(self) -> None:
         """Send the status and the headers, and start the clock of silence."""
-        headers = [
-            (b"content-type", CONTENT_TYPE.encode()),
-            (b"cache-control", b"no-cache, no-transform"),
-            (b"x-accel-buffering", b"no"),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        headers = [*STREAM_HEADERS]
         if self._state.run_id:
             headers.append((b"run-id", self._state.run_id.encode()))
         if parent := traceparent(self._scope):
