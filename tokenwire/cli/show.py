@@ -173,7 +173,7 @@ class TextView:
         reasons = {
             "length": "The answer was cut short at the model's limit.",
             "cancelled": "Stopped.",
-            "tool_limit": "The agent met its limit of tool calls.",
+            "tool_limit": "The agent reached its limit of tool calls.",
         }
         self.finish()
         if fields.get("finishReason") in reasons:
@@ -182,7 +182,7 @@ class TextView:
     def _error(self, fields: dict[str, Any]) -> None:
         self.finish()
         trace = f" (trace {fields['traceId']})" if fields.get("traceId") else ""
-        again = " Asking again may help." if fields.get("retryable") else ""
+        again = " Try again." if fields.get("retryable") else ""
         text = printable(f"{fields['code']}: {fields['message']}{again}{trace}")
         self._line(Text(f"tokenwire: {text}", style="red"))
 
@@ -215,4 +215,4 @@ def _short(value: Any) -> str:
 
 
 def _resync_line(item: Received) -> str:
-    return f"text is missing here: the server's log now begins at {item.fields.get('first', '?')}"
+    return f"text is missing here: the server's log now begins at event {item.fields.get('first', '?')}"
