@@ -152,4 +152,4 @@ def test_up_ends_with_2_where_restarting_does_not_help(processes: Processes) -> 
     up = processes.start("up", [*TOKENWIRE, "up", "--port", "0", "--grpc-port", "0", "--store", "reddis://x"])
     assert up.wait() == 2
     assert "agent_core: TOKENWIRE_STORE: 'reddis://x' is not one of" in up.stderr
-    assert "ended with exit status 2. Ending all." in up.stderr
+    assert "ended with exit status 2. Stopping all processes." in up.stderr
