@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -81,13 +82,33 @@ TOO_LARGE: Final = Failure(
 def failure_of(error: BaseException) -> Failure:
     """Return what a user may know of what an agent raised.
 
-    Only an AgentError speaks to users, and only a sound one. The text of anything else stays here.
+    Only an AgentError speaks to users, and only a sound one: the first, where a task group has put it into a
+    group of exceptions. The text of anything else stays here.
     """
     if isinstance(error, RunTooLargeError):
         return TOO_LARGE
-    if isinstance(error, AgentError) and _is_sound(error):
-        return Failure(error.code, error.message, bool(error.retryable), dict(error.details))
+    for raised in _leaves(error):
+        if isinstance(raised, AgentError) and _is_sound(raised):
+            return Failure(raised.code, raised.message, bool(raised.retryable), dict(raised.details))
     return AGENT_FAILED
+
+
+def hides_a_bug(error: BaseException | None) -> bool:
+    """Return whether a group of exceptions holds one that is no AgentError, beside those that may be."""
+    return isinstance(error, BaseExceptionGroup) and not all(
+        isinstance(raised, AgentError) for raised in _leaves(error)
+    )
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, or all that a group of exceptions holds, however deep."""
+    waiting = [error]
+    while waiting:
+        raised = waiting.pop()
+        if isinstance(raised, BaseExceptionGroup):
+            waiting.extend(reversed(raised.exceptions))
+        else:
+            yield raised
 
 
 def _is_sound(error: AgentError) -> bool:

@@ -128,7 +128,7 @@ async def test_certificates_that_can_not_be_used_are_named(tmp_path: Path) -> No
         (fit | {"grpc_tls_key": others.key}, f"TOKENWIRE_GRPC_TLS_KEY={others.key}: the key is not this"),
         (
             fit | {"grpc_tls_client_ca": ours.key},
-            f"TOKENWIRE_GRPC_TLS_CLIENT_CA={ours.key}: there is no cert",
+            f"TOKENWIRE_GRPC_TLS_CLIENT_CA={ours.key}: no PEM cert",
         ),
     )
     for settings, said in wrong:

@@ -120,7 +120,7 @@ def test_what_is_no_pem_is_told(certificate: Certificate, tmp_path: Path) -> Non
         pair(text, certificate.key)
     with pytest.raises(WrongSettingError, match=f"THE_KEY={text}: no PEM private key found"):
         pair(certificate.cert, text)
-    with pytest.raises(WrongSettingError, match="there is no certificate in PEM in it"):
+    with pytest.raises(WrongSettingError, match="no PEM certificate found"):
         pair(certificate.key, certificate.cert)
     for file in (text, certificate.key):
         with pytest.raises(WrongSettingError, match=f"THE_CA={file}: no PEM certificate found"):

@@ -141,6 +141,13 @@ def test_an_error_says_its_code_words_and_trace() -> None:
     assert "Try again" in err
 
 
+def test_an_error_names_the_run_without_any_trace() -> None:
+    """What the core's log is searched for where traces are off."""
+    fields = {"code": "INTERNAL", "message": "The agent failed.", "retryable": False}
+    _, err = shown(event("run_started", runId="k7q2"), event("error", **fields))
+    assert err == "tokenwire: INTERNAL: The agent failed. (run k7q2)\n"
+
+
 def test_lost_text_is_said() -> None:
     """A hole in the answer is never silent, whichever view is used."""
     resync = Received("", "resync", {"first": "run.1.9", "last": "run.1.12"}, is_control=True)
