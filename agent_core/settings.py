@@ -201,8 +201,8 @@ class Settings(BaseSettings):
         least_bytes = self.max_principal_runs * min(FLOOR_BYTES, self.log_run_bytes)
         if 0 < share_bytes < least_bytes:
             raise ValueError(
-                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share_bytes}) must be at least {least_bytes}: so much is "
-                f"needed for TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs"
+                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share_bytes}) must be at least {least_bytes}, which "
+                f"TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs need"
             )
         return self
 

@@ -48,7 +48,7 @@ def read_host(text: str) -> str:
     if not host:
         raise ValueError("is empty; 0.0.0.0 means all IPv4 addresses, :: all addresses")
     if re.search(r"[^:]:\d+$", host):
-        raise ValueError(f"{text!r} names a port, which has a setting of its own")
+        raise ValueError(f"{text!r} includes a port, which has its own setting")
     raise ValueError(f"{text!r} is neither an address nor a host name")
 
 
@@ -92,7 +92,7 @@ def read_targets(text: str) -> tuple[str, ...]:
     """
     targets = tuple(read_target(each) for each in text.split(","))
     if len(set(targets)) < len(targets):
-        raise ValueError("names a core twice")
+        raise ValueError("lists a core twice")
     return targets
 
 

@@ -130,7 +130,7 @@ class RunState:
             self._require_room(len(payload), 1)
             return [self._numbered(payload)]
         except UnicodeEncodeError as error:
-            raise RubbishError(f"text that UTF-8 can't hold: {error}") from error
+            raise RubbishError(f"the text can't be encoded in UTF-8: {error}") from error
 
     def finish(self, nano: int) -> bytes:
         """Return the payload of the Done of an agent that has said all it had to say."""

@@ -61,9 +61,9 @@ async def list_models(client: AsyncOpenAI, settings: EndpointSettings) -> list[s
     except (AttributeError, TypeError, ValueError) as error:
         kind, said = MALFORMED, settings.hide(f"{type(error).__name__}: {error}")
     if kind is None:
-        log.info("%s does not tell its models: %s", settings.url, said)
+        log.info("%s does not list its models: %s", settings.url, said)
         return []
-    log.warning("%s can't be asked for its models: %s", settings.url, said)
+    log.warning("the models of %s can't be listed: %s", settings.url, said)
     raise ModelCallError(kind)
 
 
@@ -82,8 +82,8 @@ def choose_model(known: list[str], settings: EndpointSettings) -> str:
         return name
     if len(known) == 1:
         return known[0]
-    log.error("%s lists %d models. Set TOKENWIRE_MODEL to the one: %s", settings.url, len(known), listed)
-    text = "The model is not chosen. Whoever runs the service has to name one with TOKENWIRE_MODEL."
+    log.error("%s lists %d models. Set TOKENWIRE_MODEL to one of them: %s", settings.url, len(known), listed)
+    text = "No model is chosen. The operator of this service must set TOKENWIRE_MODEL."
     raise AgentError("FAILED_PRECONDITION", text, details={"reason": "MODEL_NOT_CHOSEN"})
 
 
