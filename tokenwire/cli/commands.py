@@ -34,7 +34,6 @@ PORT = click.IntRange(0, MAX_PORT)
 BARE_AGENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What may be the name of a built-in agent."""
 
-Text = TypeVar("Text")
 Value = TypeVar("Value")
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator: TypeAlias = Callable[[Command], Command]
@@ -265,8 +264,7 @@ def edge(*, core: str, host: str, port: int) -> None:
     show_envvar=True,
     default="",
     metavar="KEY",
-    help="The API key or JWT. For grpc it needs TLS (--tls-ca) or a core on this machine, and counts where "
-    "TOKENWIRE_PRINCIPAL_KEY is not set. Better in the variable: other users see what is typed here.",
+    help="The API key or JWT; for grpc, with TLS or on this machine. Better in the variable: others see it.",
 )
 @click.option(
     "--principal",
@@ -344,13 +342,11 @@ def ask(  # noqa: PLR0913 - one parameter for each option
         click.echo(f"tokenwire: {line}", err=True)
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
-    if via == "grpc":
-        _checked("--key", access.require_private, cores)
+    _checked("--key", access.require_private, cores if via == "grpc" else ())
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
-    status = ask_and_show(
-        question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s
+    sys.exit(
+        ask_and_show(question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s)
     )
-    sys.exit(status)
 
 
 @main.command()
@@ -373,7 +369,7 @@ def key(*, name: str) -> None:
 main.add_command(trace)
 
 
-def _checked(option: str, read: Callable[[Text], Value], text: Text) -> Value:
+def _checked(option: str, read: Callable[[Any], Value], text: object) -> Value:
     """Return what an option's text means.
 
     Raises:
