@@ -115,3 +115,15 @@ def test_with_a_key_that_was_given_ask_still_calls_the_core(processes: Processes
     assert secrets_of(core)["TOKENWIRE_PRINCIPAL_KEY"] == "p" * 40
     answered = ask(stack, **key)
     assert (answered.returncode, answered.stdout) == (0, "a b \n"), answered.stderr
+
+
+def test_with_one_common_owner_the_core_checks_no_keys(processes: Processes) -> None:
+    """It would refuse its edge, which proves nothing then. Who has a key asks the edge."""
+    stack = processes.up(settings=GIVEN | {"TOKENWIRE_SHARED_OWNER": "true"})
+    (core,) = children(stack, "agent_core")
+    assert "TOKENWIRE_API_KEYS" not in secrets_of(core)
+    answered = ask(stack, "--via", "sse", TOKENWIRE_API_KEY=API_KEY)
+    assert (answered.returncode, answered.stdout) == (0, "a b \n"), answered.stderr
+    refused = ask(stack, TOKENWIRE_API_KEY=API_KEY)
+    assert refused.returncode == 1
+    assert "This core accepts no API keys" in refused.stderr
