@@ -97,13 +97,13 @@ class Callers:
         if self.bearers is None:
             # Passed over, it would make its sender somebody else: a certificate's name, or anonymous.
             self._refused.log(
-                logger, logging.WARNING, "a bearer was refused: %s", "TOKENWIRE_AUTH is not set here"
+                logger, logging.WARNING, "credentials were refused: %s", "TOKENWIRE_AUTH is not set here"
             )
             raise BearerNotAcceptedError
         try:
             return await self.bearers.principal_of(authorization)
         except CredentialsError as error:
-            self._refused.log(logger, logging.WARNING, "a bearer was refused: %s", error)
+            self._refused.log(logger, logging.WARNING, "credentials were refused: %s", error)
             raise BearerRefusedError(error.reason, error.message) from error
         except IssuerAwayError as error:
             raise IssuerUnavailableError(error.message, error.retry_after_s) from error

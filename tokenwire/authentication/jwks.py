@@ -176,7 +176,7 @@ def checked_url(url: str) -> str:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise WrongSettingError("TOKENWIRE_JWT_JWKS_URL is no URL") from error
+        raise WrongSettingError("TOKENWIRE_JWT_JWKS_URL must be a URL") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise WrongSettingError("TOKENWIRE_JWT_JWKS_URL is no https:// or http:// URL")
+        raise WrongSettingError("TOKENWIRE_JWT_JWKS_URL must be an https:// or http:// URL")
     return url

@@ -16,6 +16,7 @@ from tests.support.issuer import AUDIENCE, ISSUER, Signer
 from tokenwire.authentication import ApiKeys, JwtRules, JwtTokens
 from tokenwire.authentication.api_keys import hash_of
 from tokenwire.authentication.jwks import JwksEndpoint
+from tokenwire.logs import Redactor
 from tokenwire.principal import METADATA_KEY, sign_principal
 
 KEY = "k" * 32
@@ -194,7 +195,7 @@ async def test_a_core_that_accepts_no_bearers_says_so(value: str, caplog: pytest
             await callers.principal_of(bearing(value), CERTIFICATE)
         assert (caught.value.code, caught.value.reason) == ("UNAUTHENTICATED", "BEARER_NOT_ACCEPTED")
         assert value not in caught.value.message
-    assert "a bearer was refused: TOKENWIRE_AUTH is not set here" in caplog.text
+    assert "credentials were refused: TOKENWIRE_AUTH is not set here" in caplog.text
 
 
 async def test_an_issuer_that_is_away_is_not_the_callers_fault() -> None:
@@ -214,5 +215,6 @@ async def test_of_refused_bearers_the_log_says_why_and_shows_none(caplog: pytest
         with pytest.raises(RefusalError):
             await callers.principal_of(bearing("Bearer tw_a-secret"), {})
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert record.getMessage() == "a bearer was refused: KEY_INVALID: The API key is not valid."
+    line = "credentials were refused: KEY_INVALID: The API key is not valid."
+    assert record.getMessage() == Redactor({})(line) == line
     assert API_KEY not in repr(callers)
