@@ -23,27 +23,28 @@ class AuthenticationSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
-    """Which bearers (`authorization: Bearer …`) prove who calls: API keys, JWTs of the issuer, or both of
-    them. `none`: at the edge everybody may use the API, only when it listens on loopback; at the core, no
-    bearer is accepted, and callers prove themselves by signed principals or certificates."""
+    """What callers may authenticate with in `Authorization: Bearer …`: API keys, JWTs of the issuer, or both.
+    With `none` the edge lets everybody in, and listens only on loopback; the core refuses calls with an
+    `authorization`, and accepts signed principals and certificates."""
     api_keys: SecretStr = SecretStr("")
     """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""
     api_keys_file: Path | None = None
-    """File of API keys, one such entry a line."""
+    """File of API keys, one entry per line."""
     jwt_issuer: str = ""
-    """The `iss` of the JWTs that are let in. Must be set for them."""
+    """Required `iss` of JWTs. Must be set if JWTs are accepted."""
     jwt_audience: str = ""
-    """Their `aud`, or one of them. Must be set for them."""
+    """Required `aud` of JWTs, or one of several in it. Must be set if JWTs are accepted."""
     jwt_jwks_url: str = ""
-    """Where the issuer publishes its keys (JWKS): https, or http in a network that is trusted."""
+    """URL at which the issuer publishes its keys (JWKS): https, or http in a trusted network."""
     jwt_keys_file: Path | None = None
     """File of the issuer's keys instead: JWKS, or one public key in PEM."""
     jwt_refresh_s: float = Field(default=300, ge=1)
-    """How often the keys are fetched anew, in seconds. A key that the issuer withdrew is good for as long."""
+    """How often the keys are fetched, in seconds. A key that the issuer has withdrawn is accepted until the
+    next fetch."""
     jwt_claim: str = Field(default="sub", min_length=1)
-    """The claim that names the principal."""
+    """Claim that names the principal."""
     jwt_leeway_s: float = Field(default=30, ge=0, le=600)
-    """By how much the issuer's clock and this one may differ, in seconds."""
+    """Allowed difference between the issuer's clock and this one, in seconds."""
 
     @field_validator("auth", mode="before")
     @classmethod

@@ -39,8 +39,8 @@ UNARY_TIMEOUT_S: Final = 5.0
 NANO: Final = 1_000_000_000
 
 HOW_TO_PROVE: Final = (
-    "Set TOKENWIRE_API_KEY to your API key or JWT (the core must have TOKENWIRE_AUTH), or "
-    "TOKENWIRE_PRINCIPAL_KEY to the core's own."
+    "Set TOKENWIRE_API_KEY to your API key or JWT (the core must accept it: TOKENWIRE_AUTH), or "
+    "TOKENWIRE_PRINCIPAL_KEY to that of the core."
 )
 """What to do where the core wants to know who calls, and nothing was sent that could prove it."""
 
@@ -195,7 +195,7 @@ class GrpcDoor:
         if code not in _LOST:
             return RefusedError(code.name, text)
         if self._is_connected:
-            return BrokenError(f"{self.place} broke off ({code.name})")
+            return BrokenError(f"the connection to {self.place} was lost ({code.name})")
         return self._unreachable()
 
 

@@ -125,7 +125,9 @@ def test_bearers_are_a_proof_to_listen_beyond_loopback_with(auth: str) -> None:
 
 def test_without_any_proof_only_loopback_is_listened_on() -> None:
     """The refusal names both ways to have one; a principal key alone needs no warning about bearers."""
-    with pytest.raises(ValidationError, match=r"set TOKENWIRE_PRINCIPAL_KEY, or TOKENWIRE_AUTH=keys or jwt"):
+    with pytest.raises(
+        ValidationError, match=r"set TOKENWIRE_PRINCIPAL_KEY \(for edges\), or TOKENWIRE_AUTH"
+    ):
         Settings(grpc_host="0.0.0.0")
     assert Settings(grpc_host="0.0.0.0", principal_key=KEY).bearer_warnings() == []
 
