@@ -13,8 +13,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from edge.errors import UnauthenticatedError
-from edge.http.authentication.contract import bearer_of
+from tokenwire.authentication.contract import KEY_INVALID, CredentialsError, bearer_of
 from tokenwire.principal import API_KEY_NAME
 from tokenwire.settings import WrongSettingError, read_text
 
@@ -42,7 +41,7 @@ class ApiKeys:
         """Return the principal whose key the header carries."""
         principal = self._principals.get(hash_of(bearer_of(authorization)))
         if principal is None:
-            raise UnauthenticatedError("The API key is not valid.", "KEY_INVALID", presented=True)
+            raise CredentialsError("The API key is not valid.", KEY_INVALID)
         return principal
 
     def running(self) -> AbstractAsyncContextManager[None]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
 
-from edge.errors import UnauthenticatedError
-from edge.http.authentication.contract import bearer_of
-from edge.http.authentication.key_set import ALGORITHMS, KeySource
+from tokenwire.authentication.contract import TOKEN_EXPIRED, TOKEN_INVALID, CredentialsError, bearer_of
+from tokenwire.authentication.key_set import ALGORITHMS, KeySource
 from tokenwire.principal import JWT_PREFIX, PrincipalError, require_expiry, require_name
 
 MAX_TOKEN_CHARS: Final = 16 * 1024
 """Longer ones are not even decoded. Tokens with hundreds of roles have about half of that."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +48,15 @@ class JwtTokens:
         try:
             return principal_in(await self._claims_of(token), self._rules.principal_claim)
         except jwt.ExpiredSignatureError as error:
-            logger.info("a token was refused: %s", error)
-            raise UnauthenticatedError("The token has expired.", "TOKEN_EXPIRED", presented=True) from error
+            raise CredentialsError("The token has expired.", TOKEN_EXPIRED, str(error)) from error
         except jwt.ImmatureSignatureError as error:
-            logger.info(
-                "a token was refused: %s: the issuer's clock is ahead of this one by more than %g s "
-                "(TOKENWIRE_JWT_LEEWAY_S)",
-                error,
-                self._rules.leeway_s,
+            why = (
+                f"{error}: the issuer's clock is ahead of this one by more than {self._rules.leeway_s:g} s "
+                "(TOKENWIRE_JWT_LEEWAY_S)"
             )
-            raise UnauthenticatedError("The token is not valid.", "TOKEN_INVALID", presented=True) from error
+            raise CredentialsError("The token is not valid.", TOKEN_INVALID, why) from error
         except jwt.PyJWTError as error:
-            logger.info("a token was refused: %s", error)
-            raise UnauthenticatedError("The token is not valid.", "TOKEN_INVALID", presented=True) from error
+            raise CredentialsError("The token is not valid.", TOKEN_INVALID, str(error)) from error
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Return the context within which the keys are kept fresh."""
@@ -75,7 +67,7 @@ class JwtTokens:
 
         Raises:
             jwt.PyJWTError: It is not valid.
-            EdgeError: UNAVAILABLE, the issuer's keys are not to be had.
+            IssuerAwayError: The issuer's keys are not to be had.
         """
         kid, algorithm = header_of(token)
         key = await self._keys.find(kid, algorithm)

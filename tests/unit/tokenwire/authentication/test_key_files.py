@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.http.authentication.api_keys import load_keys
-from edge.http.authentication.key_set import read_key_file
+from tokenwire.authentication.api_keys import load_keys
+from tokenwire.authentication.key_set import read_key_file
 from tokenwire.settings import WrongSettingError
 
 

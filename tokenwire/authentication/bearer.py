@@ -6,9 +6,9 @@ from contextlib import AbstractAsyncContextManager
 
 import jwt
 
-from edge.http.authentication.api_keys import ApiKeys
-from edge.http.authentication.contract import bearer_of
-from edge.http.authentication.tokens import MAX_TOKEN_CHARS, JwtTokens
+from tokenwire.authentication.api_keys import ApiKeys
+from tokenwire.authentication.contract import bearer_of
+from tokenwire.authentication.tokens import MAX_TOKEN_CHARS, JwtTokens
 
 
 class KeysAndTokens:

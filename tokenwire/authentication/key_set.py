@@ -48,7 +48,7 @@ class KeySource(Protocol):
             algorithm: The algorithm there, one of ALGORITHMS.
 
         Raises:
-            EdgeError: UNAVAILABLE, the issuer can't be asked.
+            IssuerAwayError: The issuer can't be asked.
         """
 
     def running(self) -> AbstractAsyncContextManager[None]:

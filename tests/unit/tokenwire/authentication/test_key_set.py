@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.http.authentication.key_set import KeySet, read_jwks, read_key_file, read_pem
 from tests.support.issuer import KINDS, Kind, Signer, jwks
+from tokenwire.authentication.key_set import KeySet, read_jwks, read_key_file, read_pem
 
 SIGNERS = {kind: Signer(kind) for kind in KINDS}
 

@@ -17,10 +17,11 @@ from typing import Final
 import httpx
 import jwt
 
-from edge.errors import EdgeError
-from edge.http.authentication.key_set import KeySet, read_jwks
 from tokenwire.addresses import unproxied
+from tokenwire.authentication.contract import IssuerAwayError
+from tokenwire.authentication.key_set import KeySet, read_jwks
 from tokenwire.outage import Outage
+from tokenwire.settings import WrongSettingError
 
 PAUSE_S: Final = 5.0
 """The least time from the beginning of one fetch to that of the next. A key that was published a moment ago
@@ -46,7 +47,7 @@ class JwksEndpoint:
         clock_s: Tells the time.
 
     Raises:
-        ValueError: The address is none.
+        WrongSettingError: The address is none.
     """
 
     def __init__(
@@ -76,15 +77,14 @@ class JwksEndpoint:
         """Return the key that a token names; one that is not known is looked for at the issuer.
 
         Raises:
-            EdgeError: UNAVAILABLE, the issuer is away, so that nobody knows whether it has such a key.
+            IssuerAwayError: The issuer is away, so that nobody knows whether it has such a key.
         """
         key = self._known(kid, algorithm)
         if key is None:
             await self._refresh()
             key = self._known(kid, algorithm)
         if key is None and (self._failures or self._keys is None):
-            wait_s = max(1.0, self._next_fetch_s - self._clock_s())
-            raise EdgeError("UNAVAILABLE", "Tokens can't be checked at the moment.", retry_after_s=wait_s)
+            raise IssuerAwayError(max(1.0, self._next_fetch_s - self._clock_s()))
         return key
 
     @asynccontextmanager
@@ -171,12 +171,12 @@ def checked_url(url: str) -> str:
         url: As it was set.
 
     Raises:
-        ValueError: It is none.
+        WrongSettingError: It is none.
     """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ValueError("TOKENWIRE_JWT_JWKS_URL is no URL") from error
+        raise WrongSettingError("TOKENWIRE_JWT_JWKS_URL must be a URL") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError("TOKENWIRE_JWT_JWKS_URL is no https:// or http:// URL")
+        raise WrongSettingError("TOKENWIRE_JWT_JWKS_URL must be an https:// or http:// URL")
     return url
