@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
+from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_AROUND: Final = " \t\r\n\v\f\0\u00a0\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"
+"""White space and invisible characters, which editors and terminals put around a key."""
 
 
 class EndpointSettings(BaseSettings):
@@ -40,6 +45,14 @@ class EndpointSettings(BaseSettings):
     """Whether the model is offered tools: the portfolio queries and a calculator. Some models can't use any,
     and some endpoints refuse a request that offers them."""
 
+    usage: bool = True
+    """Whether the endpoint is asked for the usage of its answers, with `stream_options`. Off for one that refuses
+    the question without naming it; one that names it is asked without from then on by itself."""
+
+    thinks_first: bool = False
+    """Whether the model's answers begin with its thoughts, without `<think>`: some chat templates write that tag
+    into the prompt, and only `</think>` comes. Everything before it is reasoning then."""
+
     narrates: bool = True
     """Whether the model words the sections of the portfolio report, from computed figures. Off, and with the
     embedded model, a template does."""
@@ -64,6 +77,22 @@ class EndpointSettings(BaseSettings):
     retry_s: float = Field(default=20.0, ge=0)
     """How long those attempts may go on, in seconds. An endpoint that asks for a longer pause is not asked
     again."""
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _sound_key(cls, key: object) -> object:
+        """Return the key without what a file or a terminal has put around it, when HTTP can carry the rest."""
+        text = key.get_secret_value() if isinstance(key, SecretStr) else key
+        if not isinstance(text, str):
+            return key
+        text = text.strip(_AROUND)
+        wrong = next((character for character in text if not "!" <= character <= "~"), None)
+        if wrong is not None:
+            raise ValueError(
+                f"an API key can't contain {_named(wrong)} (character {text.index(wrong) + 1} of {len(text)}): "
+                "copy it again (OPENAI_API_KEY counts where TOKENWIRE_MODEL_KEY is not set)"
+            )
+        return text
 
     @field_validator("url", "name", "key", "max_tokens", mode="before")
     @classmethod
@@ -94,3 +123,9 @@ class EndpointSettings(BaseSettings):
         """Return a text without the key: a server may quote it."""
         key = self.key.get_secret_value() if self.key else ""
         return text.replace(key, "***") if key else text
+
+
+def _named(character: str) -> str:
+    """Return the name of a character that may be invisible."""
+    name = unicodedata.name(character, "a control character").lower()
+    return f"{name} (U+{ord(character):04X})"
