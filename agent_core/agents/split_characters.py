@@ -16,11 +16,12 @@ _LONE: Final = re.compile("[\ud800-\udfff]")
 
 
 class CharacterJoiner:
-    """Joins the halves of a character that two deltas of one text share.
+    r"""Joins the halves of a character that two deltas of one text share.
 
-    Two kinds of halves are known: surrogates, which JSON's `\\ud83d` escapes and UTF-16 libraries cut apart, and
-    bytes of UTF-8, which tokenizers cut apart; the latter stand in a text as Python's `surrogateescape` writes
-    them. A half at the end of a delta waits for the next delta. One that has no other half becomes U+FFFD.
+    Two kinds of halves are known: surrogates, which JSON's `\ud83d` escapes and UTF-16 libraries cut apart,
+    and bytes of UTF-8, which tokenizers cut apart; the latter stand in a text as Python's `surrogateescape`
+    writes them. A half at the end of a delta waits for the next delta. One that has no other half becomes
+    U+FFFD.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class CharacterJoiner:
         return _LONE.sub(REPLACEMENT, text)
 
     def _decoded(self, run: str, *, last: bool) -> str:
-        """Return the characters of a run of escaped bytes. At the end of a text, what is still missing may follow."""
+        """Return the characters of a run of escaped bytes. At the end of a text the rest may follow."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         decoded = decoder.decode(_bytes_of(run), final=not last)
         if last and not self._held:

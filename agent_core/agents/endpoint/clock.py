@@ -9,7 +9,8 @@ from openai.types.chat import ChatCompletionChunk
 END_GRACE_S: Final = 2.0
 """How long an endpoint that has told a finish reason may take to end its answer, in seconds.
 
-The usage comes after the finish reason, mostly at once. Some endpoints then keep the connection open and say nothing.
+The usage comes after the finish reason, mostly at once. Some endpoints then keep the connection open and say
+nothing.
 """
 
 EARLY_GRACE_S: Final = 10.0

@@ -74,8 +74,8 @@ class EndpointStream(OpenAIStreamedResponse):
             raise ModelCallError(CUT_OFF, f"finish reason {word!r}")
         if self.finish_reason == "error":
             raise ModelCallError(BROKEN, f"finish reason {word!r}")
-        # Pydantic AI would ask again, and every reader would see and pay for the thoughts twice. After a tool call
-        # many models have nothing to add.
+        # Pydantic AI would ask again, and every reader would see and pay for the thoughts twice. After a tool
+        # call many models have nothing to add.
         if self.finish_reason in {"stop", "tool_call"} and not self.after_tools and self._says_nothing():
             raise ModelCallError(EMPTY, f"no text and no tool call, finish reason {word!r}")
 
@@ -214,7 +214,9 @@ class EndpointModel(OpenAIChatModel):
         self._asks_usage = False
         return await stack.enter_async_context(super().request_stream(*asked))
 
-    def _get_stream_options(self, model_settings: OpenAIChatModelSettings) -> ChatCompletionStreamOptionsParam:
+    def _get_stream_options(
+        self, model_settings: OpenAIChatModelSettings
+    ) -> ChatCompletionStreamOptionsParam:
         """Return what is asked beside the answer. Pydantic AI's place for this."""
         del model_settings
         # The OpenAI library leaves out what is `omit`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from typing import Final
 from urllib.parse import urlsplit
@@ -46,12 +47,12 @@ class EndpointSettings(BaseSettings):
     and some endpoints refuse a request that offers them."""
 
     usage: bool = True
-    """Whether the endpoint is asked for the usage of its answers, with `stream_options`. Off for one that refuses
-    the question without naming it; one that names it is asked without from then on by itself."""
+    """Whether the endpoint is asked for the usage of its answers, with `stream_options`. Off for one that
+    refuses the question without naming it; one that names it is asked without from then on by itself."""
 
     thinks_first: bool = False
-    """Whether the model's answers begin with its thoughts, without `<think>`: some chat templates write that tag
-    into the prompt, and only `</think>` comes. Everything before it is reasoning then."""
+    """Whether the model's answers begin with its thoughts, without `<think>`: some chat templates write that
+    tag into the prompt, and only `</think>` comes. Everything before it is reasoning then."""
 
     narrates: bool = True
     """Whether the model words the sections of the portfolio report, from computed figures. Off, and with the
@@ -81,24 +82,23 @@ class EndpointSettings(BaseSettings):
     @field_validator("key", mode="before")
     @classmethod
     def _sound_key(cls, key: object) -> object:
-        """Return the key without what a file or a terminal has put around it, when HTTP can carry the rest."""
-        text = key.get_secret_value() if isinstance(key, SecretStr) else key
-        if not isinstance(text, str):
-            return key
-        text = text.strip(_AROUND)
-        wrong = next((character for character in text if not "!" <= character <= "~"), None)
-        if wrong is not None:
-            raise ValueError(
-                f"an API key can't contain {_named(wrong)} (character {text.index(wrong) + 1} of {len(text)}): "
-                "copy it again (OPENAI_API_KEY counts where TOKENWIRE_MODEL_KEY is not set)"
-            )
-        return text
+        """Return the key when HTTP can carry it."""
+        wrong = next((each for each in key if not "!" <= each <= "~"), None) if isinstance(key, str) else None
+        if isinstance(key, str) and wrong is not None:
+            place = f"character {key.index(wrong) + 1} of {len(key)}"
+            raise ValueError(f"the key{_source()} contains {_named(wrong)}, {place}: copy it again")
+        return key
 
     @field_validator("url", "name", "key", "max_tokens", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        """Return None for the empty text: that is how a variable is unset in a compose file."""
-        return None if value == "" else value
+        """Return a value without what a file or a terminal has put around it.
+
+        None for the empty text: that is how a variable is unset in a compose file.
+        """
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        return value.strip(_AROUND) or None if isinstance(value, str) else value
 
     @field_validator("url")
     @classmethod
@@ -123,6 +123,12 @@ class EndpointSettings(BaseSettings):
         """Return a text without the key: a server may quote it."""
         key = self.key.get_secret_value() if self.key else ""
         return text.replace(key, "***") if key else text
+
+
+def _source() -> str:
+    """Return which variable the key is from, where it is not the one that its field is named after."""
+    other = "TOKENWIRE_MODEL_KEY" not in os.environ and "OPENAI_API_KEY" in os.environ
+    return " in OPENAI_API_KEY" if other else ""
 
 
 def _named(character: str) -> str:

@@ -33,11 +33,11 @@ _WORDS: Final[dict[Ending, tuple[str, ...]]] = {
         *("malformed_function_call",),
     ),
 }
-"""What providers say at the end of an answer, in lower case: OpenAI, Azure, Mistral, Google, Anthropic, Bedrock,
-Cohere, DeepSeek, Zhipu, Hugging Face, IBM, vLLM, SGLang, Ollama, llama.cpp.
+"""What providers say at the end of an answer, in lower case: OpenAI, Azure, Mistral, Google, Anthropic,
+Bedrock, Cohere, DeepSeek, Zhipu, Hugging Face, IBM, vLLM, SGLang, Ollama, llama.cpp.
 
-What is missing is no end: `abort`, `cancelled`, `timeout`, `time_limit`, `insufficient_system_resource`, and any word
-that nobody knows here. An answer that ends so was cut off.
+What is missing is no end: `abort`, `cancelled`, `timeout`, `time_limit`, `insufficient_system_resource`, and
+any word that nobody knows here. An answer that ends so was cut off.
 
 Sources: https://platform.openai.com/docs/api-reference/chat/streaming, https://api-docs.deepseek.com/api/create-chat-completion,
 https://docs.mistral.ai/api/, https://ai.google.dev/api/generate-content#FinishReason,
@@ -53,7 +53,8 @@ def ending_of(word: str) -> Ending | None:
     """Return what a provider's finish reason means; None for an answer that was cut off.
 
     Args:
-        word: The provider's word, in any case: `max_tokens`, `MAX_TOKENS`, `maxTokens`, `FINISH_REASON_MAX_TOKENS`.
+        word: The provider's word, in any case: `max_tokens`, `MAX_TOKENS`, `maxTokens`,
+        `FINISH_REASON_MAX_TOKENS`.
     """
     plain = _HUMP.sub("_", word.strip().rpartition(".")[2]).lower().replace("-", "_").replace(" ", "_")
     for prefix in _PREFIXES:

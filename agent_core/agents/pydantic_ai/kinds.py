@@ -69,8 +69,8 @@ NOT_CHOSEN: Final = Kind(
 WRONG_URL: Final = Kind(
     "FAILED_PRECONDITION",
     "MODEL_URL_WRONG",
-    "What answers at the model's URL is no model. Whoever runs the service has to correct TOKENWIRE_MODEL_URL.",
-    "3xx, or a web page with 200: a wrong base URL. The log says where a redirection leads to; it is not followed",
+    "What answers at the model's URL is no model. Whoever runs the service has to correct the URL.",
+    "3xx, or a web page with 200: a wrong base URL. The log says where to; redirections are not followed",
 )
 BUSY: Final = Kind(
     "RESOURCE_EXHAUSTED",
@@ -113,16 +113,16 @@ CUT_OFF: Final = Kind(
     "UNAVAILABLE",
     "MODEL_CUT_OFF",
     "The model's answer broke off before it was complete.",
-    "the answer broke off, was empty, ended without a finish reason and without `[DONE]`, or with a finish reason "
-    "that is no end, such as `abort`, or that is not known: what came stands, and is never taken for a whole answer",
+    "the answer broke off, nothing came, it ended without a finish reason and without `[DONE]`, or with one "
+    "that is no end: `abort`, or an unknown one. What came stands, and is never taken for a whole answer",
     retryable=True,
 )
 EMPTY: Final = Kind(
     "UNAVAILABLE",
     "MODEL_ANSWER_EMPTY",
     "The model ended without an answer.",
-    "the answer ended in order with no text and no tool call, maybe after reasoning. After a tool call that is a "
-    "run's end, and no failure",
+    "the answer ended in order with no text and no tool call, maybe after reasoning. After tool calls that "
+    "is no failure, but the run's end",
     retryable=True,
 )
 MALFORMED: Final = Kind(

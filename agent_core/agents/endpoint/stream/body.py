@@ -39,9 +39,10 @@ class BodyReader:
 
     * A `data:` line that is JSON by itself is a whole event: some leave out the blank line after it.
     * A byte order mark, empty data, comments and keep-alives are passed over.
-    * Bytes that are no UTF-8 stay in the text as `surrogateescape` writes them: half a character may follow in the
-      next delta.
-    * A line that begins as JSON does is data too, also outside any field; so is a body that is one JSON document.
+    * Bytes that are no UTF-8 stay in the text as `surrogateescape` writes them: half a character may follow
+      in the next delta.
+    * A line that begins as JSON does is data too, also outside any field; so is a body that is one JSON
+      document.
     """
 
     def __init__(self) -> None:

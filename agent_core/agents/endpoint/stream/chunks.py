@@ -1,7 +1,7 @@
 """Clean chunks of an answer, whatever the endpoint made them of. No I/O.
 
-A clean chunk is what OpenAI's API describes, and has nothing that the libraries above would stumble over: only the
-fields that they read, each of the right type.
+A clean chunk is what OpenAI's API describes, and has nothing that the libraries above would stumble over:
+only the fields that they read, each of the right type.
 
 Source: https://platform.openai.com/docs/api-reference/chat-streaming
 """

@@ -1,4 +1,4 @@
-"""The error that an endpoint tells inside a 200, made into the error that it is with its HTTP status. No I/O."""
+"""Errors that endpoints tell inside a 200, made into what they are with their HTTP status. No I/O."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Final
 OPEN: Final = "<think>"
 CLOSE: Final = "</think>"
 
-_QUOTES: Final = "`'\"“”‘’«»"
+_QUOTES: Final = "`'\"\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _LONE_CLOSE: Final = re.compile(rf"(?<![{_QUOTES}]){CLOSE}(?![{_QUOTES}])")
 """A closing tag that is not just spoken of."""
 
@@ -19,9 +19,9 @@ _LONE_CLOSE: Final = re.compile(rf"(?<![{_QUOTES}]){CLOSE}(?![{_QUOTES}])")
 class ThoughtSplitter:
     """Cuts the text of one answer.
 
-    The opening tag counts at the beginning of an answer, or as a delta of its own. A closing tag without an opening
-    one counts once: some chat templates write the opening tag into the prompt. What was told before it stays text,
-    but what stands before it in the same delta is a thought.
+    The opening tag counts at the beginning of an answer, or as a delta of its own. A closing tag without an
+    opening one counts once: some chat templates write the opening tag into the prompt. What was told before
+    it stays text, but what stands before it in the same delta is a thought.
 
     Args:
         inside: Whether the answer begins with thoughts, without an opening tag.
@@ -46,11 +46,10 @@ class ThoughtSplitter:
 
     def feed(self, text: str) -> list[str]:
         """Return a text in pieces, each of which is a tag or has none that counts."""
-        if (self._thought or self._started) and not self._inside and not self._after_close and not self._held:
-            # Nearly always: an answer that goes on.
-            if "<" not in text:
-                return [text] if text else []
-        return self._pieces(text)
+        special = self._inside or self._after_close or self._held or not (self._thought or self._started)
+        if special or "<" in text:
+            return self._pieces(text)
+        return [text] if text else []  # Nearly always: an answer that goes on.
 
     def feed_thought(self, text: str) -> list[str]:
         """Return the pieces of a thought that came in a part of its own."""

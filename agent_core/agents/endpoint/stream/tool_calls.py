@@ -1,8 +1,9 @@
 """Tool calls, put together by what identifies them. No I/O.
 
-OpenAI's API tells a call's id and name in its first delta, and in all of them the call's `index`. What others do:
-repeat id and name in each delta; give all calls the index 0; tell no ids; tell one id at two indices, or two calls by
-one id; make a new id for each delta; send the arguments again from their beginning, as an object, or as `{}` first.
+OpenAI's API tells a call's id and name in its first delta, and in all of them the call's `index`. What others
+do: repeat id and name in each delta; give all calls the index 0; tell no ids; tell one id at two indices, or
+two calls by one id; make a new id for each delta; send the arguments again from their beginning, as an
+object, or as `{}` first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _PLACEHOLDER: Final = "{}"
 """What some endpoints send before the arguments. A call without arguments is one with this."""
 
 _BEGUN: Final = 3
-"""Characters of an object after which the same characters again are no part of it, but its beginning again."""
+"""Characters of an object after which the same characters again are its beginning, told again."""
 
 
 class _Call:

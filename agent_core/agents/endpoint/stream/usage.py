@@ -24,9 +24,9 @@ _MOST: Final = 2**53
 class UsageReading:
     """The last reading of an answer's usage.
 
-    A usage is a reading and never a part of a sum: endpoints tell it once at the end, again in the last chunk, or in
-    every chunk as far as they are. Some tell the two counts in different chunks and 0 for the other one: each count
-    keeps its last value above 0.
+    A usage is a reading and never a part of a sum: endpoints tell it once at the end, again in the last
+    chunk, or in every chunk as far as they are. Some tell the two counts in different chunks and 0 for the
+    other one: each count keeps its last value above 0.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def _counts(details: Mapping[Any, object]) -> dict[str, int]:
 
 
 def _count(value: object) -> int | None:
-    """Return a count of tokens; None for what is none. Some endpoints tell it as a text or with a fraction."""
+    """Return a count of tokens, which some endpoints tell as a text or with a fraction; None for others."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
