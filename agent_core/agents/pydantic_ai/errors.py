@@ -65,7 +65,7 @@ class ModelCallError(AgentError):
     def __init__(self, kind: Kind, said: str = "", *, retry_after_s: float | None = None) -> None:
         details = {"reason": kind.reason}
         if retry_after_s is not None:
-            details["retry_after_s"] = f"{retry_after_s:g}"
+            details["retry_after_s"] = f"{retry_after_s:.3f}".rstrip("0").rstrip(".")
         super().__init__(kind.code, kind.message, retryable=kind.retryable, details=details)
         self.reason = kind.reason
         self.retry_after_s = retry_after_s

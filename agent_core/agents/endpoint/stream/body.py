@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Iterator
 from typing import Final
 
 from agent_core.agents.pydantic_ai.errors import ModelCallError
@@ -54,83 +55,75 @@ class BodyReader:
         self._document: list[str] = []
         self._read = False
 
-    def feed(self, data: bytes) -> list[object]:
-        """Return the JSON values that are complete now, and DONE.
+    def feed(self, data: bytes) -> Iterator[object]:
+        """Yield the JSON values that are complete now, and DONE. To be read to its end.
 
         Raises:
-            ModelCallError: Something is no JSON.
+            ModelCallError: Something is no JSON. What came before it has been yielded.
         """
-        if self._after_cr and data:
-            self._after_cr = False
+        if not data:
+            return
+        if self._after_cr:
             data = data.removeprefix(b"\n")
-        lines = data.splitlines(keepends=True)
-        values: list[object] = []
-        for line in lines:
+        for line in data.splitlines(keepends=True):
             if line[-1] not in b"\r\n":
                 self._partial.append(line)
                 continue
-            self._after_cr = line.endswith(b"\r")
             if self._partial:
                 line = b"".join((*self._partial, line))  # noqa: PLW2901 # the rest of it came before
                 self._partial.clear()
-            self._line(line.rstrip(b"\r\n"), values)
-        # Of what follows a CR in the same piece, `splitlines` has seen a LF already.
-        self._after_cr = self._after_cr and not self._partial
-        return values
+            yield from self._line(line.rstrip(b"\r\n"))
+        self._after_cr = data.endswith(b"\r")
 
-    def finish(self) -> list[object]:
-        """Return what the end of the body completes.
+    def finish(self) -> Iterator[object]:
+        """Yield what the end of the body completes.
 
         Raises:
             ModelCallError: The body as a whole is no answer.
         """
-        values: list[object] = []
         rest = b"".join(self._partial)
         self._partial.clear()
         if rest:
-            self._line(rest, values)
+            yield from self._line(rest)
         cut_off = self._data and self._data[0].startswith("{")
         try:
-            self._dispatch(values)
+            yield from self._dispatch()
         except ModelCallError:
             if not cut_off:
                 raise
             # The answer has no end then, and that is what is told.
         if not self._read and self._document:
-            values.append(self._whole())
-        return values
+            yield self._whole()
 
-    def _line(self, raw: bytes, values: list[object]) -> None:
-        """Take one line, without its end."""
+    def _line(self, raw: bytes) -> list[object]:
+        """Return what one line, without its end, completes."""
         if self._first:
             raw, self._first = raw.removeprefix(codecs.BOM_UTF8), False
         if raw.startswith(b"data:"):
-            self._take(_text(raw[5:]).strip(), values)
-        elif not raw:
-            self._dispatch(values)
-        elif not raw.startswith(b":"):
-            self._other(_text(raw), values)
+            return self._take(_text(raw[5:]).strip())
+        if not raw:
+            return self._dispatch()
+        return [] if raw.startswith(b":") else self._other(_text(raw))
 
-    def _take(self, data: str, values: list[object]) -> None:
-        """Take the value of a `data:` line."""
+    def _take(self, data: str) -> list[object]:
+        """Return what the value of a `data:` line completes."""
         if not data or self._event in _KEEP_ALIVES:
-            return
+            return []
         if data.startswith("[DONE]"):
-            self._dispatch(values)
-            values.append(DONE)
+            values = [*self._dispatch(), DONE]
             self._read = True
-        elif self._data:
-            self._data.append(data)
-        else:
+            return values
+        if not self._data:
             try:
-                value = _DECODE(data)
+                return self._values(_DECODE(data))
             except (ValueError, RecursionError):
-                self._data.append(data)  # Maybe the beginning of a value of several lines.
-            else:
-                self._add(value, values)
+                pass  # Maybe the beginning of a value of several lines.
+        self._data.append(data)
+        return []
 
-    def _dispatch(self, values: list[object]) -> None:
-        """Take the blank line that ends an event."""
+    def _dispatch(self) -> list[object]:
+        """Return what a blank line, which ends an event, completes."""
+        values: list[object] = []
         if self._data:
             text = "\n".join(self._data)
             self._data.clear()
@@ -140,38 +133,40 @@ class BodyReader:
                 if self._event != "error":
                     raise ModelCallError(MALFORMED, f"no JSON in the stream: {_quoted(text)}") from error
                 value = text
-            self._add(value, values)
+            values = self._values(value)
         self._event = ""
+        return values
 
-    def _other(self, line: str, values: list[object]) -> None:
-        """Take a line that is no data."""
+    def _other(self, line: str) -> list[object]:
+        """Return what a line that is no data completes."""
         name, colon, value = line.partition(":")
         if name == "event" and colon:
             self._event = value.strip().lower()
         elif name == "error" and colon:
             self._event = "error"  # llama.cpp's way of telling an error in a stream
-            self._take(value.strip(), values)
+            return self._take(value.strip())
         elif name not in {"id", "retry", "data"}:
-            self._outside(line, values)
+            return self._outside(line)
+        return []
 
-    def _outside(self, line: str, values: list[object]) -> None:
-        """Take a line that belongs to no event stream."""
+    def _outside(self, line: str) -> list[object]:
+        """Return what a line that belongs to no event stream completes."""
         if not self._document and line.lstrip()[:1] in {"{", "["}:
             try:
-                value = _DECODE(line)
+                return self._values(_DECODE(line))
             except (ValueError, RecursionError):
-                pass
-            else:
-                self._add(value, values)
-                return
+                pass  # Maybe the beginning of a document.
         if not self._read and not line.isspace():
             self._document.append(line)
+        return []
 
-    def _add(self, value: object, values: list[object]) -> None:
+    def _values(self, value: object) -> list[object]:
+        """Return a value as what it is: what an event named `error` says is one."""
         self._read = True
         if self._event == "error" and not (isinstance(value, dict) and value.get("error")):
             value = {"error": value}
-        values.append(value)
+        self._event = ""
+        return [value]
 
     def _whole(self) -> object:
         """Return the JSON value of a body that is no event stream."""

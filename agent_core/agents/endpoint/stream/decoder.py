@@ -54,12 +54,12 @@ class AnswerDecoder(SSEDecoder):
             if not self._chunks.finished:
                 raise
             # The answer was complete before the connection broke off.
-        for event in self._events([*self._body.finish(), None]):
+        for event in self._events(self._body.finish()):
             yield event
         for chunk in self._chunks.finish():
             yield ChunkEvent(chunk)
 
-    def _events(self, values: list[object]) -> Iterator[ServerSentEvent]:
+    def _events(self, values: Iterator[object]) -> Iterator[ServerSentEvent]:
         for value in values:
             if isinstance(value, Done):
                 yield from map(ChunkEvent, self._chunks.done())
