@@ -15,8 +15,8 @@ from agent_core.agents.events import Agent
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FORM: Final = "name=package.module:attribute"
 _WANTED: Final = (
-    "An agent is an async generator function: `async def agent(request)` with a `yield`. "
-    "docs/agents.md shows it, and adapters for other libraries"
+    "An agent is a function that takes the request, best an async generator: `async def agent(request)` "
+    "with a `yield`. docs/agents.md shows it, and adapters for other libraries"
 )
 
 
@@ -110,24 +110,32 @@ def load_agent(source: AgentSource) -> Agent:
     found = _adapted(found)
     if not callable(found):
         raise AgentLoadError(f"{where}: a {type(found).__qualname__} can't be called. {_WANTED}")
-    if kind := _wrong_kind(found):
-        raise AgentLoadError(f"{where}: it is {kind}. {_WANTED}")
+    if why := _wrong_kind(found) or _wrong_call(found):
+        raise AgentLoadError(f"{where}: {why}. {_WANTED}")
     return found
 
 
 def _wrong_kind(found: Callable[..., object]) -> str:
-    """Return what a callable is, where its calls certainly give no async iterator; else nothing.
+    """Return why a callable can't be an agent; nothing where it may be one.
 
-    A plain function may return one, and so may an object that can be called.
+    What it gives when it is called is seen then: text, an event, or what yields them.
     """
     while isinstance(found, functools.partial):
         found = found.func
-    if isinstance(found, type):
-        return "" if hasattr(found, "__anext__") else "a class, not an object of it"
-    called = found if inspect.isroutine(found) else getattr(found, "__call__", found)  # noqa: B004 # its kind
-    if inspect.iscoroutinefunction(called):
-        return "an async function without a yield"
-    return "a generator function that is not async" if inspect.isgeneratorfunction(called) else ""
+    if isinstance(found, type) and not hasattr(found, "__anext__"):
+        return f"it is a class, not an object of it: {found.__qualname__}() may be what you mean"
+    return ""
+
+
+def _wrong_call(found: Callable[..., object]) -> str:
+    """Return why a callable can't be called with a request alone; nothing where it can, or does not say."""
+    try:
+        inspect.signature(found).bind(None)
+    except TypeError as error:
+        return f"it can't be called with one argument, the request: {error}"
+    except ValueError:  # written in C
+        return ""
+    return ""
 
 
 def _raised_at(error: BaseException) -> str:

@@ -6,7 +6,6 @@ the log, in order. The first event is RunStarted; the last, and only the last, i
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 from agent_core.agents.events import (
@@ -20,6 +19,7 @@ from agent_core.agents.events import (
     Usage,
 )
 from agent_core.agents.split_characters import CharacterJoiner
+from agent_core.runs import values
 from agent_core.runs.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.json_text import encode_json
@@ -32,16 +32,14 @@ MAX_FINAL_BYTES: Final = 256 * 1024
 MAX_PIECE_LENGTH: Final = 64 * 1024
 """The longest delta, in code points (of at most 4 bytes); longer ones become several."""
 
-MAX_COUNT: Final = 2**32 - 1
-MAX_USAGE: Final = 2**64 - 1
-MAX_PERCENT: Final = 100
-
 FINISH_REASONS: Final = {
     "stop": event_pb2.FINISH_REASON_STOP,
     "length": event_pb2.FINISH_REASON_LENGTH,
     "tool_limit": event_pb2.FINISH_REASON_TOOL_LIMIT,
     "cancelled": event_pb2.FINISH_REASON_CANCELLED,
 }
+
+_EVENTS: Final = "one of TextDelta, ReasoningDelta, Progress, ToolStart, ToolResult, Custom, Finish"
 
 _TEXT: Final = DeltaEncoder("text_delta")
 _REASONING: Final = DeltaEncoder("reasoning_delta")
@@ -124,9 +122,9 @@ class RunState:
             if isinstance(item, str):
                 return self._text(str(item), 1, nano)
             if isinstance(item, TextDelta):
-                return self._text(_string(item.content), _count(item.token_count), nano)
+                return self._text(values.string(item.content), values.count(item.token_count), nano)
             if isinstance(item, ReasoningDelta):
-                content, count = _string(item.content), _count(item.token_count)
+                content, count = values.string(item.content), values.count(item.token_count)
                 return self._deltas(_REASONING, self._reasoning_joiner.feed(content), count, nano)
             if isinstance(item, Finish):
                 self._finish_with(item)
@@ -208,23 +206,23 @@ class RunState:
         match item:
             case Progress():
                 if item.percent is not None:
-                    event.progress.percent = _percent(item.percent)
-                event.progress.message = _string(item.message)
-                event.progress.step = _string(item.step)
+                    event.progress.percent = values.percent(item.percent)
+                event.progress.message = values.string(item.message)
+                event.progress.step = values.string(item.step)
             case ToolStart():
-                event.tool_start.call_id = _string(item.call_id)
-                event.tool_start.tool = _string(item.tool)
+                event.tool_start.call_id = values.string(item.call_id)
+                event.tool_start.tool = values.string(item.tool)
                 event.tool_start.args_json = encode_json(item.args)
             case ToolResult():
-                event.tool_result.call_id = _string(item.call_id)
-                event.tool_result.tool = _string(item.tool)
+                event.tool_result.call_id = values.string(item.call_id)
+                event.tool_result.tool = values.string(item.tool)
                 event.tool_result.result_json = encode_json(item.result)
-                event.tool_result.is_error = _flag(item.is_error)
+                event.tool_result.is_error = values.flag(item.is_error)
             case Custom():
-                event.custom.name = _string(item.name)
+                event.custom.name = values.string(item.name)
                 event.custom.data_json = encode_json(item.data)
             case _:
-                raise RubbishError(f"a {type(item).__qualname__} is no event")
+                raise RubbishError(f"{values.described(item)} is not an event. Yield a str, or {_EVENTS}")
         return event
 
     def _count_tool_call(self) -> None:
@@ -240,14 +238,8 @@ class RunState:
     def _finish_with(self, finish: Finish) -> None:
         """Remember what Done is to say."""
         if finish.reason not in ("stop", "length", "tool_limit"):
-            raise RubbishError(f"{finish.reason!r} is no finish reason")
-        if finish.usage is not None:
-            if not isinstance(finish.usage, Usage):
-                raise RubbishError(f"a {type(finish.usage).__qualname__} is no usage")
-            for tokens in (finish.usage.input_tokens, finish.usage.output_tokens):
-                if tokens is not None:
-                    _count(tokens, MAX_USAGE)
-        self._reason, self.usage = finish.reason, finish.usage
+            raise RubbishError(f"{finish.reason!r} is not a finish reason: stop, length or tool_limit")
+        self._reason, self.usage = finish.reason, values.usage(finish.usage)
 
     def _done(self, reason: str, nano: int) -> bytes:
         """Return the payload of a Done."""
@@ -323,33 +315,3 @@ def _pieces(content: str, token_count: int) -> list[tuple[str, int]]:
     cuts = range(0, len(content), MAX_PIECE_LENGTH)
     first = max(1, token_count - len(cuts) + 1)
     return [(content[cut : cut + MAX_PIECE_LENGTH], 1 if cut else first) for cut in cuts]
-
-
-def _string(value: object) -> str:
-    """Return a value that must be a string."""
-    if not isinstance(value, str):
-        raise RubbishError(f"a {type(value).__qualname__} is no string")
-    return value
-
-
-def _flag(value: object) -> bool:
-    """Return a value that must be true or false."""
-    if not isinstance(value, bool):
-        raise RubbishError(f"a {type(value).__qualname__} is neither true nor false")
-    return value
-
-
-def _count(value: object, largest: int = MAX_COUNT) -> int:
-    """Return a value that must be a count."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
-        raise RubbishError(f"{value!r} is no count")
-    return value
-
-
-def _percent(value: object) -> float:
-    """Return a value that must be a percentage."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
-        raise RubbishError(f"{value!r} is no percentage")
-    if not 0 <= value <= MAX_PERCENT:
-        raise RubbishError(f"{value!r} percent is not between 0 and {MAX_PERCENT}")
-    return float(value)

@@ -15,7 +15,8 @@ from litestar.response.base import ASGIResponse
 from edge.errors import UpstreamError
 from edge.http.authentication import Authenticator, Tickets, TimedStream, TimingTokens, principal_of
 from edge.http.drain import Drain
-from edge.http.event_stream import ARRIVED_EXTENSION, EventStream
+from edge.http.event_stream import EventStream
+from edge.http.extensions import ARRIVED_EXTENSION
 from edge.http.limits import Limits
 from edge.http.stream_policy import StreamLook, StreamPolicy, come_back_later
 from edge.settings import EdgeSettings

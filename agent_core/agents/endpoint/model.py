@@ -207,8 +207,8 @@ class EndpointModel(OpenAIChatModel):
             if not self._asks_usage or not _refuses_stream_options(error):
                 raise
         log.warning(
-            "%s refuses `stream_options`, and is asked without it from now on: runs tell no usage. "
-            "TOKENWIRE_MODEL_USAGE=off keeps it from being asked.",
+            "%s refuses `stream_options`: requests are sent without it from now on, so runs have no usage. "
+            "Set TOKENWIRE_MODEL_USAGE=off to avoid the refused request.",
             self._endpoint.url,
         )
         self._asks_usage = False

@@ -27,13 +27,13 @@ class Kind(NamedTuple):
 KEY_REFUSED: Final = Kind(
     "UNAUTHENTICATED",
     "MODEL_KEY_REFUSED",
-    "The model's provider does not accept this service's key. Whoever runs the service has to correct it.",
-    "401: the endpoint does not accept *our* key",
+    "The model's provider does not accept this service's API key. The operator must correct it.",
+    "401: the endpoint does not accept *our* API key",
 )
 NOT_ALLOWED: Final = Kind(
     "PERMISSION_DENIED",
     "MODEL_NOT_ALLOWED",
-    "The model's provider does not let this service use the model. Whoever runs it has to correct that.",
+    "The model's provider does not allow this service to use the model. The operator must correct that.",
     "403",
 )
 UNKNOWN_MODEL: Final = Kind(
@@ -63,33 +63,33 @@ FILTERED: Final = Kind(
 NOT_CHOSEN: Final = Kind(
     "FAILED_PRECONDITION",
     "MODEL_NOT_CHOSEN",
-    "The model is not chosen. Whoever runs the service has to name one with TOKENWIRE_MODEL.",
+    "No model is chosen. The operator of the service must set TOKENWIRE_MODEL.",
     "`TOKENWIRE_MODEL` is unset and the endpoint does not list just one",
 )
 WRONG_URL: Final = Kind(
     "FAILED_PRECONDITION",
     "MODEL_URL_WRONG",
-    "What answers at the model's URL is no model. Whoever runs the service has to correct the URL.",
-    "3xx, or a web page with 200: a wrong base URL. The log says where to; redirections are not followed",
+    "The URL of the model is wrong. The operator of the service must correct TOKENWIRE_MODEL_URL.",
+    "3xx, or a web page: the base URL is wrong. Redirects are not followed; the log has their target",
 )
 BUSY: Final = Kind(
     "RESOURCE_EXHAUSTED",
     "MODEL_RATE_LIMIT",
-    "The model's provider gets too many requests.",
+    "The model's provider receives too many requests.",
     "429; `details.retry_after_s` where the provider said",
     retryable=True,
 )
 SPENT: Final = Kind(
     "RESOURCE_EXHAUSTED",
     "MODEL_QUOTA",
-    "The model's provider has no quota left for this service. Whoever runs the service has to renew it.",
-    "402, and 429 for want of money",
+    "The quota of this service at the model's provider is used up. The operator must renew it.",
+    "402, and 429 because of a spent budget",
 )
 TIMED_OUT: Final = Kind(
     "DEADLINE_EXCEEDED",
     "MODEL_TIMEOUT",
     "The model did not answer in time.",
-    "408, connecting took too long",
+    "408, or connecting took too long",
     retryable=True,
 )
 STALLED: Final = Kind(
@@ -100,40 +100,45 @@ STALLED: Final = Kind(
     retryable=True,
 )
 AWAY: Final = Kind(
-    "UNAVAILABLE", "MODEL_UNAVAILABLE", "The model can't be reached.", "nobody listens there", retryable=True
+    "UNAVAILABLE",
+    "MODEL_UNAVAILABLE",
+    "The model can't be reached.",
+    "connection refused, or no such host",
+    retryable=True,
 )
 BROKEN: Final = Kind(
     "UNAVAILABLE",
     "MODEL_FAILED",
     "The model's provider failed.",
-    "5xx, an error inside a 200 that says no status, or a finish reason such as `error`",
+    "5xx, an error object without a status inside a 200, or a finish reason such as `error`",
     retryable=True,
 )
 CUT_OFF: Final = Kind(
     "UNAVAILABLE",
     "MODEL_CUT_OFF",
     "The model's answer broke off before it was complete.",
-    "the answer broke off, nothing came, it ended without a finish reason and without `[DONE]`, or with one "
-    "that is no end: `abort`, or an unknown one. What came stands, and is never taken for a whole answer",
+    "the answer broke off, was empty, ended without a finish reason and `[DONE]`, or with a finish reason "
+    "that does not mean an end (`abort`) or is unknown. The text so far is kept, and never told as a whole "
+    "answer",
     retryable=True,
 )
 EMPTY: Final = Kind(
     "UNAVAILABLE",
     "MODEL_ANSWER_EMPTY",
-    "The model ended without an answer.",
-    "the answer ended in order with no text and no tool call, maybe after reasoning. After tool calls that "
-    "is no failure, but the run's end",
+    "The model ended its turn without an answer.",
+    "the answer ended normally without text or tool calls, for example after reasoning. After tool calls this "
+    "is not a failure but the end of the run",
     retryable=True,
 )
 MALFORMED: Final = Kind(
     "INTERNAL",
     "MODEL_ANSWER_MALFORMED",
-    "The model's provider sent what can't be understood.",
-    "what came is no chunk of an answer",
+    "The model's provider sent a response that can't be read.",
+    "the response is not an answer, or not JSON",
 )
 MISBEHAVED: Final = Kind(
     "INTERNAL",
     "MODEL_MISBEHAVED",
-    "The model did not answer in a way that can be used, not even when asked again.",
-    "the model calls tools in a wrong way again and again",
+    "The model called tools in a wrong way, also after it was told so.",
+    "the model keeps calling tools in a wrong way",
 )
