@@ -126,8 +126,8 @@ EMPTY: Final = Kind(
     "UNAVAILABLE",
     "MODEL_ANSWER_EMPTY",
     "The model ended its turn without an answer.",
-    "the answer ended normally without text or tool calls, for example after reasoning. After tool calls this "
-    "is not a failure but the end of the run",
+    "the answer ended normally without text or tool calls, for example after reasoning. After tool calls "
+    "this is not a failure but the end of the run",
     retryable=True,
 )
 MALFORMED: Final = Kind(
