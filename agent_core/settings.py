@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     `name=package.module:attribute`. The first is the default. `assistant`, the default where none is named,
     and `portfolio` are there anyway."""
 
+    reload: bool = False
+    """Whether the core begins anew when a file of its agents changes: for development. Runs get
+    TOKENWIRE_DRAIN_S to end before; with the memory store, they are forgotten."""
+
     store: str = "memory"
     """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file that one core uses at a
     time; or `redis://HOST:PORT/DB` (also `rediss://` and `unix://`), Redis 7 or Valkey, for many cores."""

@@ -20,6 +20,9 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "redis": ("redis-server", "valkey-server"),
     "node": ("node",),
     "go": ("go",),
+    "java": ("java",),
+    "curl": ("curl",),
+    "nc": ("nc.openbsd",),  # others know no -N
     "nginx": ("nginx",),
     "namespaces": ("unshare",),
     "netns": ("ip",),

@@ -89,6 +89,9 @@ def test_when_to_ask_again_is_told() -> None:
     known = model_call_error(http(429, ai.ModelRateLimitError, headers={"Retry-After": "12"}))
     assert known is not None
     assert (known.retry_after_s, known.details["retry_after_s"]) == (12, "12")
+    far = model_call_error(http(429, ai.ModelRateLimitError, headers={"Retry-After": "728810000"}))
+    assert far is not None
+    assert far.details["retry_after_s"] == "728810000"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.reason for kind in KINDS])
