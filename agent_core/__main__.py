@@ -9,7 +9,6 @@ import secrets
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import uvloop
 
@@ -104,13 +103,15 @@ async def _until_stop_or_change(
     stopping: asyncio.Task[bool], reloading: ReloadWatch | None, *, loaded: bool
 ) -> None:
     """Return when the core is to stop, or to begin anew since its agents' files have changed."""
-    waiting: set[asyncio.Task[Any]] = {stopping}
-    if reloading is not None:
-        waiting.add(asyncio.create_task(reloading.changed(loaded=loaded), name="look for changes"))
-    done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*done, *left, return_exceptions=stopping in done)
+    if reloading is None:
+        await stopping
+        return
+    changing = asyncio.create_task(reloading.changed(loaded=loaded), name="look for changes")
+    await asyncio.wait({stopping, changing}, return_when=asyncio.FIRST_COMPLETED)
+    if changing.done():
+        stopping.cancel()
+        changing.result()  # raises what its bugs are
+    changing.cancel()
 
 
 def main() -> int:
