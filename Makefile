@@ -36,8 +36,9 @@ run: $(PYTHON_STAMP) $(PAGE) model ## install, build, fetch the model, and serve
 observe: $(PYTHON_STAMP) $(PAGE) model ## run with Prometheus and Phoenix (730 MB, once), and show a stall (ARGS="--help")
 	@exec $(BIN)/python -m scripts.observe $(ARGS)
 
-.PHONY: test
-test: system $(PYTHON_STAMP) $(NEEDS_NODE) model ## run all tests, after installing what they need (ARGS="-k cli")
+.PHONY: test test-setup
+test-setup: system $(PYTHON_STAMP) $(NEEDS_NODE) model
+test: test-setup ## run all tests, after installing what they need (ARGS="-k cli")
 	@PYTHON=$(BIN)/python scripts/run_tests.sh $(ARGS)
 
 .PHONY: check

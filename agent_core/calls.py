@@ -163,7 +163,7 @@ class Gate:
             code = refusal.code
             await self._refuse(context, refusal, method, span)
         except LogAwayError as error:
-            self._away.log(logger, logging.ERROR, "%s: the log is away: %s", method, error)
+            self._away.log(logger, logging.ERROR, "%s: the run log can't be reached: %s", method, error)
             away = CoreLogAwayError()
             code = away.code
             await self._refuse(context, away, method, span)
@@ -174,7 +174,7 @@ class Gate:
             code = "INTERNAL"
             span.record_exception(error)
             logger.exception("%s failed", method)
-            broken = RefusalError("INTERNAL", "CORE_FAILED", "Something went wrong in the agent core.")
+            broken = RefusalError("INTERNAL", "CORE_FAILED", "Internal error in the agent core.")
             await self._refuse(context, broken, method, span)
         finally:
             end_rpc_span(span, code)

@@ -188,9 +188,9 @@ class CoreServer:
             well = self.manager.log_health.well
             self._health.set(SERVICE, serving=well)
             if well:
-                logger.info("the log is back: the core takes runs")
+                logger.info("the run log is reachable again: the core accepts runs")
             else:
-                logger.info("the log stays away: the core takes no runs")
+                logger.info("the run log is still unreachable: the core accepts no runs")
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Go down in order: no new runs, then the end of those there are, then of the calls.

@@ -46,7 +46,7 @@ def main() -> int:
         logger.warning("%s", warning)
     if settings.reuse_port and telemetry.metrics_port is None:
         logger.warning(
-            "edges share a port: a scrape of /metrics meets any. Set TOKENWIRE_METRICS_PORT for each"
+            "a scrape of /metrics reaches one of the edges on this port: set TOKENWIRE_METRICS_PORT for each"
         )
     descriptors.raise_limit()
     needed = settings.max_streams + settings.max_idle_connections + descriptors.OWN

@@ -42,14 +42,14 @@ def read_host(text: str) -> str:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if not _is_ipv6(host):
-            raise ValueError(f"{text!r} is no IPv6 address")
+            raise ValueError(f"{text!r} is not an IPv6 address")
     if _is_ipv6(host) or _NAME.fullmatch(host):
         return host
     if not host:
         raise ValueError("is empty; 0.0.0.0 means all IPv4 addresses, :: all addresses")
     if re.search(r"[^:]:\d+$", host):
         raise ValueError(f"{text!r} names a port, which has a setting of its own")
-    raise ValueError(f"{text!r} is no address and no host name")
+    raise ValueError(f"{text!r} is neither an address nor a host name")
 
 
 def read_grpc_host(text: str) -> str:

@@ -178,9 +178,9 @@ def _unknown(name: str) -> str:
         return f"{name} is not read everywhere: the name is {upper}, in capitals"
     meant = difflib.get_close_matches(upper, VARIABLES, n=1, cutoff=ALIKE)
     if meant:
-        return f"{name} is no variable of Tokenwire: nothing reads it. Did you mean {meant[0]}?"
+        return f"{name} is not a variable of Tokenwire and is ignored. Did you mean {meant[0]}?"
     if upper.startswith(PREFIX):
-        return f"{name} is no variable of Tokenwire: nothing reads it"
+        return f"{name} is not a variable of Tokenwire and is ignored"
     return ""
 
 

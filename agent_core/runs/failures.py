@@ -53,7 +53,7 @@ AGENT_FAILED: Final = Failure("INTERNAL", "The agent failed.", details={"reason"
 
 TIMED_OUT: Final = Failure(
     "DEADLINE_EXCEEDED",
-    "The run took longer than it may.",
+    "The run exceeded its time limit.",
     retryable=True,
     details={"reason": "RUN_TIMEOUT"},
 )
@@ -67,13 +67,15 @@ SHUT_DOWN: Final = Failure(
 
 PRODUCER_LOST: Final = Failure(
     "UNAVAILABLE",
-    "The agent's process was lost.",
+    "The process of the agent stopped before the answer was complete.",
     retryable=True,
     details={"reason": "PRODUCER_LOST"},
 )
 
 TOO_LARGE: Final = Failure(
-    "RESOURCE_EXHAUSTED", "The answer is larger than one may be.", details={"reason": "RUN_TOO_LARGE"}
+    "RESOURCE_EXHAUSTED",
+    "The answer exceeds the size limit (TOKENWIRE_MAX_RUN_BYTES or TOKENWIRE_MAX_RUN_EVENTS).",
+    details={"reason": "RUN_TOO_LARGE"},
 )
 
 

@@ -90,7 +90,7 @@ class News:
         try:
             lost = await reap_orphans(self._log, core)
             if lost:
-                logger.warning("core %s is gone: %d of its runs were closed", core, lost)
+                logger.warning("core %s was lost: %d of its runs were closed", core, lost)
             await self._peers.forget(core)
         except LogAwayError as error:
             text = "the runs of core %s could not be closed: %s"

@@ -168,7 +168,7 @@ class StreamProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             # The parser takes what follows for another protocol's. `_feed` has the head parsed once more.
             if self.parser.get_method() == b"CONNECT":
-                raise RefusedError(501, "This server is no proxy.")
+                raise RefusedError(501, "This server is not a proxy.")
             return
         self._in_body = True
         super().on_headers_complete()

@@ -39,7 +39,7 @@ UNARY_TIMEOUT_S: Final = 5.0
 NANO: Final = 1_000_000_000
 
 HOW_TO_PROVE: Final = (
-    "Set TOKENWIRE_PRINCIPAL_KEY to the core's own, or ask the edge: --via sse, with an API key in "
+    "Set TOKENWIRE_PRINCIPAL_KEY to that of the core, or ask the edge: --via sse, with an API key in "
     "TOKENWIRE_API_KEY."
 )
 """What to do where the core wants to know who calls. `tokenwire up` tells its key to nobody."""
@@ -193,7 +193,7 @@ class GrpcDoor:
         if code not in _LOST:
             return RefusedError(code.name, text)
         if self._is_connected:
-            return BrokenError(f"{self.place} broke off ({code.name})")
+            return BrokenError(f"the connection to {self.place} was lost ({code.name})")
         return self._unreachable()
 
 

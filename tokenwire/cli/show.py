@@ -178,7 +178,7 @@ class TextView:
         reasons = {
             "length": "The answer was cut short at the model's limit.",
             "cancelled": "Stopped.",
-            "tool_limit": "The agent met its limit of tool calls.",
+            "tool_limit": "The agent reached its limit of tool calls.",
         }
         self.finish()
         if fields.get("finishReason") in reasons:
@@ -189,7 +189,7 @@ class TextView:
         # What the core's log is searched for: a trace id where traces are on, a run id in any case.
         known_as = (("run", self._run_id), ("trace", fields.get("traceId")))
         ids = ", ".join(f"{name} {value}" for name, value in known_as if value)
-        again = " Asking again may help." if fields.get("retryable") else ""
+        again = " Try again." if fields.get("retryable") else ""
         text = printable(f"{fields['code']}: {fields['message']}{again}{ids and f' ({ids})'}")
         self._line(Text(f"tokenwire: {text}", style="red"))
 
@@ -222,4 +222,4 @@ def _short(value: Any) -> str:
 
 
 def _resync_line(item: Received) -> str:
-    return f"text is missing here: the server's log now begins at {item.fields.get('first', '?')}"
+    return f"text is missing here: the server's log now begins at event {item.fields.get('first', '?')}"

@@ -125,7 +125,7 @@ class _Up:
         try:
             await self._watched.until_asked_to_stop(self._serve())
         except ChildDiedError as error:
-            say(f"{error} Ending all.")
+            say(f"{error} Stopping all processes.")
             return error.status
         finally:
             await self._watched.stop(drain_s() + STOP_MARGIN_S)

@@ -21,49 +21,50 @@ class EndpointSettings(BaseSettings):
     )
 
     url: str | None = None
-    """The base URL of an endpoint that speaks OpenAI's Chat Completions, such as
-    `http://127.0.0.1:11434/v1`. Unset: the embedded model."""
+    """Base URL of an endpoint that speaks OpenAI's Chat Completions, such as `http://127.0.0.1:11434/v1`. If
+    unset, the embedded model is used."""
 
     name: str | None = Field(default=None, validation_alias="TOKENWIRE_MODEL")
-    """The model's name at the endpoint. Unset: the only one that the endpoint lists."""
+    """Name of the model at the endpoint. If unset, the only one that the endpoint lists."""
 
     key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("TOKENWIRE_MODEL_KEY", "OPENAI_API_KEY")
     )
-    """The endpoint's API key. TOKENWIRE_MODEL_KEY counts before OPENAI_API_KEY; set to nothing, it keeps
-    that one from being sent to a server that is not meant to have it."""
+    """API key of the endpoint. TOKENWIRE_MODEL_KEY has precedence over OPENAI_API_KEY. Set it to the empty
+    text to keep OPENAI_API_KEY from being sent to this endpoint."""
 
     max_tokens: int | None = Field(default=None, ge=1)
-    """The longest answer of one model call, in tokens. Unset: the endpoint decides."""
+    """Maximum length of the answer of one model call, in tokens. If unset, the endpoint decides."""
 
     tools: bool = True
-    """Whether the model is offered tools: the portfolio queries and a calculator. Some models can't use any,
-    and some endpoints refuse a request that offers them."""
+    """Whether the model is offered tools: the portfolio queries and a calculator. Some models can't use
+    tools, and some endpoints refuse requests that offer them."""
 
     narrates: bool = True
-    """Whether the model words the sections of the portfolio report, from computed figures. Off, and with the
-    embedded model, a template does."""
+    """Whether the model writes the text of the portfolio report's sections, from computed figures. If off,
+    and with the embedded model, a template is used."""
 
     max_tool_calls: int = Field(default=8, ge=0)
-    """How many tool calls a run may have. One that wants more ends with the finish reason `tool_limit`."""
+    """Maximum number of tool calls of a run. A run that requests more ends with the finish reason
+    `tool_limit`."""
 
     tool_timeout_s: float = Field(default=30.0, gt=0)
-    """How long one tool call may take, in seconds."""
+    """Maximum duration of one tool call, in seconds."""
 
     stall_s: float = Field(default=60.0, gt=0)
-    """How long the endpoint may take to the next chunk of its answer, the first one included, in seconds.
-    A model that thinks for minutes before its first word needs more."""
+    """How long the endpoint may take to send the next chunk of its answer, including the first, in seconds.
+    Increase it for a model that thinks for minutes before its first word."""
 
     connect_s: float = Field(default=10.0, gt=0)
     """How long connecting may take, in seconds."""
 
     retries: int = Field(default=2, ge=0, le=10)
-    """How many more times a run's first model call is made when it fails before the first chunk: nobody
-    listens, too many requests, the server's own failure."""
+    """How often the first model call of a run is retried if it fails before the first chunk: connection
+    refused, too many requests, or an error of the server."""
 
     retry_s: float = Field(default=20.0, ge=0)
-    """How long those attempts may go on, in seconds. An endpoint that asks for a longer pause is not asked
-    again."""
+    """How long these retries may take in all, in seconds. If the endpoint asks for a longer pause, it is not
+    called again."""
 
     @field_validator("url", "name", "key", "max_tokens", mode="before")
     @classmethod

@@ -84,7 +84,7 @@ class Teller:
                     yield word
         except Exception:
             self._narrator = None
-            log.exception("The narrator failed at %r: the template goes on", section.title)
+            log.exception("The narrator failed at %r: the template is used instead", section.title)
 
 
 async def verified(narrator: Narrator, section: Section) -> AsyncGenerator[str]:

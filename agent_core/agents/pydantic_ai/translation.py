@@ -137,7 +137,7 @@ def to_json(value: object) -> JsonText:
     try:
         return JsonText(pydantic_core.to_json(value, inf_nan_mode="null").decode())
     except (TypeError, ValueError, RecursionError) as error:  # PydanticSerializationError is a ValueError
-        raise NotJsonError(f"The tool returned a {type(value).__qualname__}, which is no JSON.") from error
+        raise NotJsonError(f"The tool returned a {type(value).__qualname__}, which is not JSON.") from error
 
 
 def arguments(args: str | dict[str, Any] | None) -> JsonValue:

@@ -40,7 +40,7 @@ async def require_fit(client: Any, budget: LogBudget) -> None:
         raise LogOpenError(f"Redis {version} is too old: 7 is needed, or Valkey")
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory") and policy != "noeviction":
-        raise LogOpenError(f"Redis would throw runs away: its maxmemory-policy is {policy}, not noeviction")
+        raise LogOpenError(f"Redis would evict runs: its maxmemory-policy is {policy}, not noeviction")
     most, share = int(memory.get("maxmemory", 0)), budget.principal_bytes
     if 0 < most <= share:
         raise LogOpenError(

@@ -144,10 +144,10 @@ def test_what_is_no_json_is_said() -> None:
     loop: list[Any] = []
     loop.append(loop)
     for value in (object(), {1: object()}, loop, b"\xff"):
-        with pytest.raises(NotJsonError, match="which is no JSON"):
+        with pytest.raises(NotJsonError, match="which is not JSON"):
             to_json(value)
     assert told(result(content=object())) == [
-        ToolResult("a", "look", "The tool returned a object, which is no JSON.")
+        ToolResult("a", "look", "The tool returned a object, which is not JSON.")
     ]
 
 
