@@ -133,6 +133,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_PRINCIPAL_KEY": Variable(CORE | EDGE | CLI, is_secret=True),
     "TOKENWIRE_RECONNECTS_PER_S": Variable(EDGE),
     "TOKENWIRE_REDIS_PREFIX": Variable(CORE),
+    "TOKENWIRE_RELOAD": Variable(CORE | CLI),
     "TOKENWIRE_REQUEST_TIMEOUT_S": Variable(EDGE),
     "TOKENWIRE_RETRY_MS": Variable(EDGE),
     "TOKENWIRE_REUSE_PORT": Variable(EDGE),
