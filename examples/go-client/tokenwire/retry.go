@@ -1,6 +1,7 @@
-package main
+package tokenwire
 
 import (
+	"context"
 	"crypto/rand"
 	"math/big"
 	"time"
@@ -21,10 +22,10 @@ const (
 func isFinal(err error) bool {
 	failure, isStatus := status.FromError(err)
 	switch {
-	case !isStatus: // ours: what came could not be printed
+	case !isStatus: // ours, such as an address that is none
 		return true
 	case isRich(err):
-		return retryAfter(err) == 0
+		return RetryAfter(err) == 0
 	}
 	switch failure.Code() {
 	case codes.Unavailable, codes.Internal, codes.Unknown, codes.Canceled:
@@ -52,4 +53,24 @@ func chance() float64 {
 		return 0 // the whole pause
 	}
 	return float64(number.Int64()) / steps
+}
+
+// sleep waits, or returns the status of a context that ended before.
+func sleep(ctx context.Context, duration time.Duration) error {
+	select {
+	case <-time.After(duration):
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+func longest(durations ...time.Duration) time.Duration {
+	var most time.Duration
+	for _, duration := range durations {
+		if duration > most {
+			most = duration
+		}
+	}
+	return most
 }

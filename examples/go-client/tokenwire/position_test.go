@@ -1,4 +1,4 @@
-package main
+package tokenwire
 
 import (
 	"testing"

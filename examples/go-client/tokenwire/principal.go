@@ -1,4 +1,4 @@
-package main
+package tokenwire
 
 import (
 	"context"
@@ -9,36 +9,36 @@ import (
 	"time"
 )
 
-// principal says in each call on whose behalf it is made: a JWT (HS256) in the metadata.
-type principal struct {
-	name string
-	key  []byte
+// A Principal says in each call on whose behalf it is made: a JWT (HS256) in the metadata, for grpc.WithPerRPCCredentials.
+type Principal struct {
+	Name string
+	Key  []byte // the core's TOKENWIRE_PRINCIPAL_KEY
 }
 
 // GetRequestMetadata implements credentials.PerRPCCredentials.
-func (p principal) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+func (p Principal) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	token, err := p.token(time.Now())
 	return map[string]string{"tokenwire-principal": token}, err
 }
 
 // RequireTransportSecurity implements credentials.PerRPCCredentials. On loopback a core may do without TLS; over
 // a network whoever reads the token can use it for the minute that it is good for.
-func (principal) RequireTransportSecurity() bool { return false }
+func (Principal) RequireTransportSecurity() bool { return false }
 
 // token returns the proof. It is good for a minute from now.
-func (p principal) token(now time.Time) (string, error) {
+func (p Principal) token(now time.Time) (string, error) {
 	claims, err := json.Marshal(struct {
 		Subject  string `json:"sub"`
 		Audience string `json:"aud"`
 		Issued   int64  `json:"iat"`
 		Expires  int64  `json:"exp"`
-	}{p.name, "tokenwire-core", now.Unix(), now.Add(time.Minute).Unix()})
+	}{p.Name, "tokenwire-core", now.Unix(), now.Add(time.Minute).Unix()})
 	if err != nil {
 		return "", err
 	}
 	encode := base64.RawURLEncoding.EncodeToString
 	signed := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(claims)
-	mac := hmac.New(sha256.New, p.key)
+	mac := hmac.New(sha256.New, p.Key)
 	mac.Write([]byte(signed))
 	return signed + "." + encode(mac.Sum(nil)), nil
 }

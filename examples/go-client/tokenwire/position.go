@@ -1,4 +1,4 @@
-package main
+package tokenwire
 
 import (
 	pb "example.com/tokenwire/go-client/tokenwire/v1"

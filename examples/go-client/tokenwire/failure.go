@@ -1,4 +1,4 @@
-package main
+package tokenwire
 
 import (
 	"fmt"
@@ -16,8 +16,13 @@ func isRich(err error) bool {
 	return len(status.Convert(err).Details()) > 0
 }
 
-// retryAfter returns how long the core asks us to wait before we try again; 0 when it does not.
-func retryAfter(err error) time.Duration {
+// IsRefusal tells whether the core itself refused a call, and would again.
+func IsRefusal(err error) bool {
+	return isRich(err) && isFinal(err)
+}
+
+// RetryAfter returns how long the core asks us to wait before we try again; 0 when it does not.
+func RetryAfter(err error) time.Duration {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {
 			return info.GetRetryDelay().AsDuration()
@@ -26,8 +31,8 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// describe returns what a failed call says, as lines for a person. Details of unknown types are passed over.
-func describe(err error) string {
+// Describe returns what a failed call says, as lines for a person. Details of unknown types are passed over.
+func Describe(err error) string {
 	failure := status.Convert(err)
 	head := fmt.Sprintf("%s: %s", code.Code(failure.Code()), failure.Message())
 	var facts []string

@@ -1,4 +1,4 @@
-package main
+package tokenwire
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"net"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ const runID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
 // A leg is one stream of a scripted core: what it sends, and how it ends.
 type leg struct {
 	responses []*pb.StreamRunResponse
+	between   <-chan struct{} // waited for before the second response; nil to go on at once
 	err       error
 }
 
@@ -34,8 +36,10 @@ type core struct {
 	run    *pb.Run
 	asked  []string // the request id of each start
 	after  []uint64
-	cancel int
+	cancel int32
 }
+
+func (c *core) cancels() int { return int(atomic.LoadInt32(&c.cancel)) }
 
 func (c *core) next() leg {
 	played := c.legs[0]
@@ -46,7 +50,10 @@ func (c *core) next() leg {
 func (c *core) StreamRun(request *pb.StreamRunRequest, stream grpc.ServerStreamingServer[pb.StreamRunResponse]) error {
 	c.asked = append(c.asked, request.GetRun().GetRequestId())
 	played := c.next()
-	for _, response := range played.responses {
+	for number, response := range played.responses {
+		if number == 1 && played.between != nil {
+			<-played.between
+		}
 		if err := stream.Send(response); err != nil {
 			return err
 		}
@@ -71,18 +78,18 @@ func (c *core) GetRun(context.Context, *pb.GetRunRequest) (*pb.GetRunResponse, e
 }
 
 func (c *core) CancelRun(context.Context, *pb.CancelRunRequest) (*pb.CancelRunResponse, error) {
-	c.cancel++
+	atomic.AddInt32(&c.cancel, 1)
 	return &pb.CancelRunResponse{}, nil
 }
 
-// serving returns cores that are served until the test ends. A nil one refuses connections.
-func serving(t *testing.T, services ...*core) *cores {
+// serving returns a client of cores that are served until the test ends. A nil one refuses connections.
+func serving(t *testing.T, services ...*core) *Client {
 	t.Helper()
 	listeners := map[string]*bufconn.Listener{}
-	at := &cores{}
+	var addresses []string
 	for number, service := range services {
 		name := fmt.Sprint("core", number)
-		at.addresses = append(at.addresses, "passthrough:"+name)
+		addresses = append(addresses, "passthrough:"+name)
 		if service == nil {
 			continue
 		}
@@ -92,17 +99,19 @@ func serving(t *testing.T, services ...*core) *cores {
 		go server.Serve(listeners[name])
 		t.Cleanup(server.Stop)
 	}
-	at.options = []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, name string) (net.Conn, error) {
-			if listener := listeners[name]; listener != nil {
-				return listener.DialContext(ctx)
-			}
-			return nil, errors.New("connection refused")
-		}),
+	dial := func(ctx context.Context, name string) (net.Conn, error) {
+		if listener := listeners[name]; listener != nil {
+			return listener.DialContext(ctx)
+		}
+		return nil, errors.New("connection refused")
 	}
-	t.Cleanup(at.close)
-	return at
+	client, err := NewClient(addresses, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dial))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Patience = 20 * time.Second
+	t.Cleanup(client.Close)
+	return client
 }
 
 func events(events ...*pb.Event) *pb.StreamRunResponse {
@@ -120,25 +129,21 @@ func done(sequence uint64) *pb.Event {
 
 var gone = status.Error(codes.Unavailable, "connection reset")
 
-// readAll reads a run and returns the sequences that were shown.
-func readAll(t *testing.T, r *reader) ([]uint64, error) {
+// started returns a run whose start says that it is sent once.
+func started(t *testing.T, client *Client) *Run {
 	t.Helper()
-	var shown []uint64
-	r.show = func(event *pb.Event) error {
-		shown = append(shown, event.Sequence)
-		return nil
-	}
-	if r.say == nil {
-		r.say = func(string) {}
-	}
-	r.spec = &pb.RunSpec{Message: "x", RequestId: "once"}
-	if r.patience == 0 {
-		r.patience = 20 * time.Second
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	err := r.read(ctx)
-	return shown, err
+	t.Cleanup(cancel)
+	return client.Start(ctx, &pb.RunSpec{Message: "x", RequestId: "once"})
+}
+
+// shownOf reads a run and returns the sequences that were shown.
+func shownOf(run *Run) []uint64 {
+	var shown []uint64
+	for run.Next() {
+		shown = append(shown, run.Event().Sequence)
+	}
+	return shown
 }
 
 func drainingFor(milliseconds uint32) *pb.StreamRunResponse {
@@ -158,10 +163,10 @@ func TestAStreamThatEndsBeforeTheRunIsFollowedOn(t *testing.T) {
 			{responses: []*pb.StreamRunResponse{events(delta(4), done(5))}},
 		},
 	}
-	r := &reader{cores: serving(t, service)}
-	shown, err := readAll(t, r)
-	if err != nil || r.at.outcome != "done" {
-		t.Fatalf("ended in %q with %v", r.at.outcome, err)
+	run := started(t, serving(t, service))
+	shown := shownOf(run)
+	if run.Err() != nil || run.Outcome() != "done" {
+		t.Fatalf("ended in %q with %v", run.Outcome(), run.Err())
 	}
 	if want := []uint64{1, 2, 3, 4, 5}; !reflect.DeepEqual(shown, want) {
 		t.Errorf("shown %v, not %v", shown, want)
@@ -174,9 +179,9 @@ func TestAStreamThatEndsBeforeTheRunIsFollowedOn(t *testing.T) {
 func TestCoresAreTriedInTurn(t *testing.T) {
 	one := &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone}}}
 	other := &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(delta(2), done(3))}}}}
-	shown, err := readAll(t, &reader{cores: serving(t, nil, one, nil, other)})
-	if err != nil || len(shown) != 3 {
-		t.Errorf("shown %v, then %v", shown, err)
+	run := started(t, serving(t, nil, one, nil, other))
+	if shown := shownOf(run); run.Err() != nil || len(shown) != 3 {
+		t.Errorf("shown %v, then %v", shown, run.Err())
 	}
 	if len(one.asked) != 1 || !reflect.DeepEqual(other.after, []uint64{1}) {
 		t.Errorf("started at one %v, followed at the other after %v", one.asked, other.after)
@@ -185,9 +190,9 @@ func TestCoresAreTriedInTurn(t *testing.T) {
 
 func TestAStartThatBrokeIsRepeatedWithTheSameRequestID(t *testing.T) {
 	service := &core{legs: []leg{{err: gone}, {responses: []*pb.StreamRunResponse{events(delta(1), done(2))}}}}
-	shown, err := readAll(t, &reader{cores: serving(t, service)})
-	if err != nil || len(shown) != 2 {
-		t.Errorf("shown %v, then %v", shown, err)
+	run := started(t, serving(t, service))
+	if shown := shownOf(run); run.Err() != nil || len(shown) != 2 {
+		t.Errorf("shown %v, then %v", shown, run.Err())
 	}
 	if want := []string{"once", "once"}; !reflect.DeepEqual(service.asked, want) {
 		t.Errorf("started as %v", service.asked)
@@ -195,9 +200,11 @@ func TestAStartThatBrokeIsRepeatedWithTheSameRequestID(t *testing.T) {
 }
 
 func TestAStartThatReachesNoCoreEndsAtOnce(t *testing.T) {
-	r := &reader{cores: serving(t, nil, nil), patience: time.Hour}
-	if _, err := readAll(t, r); status.Code(err) != codes.Unavailable || r.cores.tried != 1 {
-		t.Errorf("%v after %d further addresses", err, r.cores.tried)
+	client := serving(t, nil, nil)
+	client.Patience = time.Hour
+	run := started(t, client)
+	if run.Next() || status.Code(run.Err()) != codes.Unavailable || client.tried != 1 {
+		t.Errorf("%v after %d further addresses", run.Err(), client.tried)
 	}
 }
 
@@ -206,7 +213,8 @@ func TestWhatComesTwiceIsShownOnceAndWhatIsMissingIsAskedFor(t *testing.T) {
 		{responses: []*pb.StreamRunResponse{events(delta(1), delta(2)), events(delta(2), delta(4))}},
 		{responses: []*pb.StreamRunResponse{events(delta(2), delta(3)), events(delta(4), done(5))}},
 	}}
-	shown, err := readAll(t, &reader{cores: serving(t, service)})
+	run := started(t, serving(t, service))
+	shown, err := shownOf(run), run.Err()
 	if want := []uint64{1, 2, 3, 4, 5}; err != nil || !reflect.DeepEqual(shown, want) {
 		t.Errorf("shown %v, then %v", shown, err)
 	}
@@ -224,7 +232,10 @@ func TestAResyncIsSaid(t *testing.T) {
 		{responses: []*pb.StreamRunResponse{resync, events(delta(7), done(8))}},
 	}}
 	var said []string
-	shown, err := readAll(t, &reader{cores: serving(t, service), say: func(line string) { said = append(said, line) }})
+	client := serving(t, service)
+	client.Notice = func(line string) { said = append(said, line) }
+	run := started(t, client)
+	shown, err := shownOf(run), run.Err()
 	if want := []uint64{1, 7, 8}; err != nil || !reflect.DeepEqual(shown, want) {
 		t.Errorf("shown %v, then %v", shown, err)
 	}
@@ -239,7 +250,8 @@ func TestARefusalIsNotAskedForAgain(t *testing.T) {
 		{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone},
 		{err: lost},
 	}}
-	shown, err := readAll(t, &reader{cores: serving(t, service)})
+	run := started(t, serving(t, service))
+	shown, err := shownOf(run), run.Err()
 	if len(shown) != 1 || status.Code(err) != codes.DataLoss {
 		t.Errorf("shown %v, then %v", shown, err)
 	}
@@ -250,9 +262,12 @@ func TestWithoutContactItGivesUp(t *testing.T) {
 	for len(legs) < 50 {
 		legs = append(legs, leg{err: gone})
 	}
-	r := &reader{cores: serving(t, &core{legs: legs}), patience: 500 * time.Millisecond}
-	if _, err := readAll(t, r); status.Code(err) != codes.Unavailable || r.at.resumeAt().GetSequence() != 1 {
-		t.Errorf("%v at %v", err, r.at.resumeAt())
+	client := serving(t, &core{legs: legs})
+	client.Patience = 500 * time.Millisecond
+	run := started(t, client)
+	shownOf(run)
+	if status.Code(run.Err()) != codes.Unavailable || run.ID() != runID || run.Cursor().GetSequence() != 1 {
+		t.Errorf("%v of %s at %v", run.Err(), run.ID(), run.Cursor())
 	}
 }
 
@@ -262,17 +277,67 @@ func TestNothingIsLeftAfterTheLastEvent(t *testing.T) {
 		Last:    &pb.Cursor{Epoch: 1, Sequence: 9},
 		Outcome: &pb.FinishOutcome{Event: "error"},
 	}
-	at := position{runID: runID, cursor: &pb.Cursor{Epoch: 1, Sequence: 9}}
-	r := &reader{cores: serving(t, &core{run: ended, legs: []leg{{}}}), at: at}
-	if _, err := readAll(t, r); err != nil || r.at.outcome != "error" {
-		t.Errorf("ended in %q with %v", r.at.outcome, err)
+	client := serving(t, &core{run: ended, legs: []leg{{}}})
+	run := client.Follow(context.Background(), runID, &pb.Cursor{Epoch: 1, Sequence: 9})
+	if run.Next() || run.Err() != nil || run.Outcome() != "error" {
+		t.Errorf("ended in %q with %v", run.Outcome(), run.Err())
 	}
 }
 
-func TestARunIsCancelledOnce(t *testing.T) {
-	service := &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(delta(1), delta(2), delta(3), done(4))}}}}
-	shown, err := readAll(t, &reader{cores: serving(t, service), cancelAfter: 2})
-	if err != nil || len(shown) != 4 || service.cancel != 1 {
-		t.Errorf("%v, shown %v, cancelled %d times", err, shown, service.cancel)
+func TestStopWaitsForTheRunsIDAndCancelsIt(t *testing.T) {
+	service := &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(delta(1), delta(2)), events(done(3))}}}}
+	run := started(t, serving(t, service))
+	stopped := make(chan error, 1)
+	go func() { stopped <- run.Stop(context.Background()) }()
+	if shown := shownOf(run); run.Err() != nil || len(shown) != 3 {
+		t.Errorf("shown %v, then %v", shown, run.Err())
+	}
+	if err := <-stopped; err != nil || service.cancels() != 1 {
+		t.Errorf("%v, cancelled %d times", err, service.cancels())
+	}
+}
+
+func TestAStopIsRepeatedAtTheNextCore(t *testing.T) {
+	service := &core{}
+	client := serving(t, nil, service)
+	if err := client.Cancel(context.Background(), runID); err != nil || service.cancels() != 1 {
+		t.Errorf("%v, cancelled %d times", err, service.cancels())
+	}
+}
+
+func TestRunsOfOneClientDoNotDisturbEachOther(t *testing.T) {
+	held := make(chan struct{})
+	slow := leg{responses: []*pb.StreamRunResponse{events(delta(1)), events(delta(2), done(3))}, between: held}
+	broken := leg{responses: []*pb.StreamRunResponse{events(delta(1))}, err: gone}
+	client := serving(t, &core{legs: []leg{slow, broken}}, &core{legs: []leg{{responses: []*pb.StreamRunResponse{events(done(2))}}}})
+	one, other := started(t, client), started(t, client)
+	if !one.Next() {
+		t.Fatal(one.Err())
+	}
+	if shown := shownOf(other); other.Err() != nil || len(shown) != 2 {
+		t.Errorf("shown %v, then %v", shown, other.Err())
+	}
+	close(held)
+	client.Patience = 0 // the call that was open all the time has to be enough
+	if shown := shownOf(one); one.Err() != nil || len(shown) != 2 {
+		t.Errorf("shown %v, then %v", shown, one.Err())
+	}
+}
+
+func TestAStartGetsARequestIDAndTimeToFollowAgain(t *testing.T) {
+	client := serving(t, nil)
+	spec := &pb.RunSpec{Message: "x"}
+	one, other := client.Start(context.Background(), spec), client.Start(context.Background(), spec)
+	if one.spec.OnDisconnect != pb.OnDisconnect_ON_DISCONNECT_GRACE || len(one.spec.RequestId) != 32 {
+		t.Errorf("started as %v", one.spec)
+	}
+	if one.spec.RequestId == other.spec.RequestId || spec.RequestId != "" {
+		t.Error("two runs have one request id, or the caller's order was changed")
+	}
+}
+
+func TestAClientNeedsAnAddress(t *testing.T) {
+	if _, err := NewClient(nil); err == nil {
+		t.Error("a client of no core was made")
 	}
 }
