@@ -57,6 +57,10 @@ class Settings(AuthenticationSettings):
     `name=package.module:attribute`. The first is the default. `assistant`, the default if none is named, and
     `portfolio` are always available."""
 
+    reload: bool = False
+    """Whether the core begins anew when a file of its agents changes: for development. Runs get
+    TOKENWIRE_DRAIN_S to end before; with the memory store, they are forgotten."""
+
     store: str = "memory"
     """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file for one core at a time;
     or `redis://HOST:PORT/DB` (also `rediss://` and `unix://`), Redis 7 or Valkey, for many cores."""

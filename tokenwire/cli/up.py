@@ -26,6 +26,7 @@ from tokenwire.cli.environment import (
 from tokenwire.cli.metrics_ports import MetricsPorts, claim_metrics_ports
 from tokenwire.cli.supervision import PROBE_EVERY_S, Supervision
 from tokenwire.descriptors import raise_limit
+from tokenwire.numbers import plain_number
 from tokenwire.settings import WRONG_SETTINGS
 from tokenwire.variables import EDGE
 
@@ -176,7 +177,7 @@ class _Up:
     ) -> None:
         command = (sys.executable, "-m", module)
         inherited = {name: value for name, value in known.items() if not name.startswith(TLS_SETTINGS)}
-        given = {"TOKENWIRE_DRAIN_S": f"{DRAIN_S:g}", **inherited, **environment}
+        given = {"TOKENWIRE_DRAIN_S": plain_number(DRAIN_S), **inherited, **environment}
         self._watched.children.append(await Child.start(name, command, given))
 
 
