@@ -131,6 +131,15 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def is_near(target: str) -> bool:
+    """Return whether a core is on this machine, so that no other reads what is sent to it.
+
+    Args:
+        target: From `read_target`.
+    """
+    return target.startswith(UNIX) or is_loopback(split_target(target)[0])
+
+
 def channel_options(target: str) -> tuple[tuple[str, int], ...]:
     """Return the options of a gRPC channel to a core: on this machine, none goes through a proxy.
 
@@ -142,8 +151,7 @@ def channel_options(target: str) -> tuple[tuple[str, int], ...]:
 
     Source: https://github.com/grpc/grpc/blob/master/doc/environment_variables.md
     """
-    is_near = target.startswith(UNIX) or is_loopback(split_target(target)[0])
-    return (("grpc.enable_http_proxy", 0),) if is_near else ()
+    return (("grpc.enable_http_proxy", 0),) if is_near(target) else ()
 
 
 def unproxied(url: str) -> dict[str, None]:

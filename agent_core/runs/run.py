@@ -366,6 +366,8 @@ class Run:
             except asyncio.CancelledError as cancelled:
                 await throw_cancelled(stream, cancelled)
                 raise
+        if not self._stop.done() and (rest := self._state.flush(monotonic_nano())):
+            await self._writer.write(rest)
 
     def _feed(self, item: object, stream: AsyncIterator[object]) -> list[bytes]:
         """Return the payloads of what the agent yielded. Once it is over a limit, no tool is called."""

@@ -151,6 +151,11 @@ async def test_an_agent_that_does_not_stop_does_not_keep_the_process() -> None:
             "TOKENWIRE_SHARED_OWNER=true contradicts TOKENWIRE_PRINCIPAL_KEY",
         ),
         ({"OTEL_TRACES_EXPORTER": "nonsense"}, 2, "OTEL_TRACES_EXPORTER"),
+        (
+            {"TOKENWIRE_AUTH": "keys"},
+            2,
+            "there are no API keys in TOKENWIRE_API_KEYS or TOKENWIRE_API_KEYS_FILE",
+        ),
     ],
 )
 async def test_what_can_not_work_is_said_in_a_line(

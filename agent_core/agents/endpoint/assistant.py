@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Final, Self
 
 from openai import AsyncOpenAI
@@ -121,6 +121,8 @@ class EndpointAssistant:
         agent = Agent(
             EndpointModel(choose_model(known, settings), client, settings),
             name="assistant",
+            # Or nothing: after a tool call many models have nothing to add. See EndpointStream.
+            output_type=[str, NoneType],
             instructions=[INSTRUCTIONS, TOOL_INSTRUCTIONS] if self._tools else INSTRUCTIONS,
             tools=self._tools,
             retries={"tools": TOOL_RETRIES},
