@@ -14,7 +14,8 @@ import uvloop
 
 from agent_core.agents.embedded.settings import ModelSettings
 from agent_core.agents.endpoint.settings import EndpointSettings
-from agent_core.agents.loading import AgentLoadError
+from agent_core.agents.loading import AgentLoadError, parse_sources
+from agent_core.reloading import ReloadWatch, begin_again
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tokenwire.descriptors import DescriptorWatch, raise_limit, warn_if_short
@@ -56,6 +57,7 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
     for number in stop_signals():
         loop.add_signal_handler(number, signalled, number)
     core = CoreServer(settings)
+    reloading = ReloadWatch(parse_sources(settings.agent)) if settings.reload else None
     await metrics.start()
     watch = asyncio.create_task(DescriptorWatch().run())
     serving = asyncio.create_task(core.start())
@@ -68,25 +70,48 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
     else:
         try:
             serving.result()
-        except BaseException:
-            stopping.cancel()
-            await core.agents.aclose()
-            await metrics.stop()
-            raise
-        loop_lag().start()  # Getting ready may take its time.
+        except BaseException as error:
+            if reloading is None or not isinstance(error, AgentLoadError):
+                stopping.cancel()
+                await core.agents.aclose()
+                await metrics.stop()
+                raise
+            logger.error("%s", error)  # noqa: TRY400 # a line for the developer, who is about to mend it
+        else:
+            loop_lag().start()  # Getting ready may take its time.
         with LoopWatchdog():
-            await stopping
+            await _until_stop_or_change(stopping, reloading, loaded=serving.exception() is None)
+    again = not stop.is_set()
     logger.info("core stopping")
     watch.cancel()
     await core.stop(hurry)
     loop_lag().stop()
     await metrics.stop()
     logger.info("core stopped")
+    if again:
+        stop_telemetry()
+        logging.shutdown()
+        begin_again()
     if core.manager.strays:
         # The event loop waits for ever for the tasks of agents that do not stop.
         stop_telemetry()
         logging.shutdown()
         os._exit(0)
+
+
+async def _until_stop_or_change(
+    stopping: asyncio.Task[bool], reloading: ReloadWatch | None, *, loaded: bool
+) -> None:
+    """Return when the core is to stop, or to begin anew since its agents' files have changed."""
+    if reloading is None:
+        await stopping
+        return
+    changing = asyncio.create_task(reloading.changed(loaded=loaded), name="look for changes")
+    await asyncio.wait({stopping, changing}, return_when=asyncio.FIRST_COMPLETED)
+    if changing.done():
+        stopping.cancel()
+        changing.result()  # raises what its bugs are
+    changing.cancel()
 
 
 def main() -> int:

@@ -135,7 +135,7 @@ class RunState:
             self._require_room(len(payload), 1)
             return [self._numbered(payload)]
         except UnicodeEncodeError as error:
-            raise RubbishError(f"text that UTF-8 can't hold: {error}") from error
+            raise RubbishError(f"the text can't be encoded in UTF-8: {error}") from error
 
     def flush(self, nano: int) -> list[bytes]:
         """Return the payloads of what still waits, at the agent's end: halves of characters without the rest.

@@ -97,7 +97,7 @@ class EndpointAssistant:
                 if said or not history or error.reason != CONTEXT_OVERFLOW:
                     raise
                 history = newer_half(history)
-                log.info("A session is too long: only its last %d turns are read", len(history))
+                log.info("A session is too long: only its last %d turns are used", len(history))
             else:
                 return
 

@@ -72,9 +72,9 @@ async def list_models(client: AsyncOpenAI, settings: EndpointSettings) -> list[s
     except (AttributeError, TypeError, ValueError) as error:
         kind, said = MALFORMED, settings.hide(f"{type(error).__name__}: {error}")
     if kind is None:
-        log.info("%s does not tell its models: %s", settings.url, said)
+        log.info("%s does not list its models: %s", settings.url, said)
         return []
-    log.warning("%s can't be asked for its models: %s", settings.url, said)
+    log.warning("the models of %s can't be listed: %s", settings.url, said)
     raise ModelCallError(kind)
 
 
@@ -93,7 +93,7 @@ def choose_model(known: list[str], settings: EndpointSettings) -> str:
         return name
     if len(known) == 1:
         return known[0]
-    log.error("%s lists %d models. Set TOKENWIRE_MODEL to the one: %s", settings.url, len(known), listed)
+    log.error("%s lists %d models. Set TOKENWIRE_MODEL to one of them: %s", settings.url, len(known), listed)
     raise ModelCallError(NOT_CHOSEN)
 
 

@@ -35,6 +35,7 @@ from agent_core.agents.pydantic_ai.kinds import (
     WRONG_URL,
     Kind,
 )
+from tokenwire.numbers import plain_number
 
 MAX_SAID: Final = 500
 """Characters of a provider's words that are logged."""
@@ -65,7 +66,7 @@ class ModelCallError(AgentError):
     def __init__(self, kind: Kind, said: str = "", *, retry_after_s: float | None = None) -> None:
         details = {"reason": kind.reason}
         if retry_after_s is not None:
-            details["retry_after_s"] = f"{retry_after_s:.3f}".rstrip("0").rstrip(".")
+            details["retry_after_s"] = plain_number(retry_after_s)
         super().__init__(kind.code, kind.message, retryable=kind.retryable, details=details)
         self.reason = kind.reason
         self.retry_after_s = retry_after_s
