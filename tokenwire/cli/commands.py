@@ -286,7 +286,7 @@ def edge(*, core: str, host: str, port: int) -> None:
     show_envvar=True,
     default="",
     metavar="KEY",
-    help="API key, for sse. Prefer the variable: other users of this machine can see options.",
+    help="API key or JWT. Prefer the variable: other users of this machine can see options.",
 )
 @click.option(
     "--principal",
@@ -368,11 +368,11 @@ def ask(  # noqa: PLR0913 - one parameter for each option
         click.echo(f"tokenwire: {line}", err=True)
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
+    _checked("--key", access.require_private, cores if via == "grpc" else ())
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
-    status = ask_and_show(
-        question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s
+    sys.exit(
+        ask_and_show(question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s)
     )
-    sys.exit(status)
 
 
 @main.command()
@@ -395,7 +395,7 @@ def key(*, name: str) -> None:
 main.add_command(trace)
 
 
-def _checked(option: str, read: Callable[[str], Value], text: str) -> Value:
+def _checked(option: str, read: Callable[[Any], Value], text: object) -> Value:
     """Return what an option's text means.
 
     Raises:
