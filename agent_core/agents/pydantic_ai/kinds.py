@@ -139,6 +139,6 @@ MALFORMED: Final = Kind(
 MISBEHAVED: Final = Kind(
     "INTERNAL",
     "MODEL_MISBEHAVED",
-    "The model called tools in a wrong way, also after it was told so.",
+    "The model keeps calling tools in a wrong way.",
     "the model keeps calling tools in a wrong way",
 )
