@@ -50,8 +50,8 @@ def security_components(auth: str) -> Components:
             type="apiKey",
             name="ticket",
             security_scheme_in="query",
-            description="Ticket (`POST /api/runs/{run_id}/ticket`) that permits an `EventSource`, which can't "
-            "send headers, to read the events of one run.",
+            description="Ticket (`POST /api/runs/{run_id}/ticket`): lets an `EventSource`, which can't send "
+            "headers, read the events of one run.",
         )
     return Components(security_schemes=schemes or None)
 
