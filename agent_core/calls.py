@@ -118,13 +118,13 @@ class Gate:
             serve, response_serializer=lambda response: response.SerializeToString()
         )
 
-    def _principal(self, context: ServicerContext) -> str:
-        """Return who makes a call.
+    async def _principal(self, context: ServicerContext) -> str:
+        """Return who makes a call. That may take as long as a fetch of an issuer's keys.
 
         Raises:
             RefusalError: The call does not prove it.
         """
-        return self._callers.principal_of(context.invocation_metadata() or (), context.auth_context())
+        return await self._callers.principal_of(context.invocation_metadata() or (), context.auth_context())
 
     @contextmanager
     def _place(self, context: ServicerContext) -> Iterator[None]:
@@ -151,7 +151,7 @@ class Gate:
             span = start_rpc_span(method, parent, streams_run=rpc.streams_run)
         code = "OK"
         try:
-            call = Call(context, "" if rpc.open else self._principal(context), span)
+            call = Call(context, "" if rpc.open else await self._principal(context), span)
             with self._place(context) if rpc.bounded else nullcontext():
                 if rpc.many:
                     return await rpc.handler(_requests(context, rpc.request), call)

@@ -57,6 +57,36 @@ class UnauthenticatedError(RefusalError):
         super().__init__("UNAUTHENTICATED", "PRINCIPAL_MISSING", message)
 
 
+class BearerRefusedError(RefusalError):
+    """What the call bears (`authorization`) proves nobody.
+
+    Args:
+        reason: Why, in UPPER_SNAKE: the same word as at the edge.
+        message: The same, fit for a user.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__("UNAUTHENTICATED", reason, message)
+
+
+class BearerNotAcceptedError(BearerRefusedError):
+    """The call bears something, and this core accepts no bearers."""
+
+    def __init__(self) -> None:
+        message = (
+            "This core accepts no API keys and no JWTs (TOKENWIRE_AUTH is not set there). Call it without "
+            "`authorization`."
+        )
+        super().__init__("BEARER_NOT_ACCEPTED", message)
+
+
+class IssuerUnavailableError(RefusalError):
+    """A JWT can't be checked: its issuer's keys can't be fetched at the moment."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__("UNAVAILABLE", "ISSUER_AWAY", message, retry_after_s=retry_after_s)
+
+
 class InvalidRequestError(RefusalError):
     """Fields of the request are wrong."""
 

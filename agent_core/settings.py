@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_core.agents.loading import AgentLoadError, parse_sources
 from agent_core.runs.encoding import MAX_PAYLOAD_BYTES
 from agent_core.runs.log.budget import FLOOR_BYTES
 from agent_core.stores import read_store
 from tokenwire.addresses import is_loopback, read_grpc_host
+from tokenwire.authentication import AuthenticationSettings
 from tokenwire.limits import SHARE_LOST, require_share, unlimited_share
 from tokenwire.logs import LogFormat
 from tokenwire.principal import require_key_length, require_separation
@@ -21,11 +21,8 @@ LOG_SHARES: Final = 4
 """A principal's share of the log is one of so many, unless it is set."""
 
 
-class Settings(BaseSettings):
+class Settings(AuthenticationSettings):
     """What an operator can set. Each field is the variable TOKENWIRE_ and its name in capitals."""
-
-    # A message about a wrong value does not show it: it may be a secret.
-    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     grpc_host: str = "127.0.0.1"
     """Address to listen on: IPv4 (`0.0.0.0` for all), IPv6 (`::` for all of both), a host name, or
@@ -41,24 +38,27 @@ class Settings(BaseSettings):
     """PEM file of that certificate's key."""
 
     grpc_tls_client_ca: Path | None = None
-    """PEM file of the authorities whose client certificates are let in (mTLS). With it, nobody gets in
-    without one."""
+    """PEM file of the authorities whose client certificates are accepted (mTLS). If set, every caller needs
+    such a certificate."""
 
     principal_key: SecretStr = SecretStr("")
-    """Verifies on whose behalf an edge calls: the same text, of at least 32 bytes, as there. With it,
-    calls that carry no signed principal and no client certificate are refused. Needed with
-    TOKENWIRE_GRPC_TLS_CLIENT_CA: it is what keeps an edge's users apart."""
+    """Secret that verifies on whose behalf an edge calls: the same value as at the edges, at least 32 bytes.
+    If set, calls without a signed principal, a client certificate or credentials that TOKENWIRE_AUTH accepts
+    are refused. Required with TOKENWIRE_GRPC_TLS_CLIENT_CA: it separates the users of an edge."""
 
     shared_owner: bool = False
-    """Whether all users of an edge are one owner: each of them sees, follows and stops the runs of all
-    others, and sessions with their histories are common. Signed principals are not looked at then; clients
-    with a certificate are still told apart by its common name. Instead of TOKENWIRE_PRINCIPAL_KEY, not
-    with it."""
+    """Whether all users of an edge are one owner: each can see, follow and stop the runs of the others, and
+    sessions with their histories are shared. Signed principals are then ignored; clients with a certificate
+    are still distinguished by its common name. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with it."""
 
     agent: str = ""
     """Agents, separated by whitespace: names of built-in ones (`assistant`, `portfolio`, `pace`), or
     `name=package.module:attribute`. The first is the default. `assistant`, the default if none is named, and
     `portfolio` are always available."""
+
+    reload: bool = False
+    """Whether the core restarts when a file of its agents changes, for development. Runs get
+    TOKENWIRE_DRAIN_S to end first; with the memory store they are lost."""
 
     store: str = "memory"
     """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file for one core at a time;
@@ -181,7 +181,7 @@ class Settings(BaseSettings):
         if not (self.proves_callers or is_loopback(self.grpc_host)):
             raise ValueError(
                 f"refusing to listen on {self.grpc_host}, where anybody could start runs: set "
-                "TOKENWIRE_PRINCIPAL_KEY"
+                "TOKENWIRE_PRINCIPAL_KEY (for edges), or TOKENWIRE_AUTH=keys or jwt"
             )
         return self
 
@@ -189,6 +189,12 @@ class Settings(BaseSettings):
     def _separates_owners(self) -> Self:
         proof = "" if self.grpc_tls_client_ca is None else "TOKENWIRE_GRPC_TLS_CLIENT_CA"
         require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
+        if self.shared_owner and self.auth != "none" and self.grpc_tls_client_ca is None:
+            raise ValueError(
+                f"with TOKENWIRE_SHARED_OWNER=true and TOKENWIRE_AUTH={self.auth} the core would refuse all "
+                "edges, since they do not authenticate: unset TOKENWIRE_AUTH at the core, or set "
+                "TOKENWIRE_GRPC_TLS_CLIENT_CA and give the edges certificates"
+            )
         return self
 
     @model_validator(mode="after")
@@ -201,15 +207,19 @@ class Settings(BaseSettings):
         least_bytes = self.max_principal_runs * min(FLOOR_BYTES, self.log_run_bytes)
         if 0 < share_bytes < least_bytes:
             raise ValueError(
-                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share_bytes}) must be at least {least_bytes}: so much is "
-                f"needed for TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs"
+                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share_bytes}) must be at least {least_bytes}, which "
+                f"TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs need"
             )
         return self
 
     @property
     def proves_callers(self) -> bool:
         """Whether callers must prove who they are."""
-        return bool(self.principal_key.get_secret_value()) or self.grpc_tls_client_ca is not None
+        return (
+            bool(self.principal_key.get_secret_value())
+            or self.grpc_tls_client_ca is not None
+            or self.auth != "none"
+        )
 
     @property
     def has_principals(self) -> bool:
@@ -221,6 +231,16 @@ class Settings(BaseSettings):
         """The most bytes that the log keeps of one principal; 0 for no limit."""
         given = self.log_principal_bytes
         return self.log_total_bytes // LOG_SHARES if given is None else given
+
+    def bearer_warnings(self) -> list[str]:
+        """Return what an operator should know of bearers that others could read on their way."""
+        if self.auth == "none" or self.grpc_tls_cert is not None or is_loopback(self.grpc_host):
+            return []
+        warning = (
+            f"TOKENWIRE_AUTH={self.auth} on {self.grpc_host} without TOKENWIRE_GRPC_TLS_CERT: API keys and "
+            "JWTs can be read in the network, unless a proxy or mesh encrypts the connections"
+        )
+        return [warning]
 
     def share_warnings(self) -> list[str]:
         """Return what an operator should know of limits that let one principal lock others out."""

@@ -39,7 +39,7 @@ def main() -> int:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return WRONG_SETTINGS
     if settings.auth == "none":
-        logger.warning("authentication is off: everybody on this machine may start runs")
+        logger.warning("authentication is off: all users of this machine may start runs")
     elif settings.shared_owner:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
     for warning in settings.share_warnings():

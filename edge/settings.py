@@ -6,37 +6,22 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from edge.http.authentication import (
-    ApiKeys,
-    Authenticator,
-    JwtRules,
-    JwtTokens,
-    KeysAndTokens,
-    KeySource,
-    NoAuthentication,
-    Tickets,
-    TimingTokens,
-    load_keys,
-    read_key_file,
-    ticket_key,
-)
+from edge.http.authentication import NoAuthentication, Tickets, TimingTokens, ticket_key
 from edge.http.limits import LimitPolicy
 from edge.http.stream_policy import StreamPolicy
 from edge.upstream import CoreSecurity
 from tokenwire.addresses import is_loopback, read_host, read_targets
+from tokenwire.authentication import AuthenticationSettings, Bearers
 from tokenwire.limits import require_share, unlimited_share
 from tokenwire.logs import LogFormat
 from tokenwire.principal import require_key_length, require_separation
 from tokenwire.settings import read_authorities, read_pair
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(AuthenticationSettings):
     """Each field is the environment variable TOKENWIRE_ and its name."""
-
-    # A message about a wrong value does not show it: it may be a secret.
-    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     """Address to listen on: IPv4 (`0.0.0.0` for all), IPv6 (`::` for all of both), or a host name."""
@@ -53,39 +38,18 @@ class EdgeSettings(BaseSettings):
     core_tls_key: Path | None = None
     """PEM file of that certificate's key."""
     principal_key: SecretStr = SecretStr("")
-    """Signs on whose behalf the edge calls the core: the same text, of at least 32 bytes, as at the
-    core. Needed unless TOKENWIRE_AUTH=none: it is what keeps users apart."""
+    """Secret that signs on whose behalf the edge calls the core: the same value as at the core, at least 32
+    bytes. Required unless TOKENWIRE_AUTH=none: it separates users."""
     shared_owner: bool = False
-    """Whether all who are let in are one owner at the core: each of them sees, follows and stops the runs of
-    all others, and sessions with their histories are common. Instead of TOKENWIRE_PRINCIPAL_KEY, not with
+    """Whether all authenticated users are one owner at the core: each can see, follow and stop the runs of
+    the others, and sessions with their histories are shared. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with
     it. A core with TOKENWIRE_GRPC_TLS_CLIENT_CA needs the same setting."""
-    auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
-    """Who may use the API: `none` (everybody; only when listening on loopback), who has an API key, who has
-    a JWT of the issuer, or both of them."""
-    api_keys: SecretStr = SecretStr("")
-    """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""
-    api_keys_file: Path | None = None
-    """File of API keys, one such entry a line."""
-    jwt_issuer: str = ""
-    """The `iss` of the JWTs that are let in. Must be set for them."""
-    jwt_audience: str = ""
-    """Their `aud`, or one of them. Must be set for them."""
-    jwt_jwks_url: str = ""
-    """Where the issuer publishes its keys (JWKS): https, or http in a network that is trusted."""
-    jwt_keys_file: Path | None = None
-    """File of the issuer's keys instead: JWKS, or one public key in PEM."""
-    jwt_refresh_s: float = Field(default=300, ge=1)
-    """How often the keys are fetched anew, in seconds. A key that the issuer withdrew is good for as long."""
-    jwt_claim: str = Field(default="sub", min_length=1)
-    """The claim that names the principal."""
-    jwt_leeway_s: float = Field(default=30, ge=0, le=600)
-    """By how much the issuer's clock and this one may differ, in seconds."""
     ticket_key: SecretStr = SecretStr("")
-    """Signs tickets for `EventSource`: the same text, of at least 32 bytes, at every edge. Without it a key
-    is derived from TOKENWIRE_PRINCIPAL_KEY; without both, only the edge process that made a ticket takes
-    it."""
+    """Secret that signs tickets for `EventSource`: the same value at every edge, at least 32 bytes. If unset,
+    a key is derived from TOKENWIRE_PRINCIPAL_KEY; without both, only the edge process that made a ticket
+    accepts it."""
     ticket_lifetime_s: float = Field(default=600, ge=1, le=3600)
-    """How long a ticket opens its run's events, in seconds."""
+    """How long a ticket is valid, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum severity of the lines that are logged, to standard error."""
     log_format: LogFormat = "text"
@@ -144,15 +108,6 @@ class EdgeSettings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
-
-    @field_validator("auth", mode="before")
-    @classmethod
-    def _in_order(cls, value: object) -> object:
-        return (
-            ",".join(sorted((part.strip() for part in value.split(",")), reverse=True))
-            if isinstance(value, str)
-            else value
-        )
 
     @field_validator("host")
     @classmethod
@@ -224,19 +179,15 @@ class EdgeSettings(BaseSettings):
         authorities = read_authorities("TOKENWIRE_CORE_TLS_CA", self.core_tls_ca)
         return CoreSecurity(principal_key=key, tls_ca=authorities, tls_cert=cert, tls_key=private)
 
-    def authenticator(self) -> Authenticator:
+    def authenticator(self) -> Bearers:
         """Return what tells who is asking.
 
         Raises:
             ValueError: API keys or JWTs can't be checked with what is set, or `none` is not safe here.
         """
-        match self.auth:
-            case "keys":
-                return self._api_keys()
-            case "jwt":
-                return self._jwt_tokens()
-            case "keys,jwt":
-                return KeysAndTokens(self._api_keys(), self._jwt_tokens())
+        bearers = self.bearers()
+        if bearers is not None:
+            return bearers
         if not is_loopback(self.host):
             raise ValueError(
                 f"TOKENWIRE_AUTH=none is only for loopback, not for {self.host}: "
@@ -277,29 +228,3 @@ class EdgeSettings(BaseSettings):
         return LimitPolicy(
             self.max_streams, self.max_streams_per_principal, self.starts_per_minute, self.starts_burst
         )
-
-    def _api_keys(self) -> ApiKeys:
-        return load_keys(self.api_keys.get_secret_value(), self.api_keys_file)
-
-    def _jwt_tokens(self) -> JwtTokens:
-        """Return what checks JWTs.
-
-        Raises:
-            ValueError: What a token must say, or who signs them, is not set or can't be used.
-        """
-        for name, value in (("ISSUER", self.jwt_issuer), ("AUDIENCE", self.jwt_audience)):
-            if not value:
-                raise ValueError(f"TOKENWIRE_AUTH={self.auth} needs TOKENWIRE_JWT_{name}")
-        rules = JwtRules(self.jwt_issuer, self.jwt_audience, self.jwt_claim, self.jwt_leeway_s)
-        return JwtTokens(self._issuer_keys(), rules)
-
-    def _issuer_keys(self) -> KeySource:
-        if bool(self.jwt_jwks_url) == (self.jwt_keys_file is not None):
-            raise ValueError(
-                f"TOKENWIRE_AUTH={self.auth}: set one of TOKENWIRE_JWT_JWKS_URL and TOKENWIRE_JWT_KEYS_FILE"
-            )
-        if self.jwt_keys_file is not None:
-            return read_key_file(self.jwt_keys_file)
-        from edge.http.authentication.jwks import JwksEndpoint  # noqa: PLC0415 # a fifth of an edge's start
-
-        return JwksEndpoint(self.jwt_jwks_url, refresh_s=self.jwt_refresh_s)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from agent_core.agents.events import Agent
+from agent_core.agents.foreign import NotAdaptableError, adapted
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FORM: Final = "name=package.module:attribute"
@@ -87,7 +88,7 @@ def parse_sources(text: str) -> tuple[AgentSource, ...]:
 
 
 def load_agent(source: AgentSource) -> Agent:
-    """Import an agent and return it. One of Pydantic AI's is adapted.
+    """Import an agent and return it. One of another library's is adapted, where that is known.
 
     Raises:
         AgentLoadError: There is no such module or attribute, the import failed, or what was found is no
@@ -107,7 +108,10 @@ def load_agent(source: AgentSource) -> Agent:
             found = getattr(found, part)
         except AttributeError as error:
             raise AgentLoadError(f"{where}: the module has no {source.attribute!r}") from error
-    found = _adapted(found)
+    try:
+        found = adapted(found)
+    except NotAdaptableError as error:
+        raise AgentLoadError(f"{where}: {error}") from error
     if not callable(found):
         raise AgentLoadError(f"{where}: a {type(found).__qualname__} can't be called. {_WANTED}")
     if why := _wrong_kind(found) or _wrong_call(found):
@@ -147,19 +151,6 @@ def _raised_at(error: BaseException) -> str:
         if frame.filename not in ours and not frame.filename.startswith("<frozen")
     ]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-
-
-def _adapted(found: object) -> object:
-    """Return what was found, or an adapter when it is an agent of Pydantic AI.
-
-    The library is loaded by its user's module or not at all: an object of it needs one of its types.
-    """
-    if any(cls.__module__.partition(".")[0] == "pydantic_ai" for cls in type(found).__mro__):
-        # By name: runs import this module, and know nothing of what agents are made with.
-        adapter = importlib.import_module("agent_core.agents.pydantic_ai")
-        adapted: object = adapter.adapt(found)
-        return adapted
-    return found
 
 
 def model_of(agent: Agent) -> str:

@@ -173,7 +173,7 @@ class Run:
             if await self._begin():
                 stray = await self._conduct()
         except LogRefusedError:
-            logger.exception("run %s lost its log", self.record.run_id, extra=self._log_fields())
+            logger.exception("the log of run %s was lost", self.record.run_id, extra=self._log_fields())
         except Exception:
             logger.exception(
                 "run %s broke: this is a bug of the core", self.record.run_id, extra=self._log_fields()
@@ -259,7 +259,7 @@ class Run:
         if pump.done():
             return None
         logger.error(
-            "run %s ended without its agent, which does not stop",
+            "run %s has ended, but its agent does not stop",
             self.record.run_id,
             extra=self._log_fields(),
         )
@@ -351,7 +351,7 @@ class Run:
         since_turn = 0
         async for item in stream:
             if self._stop.done():
-                logger.warning("run %s: its agent went on after it was stopped", self.record.run_id)
+                logger.warning("run %s: its agent continued after it was stopped", self.record.run_id)
                 return
             try:
                 payloads = self._feed(item, stream)
@@ -366,6 +366,8 @@ class Run:
             except asyncio.CancelledError as cancelled:
                 await throw_cancelled(stream, cancelled)
                 raise
+        if not self._stop.done() and (rest := self._state.flush(monotonic_nano())):
+            await self._writer.write(rest)
 
     def _feed(self, item: object, stream: AsyncIterator[object]) -> list[bytes]:
         """Return the payloads of what the agent yielded. Once it is over a limit, no tool is called."""

@@ -18,6 +18,7 @@ from agent_core.agents.events import (
     ToolStart,
     Usage,
 )
+from agent_core.agents.split_characters import CharacterJoiner
 from agent_core.runs import values
 from agent_core.runs.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
@@ -84,6 +85,8 @@ class RunState:
         self._tool_calls = 0
         self._max_tool_calls = limits.max_tool_calls
         self._reason = "stop"
+        self._text_joiner = CharacterJoiner()
+        self._reasoning_joiner = CharacterJoiner()
         self._pieces: list[str] = []
         self._text_bytes = 0
 
@@ -103,6 +106,8 @@ class RunState:
     def feed(self, item: object, nano: int) -> list[bytes]:
         """Return the payloads of what an agent yielded: mostly one, none for what is not to be told.
 
+        A delta that ends in half a character tells it with the next one of its kind.
+
         Args:
             item: What the agent yielded.
             nano: When it did, in nanoseconds of the monotonic clock.
@@ -120,7 +125,7 @@ class RunState:
                 return self._text(values.string(item.content), values.count(item.token_count), nano)
             if isinstance(item, ReasoningDelta):
                 content, count = values.string(item.content), values.count(item.token_count)
-                return self._deltas(_REASONING, content, count, nano)
+                return self._deltas(_REASONING, self._reasoning_joiner.feed(content), count, nano)
             if isinstance(item, Finish):
                 self._finish_with(item)
                 return []
@@ -130,7 +135,20 @@ class RunState:
             self._require_room(len(payload), 1)
             return [self._numbered(payload)]
         except UnicodeEncodeError as error:
-            raise RubbishError(f"text that UTF-8 can't hold: {error}") from error
+            raise RubbishError(f"the text can't be encoded in UTF-8: {error}") from error
+
+    def flush(self, nano: int) -> list[bytes]:
+        """Return the payloads of what still waits, at the agent's end: halves of characters without the rest.
+
+        Args:
+            nano: Now, in nanoseconds of the monotonic clock.
+
+        Raises:
+            RunTooLargeError: The run may say no more.
+        """
+        self._require_running()
+        thought, text = self._reasoning_joiner.flush(), self._text_joiner.flush()
+        return [*self._deltas(_REASONING, thought, 1, nano), *self._told(text, 1, nano)]
 
     def finish(self, nano: int) -> bytes:
         """Return the payload of the Done of an agent that has said all it had to say."""
@@ -162,6 +180,10 @@ class RunState:
         return self._terminal(event, Outcome("error", failure.code), nano)
 
     def _text(self, content: str, token_count: int, nano: int) -> list[bytes]:
+        """Return the payloads of what an agent said."""
+        return self._told(self._text_joiner.feed(content), token_count, nano)
+
+    def _told(self, content: str, token_count: int, nano: int) -> list[bytes]:
         """Return the payloads of a piece of the answer, and remember it for the end."""
         payloads = self._deltas(_TEXT, content, token_count, nano)
         self._remember(content)

@@ -23,6 +23,7 @@ from edge.http.extensions import ABORT_EXTENSION, ARRIVED_EXTENSION, FLUSH_EXTEN
 from edge.http.half_close import HalfClose
 from edge.http.other_versions import answer_without_chunks, head_without_upgrade
 from edge.http.problem import raw_problem
+from tokenwire.numbers import plain_number
 from tokenwire.telemetry import monotonic_nano
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024
@@ -338,7 +339,7 @@ class StreamProtocol(HttpToolsProtocol):
     def _on_timeout(self) -> None:
         """Close the connection of a client that is too slow; say so where it began a request."""
         self._timer = None
-        most_s = f"{self._limits.request_timeout_s:g} s (TOKENWIRE_REQUEST_TIMEOUT_S)"
+        most_s = f"{plain_number(self._limits.request_timeout_s)} s (TOKENWIRE_REQUEST_TIMEOUT_S)"
         if self._lingering:
             self.transport.abort()
         elif self._timed == "head":

@@ -112,7 +112,7 @@ class EventStream(ASGIResponse):
             _untold.log(
                 logger,
                 logging.DEBUG if error.code in CORE_AWAY else logging.WARNING,
-                "the core was not told that the client of run %s left: %s",
+                "can't tell the core that the client of run %s left: %s",
                 self._state.run_id,
                 error,
                 **log_fields(run_id=self._state.run_id),

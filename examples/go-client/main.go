@@ -3,19 +3,17 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"example.com/tokenwire/go-client/tokenwire"
 	pb "example.com/tokenwire/go-client/tokenwire/v1"
 )
 
@@ -45,97 +43,103 @@ func run(arguments []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
 	}
-	how, err := dialOptions(given)
+	how, err := given.dialOptions()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
 	}
-	at := &cores{addresses: given.cores, options: how}
-	defer at.close()
-	return ask(given, at)
+	client, err := tokenwire.NewClient(given.cores, how...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	defer client.Close()
+	client.Patience = given.patience
+	client.Notice = say
+	return ask(given, client)
 }
 
 // ask reads a run to its end, and returns the exit status.
-func ask(given options, at *cores) int {
+func ask(given options, client *tokenwire.Client) int {
 	ctx, leave := context.WithCancel(context.Background())
 	defer leave()
 	if given.deadline > 0 {
 		ctx, leave = context.WithTimeout(ctx, given.deadline)
 		defer leave()
 	}
-	known := make(chan string, 1)
-	reader := &reader{
-		cores:       at,
-		spec:        spec(given),
-		patience:    given.patience,
-		show:        printer(given.json, os.Stdout, os.Stderr),
-		say:         say,
-		known:       known,
-		cancelAfter: given.cancelAfter,
-		at:          position{runID: given.run, cursor: given.after},
-	}
+	run := begin(ctx, given, client)
+	defer run.Close()
 	signal.Ignore(syscall.SIGPIPE) // writing fails instead: then there is a run to stop
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	stopper := &stopper{cores: at, patience: given.patience, known: known, leave: leave, say: say}
-	var stopped atomic.Bool
-	go stopper.heed(ctx, signals, &stopped)
+	stopper := &stopper{run: run, leave: leave}
+	go stopper.heed(ctx, signals)
 
-	err := reader.read(ctx)
+	err := show(ctx, given, run)
 	switch {
 	case errors.Is(err, syscall.EPIPE):
-		if err := cancelRun(ctx, at, reader.at.runID, given.patience); err != nil {
-			say(describe(err))
+		if err := run.Stop(ctx); err != nil {
+			say(tokenwire.Describe(err))
 		}
 		return exitPipe
-	case stopped.Load():
+	case stopper.stopped.Load():
 		return exitStopped
 	}
-	return conclude(given, reader, err)
+	return conclude(given, run, err)
+}
+
+// begin returns the run that is asked for, or the one that is to be followed.
+func begin(ctx context.Context, given options, client *tokenwire.Client) *tokenwire.Run {
+	if given.run != "" {
+		return client.Follow(ctx, given.run, given.after)
+	}
+	return client.Start(ctx, &pb.RunSpec{Message: given.message, Agent: given.agent, SessionId: given.session})
+}
+
+// show prints a run's events to its end.
+func show(ctx context.Context, given options, run *tokenwire.Run) error {
+	write := printer(given.json, os.Stdout, os.Stderr)
+	deltas := 0
+	for run.Next() {
+		event := run.Event()
+		if err := write(event); err != nil {
+			return err
+		}
+		if event.GetTextDelta() == nil {
+			continue
+		}
+		if deltas++; deltas == given.cancelAfter {
+			// The stream goes on to its terminal event: done, with the reason "cancelled".
+			if err := run.Stop(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return run.Err()
 }
 
 func say(line string) {
 	fmt.Fprintln(os.Stderr, line)
 }
 
-// spec returns the run to start. Its request id names the same run however often the start is sent; a connection
-// that broke is mended by following, so that only CancelRun stops it at once.
-func spec(given options) *pb.RunSpec {
-	return &pb.RunSpec{
-		Message:      given.message,
-		Agent:        given.agent,
-		SessionId:    given.session,
-		RequestId:    newRequestID(),
-		OnDisconnect: pb.OnDisconnect_ON_DISCONNECT_GRACE,
-	}
-}
-
-func newRequestID() string {
-	id := make([]byte, 16)
-	if _, err := rand.Read(id); err != nil {
-		panic(err) // the system has no randomness: there is nothing to go on with
-	}
-	return hex.EncodeToString(id)
-}
-
 // conclude says what became of a run, and returns the exit status for it.
-func conclude(given options, reader *reader, err error) int {
+func conclude(given options, run *tokenwire.Run, err error) int {
 	if err == nil {
-		if reader.at.outcome == "done" {
+		if run.Outcome() == "done" {
 			return exitDone
 		}
 		return exitFailed
 	}
-	say(describe(err))
+	say(tokenwire.Describe(err))
 	code := status.Code(err)
 	switch {
 	case given.run == "" && code == codes.DeadlineExceeded:
 		return exitFailed // the call's deadline is the run's too: there is nothing to go on with
-	case isRich(err) && isFinal(err):
+	case tokenwire.IsRefusal(err):
 		return exitFailed // the core itself refused, and would again
-	case reader.at.runID != "" && reader.at.resumeAt() != nil:
+	case run.ID() != "" && run.Cursor() != nil:
 		say(fmt.Sprintf("the stream ended before the run; go on with: --run %s --after %s",
-			reader.at.runID, eventID(reader.at.runID, reader.at.resumeAt())))
+			run.ID(), eventID(run.ID(), run.Cursor())))
 		return exitLost
 	case code == codes.Unavailable:
 		return exitUnreachable

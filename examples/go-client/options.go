@@ -10,6 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"example.com/tokenwire/go-client/tokenwire"
 	pb "example.com/tokenwire/go-client/tokenwire/v1"
 )
 
@@ -144,9 +148,26 @@ func readPrincipalKey(principal, file string) ([]byte, error) {
 	return []byte(key), nil
 }
 
+// dialOptions says how a core is connected to: over TLS when any of the options for it is given, else in plaintext.
+func (o options) dialOptions() ([]grpc.DialOption, error) {
+	transport, err := insecure.NewCredentials(), error(nil)
+	if o.tlsCA != "" || o.tlsCert != "" || o.tlsKey != "" {
+		transport, err = tokenwire.TLS(o.tlsCA, o.tlsCert, o.tlsKey)
+	}
+	how := []grpc.DialOption{grpc.WithTransportCredentials(transport)}
+	if o.principal != "" {
+		how = append(how, grpc.WithPerRPCCredentials(tokenwire.Principal{Name: o.principal, Key: o.principalKey}))
+	}
+	return how, err
+}
+
 // eventID returns an event's id, RUN_ID.EPOCH.SEQUENCE: what --after takes, and browsers know too.
 func eventID(runID string, at *pb.Cursor) string {
-	return fmt.Sprintf("%s.%d.%d", runID, epoch(at.Epoch), at.Sequence)
+	epoch := at.Epoch
+	if epoch == 0 {
+		epoch = 1 // as the contract reads it
+	}
+	return fmt.Sprintf("%s.%d.%d", runID, epoch, at.Sequence)
 }
 
 // parseCursor returns the position that an event's id, or a mere sequence, names; nil for none.

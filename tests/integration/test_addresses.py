@@ -11,10 +11,10 @@ import pytest
 
 from agent_core.agents.endpoint.client import make_client
 from agent_core.agents.endpoint.settings import EndpointSettings
-from edge.http.authentication.jwks import JwksEndpoint
 from tests.support.processes import ROOT, TOKENWIRE, Processes, free_port
 from tests.support.stack import running_core, running_edge
 from tokenwire import health
+from tokenwire.authentication.jwks import JwksEndpoint
 from tokenwire.telemetry import collector
 
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()

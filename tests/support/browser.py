@@ -46,9 +46,17 @@ def running_chromium(path: str) -> Iterator[Browser]:
             browser.close()
 
 
-def open_page(browser: Browser, url: str) -> tuple[Page, list[str]]:
-    """Return a page and what it complained of: errors and console errors, growing while it lives."""
+def open_page(browser: Browser, url: str, *, script: str = "") -> tuple[Page, list[str]]:
+    """Return a page and what it complained of: errors and console errors, growing while it lives.
+
+    Args:
+        browser: It makes a context for the page alone: no storage is shared.
+        url: What is opened.
+        script: Run before the page's own.
+    """
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    if script:
+        page.add_init_script(script)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)

@@ -25,6 +25,7 @@ from tokenwire.cli.doors import (
 )
 from tokenwire.cli.place import Place, Verdict
 from tokenwire.cli.show import JsonView, TextView, View
+from tokenwire.numbers import plain_number
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 1.0
@@ -254,7 +255,7 @@ class Asking:
 
     async def _give_up(self, reading: asyncio.Task[Exit]) -> int:
         """Stop a run that takes too long, and show what it still says."""
-        limit = f"{self._question.timeout_s:g} s"
+        limit = f"{plain_number(self._question.timeout_s or 0)} s"
         await self._cancel(CANCEL_PATIENCE_S)
         await asyncio.wait([reading], timeout=self._door.guard_s or 1.0)
         self._finish()

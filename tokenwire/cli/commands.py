@@ -91,6 +91,18 @@ def store_option(command: Command) -> Command:
     )(command)
 
 
+def reload_option(command: Command) -> Command:
+    """Add --reload to a command that starts a core."""
+    return click.option(
+        "--reload",
+        is_flag=True,
+        envvar="TOKENWIRE_RELOAD",
+        show_envvar=True,
+        help="For development: restart the core when a file of its agents changes. Running runs get "
+        "TOKENWIRE_DRAIN_S to end.",
+    )(command)
+
+
 def model_options(command: Command) -> Command:
     """Add --model-url and --model to a command that starts a core."""
     url = click.option(
@@ -164,6 +176,7 @@ def main() -> None:
 @agent_option
 @model_options
 @store_option
+@reload_option
 @number_option(
     "--workers",
     "TOKENWIRE_WORKERS",
@@ -180,6 +193,7 @@ def up(  # noqa: PLR0913 - one parameter for each option
     model_url: str,
     model: str,
     store: str,
+    reload: bool,
     workers: int,
 ) -> None:
     """Run a core and an edge on this machine, until Ctrl-C."""
@@ -191,7 +205,7 @@ def up(  # noqa: PLR0913 - one parameter for each option
         port=port,
         grpc_port=grpc_port,
         workers=workers,
-        core_environment=_core_environment(agents, store, model_url, model),
+        core_environment=_core_environment(agents, store, model_url, model, reload=reload),
     )
     try:
         status = supervisor.run(plan)
@@ -206,8 +220,16 @@ def up(  # noqa: PLR0913 - one parameter for each option
 @agent_option
 @model_options
 @store_option
+@reload_option
 def core(  # noqa: PLR0913 - one parameter for each option
-    *, grpc_host: str, grpc_port: int, agents: tuple[str, ...], model_url: str, model: str, store: str
+    *,
+    grpc_host: str,
+    grpc_port: int,
+    agents: tuple[str, ...],
+    model_url: str,
+    model: str,
+    store: str,
+    reload: bool,
 ) -> None:
     """Run only an agent core."""
     _become(
@@ -216,7 +238,7 @@ def core(  # noqa: PLR0913 - one parameter for each option
         {
             "TOKENWIRE_GRPC_HOST": grpc_host,
             "TOKENWIRE_GRPC_PORT": str(grpc_port),
-            **_core_environment(agents, store, model_url, model),
+            **_core_environment(agents, store, model_url, model, reload=reload),
         },
     )
 
@@ -264,7 +286,7 @@ def edge(*, core: str, host: str, port: int) -> None:
     show_envvar=True,
     default="",
     metavar="KEY",
-    help="API key, for sse. Prefer the variable: other users of this machine can see options.",
+    help="API key or JWT. Prefer the variable: other users of this machine can see options.",
 )
 @click.option(
     "--principal",
@@ -346,11 +368,11 @@ def ask(  # noqa: PLR0913 - one parameter for each option
         click.echo(f"tokenwire: {line}", err=True)
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
+    _checked("--key", access.require_private, cores if via == "grpc" else ())
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
-    status = ask_and_show(
-        question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s
+    sys.exit(
+        ask_and_show(question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s)
     )
-    sys.exit(status)
 
 
 @main.command()
@@ -373,7 +395,7 @@ def key(*, name: str) -> None:
 main.add_command(trace)
 
 
-def _checked(option: str, read: Callable[[str], Value], text: str) -> Value:
+def _checked(option: str, read: Callable[[Any], Value], text: object) -> Value:
     """Return what an option's text means.
 
     Raises:
@@ -385,9 +407,13 @@ def _checked(option: str, read: Callable[[str], Value], text: str) -> Value:
         raise click.UsageError(f"{option}: {error}") from error
 
 
-def _core_environment(agents: tuple[str, ...], store: str, model_url: str, model: str) -> dict[str, str]:
+def _core_environment(
+    agents: tuple[str, ...], store: str, model_url: str, model: str, *, reload: bool
+) -> dict[str, str]:
     """Return a core's settings; without an agent it offers what it has built in."""
     environment = {"TOKENWIRE_STORE": store}
+    if reload:
+        environment["TOKENWIRE_RELOAD"] = "true"
     if model_url:
         environment["TOKENWIRE_MODEL_URL"] = model_url
     if model:

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from tokenwire.v1 import run_pb2 as tokenwire_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/stream.proto\x12\x0ctokenwire.v1\x1a\x16tokenwire/v1/run.proto\"U\n\x05\x43lock\x12\n\n\x02id\x18\x01 \x01(\x06\x12\x11\n\tsend_nano\x18\x02 \x01(\x06\x12\x16\n\x0esend_unix_nano\x18\x03 \x01(\x06\x12\x15\n\rloop_lag_nano\x18\x04 \x01(\x04\"\xc1\x01\n\x07\x43ontrol\x12+\n\tcaught_up\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.CaughtUpH\x00\x12&\n\x06resync\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.ResyncH\x00\x12*\n\x08\x64\x65graded\x18\x03 \x01(\x0b\x32\x16.tokenwire.v1.DegradedH\x00\x12*\n\x08\x64raining\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.DrainingH\x00\x42\t\n\x07\x63ontrol\"0\n\x08\x43\x61ughtUp\x12$\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\"a\n\x06Resync\x12#\n\x05\x66irst\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\"\n\x04last\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x1b\n\x08\x44\x65graded\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x1c\n\x08\x44raining\x12\x10\n\x08retry_ms\x18\x01 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/stream.proto\x12\x0ctokenwire.v1\x1a\x16tokenwire/v1/run.proto\"U\n\x05\x43lock\x12\n\n\x02id\x18\x01 \x01(\x06\x12\x11\n\tsend_nano\x18\x02 \x01(\x06\x12\x16\n\x0esend_unix_nano\x18\x03 \x01(\x06\x12\x15\n\rloop_lag_nano\x18\x04 \x01(\x04\"\xc1\x01\n\x07\x43ontrol\x12+\n\tcaught_up\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.CaughtUpH\x00\x12&\n\x06resync\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.ResyncH\x00\x12*\n\x08\x64\x65graded\x18\x03 \x01(\x0b\x32\x16.tokenwire.v1.DegradedH\x00\x12*\n\x08\x64raining\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.DrainingH\x00\x42\t\n\x07\x63ontrol\"0\n\x08\x43\x61ughtUp\x12$\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\"a\n\x06Resync\x12#\n\x05\x66irst\x18\x01 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\"\n\x04last\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x1b\n\x08\x44\x65graded\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x1c\n\x08\x44raining\x12\x10\n\x08retry_ms\x18\x01 \x01(\rBW\n\x0ctokenwire.v1B\x0bStreamProtoP\x01Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenwire.v1.stream_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014tokenwire.v1B\013StreamProtoP\001Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1'
   _globals['_CLOCK']._serialized_start=67
   _globals['_CLOCK']._serialized_end=152
   _globals['_CONTROL']._serialized_start=155

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
+from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_AROUND: Final = " \t\r\n\v\f\0\u00a0\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"
+"""White space and invisible characters, which editors and terminals put around a key."""
 
 
 class EndpointSettings(BaseSettings):
@@ -40,6 +46,15 @@ class EndpointSettings(BaseSettings):
     """Whether the model is offered tools: the portfolio queries and a calculator. Some models can't use
     tools, and some endpoints refuse requests that offer them."""
 
+    usage: bool = True
+    """Whether the endpoint is asked for the usage of its answers, with `stream_options`. Turn it off if the
+    endpoint refuses such requests without naming `stream_options`; if it names it, the request is repeated
+    without it."""
+
+    thinks_first: bool = False
+    """Whether answers begin with the model's reasoning, without a `<think>` tag. Turn it on if the model's
+    chat template writes that tag into the prompt, so that only `</think>` is streamed."""
+
     narrates: bool = True
     """Whether the model writes the text of the portfolio report's sections, from computed figures. If off,
     and with the embedded model, a template is used."""
@@ -66,11 +81,26 @@ class EndpointSettings(BaseSettings):
     """How long these retries may take in all, in seconds. If the endpoint asks for a longer pause, it is not
     called again."""
 
+    @field_validator("key", mode="before")
+    @classmethod
+    def _sound_key(cls, key: object) -> object:
+        """Return the key when HTTP can carry it."""
+        wrong = next((each for each in key if not "!" <= each <= "~"), None) if isinstance(key, str) else None
+        if isinstance(key, str) and wrong is not None:
+            place = f"character {key.index(wrong) + 1} of {len(key)}"
+            raise ValueError(f"the API key{_source()} contains {_named(wrong)} ({place}); copy it again")
+        return key
+
     @field_validator("url", "name", "key", "max_tokens", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        """Return None for the empty text: that is how a variable is unset in a compose file."""
-        return None if value == "" else value
+        """Return a value without what a file or a terminal has put around it.
+
+        None for the empty text: that is how a variable is unset in a compose file.
+        """
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        return value.strip(_AROUND) or None if isinstance(value, str) else value
 
     @field_validator("url")
     @classmethod
@@ -95,3 +125,15 @@ class EndpointSettings(BaseSettings):
         """Return a text without the key: a server may quote it."""
         key = self.key.get_secret_value() if self.key else ""
         return text.replace(key, "***") if key else text
+
+
+def _source() -> str:
+    """Return which variable the key is from, where it is not the one that its field is named after."""
+    other = "TOKENWIRE_MODEL_KEY" not in os.environ and "OPENAI_API_KEY" in os.environ
+    return " in OPENAI_API_KEY" if other else ""
+
+
+def _named(character: str) -> str:
+    """Return the name of a character that may be invisible."""
+    name = unicodedata.name(character, "a control character").lower()
+    return f"{name} (U+{ord(character):04X})"

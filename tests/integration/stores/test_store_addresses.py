@@ -183,4 +183,4 @@ async def test_without_info_a_core_starts_and_says_what_it_did_not_check(
         server.client.execute_command("ACL", "SETUSER", "hosted", *rule)
         with caplog.at_level(logging.WARNING):
             await works_with(f"redis://hosted:PASSWORD@127.0.0.1:{server.port}/0")
-        assert "it was not checked whether Redis is fit" in caplog.text
+        assert "can't check that Redis is version 7 or later" in caplog.text

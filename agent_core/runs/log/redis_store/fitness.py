@@ -31,7 +31,9 @@ async def require_fit(client: Any, budget: LogBudget) -> None:
         server = await client.info("server")
         memory = await client.info("memory")
     except NoPermissionError as error:
-        logger.warning("it was not checked whether Redis is fit (version 7, noeviction): %s", error)
+        logger.warning(
+            "can't check that Redis is version 7 or later with maxmemory-policy noeviction: %s", error
+        )
         return
     except BROKEN as error:
         raise LogOpenError(f"Redis can't be used: {error}") from error

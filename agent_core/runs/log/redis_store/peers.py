@@ -182,7 +182,7 @@ class RedisPeers:
             try:
                 await self._hears.lease_lost()
             except Exception:  # a bug: it waits out a log that is away by itself
-                logger.exception("it is not known which runs are still this core's")
+                logger.exception("can't check which runs still belong to this core")
                 self._in_doubt = True
                 await asyncio.sleep(RENEW_S)
         self._verifying = None

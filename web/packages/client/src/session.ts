@@ -59,8 +59,16 @@ export interface SessionOptions extends Omit<StartRequest, "message"> {
   readonly pacing?: PacingStrategy | PacingOptions;
   /** The most turns of before that are loaded: the newest. Default 200. */
   readonly maxTurns?: number;
-  /** Have each event say when it was where: `event.timing`, for those that `listen`. Default false. */
-  readonly timing?: boolean;
+  /**
+   * Have each event say when it was where: `event.timing`, for those that `listen`. Default false. A function is
+   * asked before each run.
+   */
+  readonly timing?: boolean | (() => boolean);
+  /**
+   * How many of the turns of before are read from their runs' logs once more, the newest of them: only these have
+   * tool calls, progress and reasoning, which no transcript holds. Default 5.
+   */
+  readonly replayTurns?: number;
   /**
    * Whether the tabs of a browser share one stream for each run, and hear of each other's messages, where they
    * can. Default true. A string keeps apart what must not be shared, as the users of one browser: give it the

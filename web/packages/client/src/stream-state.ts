@@ -1,12 +1,26 @@
+import type { Cursor } from "./cursor.ts";
 import type { ControlFrame, FinishReason, JsonValue, Progress, StreamEvent, Usage } from "./events.ts";
 import type { Failure } from "./failure.ts";
 
 /** What happens to a run as its reader sees it: the only input of the state. */
 export type Signal =
-  | { readonly kind: "event"; readonly event: StreamEvent; readonly atMs: number }
+  | {
+      readonly kind: "event";
+      readonly event: StreamEvent;
+      /** When it was read, by the clock of `performance.now()`. */
+      readonly atMs: number;
+      /** Its place in the run; absent for what has none. */
+      readonly cursor?: Cursor | undefined;
+    }
   | { readonly kind: "control"; readonly frame: ControlFrame }
   /** The response's headers are here. */
-  | { readonly kind: "opened"; readonly runId: string | undefined; readonly traceId: string | undefined }
+  | {
+      readonly kind: "opened";
+      readonly runId: string | undefined;
+      readonly traceId: string | undefined;
+      /** Proves which stream was read, in a report of its times: see `@tokenwire/client/timing`. */
+      readonly timingToken?: string | undefined;
+    }
   /** The connection broke, or was refused for now; this is the n-th attempt to have it again. */
   | {
       readonly kind: "reconnecting";

@@ -1,0 +1,59 @@
+//! What a call that failed says: its code, the core's details, and whether it would fail again.
+
+use std::{fmt::Write, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Tells whether the core itself refused, and would again: so it is unless it says when to come back.
+pub fn is_refusal(status: &Status) -> bool {
+    !status.details().is_empty() && retry_after(status).is_zero()
+}
+
+/// Tells whether the call would fail again. What the transport reports is not the core's word: a connection that
+/// broke or was reset, a proxy without a backend.
+pub fn is_final(status: &Status) -> bool {
+    if status.details().is_empty() {
+        !matches!(status.code(), Code::Unavailable | Code::Internal | Code::Unknown | Code::Cancelled)
+    } else {
+        is_refusal(status)
+    }
+}
+
+/// Returns how long the core asks us to wait; zero when it does not.
+pub fn retry_after(status: &Status) -> Duration {
+    status.get_error_details().retry_info().and_then(|info| info.retry_delay).unwrap_or_default()
+}
+
+/// Returns the name of a code as the contract spells it.
+pub fn name_of(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+/// Returns all that a failed call says, as lines for a person.
+pub fn describe(status: &Status) -> String {
+    let details: ErrorDetails = status.get_error_details();
+    let mut text = format!("{}: {}", name_of(status.code()), status.message());
+    if let Some(info) = details.error_info() {
+        let _ = write!(text, " [{}]", info.reason);
+        let mut facts: Vec<_> = info.metadata.iter().collect();
+        facts.sort();
+        for (name, value) in facts {
+            let _ = write!(text, "\n  {name}: {value}");
+        }
+    }
+    for wrong in details.bad_request().map(|request| &request.field_violations[..]).unwrap_or_default() {
+        let _ = write!(text, "\n  {}: {}", wrong.field, wrong.description);
+    }
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+        let _ = write!(text, "\n  retry after {} ms", delay.as_millis());
+    }
+    text
+}
