@@ -43,8 +43,8 @@ async function askByFetch(body) {
     method: "POST",
     headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
     body: JSON.stringify({ onDisconnect: "continue", ...body }),
-    async onopen(response) {
-      if (!response.ok) throw new Refused(await response.text());
+    async onopen({ status }) {
+      if (status >= 400 && status < 500) throw new Refused();
     },
     onmessage({ id, event, data }) {
       if (event === "" && data !== "") ended = take(id, data) || ended;
