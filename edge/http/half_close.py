@@ -29,6 +29,8 @@ class HalfClose:
         loop: Its loop.
     """
 
+    __slots__ = ("_loop", "_probe", "_timer", "_transport", "has_ended")  # one for each connection
+
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.has_ended = False
         """Whether the client has ended its side: no further request comes."""
