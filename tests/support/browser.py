@@ -42,6 +42,8 @@ def open_page(browser: Browser, url: str, *, script: str = "") -> tuple[Page, li
     """Return a page and what it complained of: errors and console errors, growing while it lives.
 
     Args:
+        browser: It makes a context for the page alone: no storage is shared.
+        url: What is opened.
         script: Run before the page's own.
     """
     page = browser.new_page(viewport={"width": 1280, "height": 800})

@@ -83,7 +83,7 @@ class BodyReader:
         """
         rest = b"".join(self._partial)
         self._partial.clear()
-        if rest:
+        if not b"data:".startswith(rest):
             yield from self._line(rest)
         cut_off = self._data and self._data[0].startswith("{")
         try:

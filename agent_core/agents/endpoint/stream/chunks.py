@@ -111,7 +111,7 @@ class ChunkNormalizer:
             if given and given != base.get(name) and isinstance(given, str):
                 base[name] = _sound(given)
         created = value.get("created")
-        if isinstance(created, int) and 0 < created < _LATEST:
+        if type(created) is int and 0 < created < _LATEST:
             base["created"] = created
 
     def _read_usage(self, value: Mapping[str, Any], choice: Mapping[str, Any] | None) -> None:
@@ -169,10 +169,10 @@ class ChunkNormalizer:
                 yield from self._pieces(part)
             elif isinstance(part, Mapping):
                 kind = part.get("type")
-                if kind in {"thinking", "reasoning"}:
+                if kind in ("thinking", "reasoning"):  # maybe nothing that can be in a set
                     if thought := self._reasoning.feed(_text_in(part)):
                         yield from self._thoughts.feed_thought(thought)
-                elif kind in {None, "text", "output_text"} and isinstance(text := part.get("text"), str):
+                elif kind in (None, "text", "output_text") and isinstance(text := part.get("text"), str):
                     yield from self._pieces(text)
 
     def _rest(self) -> list[Chunk]:

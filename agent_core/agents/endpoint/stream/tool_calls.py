@@ -118,6 +118,9 @@ class ToolCallAssembler:
         if call is not None and name and call in named and (index is None or not given_id):
             call = None
         if call is None:
+            if not given_id or given_id in self._by_id:
+                # A name that was told before the arguments has looked like the former call's, told again.
+                name = name or self._name_at(index)
             call = self._start(given_id)
         elif given_id and not call.given_id:
             call.given_id = call.call_id = given_id
@@ -144,6 +147,12 @@ class ToolCallAssembler:
         if at is None:
             return None if name or given_id else last
         return None if _is_another(at, given_id, name, arguments) else at
+
+    def _name_at(self, index: int | None) -> str:
+        """Return the name of the last call at an index; empty where there is none."""
+        last = self._calls[-1] if self._calls else None
+        call = last if index is None else self._by_index.get(index, last)
+        return call.name if call is not None else ""
 
     def _start(self, given_id: str) -> _Call:
         """Return a new call."""
@@ -173,7 +182,8 @@ def _takes_new_id(call: _Call, name: str, arguments: str) -> bool:
     if not name:
         return not arguments or not complete  # Each delta has an id of its own.
     begun = call.length > 0 and not complete
-    return name == call.name and begun and not arguments.lstrip().startswith("{")
+    goes_on = arguments != "" and not arguments.lstrip().startswith("{")
+    return name == call.name and begun and goes_on
 
 
 def _is_another(call: _Call, given_id: str, name: str, arguments: str) -> bool:
