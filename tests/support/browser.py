@@ -23,6 +23,14 @@ ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
 """Screenshots, to be looked at by a person."""
 
 
+_SET_HIDDEN = """hidden => {
+    Object.defineProperty(document, 'hidden', {configurable: true, value: hidden});
+    const visibilityState = hidden ? 'hidden' : 'visible';
+    Object.defineProperty(document, 'visibilityState', {configurable: true, value: visibilityState});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
 @contextmanager
 def running_chromium(path: str) -> Iterator[Browser]:
     """Run the browser.
@@ -62,6 +70,11 @@ def answer_text(page: Page) -> str:
         "() => window.tokenwire.getSnapshot().turns.at(-1)?.run.segments.join('') ?? ''"
     )
     return text
+
+
+def set_hidden(page: Page, hidden: bool) -> None:
+    """Tell a page that its tab was switched away, or is shown again: headless, each tab counts as shown."""
+    page.evaluate(_SET_HIDDEN, hidden)
 
 
 def shoot(page: Page, name: str) -> None:
