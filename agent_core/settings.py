@@ -38,19 +38,18 @@ class Settings(AuthenticationSettings):
     """PEM file of that certificate's key."""
 
     grpc_tls_client_ca: Path | None = None
-    """PEM file of the authorities whose client certificates are let in (mTLS). With it, nobody gets in
-    without one."""
+    """PEM file of the authorities whose client certificates are accepted (mTLS). If set, every caller needs
+    such a certificate."""
 
     principal_key: SecretStr = SecretStr("")
-    """Verifies on whose behalf an edge calls: the same text, of at least 32 bytes, as there. With it,
-    calls without a signed principal, a client certificate or what TOKENWIRE_AUTH accepts are refused. Needed
-    with TOKENWIRE_GRPC_TLS_CLIENT_CA: it is what keeps an edge's users apart."""
+    """Secret that verifies on whose behalf an edge calls: the same value as at the edges, at least 32 bytes.
+    If set, calls without a signed principal, a client certificate or credentials that TOKENWIRE_AUTH accepts
+    are refused. Required with TOKENWIRE_GRPC_TLS_CLIENT_CA: it separates the users of an edge."""
 
     shared_owner: bool = False
-    """Whether all users of an edge are one owner: each of them sees, follows and stops the runs of all
-    others, and sessions with their histories are common. Signed principals are not looked at then; clients
-    with a certificate are still told apart by its common name. Instead of TOKENWIRE_PRINCIPAL_KEY, not
-    with it."""
+    """Whether all users of an edge are one owner: each can see, follow and stop the runs of the others, and
+    sessions with their histories are shared. Signed principals are then ignored; clients with a certificate
+    are still distinguished by its common name. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with it."""
 
     agent: str = ""
     """Agents, separated by whitespace: names of built-in ones (`assistant`, `portfolio`, `pace`), or
@@ -58,8 +57,8 @@ class Settings(AuthenticationSettings):
     `portfolio` are always available."""
 
     reload: bool = False
-    """Whether the core begins anew when a file of its agents changes: for development. Runs get
-    TOKENWIRE_DRAIN_S to end before; with the memory store, they are forgotten."""
+    """Whether the core restarts when a file of its agents changes, for development. Runs get
+    TOKENWIRE_DRAIN_S to end first; with the memory store they are lost."""
 
     store: str = "memory"
     """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file for one core at a time;

@@ -2,13 +2,13 @@
 
     python -m bench.page_script [--chars 20000] [--rate 200] [--rounds 3] [--out FILE.json]
 
-A real core and edge, and the page in the system's Chromium, as fast as the
-machine is and slowed down to a quarter by the browser itself. An answer of Markdown is asked for, and the
-times are taken of all that the page does in an animation frame: reading the store, lexing, React, and what it
-does once the frame's layout is done (keeping the end in view). A layout that the script forces counts as its
-own. Told are the median, p99 and the longest, how many frames there were, and how many tasks of the page took
-more than 50 ms, whatever they did; and, as a mean for each frame, what the browser itself says that all script,
-style and layout took, in those frames and between them.
+A real core and edge, and the page in the system's Chromium, as fast as the machine is and slowed down to a
+quarter by the browser itself. An answer of Markdown is asked for, and the times are taken of all that the
+page does in an animation frame: reading the store, lexing, React, and what it does once the frame's layout
+is done, which is to keep the end in view. A layout that the script forces counts as its own. Told are the
+median, p99 and the longest, how many frames there were, and how many tasks of the page took more than 50
+ms, whatever they did; and, as a mean for each frame, what the browser says that script, style and layout
+took in all.
 """
 
 from __future__ import annotations

@@ -38,18 +38,18 @@ class EdgeSettings(AuthenticationSettings):
     core_tls_key: Path | None = None
     """PEM file of that certificate's key."""
     principal_key: SecretStr = SecretStr("")
-    """Signs on whose behalf the edge calls the core: the same text, of at least 32 bytes, as at the
-    core. Needed unless TOKENWIRE_AUTH=none: it is what keeps users apart."""
+    """Secret that signs on whose behalf the edge calls the core: the same value as at the core, at least 32
+    bytes. Required unless TOKENWIRE_AUTH=none: it separates users."""
     shared_owner: bool = False
-    """Whether all who are let in are one owner at the core: each of them sees, follows and stops the runs of
-    all others, and sessions with their histories are common. Instead of TOKENWIRE_PRINCIPAL_KEY, not with
+    """Whether all authenticated users are one owner at the core: each can see, follow and stop the runs of
+    the others, and sessions with their histories are shared. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with
     it. A core with TOKENWIRE_GRPC_TLS_CLIENT_CA needs the same setting."""
     ticket_key: SecretStr = SecretStr("")
-    """Signs tickets for `EventSource`: the same text, of at least 32 bytes, at every edge. Without it a key
-    is derived from TOKENWIRE_PRINCIPAL_KEY; without both, only the edge process that made a ticket takes
-    it."""
+    """Secret that signs tickets for `EventSource`: the same value at every edge, at least 32 bytes. If unset,
+    a key is derived from TOKENWIRE_PRINCIPAL_KEY; without both, only the edge process that made a ticket
+    accepts it."""
     ticket_lifetime_s: float = Field(default=600, ge=1, le=3600)
-    """How long a ticket opens its run's events, in seconds."""
+    """How long a ticket is valid, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum severity of the lines that are logged, to standard error."""
     log_format: LogFormat = "text"

@@ -24,19 +24,20 @@ class HeadAsGet:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
+        """What is served."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         method = scope.get("method")  # none of what is no request
         if method in {None, "GET"}:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         elif method == "HEAD":
             extensions = {**(scope.get("extensions") or {}), _KEY: {}}
             as_get = cast(Scope, {**scope, "method": "GET", "extensions": extensions})
-            await self._app(as_get, receive, _without_body(send))
+            await self.app(as_get, receive, _without_body(send))
         else:
-            await self._app(scope, receive, _allowing_head(send))
+            await self.app(scope, receive, _allowing_head(send))
 
 
 def is_head(scope: Any) -> bool:

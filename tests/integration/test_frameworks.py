@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -40,16 +42,16 @@ NAMES = (
     *("graph", "graph_with_memory", "reporting_graph", "approving_graph", "looping_graph"),
     *("chain", "model", "shouting", "answering", "using_tools", "assistant"),
 )
-LOAD = f"""
+LOAD = """
 import sys
 from agent_core.agents.loading import AgentLoadError, AgentSource, load_agent
-for name in sys.argv[1:]:
+for place in sys.argv[1:]:
     try:
-        load_agent(AgentSource(name, {AGENTS!r}, name))
+        print(type(load_agent(AgentSource("mine", *place.split(":")))).__name__, end="\\0")
     except AgentLoadError as error:
         print(error, end="\\0")
 """
-"""Says why each agent is refused."""
+"""Says what each object is loaded as, or why it is refused."""
 
 
 @dataclass
@@ -228,18 +230,30 @@ async def test_stop_closes_the_sdks_model_call(core: Core) -> None:
         await core.endpoint.gone.wait()
 
 
-async def test_what_can_not_be_adapted_is_refused_with_the_lines_that_do() -> None:
-    """A graph with another state or not compiled, a prompt that wants more than a question."""
-    names = ("other_state", "builder", "wants_more")
+async def loaded(*places: str, path: str = "") -> list[str]:
+    """Return of each `module:attribute` what it was loaded as, or why it was refused."""
     loading = await asyncio.create_subprocess_exec(
-        *(system.find("frameworks") or "", "-c", LOAD, *names),
+        *(system.find("frameworks") or "", "-c", LOAD, *places),
         cwd=ROOT,
-        env=clean_environment(),
+        env=clean_environment({"PYTHONPATH": path, "OPENAI_API_KEY": "sk-none"}),
         stdout=asyncio.subprocess.PIPE,
     )
-    other_state, builder, wants_more = (await loading.communicate())[0].decode().split("\0")[:-1]
+    return (await loading.communicate())[0].decode().split("\0")[:-1]
+
+
+async def test_what_can_not_be_adapted_is_refused_with_the_lines_that_do(tmp_path: Path) -> None:
+    """A graph with another state or not compiled, a prompt that wants more; what the page shows is taken."""
+    page = (ROOT / "docs/agents.md").read_text()
+    for name, code in re.findall(r"```python\n# (my_\w+\.py)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(code)
+    stub = f"from {AGENTS} import ScriptedModel\nChatOpenAI = lambda **_: ScriptedModel()\n"
+    (tmp_path / "langchain_openai.py").write_text(stub)
+    refused = [f"{AGENTS}:{name}" for name in ("other_state", "builder", "wants_more")]
+    shown = ["my_graph:graph", "my_chain:chain", "my_sdk:helper"]
+    other_state, builder, wants_more, *taken = await loaded(*refused, *shown, path=str(tmp_path))
     assert "its state has no `messages`" in other_state
     assert "async for chunk, _ in graph.astream(" in other_state
     assert "the graph is not compiled: name what its compile() returns" in builder
     assert "it wants name, topic, which a request does not hold" in wants_more
     assert 'async for text in chain.astream({"question": request.message}):' in wants_more
+    assert taken == ["LangGraphAgent", "LangChainAgent", "OpenAIAgent"]

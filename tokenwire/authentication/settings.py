@@ -17,14 +17,14 @@ from tokenwire.settings import WrongSettingError
 
 
 class AuthenticationSettings(BaseSettings):
-    """Which API keys and JWTs prove who calls."""
+    """Which API keys and JWTs are accepted."""
 
     # A message about a wrong value does not show it: it may be a secret.
     model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
     """What callers may authenticate with in `Authorization: Bearer …`: API keys, JWTs of the issuer, or both.
-    With `none` the edge lets everybody in, and listens only on loopback; the core refuses calls with an
+    With `none` the edge admits all callers, and listens only on loopback; the core refuses calls with an
     `authorization`, and accepts signed principals and certificates."""
     api_keys: SecretStr = SecretStr("")
     """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""

@@ -98,7 +98,7 @@ def reload_option(command: Command) -> Command:
         is_flag=True,
         envvar="TOKENWIRE_RELOAD",
         show_envvar=True,
-        help="For development: start the core anew when a file of its agents changes. Runs in flight get "
+        help="For development: restart the core when a file of its agents changes. Running runs get "
         "TOKENWIRE_DRAIN_S to end.",
     )(command)
 

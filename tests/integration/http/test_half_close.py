@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,6 +30,17 @@ async def stack() -> AsyncIterator[Stack]:
         yield running
 
 
+def text_in(stream: bytes) -> bytes:
+    """Return the text of a stream's deltas, however many of them a busy machine has put together."""
+    return b"".join(re.findall(rb'"content":"([^"]*)"', stream))
+
+
+def final_message_in(stream: bytes) -> bytes:
+    """Return what a stream's end says that its text was."""
+    (said,) = re.findall(rb'"finalMessage":"([^"]+)"', stream)
+    return said
+
+
 async def run_id_of(connection: RawConnection) -> str:
     """Return the id of the run whose stream begins, once it has begun."""
     started = await connection.until(b"run_started")
@@ -48,8 +60,7 @@ class TestOfOneStack:
             await connection.send(chat("pace", PACED).replace(b"HTTP/1.1", version))
             connection.writer.write_eof()
             whole = await connection.closed()
-        assert whole.count(b"text_delta") == 20
-        assert b'"type":"done"' in whole
+        assert text_in(whole) == final_message_in(whole)
         assert b"connection: close" in whole.lower()
         assert whole.endswith(b"0\r\n\r\n" if version == b"HTTP/1.1" else b"\n\n")
 
@@ -62,8 +73,7 @@ class TestOfOneStack:
             await connection.until(b"text_delta")
             connection.writer.write_eof()
             rest = await connection.closed()
-        assert rest.count(b"text_delta") == 19
-        assert b'"type":"done"' in rest
+        assert text_in(rest) == final_message_in(rest)
 
     @pytest.mark.parametrize(("agent", "message"), [("silent", "hi"), ("pace", '{"tokens":999,"rate":50}')])
     async def test_one_that_closes_has_left_at_once(self, stack: Stack, agent: str, message: str) -> None:

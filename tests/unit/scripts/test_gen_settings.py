@@ -149,5 +149,5 @@ def test_what_two_classes_inherit_stands_on_the_page_once() -> None:
     """In the table of the class that has it, which is that of both processes."""
     page = gen_settings.settings_tables(gen_settings.find_classes(ROOT))
     assert page.count("| `TOKENWIRE_AUTH` |") == 1
-    both = page.index("### Both: which API keys and JWTs prove who calls")
+    both = page.index("### Both: which API keys and JWTs are accepted")
     assert both < page.index("| `TOKENWIRE_AUTH` |")

@@ -68,7 +68,7 @@ function optionsOf(element: HTMLElement): uPlot.Options {
     legend: { show: false },
     cursor: { show: false },
     scales: {
-      x: { time: false },
+      x: { time: false, range: (_, __, most) => [0, Math.max(most, 1)] },
       y: {
         // Logarithmic: the enum exists in the types alone.
         // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
@@ -78,11 +78,7 @@ function optionsOf(element: HTMLElement): uPlot.Options {
     },
     axes: [
       { ...axis, size: 30, values: (_, seconds) => seconds.map((second) => `${second} s`) },
-      {
-        ...axis,
-        size: 52,
-        values: (_, gaps) => gaps.map((ms) => (isDecade(ms) ? formatMs(ms) : "")),
-      },
+      { ...axis, size: 60, splits: decades, values: (_, gaps) => gaps.map(formatMs) },
     ],
     series: [
       {},
@@ -122,6 +118,7 @@ function decadeAbove(ms: number): number {
   return 10 ** Math.ceil(Math.log10(ms));
 }
 
-function isDecade(ms: number): boolean {
-  return Number.isInteger(Math.round(Math.log10(ms) * 1e6) / 1e6);
+function decades(_: uPlot, __: number, least: number, most: number): number[] {
+  const [first, last] = [Math.log10(least), Math.log10(most)].map(Math.round) as [number, number];
+  return Array.from({ length: last - first + 1 }, (_unused, step) => 10 ** (first + step));
 }
