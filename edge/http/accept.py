@@ -51,7 +51,7 @@ def _weight_of(offer: str, ranges: Sequence[_Range]) -> float:
 def _ranges(accept: str) -> Iterator[_Range]:
     """Yield what is accepted. An element that is none is like none at all."""
     for element in _ELEMENTS.findall(accept):
-        media_range, *parameters = (part.strip() for part in _PARAMETERS.findall(element))
+        media_range, *parameters = [part.strip() for part in _PARAMETERS.findall(element)] or [""]
         media_range = media_range.lower()
         # `*` alone is what Java's HttpURLConnection sends.
         yield _Range(_ANY if media_range == "*" else media_range, _weight(parameters))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.http.accept import preferred
@@ -60,6 +60,8 @@ def test_json_is_sent_to_who_likes_it_better(accept: str) -> None:
 
 
 @given(st.text())
+@example(";")
+@example("text/html, ;")
 def test_any_header_is_answered_with_an_offer(accept: str) -> None:
     """Nothing that a client sends makes it fail."""
     assert preferred(accept, OFFERS) in OFFERS
