@@ -3,9 +3,9 @@
 Both send the same FIN. `nc -N`, clients that shut their sending side down after the request, and some relays
 go on reading; a browser that closes a stream does not. Their answer to what they are sent tells: who has
 closed the socket resets the connection, within one round trip. So the response is asked to write something at
-once (a stream a comment), and again and again, ever more seldom: a relay that hands the FIN on (`docker run
--p`, `ssh -L`) takes the first one itself, and is gone once it could not pass that on. Before each the socket is
-looked at, until it is reset or the response has ended.
+once (a stream a comment), and again and again, ever more seldom: a relay that hands the FIN on (that of
+`docker run -p`, `ssh -L`) takes the first one itself, and is gone once it could not pass that on. Before each
+the socket is looked at, until it is reset or the response has ended.
 
 Source: https://www.rfc-editor.org/rfc/rfc9293#section-3.6 (the half-closed connection)
 """

@@ -134,22 +134,26 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 async def relay(to: str) -> AsyncIterator[str]:
     """Run a relay that hands a FIN on as it is, as those of `docker run -p` and `ssh -L` do; yield its URL.
 
-    It closes both of its connections when it can't pass something on.
+    It is for one connection, and closes both sides of it when it can't pass something on.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())  # asyncio itself holds it no longer than the connection lives
         at = urlsplit(to)
         back, forth = await asyncio.open_connection(at.hostname, at.port)
-        passing = [asyncio.create_task(pass_on(reader, forth)), asyncio.create_task(pass_on(back, writer))]
-        with suppress(OSError):
-            await asyncio.gather(*passing)
+        with suppress(ExceptionGroup):  # of an OSError: what can't be passed on
+            async with asyncio.TaskGroup() as passing:
+                passing.create_task(pass_on(reader, forth))
+                passing.create_task(pass_on(back, writer))
         for connection in (writer, forth):
             connection.close()
-        await asyncio.gather(*passing, return_exceptions=True)
 
+    serving: list[Any] = []
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with asyncio.timeout(20):
+            await asyncio.gather(*serving)
     finally:
         server.close()
 
