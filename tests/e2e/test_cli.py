@@ -267,7 +267,7 @@ def test_ctrl_c_in_a_terminal_ends_up_in_order() -> None:
     assert status == 0, screen
     assert "KILLED" not in screen
     assert "Traceback" not in screen
-    edge_ends = screen.index("stopping (again")
+    edge_ends = screen.index("stopping (press Ctrl-C again")
     assert screen.index("core stopping", edge_ends) > edge_ends
 
 
