@@ -19,7 +19,7 @@ from tests.support.relay import Relay, relay_to
 pytestmark = [
     pytest.mark.needs("chromium"),
     pytest.mark.needs("node"),
-    pytest.mark.xdist_group("page"),
+    pytest.mark.xdist_group("event source"),
     pytest.mark.timeout(180),
 ]
 

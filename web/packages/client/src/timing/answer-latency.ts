@@ -18,16 +18,23 @@ export interface TokenRow {
 
 /** A gap that was longer than a stream may have. */
 export interface TokenStall {
+  /** The sequence of the token that came late. */
   readonly sequence: number;
+  /** When the page received it, in milliseconds after the request. */
   readonly atMs: number;
+  /** The time since the token before, in milliseconds. */
   readonly gapMs: number;
+  /** The hop that caused most of the gap. */
   readonly hop: LatencyHop;
 }
 
 /** Of some times, in milliseconds. */
 export interface Spread {
+  /** The median. */
   readonly p50: number;
+  /** The 99th percentile. */
   readonly p99: number;
+  /** The longest. */
   readonly max: number;
 }
 
@@ -44,13 +51,16 @@ export interface LatencySummary {
   readonly unstamped: number;
   /** From the request to the first token. Undefined before it, and where its answer was joined later. */
   readonly firstTokenMs: number | undefined;
+  /** The rate since the first token. Undefined before the second one. */
   readonly tokensPerSecond: number | undefined;
+  /** The times between tokens. Undefined before the second one. */
   readonly gap: Spread | undefined;
   /**
    * `page` counts from its fastest token on, for the clocks of page and edge may differ by any time; so does `link`
    * where a token would have arrived before it was sent.
    */
   readonly hops: HopTimes;
+  /** The number of all stalls. */
   readonly stallCount: number;
   /** The newest 32 of them. */
   readonly stalls: readonly TokenStall[];

@@ -1,5 +1,6 @@
 /** The hops that a page can tell apart. It learns of a token's `write` only together with its own part: `page`. */
 export const LATENCY_HOPS = ["model", "log", "send", "link", "page"] as const;
+/** One of {@link LATENCY_HOPS}. */
 export type LatencyHop = (typeof LATENCY_HOPS)[number];
 
 /** When a token left each hop, in their order, in Unix milliseconds by the clocks of each place. */

@@ -3,9 +3,11 @@ import type { Signal } from "../stream-state.ts";
 
 /** When a page received the events of one stream: the body of `POST /api/runs/{runId}/timing`. */
 export interface TimingReport {
+  /** The `Timing-Token` of the stream's response: what allows the report. */
   readonly token: string;
   /** When it is sent, by the page's clock, in Unix milliseconds. */
   readonly sentMs: number;
+  /** The sequence of a first event, and when it and those after it were received, in Unix milliseconds. */
   readonly parts: readonly { readonly first: number; readonly receivedMs: readonly number[] }[];
 }
 
@@ -15,6 +17,7 @@ export interface TimingTarget {
   readonly baseUrl?: string;
   /** Default: the global one. */
   readonly fetch?: typeof fetch;
+  /** Headers of the request, for example `Authorization`. */
   readonly headers?: HeadersInit;
 }
 
