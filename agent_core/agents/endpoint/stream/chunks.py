@@ -51,7 +51,7 @@ class ChunkNormalizer:
         """Whether the endpoint has told a finish reason, or the end."""
         self._begun = False
         self._said = False
-        self._base: Chunk = {}
+        self._base: Chunk = {"id": "", "created": 0, "model": "", "object": "chat.completion.chunk"}
         self._text = CharacterJoiner()
         self._reasoning = CharacterJoiner()
         self._reasoning_field = ""
@@ -108,7 +108,7 @@ class ChunkNormalizer:
         base = self._base
         for name in ("id", "model"):
             given = value.get(name)
-            if given and given != base.get(name) and isinstance(given, str):
+            if given and given != base[name] and isinstance(given, str):
                 base[name] = _sound(given)
         created = value.get("created")
         if type(created) is int and 0 < created < _LATEST:
@@ -189,7 +189,7 @@ class ChunkNormalizer:
         self, delta: Chunk | None = None, finish_reason: str | None = None, *, usage: bool = False
     ) -> Chunk:
         """Return a chunk; one without a choice where there is neither a delta nor a finish reason."""
-        chunk: Chunk = {**self._base, "object": "chat.completion.chunk", "choices": []}
+        chunk: Chunk = {**self._base, "choices": []}
         if delta is not None or finish_reason:
             choice = {"index": 0, "delta": delta or {}, "finish_reason": finish_reason}
             chunk["choices"] = [choice]
