@@ -61,7 +61,8 @@ class EndpointStream(OpenAIStreamedResponse):
             async with aclosing(events):
                 async for event in events:
                     yield event
-            self._judge()
+            if not self.cancelled:
+                self._judge()
 
     def _judge(self) -> None:
         """Return if what came to its end is an answer.
