@@ -182,14 +182,39 @@ async def test_one_of_several_models_has_to_be_chosen(caplog: pytest.LogCaptureF
             assert endpoint.asked[0].body["model"] == "small"
 
 
-async def test_a_wrong_base_url_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names where the endpoint redirects to, before anybody asks anything."""
+def page(body: str, kind: str) -> Step:
+    """Return a step that answers with a document."""
+
+    async def step(exchange: Exchange) -> None:
+        await exchange.head(kind=kind)
+        await exchange.send(body.encode())
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("listing", "said", "reason"),
+    [
+        (
+            refuses(308, location="https://models.example/v1/models"),
+            "https://models.example/v1/models: is the base URL wrong?",
+            "MODEL_URL_WRONG",
+        ),
+        (page("<html>Welcome to nginx</html>", "text/html"), "Welcome to nginx", "MODEL_URL_WRONG"),
+        (page("it works", "text/plain"), "it works", "MODEL_ANSWER_MALFORMED"),
+    ],
+    ids=["redirect", "page", "text"],
+)
+async def test_a_wrong_base_url_is_told_at_the_start(
+    listing: Step, said: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what the endpoint answered, before anybody asks anything."""
     async with running_endpoint() as endpoint:
-        endpoint.listing = refuses(308, location="https://models.example/v1/models")
+        endpoint.listing = listing
         async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools=False)) as assistant:
-            assert "https://models.example/v1/models: is the base URL wrong?" in caplog.text
+            assert said in caplog.text
             _, error = await failed(assistant)
-    assert error.details["reason"] == "MODEL_URL_WRONG"
+    assert error.details["reason"] == reason
 
 
 @pytest.mark.parametrize(

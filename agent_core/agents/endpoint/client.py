@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Final
 
@@ -10,7 +11,7 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.endpoint.stream.decoder import EndpointClient
-from agent_core.agents.pydantic_ai.errors import ModelCallError, redirection
+from agent_core.agents.pydantic_ai.errors import MAX_SAID, ModelCallError, redirection
 from agent_core.agents.pydantic_ai.kinds import (
     AWAY,
     KEY_REFUSED,
@@ -63,14 +64,16 @@ async def list_models(client: AsyncOpenAI, settings: EndpointSettings) -> list[s
     Raises:
         ModelCallError: The endpoint can't be used.
     """
+    text = ""
     try:
-        page = await client.models.list(timeout=settings.connect_s)
-        return [model.id for model in page.data if isinstance(model.id, str)]
+        text = (await client.models.with_raw_response.list(timeout=settings.connect_s)).text
+        return [model["id"] for model in json.loads(text)["data"] if isinstance(model["id"], str)]
     except APIError as error:
         kind = _kind_of(error)
         said = settings.hide(redirection(error) or " ".join(str(error).split()))
-    except (AttributeError, TypeError, ValueError) as error:
-        kind, said = MALFORMED, settings.hide(f"{type(error).__name__}: {error}")
+    except (LookupError, TypeError, ValueError) as error:
+        kind = WRONG_URL if text.lstrip().startswith("<") else MALFORMED
+        said = settings.hide(f"{type(error).__name__}: {error}: {' '.join(text[:MAX_SAID].split())}")
     if kind is None:
         log.info("%s does not list its models: %s", settings.url, said)
         return []

@@ -13,7 +13,7 @@ The usage comes after the finish reason, mostly at once. Some endpoints then kee
 nothing.
 """
 
-EARLY_GRACE_S: Final = 10.0
+EARLY_GRACE_S: Final = 5.0
 """The same where the finish reason came beside text. Some endpoints tell one in every chunk, and go on."""
 
 
@@ -25,37 +25,36 @@ class ChunkClock:
     """
 
     def __init__(self, stall_s: float) -> None:
-        self._stall_s = stall_s
-        self._said = False
-        self._end: float | None = None
+        self.left_s = stall_s
+        """How long the next chunk may take, in seconds."""
         self.finished = False
         """Whether the answer is complete when nothing more comes."""
+        self._stall_s = stall_s
+        self._said = False
+        self._ending = False
 
-    def left_s(self, now: float) -> float:
-        """Return how long the next chunk may take, in seconds.
-
-        Args:
-            now: Now, in seconds of any clock that goes on steadily.
-        """
-        return self._stall_s if self._end is None else max(0.0, min(self._stall_s, self._end - now))
-
-    def feed(self, chunk: ChatCompletionChunk, now: float) -> None:
+    def feed(self, chunk: ChatCompletionChunk, waited_s: float) -> None:
         """Take a chunk.
 
         Args:
             chunk: A clean one.
-            now: When it came, by the same clock.
+            waited_s: How long it was waited for, in seconds. What its readers take for themselves does not
+            count:
+                the usage may have come meanwhile.
         """
+        if self._ending:
+            self.left_s = max(0.0, self.left_s - waited_s)
         if not chunk.choices:
             return
         choice = chunk.choices[0]
         if says := _says(choice.delta):
-            self._said, self._end = True, None
+            self._said, self._ending, self.left_s = True, False, self._stall_s
         if choice.finish_reason:
             self.finished = True
             # One that comes before all text is too early, and no end.
             if self._said:
-                self._end = now + (EARLY_GRACE_S if says else END_GRACE_S)
+                self._ending = True
+                self.left_s = min(self._stall_s, EARLY_GRACE_S if says else END_GRACE_S)
 
 
 def _says(delta: object) -> bool:

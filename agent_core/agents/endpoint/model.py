@@ -61,7 +61,8 @@ class EndpointStream(OpenAIStreamedResponse):
             async with aclosing(events):
                 async for event in events:
                     yield event
-            self._judge()
+            if not self.cancelled:
+                self._judge()
 
     def _judge(self) -> None:
         """Return if what came to its end is an answer.
@@ -111,15 +112,16 @@ class Clocked(AsyncIterator[ChatCompletionChunk]):
         self._now = asyncio.get_running_loop().time
 
     async def __anext__(self) -> ChatCompletionChunk:
+        began = self._now()
         with stalling():
             try:
-                async with asyncio.timeout(self._clock.left_s(self._now())):
+                async with asyncio.timeout(self._clock.left_s):
                     chunk = await anext(self._chunks)
             except TimeoutError:
                 if self._clock.finished:
                     raise StopAsyncIteration from None
                 raise
-        self._clock.feed(chunk, self._now())
+        self._clock.feed(chunk, self._now() - began)
         return chunk
 
 

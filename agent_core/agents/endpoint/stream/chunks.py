@@ -50,8 +50,8 @@ class ChunkNormalizer:
         self.finished = False
         """Whether the endpoint has told a finish reason, or the end."""
         self._begun = False
-        self._said = False
-        self._base: Chunk = {}
+        self._said: list[str] = []
+        self._base: Chunk = {"id": "", "created": 0, "model": "", "object": "chat.completion.chunk"}
         self._text = CharacterJoiner()
         self._reasoning = CharacterJoiner()
         self._reasoning_field = ""
@@ -108,7 +108,7 @@ class ChunkNormalizer:
         base = self._base
         for name in ("id", "model"):
             given = value.get(name)
-            if given and given != base.get(name) and isinstance(given, str):
+            if given and given != base[name] and isinstance(given, str):
                 base[name] = _sound(given)
         created = value.get("created")
         if type(created) is int and 0 < created < _LATEST:
@@ -134,14 +134,13 @@ class ChunkNormalizer:
         content = delta.get("content")
         if type(content) is str:
             chunks += [self._chunk({"content": piece}) for piece in self._pieces(content)]
-        elif content:
+        elif content is not None:
             chunks += [self._chunk({"content": piece}) for piece in self._parts(content)]
         if refusal := delta.get("refusal"):
             chunks.append(self._chunk({"refusal": _sound(str(refusal))}))
         if calls := delta.get("tool_calls") or delta.get("function_call"):
             new = self._calls.feed(calls)
             chunks += [self._chunk({"tool_calls": new})] if new else []
-        self._said = self._said or bool(chunks)
         if reason := _finish_reason(choice):
             self.finished = True
             chunks += self._rest()
@@ -153,13 +152,17 @@ class ChunkNormalizer:
         """Return what a choice adds: its delta, or its message where the endpoint does not stream."""
         if isinstance(delta := choice.get("delta"), Mapping):
             return delta
-        if self._said:
-            return {}  # A message at the end is all that was said before.
-        if isinstance(message := choice.get("message"), Mapping):
-            return message
-        return {"content": choice.get("text")}
+        message = choice.get("message")
+        if not isinstance(message, Mapping):
+            return {"content": choice.get("text")}
+        content, said = message.get("content"), "".join(self._said)
+        if said and isinstance(content, str) and content.startswith(said):
+            # The whole answer again, as some endpoints end it.
+            return {"content": content.removeprefix(said), "tool_calls": message.get("tool_calls")}
+        return message
 
     def _pieces(self, text: str) -> list[str]:
+        self._said.append(text)
         return self._thoughts.feed(self._text.feed(text))
 
     def _parts(self, content: object) -> Iterator[str]:
@@ -167,6 +170,8 @@ class ChunkNormalizer:
         for part in content if isinstance(content, list) else [content]:
             if isinstance(part, str):
                 yield from self._pieces(part)
+            elif type(part) in (int, float):
+                yield from self._pieces(str(part))  # A token of digits, which someone has taken for a number.
             elif isinstance(part, Mapping):
                 kind = part.get("type")
                 if kind in ("thinking", "reasoning"):  # maybe nothing that can be in a set
@@ -189,7 +194,7 @@ class ChunkNormalizer:
         self, delta: Chunk | None = None, finish_reason: str | None = None, *, usage: bool = False
     ) -> Chunk:
         """Return a chunk; one without a choice where there is neither a delta nor a finish reason."""
-        chunk: Chunk = {**self._base, "object": "chat.completion.chunk", "choices": []}
+        chunk: Chunk = {**self._base, "choices": []}
         if delta is not None or finish_reason:
             choice = {"index": 0, "delta": delta or {}, "finish_reason": finish_reason}
             chunk["choices"] = [choice]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx2
 from openai import AsyncOpenAI
 from openai._streaming import ServerSentEvent, SSEDecoder
+from openai.types.chat import ChatCompletionChunk
+from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta
+from pydantic import BaseModel
 
 from agent_core.agents.endpoint.stream.body import BodyReader, Done
 from agent_core.agents.endpoint.stream.chunks import Chunk, ChunkNormalizer
@@ -77,3 +80,31 @@ class EndpointClient(AsyncOpenAI):
     def _make_sse_decoder(self) -> SSEDecoder:
         """Return a decoder for one answer. The library's place for this."""
         return AnswerDecoder(thinks_first=self.thinks_first)
+
+    def _process_response_data(self, *, data: object, cast_to: type[Any], response: httpx2.Response) -> Any:
+        """Return data as an object. The library's place for this.
+
+        Its own way looks at each field's type anew. That takes 45 us, and 8 us where the types are known.
+        """
+        if cast_to is ChatCompletionChunk and isinstance(data, dict):
+            chunk = build_chunk(data)
+            if chunk is not None:
+                return chunk
+        return super()._process_response_data(data=data, cast_to=cast_to, response=response)
+
+
+def build_chunk(chunk: Chunk) -> ChatCompletionChunk | None:
+    """Return the OpenAI library's object of a clean chunk; None of one that is more than text or reasoning.
+
+    Args:
+        chunk: A clean one.
+    """
+    choices = chunk["choices"]
+    if not choices or "usage" in chunk or "tool_calls" in choices[0]["delta"]:
+        return None
+    choice = choices[0]
+    # Pydantic's own, which the library's classes replace with the slow one.
+    construct = BaseModel.model_construct.__func__  # type: ignore[attr-defined]
+    delta = construct(ChoiceDelta, **choice["delta"])
+    built = construct(Choice, index=0, delta=delta, finish_reason=choice["finish_reason"])
+    return cast("ChatCompletionChunk", construct(ChatCompletionChunk, **{**chunk, "choices": [built]}))
