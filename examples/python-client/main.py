@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 import grpc
-from position import BEFORE, Place, StreamBrokeError
+from position import BEFORE, Place, Position, StreamBrokeError
 from reader import RunReader
 from security import Security
 from status import code_of, describe, is_refusal
@@ -91,10 +91,9 @@ def main() -> int:
     given = parse()
     spec = None if given.run else RunSpec(message=given.message, agent=given.agent, session_id=given.session)
     run = RunReader(
-        given.core.split(","),
-        spec,
-        run_id=given.run,
-        after=given.after,
+        cores=given.core.split(","),
+        spec=spec,
+        at=Position(given.run, given.after),
         security=security(given),
         deadline_s=given.deadline,
         patience_s=given.patience,
@@ -105,19 +104,28 @@ def main() -> int:
     def stop(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one leaves at once
         stopped.set()
-        threading.Thread(target=run.stop, daemon=True).start()
+        threading.Thread(target=stop_run, args=(run,), daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     try:
         for event in run:
             show(event)
     except (grpc.RpcError, StreamBrokeError) as error:
-        return failed(run, error)
+        return STOPPED if stopped.is_set() else failed(run, error)
     except KeyboardInterrupt:
         return STOPPED
     if stopped.is_set():
         return STOPPED
     return DONE if run.at.outcome == "done" else FAILED
+
+
+def stop_run(run: RunReader) -> None:
+    """Stop a run, and end the process when that can't be done."""
+    try:
+        run.stop()
+    except grpc.RpcError as error:
+        say("\n".join(["the run could not be stopped:", *describe(error)]))
+        os._exit(STOPPED)
 
 
 def failed(run: RunReader, error: Exception) -> int:

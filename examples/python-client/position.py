@@ -69,6 +69,6 @@ class Position:
         self.cursor = Place(first.epoch or 1, first.sequence - 1) if first.sequence > 1 else BEFORE
 
     def conclude(self, run: Run) -> None:
-        """Heed what GetRun tells of a run whose stream brought nothing: it is over if we have its last event."""
+        """Heed what GetRun tells of a run whose stream brought nothing: it is over if we have the last."""
         if run.state == RUN_STATE_ENDED and place_of(run.last) <= self.cursor:
             self.outcome = run.outcome.event

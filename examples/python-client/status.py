@@ -38,7 +38,7 @@ def retry_after_s(error: Exception) -> float:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether the core itself refused, and would again: it says so unless it says when to come back."""
+    """Return whether the core itself refused, and would again: it does not say when to come back."""
     return bool(details_of(error)) and not retry_after_s(error)
 
 

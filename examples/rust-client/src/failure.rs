@@ -1,6 +1,6 @@
 //! What a call that failed says: its code, the core's details, and whether it would fail again.
 
-use std::{fmt::Write, time::Duration};
+use std::{error::Error, fmt::Write, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -41,6 +41,12 @@ pub fn name_of(code: Code) -> String {
 pub fn describe(status: &Status) -> String {
     let details: ErrorDetails = status.get_error_details();
     let mut text = format!("{}: {}", name_of(status.code()), status.message());
+    // What a connection failed of lies behind "transport error".
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
     if let Some(info) = details.error_info() {
         let _ = write!(text, " [{}]", info.reason);
         let mut facts: Vec<_> = info.metadata.iter().collect();

@@ -140,10 +140,10 @@ fn conclude(run: &RunReader, ended: Result<Outcome, Status>) -> u8 {
         eprintln!("go on with: --run {id} --after {id}.{epoch}.{sequence}");
         return LOST;
     }
-    if status.code() == Code::Unavailable {
-        UNREACHABLE
-    } else {
+    if failure::is_final(&status) {
         FAILED
+    } else {
+        UNREACHABLE // the transport failed, or the core asks to be asked later
     }
 }
 

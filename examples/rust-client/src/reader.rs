@@ -2,8 +2,10 @@
 //! keeps are those of docs/grpc.md, "Following again".
 
 use std::{
-    error::Error,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    },
     time::{Duration, Instant},
 };
 
@@ -49,9 +51,11 @@ impl Cores {
     /// Returns a client of the core whose turn it is, over a connection of its own.
     async fn client(&self) -> Result<Client, Status> {
         let turn = self.tried.load(Ordering::Relaxed) % self.endpoints.len();
-        let channel = self.endpoints[turn].connect().await.map_err(|error| {
-            let cause = error.source().map_or_else(String::new, |source| format!(": {source}"));
-            Status::unavailable(format!("{error}{cause}"))
+        let channel = self.endpoints[turn].connect().await;
+        let channel = channel.map_err(|error| {
+            let mut status = Status::unavailable("no connection");
+            status.set_source(Arc::new(error));
+            status
         })?;
         Ok(AgentServiceClient::with_interceptor(channel, self.principal.clone()))
     }

@@ -29,8 +29,12 @@ final class Failure {
     boolean isCall = error instanceof StatusRuntimeException;
     com.google.rpc.Status status = isCall ? StatusProto.fromThrowable(error) : null;
     code = isCall ? Status.fromThrowable(error).getCode() : Status.Code.UNAVAILABLE;
-    message = status == null ? error.getMessage() : status.getMessage();
     details = status == null ? List.of() : known(status.getDetailsList());
+    StringBuilder text = new StringBuilder(status == null ? error.getMessage() : status.getMessage());
+    for (Throwable cause = error.getCause(); cause != null; cause = cause.getCause()) {
+      text.append(": ").append(cause.getMessage()); // what a connection failed of lies behind "io exception"
+    }
+    message = text.toString();
   }
 
   /** Tells whether the core itself refused, and would again: so it is unless it says when to come back. */

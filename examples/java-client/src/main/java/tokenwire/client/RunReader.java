@@ -90,16 +90,24 @@ final class RunReader {
    * @throws StreamBroke no contact for as long as the patience is
    */
   void read(Consumer<Event> show) throws StreamBroke, InterruptedException {
-    while (at.outcome.isEmpty()) {
-      try {
-        readOnce(show);
-      } catch (StatusRuntimeException | StreamBroke error) {
-        Duration pause = pauseAfter(new Failure(error));
-        if (pause == null) {
-          throw error;
-        }
-        Thread.sleep(pause.toMillis());
+    try {
+      while (at.outcome.isEmpty()) {
+        readOnceAndPause(show);
       }
+    } finally {
+      isKnown.countDown(); // or never: a stop must not wait any longer
+    }
+  }
+
+  private void readOnceAndPause(Consumer<Event> show) throws StreamBroke, InterruptedException {
+    try {
+      readOnce(show);
+    } catch (StatusRuntimeException | StreamBroke error) {
+      Duration pause = pauseAfter(new Failure(error));
+      if (pause == null) {
+        throw error;
+      }
+      Thread.sleep(pause.toMillis());
     }
   }
 
@@ -111,6 +119,9 @@ final class RunReader {
    */
   void stop() throws InterruptedException {
     isKnown.await();
+    if (at.runId.isEmpty()) {
+      return; // none was started
+    }
     Instant giveUpAt = Instant.now().plus(patience);
     CancelRunRequest request =
         CancelRunRequest.newBuilder().setRunId(at.runId).setCause(CancelCause.CANCEL_CAUSE_STOP).build();
