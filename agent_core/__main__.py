@@ -14,7 +14,8 @@ import uvloop
 
 from agent_core.agents.embedded.settings import ModelSettings
 from agent_core.agents.endpoint.settings import EndpointSettings
-from agent_core.agents.loading import AgentLoadError
+from agent_core.agents.loading import AgentLoadError, parse_sources
+from agent_core.reloading import ReloadWatch, begin_again
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tokenwire.descriptors import DescriptorWatch, raise_limit, warn_if_short
@@ -45,6 +46,38 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
         CoreStartError: The core can't start.
         WrongSettingError: It never can as it is set up.
     """
+    stop, hurry = _hear_signals()
+    core = CoreServer(settings)
+    reloading = ReloadWatch(parse_sources(settings.agent)) if settings.reload else None
+    await metrics.start()
+    watch = asyncio.create_task(DescriptorWatch().run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        loaded = await _start(core, stopping, reloads=settings.reload)
+    except BaseException:
+        stopping.cancel()
+        await core.agents.aclose()
+        await metrics.stop()
+        raise
+    with LoopWatchdog():
+        await _until_stop_or_change(stopping, reloading, loaded=loaded)
+    logger.info("core stopping")
+    watch.cancel()
+    await core.stop(hurry)
+    loop_lag().stop()
+    await metrics.stop()
+    logger.info("core stopped")
+    if not stop.is_set() or core.manager.strays:
+        stop_telemetry()
+        logging.shutdown()
+        if not stop.is_set():
+            begin_again()
+        # The event loop waits for ever for the tasks of agents that do not stop.
+        os._exit(0)
+
+
+def _hear_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what is set by the first signal that asks for the end, and by one that asks for it at once."""
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def signalled(number: signal.Signals) -> None:
@@ -55,38 +88,52 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
     loop = asyncio.get_running_loop()
     for number in stop_signals():
         loop.add_signal_handler(number, signalled, number)
-    core = CoreServer(settings)
-    await metrics.start()
-    watch = asyncio.create_task(DescriptorWatch().run())
+    return stop, hurry
+
+
+async def _start(core: CoreServer, stopping: asyncio.Task[bool], *, reloads: bool) -> bool:
+    """Return whether the core serves: it does not where it is to stop, or where an agent can yet be mended.
+
+    Args:
+        core: What is started.
+        stopping: Done when the core is to stop, which may be before it is ready.
+        reloads: Whether the core begins anew when its agents' files change: then it is logged, and no more,
+            that one can't be loaded.
+
+    Raises:
+        AgentLoadError: As with `serve`, and so the others.
+    """
     serving = asyncio.create_task(core.start())
-    stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         # Stopped while an agent still gets ready, which can take minutes.
         serving.cancel()
         await asyncio.wait({serving})
-    else:
-        try:
-            serving.result()
-        except BaseException:
-            stopping.cancel()
-            await core.agents.aclose()
-            await metrics.stop()
+        return False
+    try:
+        serving.result()
+    except AgentLoadError as error:
+        if not reloads:
             raise
-        loop_lag().start()  # Getting ready may take its time.
-        with LoopWatchdog():
-            await stopping
-    logger.info("core stopping")
-    watch.cancel()
-    await core.stop(hurry)
-    loop_lag().stop()
-    await metrics.stop()
-    logger.info("core stopped")
-    if core.manager.strays:
-        # The event loop waits for ever for the tasks of agents that do not stop.
-        stop_telemetry()
-        logging.shutdown()
-        os._exit(0)
+        logger.error("%s", error)  # noqa: TRY400 # a line for the developer, who is about to mend it
+        return False
+    loop_lag().start()  # Getting ready may take its time.
+    return True
+
+
+async def _until_stop_or_change(
+    stopping: asyncio.Task[bool], reloading: ReloadWatch | None, *, loaded: bool
+) -> None:
+    """Return when the core is to stop, or to begin anew since its agents' files have changed."""
+    if reloading is None:
+        await stopping
+        return
+    changing = asyncio.create_task(reloading.changed(loaded=loaded), name="look for changes")
+    await asyncio.wait({stopping, changing}, return_when=asyncio.FIRST_COMPLETED)
+    if changing.done():
+        stopping.cancel()
+        changing.result()  # raises what its bugs are
+    changing.cancel()
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Who calls the core: signed principals, or client certificates."""
+"""Who calls the core: signed principals, API keys and JWTs, or client certificates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent_core.errors import ClockSkewError, UnauthenticatedError
+from agent_core.errors import (
+    BearerNotAcceptedError,
+    BearerRefusedError,
+    ClockSkewError,
+    IssuerUnavailableError,
+    UnauthenticatedError,
+)
+from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError
 from tokenwire.outage import Repeats
 from tokenwire.principal import (
     METADATA_KEY,
@@ -22,6 +29,9 @@ ANONYMOUS: Final = "anonymous"
 
 REFUSED: Final = "a signed principal was refused"
 
+AUTHORIZATION: Final = "authorization"
+"""The metadata entry that bears an API key or a JWT, as gRPC's own call credentials send it."""
+
 _COMMON_NAME: Final = "x509_common_name"
 
 logger = logging.getLogger(__name__)
@@ -31,13 +41,17 @@ logger = logging.getLogger(__name__)
 class Callers:
     """Tells who makes a call.
 
-    A signed principal counts before a certificate: an edge with a certificate calls on behalf of others.
+    A signed principal counts before all: an edge calls on behalf of others, whatever else it, or a proxy on
+    the way, sends along. A bearer counts before a certificate, and one that proves nobody is refused: whoever
+    sends it means to be somebody, and must not become somebody else.
     """
 
     principal_key: str = field(default="", repr=False)
     """Verifies signed principals; empty when there are none."""
     certificates: bool = False
     """Whether callers prove themselves by certificates (mTLS)."""
+    bearers: Bearers | None = field(default=None, repr=False)
+    """Checks API keys and JWTs; None when none are accepted."""
     shared_owner: bool = False
     """Whether signed principals are passed over, so that all users of an edge are one."""
     _refused: Repeats = field(default_factory=Repeats, init=False, repr=False, compare=False)
@@ -47,9 +61,9 @@ class Callers:
     @property
     def proven(self) -> bool:
         """Whether callers have to prove who they are."""
-        return self.certificates or bool(self.principal_key)
+        return self.certificates or bool(self.principal_key) or self.bearers is not None
 
-    def principal_of(
+    async def principal_of(
         self, metadata: Iterable[tuple[str, str | bytes]], auth_context: Mapping[str, Iterable[bytes]]
     ) -> str:
         """Return who makes a call.
@@ -60,11 +74,17 @@ class Callers:
 
         Raises:
             UnauthenticatedError: The call does not prove it.
+            BearerRefusedError: What it bears does not.
             ClockSkewError: It does, but not for now.
+            IssuerUnavailableError: It bears a JWT, which can't be checked at the moment.
         """
-        token = next((value for key, value in metadata if key == METADATA_KEY), None)
+        given = tuple(metadata)
+        token = next((value for key, value in given if key == METADATA_KEY), None)
         if token is not None and not self.shared_owner:
             return self._verified(token)
+        authorization = _authorization_in(given)
+        if authorization:
+            return await self._bearing(authorization)
         if self.certificates:
             name = next(iter(auth_context.get(_COMMON_NAME, ())), b"")
             if name:
@@ -72,6 +92,21 @@ class Callers:
         if self.proven:
             raise UnauthenticatedError
         return ANONYMOUS
+
+    async def _bearing(self, authorization: str) -> str:
+        if self.bearers is None:
+            # Passed over, it would make its sender somebody else: a certificate's name, or anonymous.
+            self._refused.log(
+                logger, logging.WARNING, "credentials were refused: %s", "TOKENWIRE_AUTH is not set here"
+            )
+            raise BearerNotAcceptedError
+        try:
+            return await self.bearers.principal_of(authorization)
+        except CredentialsError as error:
+            self._refused.log(logger, logging.WARNING, "credentials were refused: %s", error)
+            raise BearerRefusedError(error.reason, error.message) from error
+        except IssuerAwayError as error:
+            raise IssuerUnavailableError(error.message, error.retry_after_s) from error
 
     def _verified(self, token: str | bytes) -> str:
         if not self.principal_key:
@@ -98,3 +133,16 @@ class Callers:
                 logger, logging.WARNING, "a client certificate was refused: its common name: %s", error
             )
             raise UnauthenticatedError from error
+
+
+def _authorization_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """Return what a call bears; empty for nothing.
+
+    Several entries are one with commas, as everywhere in HTTP, and so prove nobody: a proxy could have looked
+    at another one than the core.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
+    """
+    values = [value for key, value in metadata if key == AUTHORIZATION]
+    texts = (text.decode("ascii", "replace") if isinstance(text, bytes) else text for text in values)
+    return ", ".join(text for text in texts if text.strip())

@@ -118,13 +118,13 @@ class Gate:
             serve, response_serializer=lambda response: response.SerializeToString()
         )
 
-    def _principal(self, context: ServicerContext) -> str:
-        """Return who makes a call.
+    async def _principal(self, context: ServicerContext) -> str:
+        """Return who makes a call. That may take as long as a fetch of an issuer's keys.
 
         Raises:
             RefusalError: The call does not prove it.
         """
-        return self._callers.principal_of(context.invocation_metadata() or (), context.auth_context())
+        return await self._callers.principal_of(context.invocation_metadata() or (), context.auth_context())
 
     @contextmanager
     def _place(self, context: ServicerContext) -> Iterator[None]:
@@ -151,7 +151,7 @@ class Gate:
             span = start_rpc_span(method, parent, streams_run=rpc.streams_run)
         code = "OK"
         try:
-            call = Call(context, "" if rpc.open else self._principal(context), span)
+            call = Call(context, "" if rpc.open else await self._principal(context), span)
             with self._place(context) if rpc.bounded else nullcontext():
                 if rpc.many:
                     return await rpc.handler(_requests(context, rpc.request), call)
@@ -163,7 +163,7 @@ class Gate:
             code = refusal.code
             await self._refuse(context, refusal, method, span)
         except LogAwayError as error:
-            self._away.log(logger, logging.ERROR, "%s: the log is away: %s", method, error)
+            self._away.log(logger, logging.ERROR, "%s: the run log can't be reached: %s", method, error)
             away = CoreLogAwayError()
             code = away.code
             await self._refuse(context, away, method, span)
@@ -174,7 +174,7 @@ class Gate:
             code = "INTERNAL"
             span.record_exception(error)
             logger.exception("%s failed", method)
-            broken = RefusalError("INTERNAL", "CORE_FAILED", "Something went wrong in the agent core.")
+            broken = RefusalError("INTERNAL", "CORE_FAILED", "Internal error in the agent core.")
             await self._refuse(context, broken, method, span)
         finally:
             end_rpc_span(span, code)

@@ -50,11 +50,41 @@ class RefusalError(Exception):
 
 
 class UnauthenticatedError(RefusalError):
-    """The call does not prove who makes it."""
+    """Authentication is required."""
 
     def __init__(self) -> None:
-        message = "The call does not prove who makes it."
+        message = "Authentication is required."
         super().__init__("UNAUTHENTICATED", "PRINCIPAL_MISSING", message)
+
+
+class BearerRefusedError(RefusalError):
+    """What the call bears (`authorization`) proves nobody.
+
+    Args:
+        reason: Why, in UPPER_SNAKE: the same word as at the edge.
+        message: The same, fit for a user.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__("UNAUTHENTICATED", reason, message)
+
+
+class BearerNotAcceptedError(BearerRefusedError):
+    """The call bears something, and this core accepts no bearers."""
+
+    def __init__(self) -> None:
+        message = (
+            "This core accepts no API keys and no JWTs (TOKENWIRE_AUTH is not set there). Call it without "
+            "`authorization`."
+        )
+        super().__init__("BEARER_NOT_ACCEPTED", message)
+
+
+class IssuerUnavailableError(RefusalError):
+    """A JWT can't be checked: its issuer's keys can't be fetched at the moment."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__("UNAVAILABLE", "ISSUER_AWAY", message, retry_after_s=retry_after_s)
 
 
 class InvalidRequestError(RefusalError):
@@ -62,7 +92,7 @@ class InvalidRequestError(RefusalError):
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         fields = ", ".join(violation.field for violation in violations)
-        message = f"The request can't be accepted: {fields}."
+        message = f"Invalid request: {fields}."
         super().__init__("INVALID_ARGUMENT", "INVALID_REQUEST", message, violations=violations)
 
 
@@ -74,7 +104,7 @@ class ClockSkewError(RefusalError):
     """
 
     def __init__(self, difference_s: int) -> None:
-        message = "The call's principal is not valid now: the clocks of the caller and the core differ."
+        message = "The signed principal is not valid now: the clocks of the caller and the core differ."
         metadata = {"caller_ahead_s": str(difference_s)}
         super().__init__("UNAUTHENTICATED", "CLOCK_SKEW", message, metadata=metadata)
 
@@ -114,7 +144,7 @@ class RequestTimeoutError(RefusalError):
     """
 
     def __init__(self, limit_s: float) -> None:
-        message = f"The request did not come within {limit_s:.0f} s."
+        message = f"The request did not arrive within {limit_s:.0f} s."
         super().__init__("DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", message)
 
 
@@ -130,7 +160,7 @@ class AgentUnavailableError(RefusalError):
     """The agent exists, but can't be used: it could not be loaded, or did not start."""
 
     def __init__(self, name: str) -> None:
-        message = "This agent can't be used at the moment."
+        message = "This agent is not available at the moment."
         super().__init__("UNAVAILABLE", "AGENT_UNAVAILABLE", message, metadata={"agent": name})
 
 
@@ -176,7 +206,7 @@ class CoreFullError(RefusalError):
     """The log has no room for another run."""
 
     def __init__(self) -> None:
-        message = "The service has too much to do at the moment."
+        message = "The service is overloaded. Try again in a moment."
         super().__init__("RESOURCE_EXHAUSTED", "LOG_FULL", message, retry_after_s=5.0)
 
 
@@ -184,7 +214,7 @@ class PrincipalFullError(RefusalError):
     """The principal's live runs need all that the log may keep for her."""
 
     def __init__(self) -> None:
-        message = "Your other answers take up all the room that you have. Wait until one of them is complete."
+        message = "Your running answers use all the space you may use. Wait until one is complete."
         super().__init__(
             "RESOURCE_EXHAUSTED",
             "PRINCIPAL_LOG_FULL",
@@ -205,7 +235,7 @@ class LimitReachedError(RefusalError):
     """
 
     def __init__(self, reason: str, limit: str, most: int, retry_after_s: float) -> None:
-        message = "There are too many requests at the moment."
+        message = "Too many requests. Try again in a moment."
         metadata = {"limit": limit, "most": str(most)}
         super().__init__(
             "RESOURCE_EXHAUSTED", reason, message, metadata=metadata, retry_after_s=retry_after_s
@@ -216,7 +246,7 @@ class CoreLogAwayError(RefusalError):
     """The log can't be read or written at the moment."""
 
     def __init__(self) -> None:
-        message = "The service can't do that at the moment."
+        message = "The service is temporarily unavailable."
         super().__init__("UNAVAILABLE", "LOG_AWAY", message, retry_after_s=1.0)
 
 
@@ -224,5 +254,5 @@ class NotImplementedYetError(RefusalError):
     """The rpc is declared, and not served by this version."""
 
     def __init__(self, method: str) -> None:
-        message = "This version of the core does not offer that."
+        message = "This version of the core does not implement this call."
         super().__init__("UNIMPLEMENTED", "NOT_IMPLEMENTED", message, metadata={"method": method})

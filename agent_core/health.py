@@ -58,7 +58,7 @@ class Health:
         """
         status = self._status(request.service)
         if status == SERVICE_UNKNOWN:
-            raise RefusalError("NOT_FOUND", "SERVICE_UNKNOWN", "There is no such service.")
+            raise RefusalError("NOT_FOUND", "SERVICE_UNKNOWN", "Unknown service.")
         return pb.HealthCheckResponse(status=status)
 
     async def list(self, _: pb.HealthListRequest, __: Call) -> pb.HealthListResponse:

@@ -96,7 +96,7 @@ def _listen_unix(add: Callable[[str], int], address: str) -> int:
         if probe.connect_ex(str(path)) == 0:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     if path.exists() and not path.is_socket():
-        raise OSError(errno.EEXIST, "there is a file of that name, which is no socket")
+        raise OSError(errno.EEXIST, "a file of that name exists and is not a socket")
     _try_bind_unix(path)
     try:
         add(address)

@@ -18,7 +18,7 @@ from tokenwire.v1.stream_pb2 import Clock, Control
 DRAIN_RETRY_MS: Final = 1_000
 """How long followers of a draining core are asked to wait before they follow again."""
 
-DEGRADED: Final = "The answer goes on, but can't be shown at the moment."
+DEGRADED: Final = "The answer is still being written, but can't be shown at the moment."
 """What followers are told while the log is away."""
 
 _LENGTH_DELIMITED: Final = 2

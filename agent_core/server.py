@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +72,8 @@ class CoreServer:
         telemetry: What is told of tokens; None for what the environment says.
 
     Raises:
-        WrongSettingError: A file that the store's URL names can't be used.
+        WrongSettingError: A file that the store's URL names can't be used, or bearers can't be checked with
+            what is set.
     """
 
     def __init__(
@@ -85,9 +87,14 @@ class CoreServer:
         self._settings = settings
         self._telemetry = telemetry or TelemetrySettings()
         self.agents = agents or AgentCatalogue(parse_sources(settings.agent))
+        bearers = settings.bearers()
+        self._running = AsyncExitStack()
+        """What is open while calls come in."""
+        self._bearers = bearers
         self._callers = Callers(
             settings.principal_key.get_secret_value(),
             certificates=settings.grpc_tls_client_ca is not None,
+            bearers=bearers,
             shared_owner=settings.shared_owner,
         )
         self._log, self._peers = (log, Alone()) if log is not None else _make_log(settings)
@@ -122,16 +129,18 @@ class CoreServer:
         """
         settings = self._settings
         credentials = server_credentials(settings)
-        for warning in settings.share_warnings():
+        for warning in (*settings.share_warnings(), *settings.bearer_warnings()):
             logger.warning("%s", warning)
         gate = Gate(self._callers)
         handlers = [gate.handlers(service, rpcs) for service, rpcs in self._services().items()]
         self._server.add_generic_rpc_handlers(handlers)
         await self._open_log()
         try:
+            if self._bearers is not None:
+                await self._running.enter_async_context(self._bearers.running())
             await self.agents.start()
         except BaseException:
-            await self._close_log()
+            await self._close()
             raise
         self._health.set(SERVICE, serving=True)
         self._telling = asyncio.create_task(self._tell_health(), name="tell the log's health")
@@ -139,7 +148,7 @@ class CoreServer:
             self.port = listen(self._server, settings.grpc_host, settings.grpc_port, credentials)
         except OSError as error:
             self._telling.cancel()
-            await self._close_log()
+            await self._close()
             address = address_of(settings.grpc_host, settings.grpc_port)
             raise CoreStartError(f"can't listen on {address}: {error.strerror}") from error
         await self._server.start()
@@ -188,9 +197,9 @@ class CoreServer:
             well = self.manager.log_health.well
             self._health.set(SERVICE, serving=well)
             if well:
-                logger.info("the log is back: the core takes runs")
+                logger.info("the run log is reachable again: the core accepts runs")
             else:
-                logger.info("the log stays away: the core takes no runs")
+                logger.info("the run log is still unreachable: the core accepts no runs")
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Go down in order: no new runs, then the end of those there are, then of the calls.
@@ -204,6 +213,11 @@ class CoreServer:
         if self._telling is not None:
             self._telling.cancel()
         await self.agents.aclose()
+        await self._close()
+
+    async def _close(self) -> None:
+        """Stop fetching an issuer's keys, and close the store."""
+        await self._running.aclose()
         await self._close_log()
 
     async def _close_log(self) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_core.agents.loading import AgentLoadError, parse_sources
 from agent_core.runs.encoding import MAX_PAYLOAD_BYTES
 from agent_core.runs.log.budget import FLOOR_BYTES
 from agent_core.stores import read_store
 from tokenwire.addresses import is_loopback, read_grpc_host
+from tokenwire.authentication import AuthenticationSettings
 from tokenwire.limits import SHARE_LOST, require_share, unlimited_share
 from tokenwire.logs import LogFormat
 from tokenwire.principal import require_key_length, require_separation
@@ -21,127 +21,128 @@ LOG_SHARES: Final = 4
 """A principal's share of the log is one of so many, unless it is set."""
 
 
-class Settings(BaseSettings):
+class Settings(AuthenticationSettings):
     """What an operator can set. Each field is the variable TOKENWIRE_ and its name in capitals."""
 
-    # A message about a wrong value does not show it: it may be a secret.
-    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
-
     grpc_host: str = "127.0.0.1"
-    """The address that the core listens on: of IPv4 (`0.0.0.0` for all of them), of IPv6 (`::` for all of
-    both), a host name, or `unix:PATH`. Other than on loopback, callers must prove who they are."""
+    """Address to listen on: IPv4 (`0.0.0.0` for all), IPv6 (`::` for all of both), a host name, or
+    `unix:PATH`. On addresses other than loopback, callers must authenticate."""
 
     grpc_port: int = Field(default=50051, ge=0, le=65535)
-    """The port that the core listens on; 0 for any free one, which the log names."""
+    """Port to listen on; 0 for any free one, which is logged."""
 
     grpc_tls_cert: Path | None = None
-    """PEM file of the certificate chain that the core shows. Without it the port speaks plaintext."""
+    """PEM file of the certificate chain of the core. If unset, the port speaks plaintext."""
 
     grpc_tls_key: Path | None = None
     """PEM file of that certificate's key."""
 
     grpc_tls_client_ca: Path | None = None
-    """PEM file of the authorities whose client certificates are let in (mTLS). With it, nobody gets in
-    without one."""
+    """PEM file of the authorities whose client certificates are accepted (mTLS). If set, every caller needs
+    such a certificate."""
 
     principal_key: SecretStr = SecretStr("")
-    """Verifies on whose behalf an edge calls: the same text, of at least 32 bytes, as there. With it,
-    calls that carry no signed principal and no client certificate are refused. Needed with
-    TOKENWIRE_GRPC_TLS_CLIENT_CA: it is what keeps an edge's users apart."""
+    """Secret that verifies on whose behalf an edge calls: the same value as at the edges, at least 32 bytes.
+    If set, calls without a signed principal, a client certificate or credentials that TOKENWIRE_AUTH accepts
+    are refused. Required with TOKENWIRE_GRPC_TLS_CLIENT_CA: it separates the users of an edge."""
 
     shared_owner: bool = False
-    """Whether all users of an edge are one owner: each of them sees, follows and stops the runs of all
-    others, and sessions with their histories are common. Signed principals are not looked at then; clients
-    with a certificate are still told apart by its common name. Instead of TOKENWIRE_PRINCIPAL_KEY, not
-    with it."""
+    """Whether all users of an edge are one owner: each can see, follow and stop the runs of the others, and
+    sessions with their histories are shared. Signed principals are then ignored; clients with a certificate
+    are still distinguished by its common name. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with it."""
 
     agent: str = ""
-    """Agents, separated by whitespace: the names of built-in ones (`assistant`, `portfolio`, `pace`), or
-    `name=package.module:attribute`. The first is the default. `assistant`, the default where none is named,
-    and `portfolio` are there anyway."""
+    """Agents, separated by whitespace: names of built-in ones (`assistant`, `portfolio`, `pace`), or
+    `name=package.module:attribute`. The first is the default. `assistant`, the default if none is named, and
+    `portfolio` are always available."""
+
+    reload: bool = False
+    """Whether the core restarts when a file of its agents changes, for development. Runs get
+    TOKENWIRE_DRAIN_S to end first; with the memory store they are lost."""
 
     store: str = "memory"
-    """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file that one core uses at a
-    time; or `redis://HOST:PORT/DB` (also `rediss://` and `unix://`), Redis 7 or Valkey, for many cores."""
+    """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file for one core at a time;
+    or `redis://HOST:PORT/DB` (also `rediss://` and `unix://`), Redis 7 or Valkey, for many cores."""
 
     redis_prefix: str = Field(default="tokenwire", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
-    """What the names of all keys in Redis begin with. Cores with the same one share their runs."""
+    """Prefix of all keys in Redis. Cores with the same prefix share their runs."""
 
     disconnect_grace_s: float = Field(default=30.0, ge=0)
-    """How long a run without followers goes on where its on_disconnect says grace, in seconds."""
+    """How long a run without followers continues if its on_disconnect is grace, in seconds."""
 
     stop_grace_s: float = Field(default=5.0, ge=0)
-    """How long a cancelled agent may take to stop before its run ends without it, in seconds."""
+    """How long a cancelled agent may take to stop before its run is ended without it, in seconds."""
 
     drain_s: float = Field(default=10.0, ge=0)
-    """How long runs may go on after SIGTERM, in seconds."""
+    """How long runs may continue after SIGTERM, in seconds."""
 
     run_timeout_s: float = Field(default=3600.0, gt=0)
-    """The longest time that any run may take, in seconds."""
+    """Maximum duration of a run, in seconds."""
 
     max_run_bytes: int = Field(default=67_108_864, ge=1)
-    """The most that one run may write, in bytes of encoded events; then it ends in an Error."""
+    """Maximum size of the events of one run, in encoded bytes. A run that exceeds it ends in an Error."""
 
     max_run_events: int = Field(default=1_000_000, ge=1)
-    """The most events that one run may write; then it ends in an Error."""
+    """Maximum number of events of one run. A run that exceeds it ends in an Error."""
 
     max_run_tool_calls: int = Field(default=256, ge=0)
-    """The most tool calls of one run. One that wants more ends in a Done with the finish reason
-    `tool_limit`. 0 for no limit; so with those that follow."""
+    """Maximum number of tool calls of one run. A run that requests more ends in a Done with the finish reason
+    `tool_limit`. 0 means no limit; the same holds for the following limits."""
 
     max_runs: int = Field(default=10_000, ge=0)
-    """The most runs that may go on at this core at a time."""
+    """Maximum number of running runs at this core."""
 
     max_principal_runs: int = Field(default=100, ge=0)
-    """The most runs of one principal that may go on at this core at a time. This and the other limits for
-    each principal hold where callers prove who they are."""
+    """Maximum number of running runs per principal at this core. The limits per principal apply only if
+    callers authenticate."""
 
     max_principal_starts_per_minute: int = Field(default=120, ge=0)
-    """How many runs one principal may start at this core in a minute. Who has started none for a while may
-    start as many at once."""
+    """Maximum number of runs that one principal may start per minute at this core. After a pause, as many may
+    be started at once."""
 
     max_follows: int = Field(default=20_000, ge=0)
-    """The most streams (StreamRun, FollowRun) that may be open at this core at a time."""
+    """Maximum number of open streams (StreamRun, FollowRun) at this core."""
 
     max_principal_follows: int = Field(default=200, ge=0)
-    """The most streams of one principal that may be open at this core at a time."""
+    """Maximum number of open streams per principal at this core."""
 
     log_run_bytes: int = Field(default=4_194_304, ge=1)
-    """The most bytes of events that the log keeps of one run. Then the oldest go, and readers that lack
-    them are told so."""
+    """Maximum size of the events that the log keeps of one run, in bytes. Beyond it the oldest are removed,
+    and readers that need them are told."""
 
     log_run_events: int = Field(default=20_000, ge=1)
-    """The most events that the log keeps of one run."""
+    """Maximum number of events that the log keeps of one run."""
 
     log_total_bytes: int = Field(default=268_435_456, ge=1)
-    """The most bytes that the log keeps of all runs. Ended runs go early then, and new ones are refused
-    where there is no room for all that the log may keep of one."""
+    """Maximum size of all runs in the log, in bytes. Beyond it ended runs are removed early, and new runs are
+    refused if there is not enough space for TOKENWIRE_LOG_RUN_BYTES."""
 
     log_principal_bytes: int | None = Field(default=None, ge=0)
-    """The most bytes that the log keeps of the runs and sessions of one principal: a quarter of
-    TOKENWIRE_LOG_TOTAL_BYTES where it is not set, 0 for no limit. Beyond it her ended runs go early, then
-    her live ones are kept shorter; nothing of others does."""
+    """Maximum size of the runs and sessions that the log keeps of one principal, in bytes. If unset, a
+    quarter of TOKENWIRE_LOG_TOTAL_BYTES; 0 means no limit. Beyond it the principal's ended runs are removed
+    early, then its running runs are shortened; other principals are not affected."""
 
     log_retention_s: float = Field(default=900.0, ge=0)
     """How long a run can be followed after its end, in seconds."""
 
     session_exchanges: int = Field(default=20, ge=0)
-    """The most exchanges (a question and its answer) that are kept of a session and given to its agent."""
+    """Maximum number of exchanges (a question and its answer) that are kept of a session and given to its
+    agent."""
 
     session_bytes: int = Field(default=65_536, ge=0)
-    """The most bytes of text that are kept of a session's exchanges."""
+    """Maximum size of the text that is kept of a session's exchanges, in bytes."""
 
     session_retention_s: float = Field(default=86_400.0, ge=0)
-    """How long they are kept after the end of the session's last run, in seconds."""
+    """How long a session's exchanges are kept after the end of its last run, in seconds."""
 
     max_message_bytes: int = Field(default=131_072, ge=1, le=1_048_576)
-    """The longest message of a user, in bytes of UTF-8. It is kept with its run, and as long."""
+    """Maximum size of a user's message, in bytes of UTF-8. It is kept with its run, and as long."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe lines that are logged, to standard error."""
+    """Minimum severity of the lines that are logged, to standard error."""
 
     log_format: LogFormat = "text"
-    """How they look: `text` for people, or `json`, one object a line, for programs."""
+    """Format of log lines: `text` for people, or `json` for programs, one object per line."""
 
     @field_validator("grpc_host")
     @classmethod
@@ -172,7 +173,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.grpc_tls_cert is None) != (self.grpc_tls_key is None):
-            raise ValueError("TOKENWIRE_GRPC_TLS_CERT and TOKENWIRE_GRPC_TLS_KEY go together")
+            raise ValueError("TOKENWIRE_GRPC_TLS_CERT and TOKENWIRE_GRPC_TLS_KEY must be set together")
         if self.grpc_tls_client_ca is not None and self.grpc_tls_cert is None:
             raise ValueError("TOKENWIRE_GRPC_TLS_CLIENT_CA needs TOKENWIRE_GRPC_TLS_CERT")
         if self.log_total_bytes < self.log_run_bytes:
@@ -180,7 +181,7 @@ class Settings(BaseSettings):
         if not (self.proves_callers or is_loopback(self.grpc_host)):
             raise ValueError(
                 f"refusing to listen on {self.grpc_host}, where anybody could start runs: set "
-                "TOKENWIRE_PRINCIPAL_KEY"
+                "TOKENWIRE_PRINCIPAL_KEY (for edges), or TOKENWIRE_AUTH=keys or jwt"
             )
         return self
 
@@ -188,6 +189,12 @@ class Settings(BaseSettings):
     def _separates_owners(self) -> Self:
         proof = "" if self.grpc_tls_client_ca is None else "TOKENWIRE_GRPC_TLS_CLIENT_CA"
         require_separation(proof, key=self.principal_key.get_secret_value(), shared_owner=self.shared_owner)
+        if self.shared_owner and self.auth != "none" and self.grpc_tls_client_ca is None:
+            raise ValueError(
+                f"with TOKENWIRE_SHARED_OWNER=true and TOKENWIRE_AUTH={self.auth} the core would refuse all "
+                "edges, since they do not authenticate: unset TOKENWIRE_AUTH at the core, or set "
+                "TOKENWIRE_GRPC_TLS_CLIENT_CA and give the edges certificates"
+            )
         return self
 
     @model_validator(mode="after")
@@ -200,15 +207,19 @@ class Settings(BaseSettings):
         least_bytes = self.max_principal_runs * min(FLOOR_BYTES, self.log_run_bytes)
         if 0 < share_bytes < least_bytes:
             raise ValueError(
-                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share_bytes}) must be at least {least_bytes}: so much is "
-                f"needed for TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs"
+                f"TOKENWIRE_LOG_PRINCIPAL_BYTES ({share_bytes}) must be at least {least_bytes}, which "
+                f"TOKENWIRE_MAX_PRINCIPAL_RUNS ({self.max_principal_runs}) runs need"
             )
         return self
 
     @property
     def proves_callers(self) -> bool:
         """Whether callers must prove who they are."""
-        return bool(self.principal_key.get_secret_value()) or self.grpc_tls_client_ca is not None
+        return (
+            bool(self.principal_key.get_secret_value())
+            or self.grpc_tls_client_ca is not None
+            or self.auth != "none"
+        )
 
     @property
     def has_principals(self) -> bool:
@@ -220,6 +231,16 @@ class Settings(BaseSettings):
         """The most bytes that the log keeps of one principal; 0 for no limit."""
         given = self.log_principal_bytes
         return self.log_total_bytes // LOG_SHARES if given is None else given
+
+    def bearer_warnings(self) -> list[str]:
+        """Return what an operator should know of bearers that others could read on their way."""
+        if self.auth == "none" or self.grpc_tls_cert is not None or is_loopback(self.grpc_host):
+            return []
+        warning = (
+            f"TOKENWIRE_AUTH={self.auth} on {self.grpc_host} without TOKENWIRE_GRPC_TLS_CERT: API keys and "
+            "JWTs can be read in the network, unless a proxy or mesh encrypts the connections"
+        )
+        return [warning]
 
     def share_warnings(self) -> list[str]:
         """Return what an operator should know of limits that let one principal lock others out."""

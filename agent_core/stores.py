@@ -71,14 +71,14 @@ def _redis(text: str) -> Store:
         if url.hostname or not url.path.strip("/"):
             raise ValueError("the path of a Unix socket is absolute: unix:///run/redis/redis.sock?db=0")
     elif not (url.path in {"", "/"} or _is_number(url.path[1:])):
-        raise ValueError(f"the database {url.path[1:]!r} is no number")
+        raise ValueError(f"the database {url.path[1:]!r} is not a number")
     parameters = parse_qsl(url.query, keep_blank_values=True)
     allowed = {"db", *(TLS_PARAMETERS if url.scheme == "rediss" else ())}
     for name, value in parameters:
         if name not in allowed:
             raise ValueError(f"the parameter {name!r} is not taken, but {', '.join(sorted(allowed))}")
         if name == "db" and not _is_number(value):
-            raise ValueError(f"the database {value!r} is no number")
+            raise ValueError(f"the database {value!r} is not a number")
     return Store("redis", text, tuple((name, value) for name, value in parameters if name in TLS_FILES))
 
 

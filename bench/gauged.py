@@ -14,7 +14,8 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -34,11 +35,16 @@ Gauges: TypeAlias = dict[str, int]
 CALLS: Final = frozenset({"_AioCall", "RPCState", "_ServicerContext", "UnaryStreamCall", "UnaryUnaryCall"})
 """What grpc.aio holds while a call is open, at the caller and at the server."""
 
+POOL: Final = "event_engine"
+"""The name of the threads in gRPC's own pool. It starts another one where work waits for all of them, as on a
+busy machine: they are counted apart from the threads that must stay as many as they are."""
+
 
 def process_gauges() -> Gauges:
     """Return what every process can be asked for: after a collection, so that garbage does not count."""
     gc.collect()
     objects = gc.get_objects()
+    names = Counter(_thread_names())
     kinds = Counter(type(item).__name__ for item in objects)
     return {
         # The one that answers does not count.
@@ -46,12 +52,20 @@ def process_gauges() -> Gauges:
         "calls": sum(kinds[kind] for kind in CALLS),
         # The gauges' own connection does not count.
         "descriptors": len(list(Path("/proc/self/fd").iterdir())) - 1,
-        "threads": len(list(Path("/proc/self/task").iterdir())),
+        "threads": names.total() - names[POOL],
+        "grpc_threads": names[POOL],
         "objects": len(objects),
         "blocks": sys.getallocatedblocks(),
         "rss_bytes": rss_bytes(),
         "allocated_bytes": allocated_bytes(),
     }
+
+
+def _thread_names() -> Iterator[str]:
+    """Yield the name of each thread of this process."""
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            yield (task / "comm").read_text().strip()
 
 
 async def answer_gauges(path: str, own: Callable[[], Gauges]) -> asyncio.Server:

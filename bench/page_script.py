@@ -2,11 +2,13 @@
 
     python -m bench.page_script [--chars 20000] [--rate 200] [--rounds 3] [--out FILE.json]
 
-A real core and edge, and the page in the system's Chromium, as fast as the
-machine is and slowed down to a quarter by the browser itself. An answer of Markdown is asked for, and the
-times are taken of all that the page does in an animation frame: reading the store, lexing, React. Layout and
-painting are the browser's. Told are the median, p99 and the longest, how many frames there were, and how many
-tasks of the page took more than 50 ms, whatever they did.
+A real core and edge, and the page in the system's Chromium, as fast as the machine is and slowed down to a
+quarter by the browser itself. An answer of Markdown is asked for, and the times are taken of all that the
+page does in an animation frame: reading the store, lexing, React, and what it does once the frame's layout
+is done, which is to keep the end in view. A layout that the script forces counts as its own. Told are the
+median, p99 and the longest, how many frames there were, and how many tasks of the page took more than 50
+ms, whatever they did; and, as a mean for each frame, what the browser says that script, style and layout
+took in all.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, CDPSession
 
 from bench.kept import as_text
 from bench.machine import machine, versions
@@ -32,20 +34,35 @@ AGENT: Final = "answer=bench.page_answer:answer"
 SLOWER: Final = (1, 4)
 """By how much the browser slows the page's processor down."""
 
-WATCH: Final = """() => {
-  window.taken = { frames: [], tasks: [] };
+WATCH: Final = """
+  const taken = (window.taken = { frames: [], tasks: [] });
   const later = window.requestAnimationFrame.bind(window);
   window.requestAnimationFrame = (callback) => later((time) => {
     const began = performance.now();
     try { callback(time); } finally {
       // React draws in a microtask that the callback has queued: this one comes after it.
-      queueMicrotask(() => window.taken.frames.push(performance.now() - began));
+      queueMicrotask(() => taken.frames.push(performance.now() - began));
     }
   });
+  // Called behind the layout of the same frame.
+  const Observer = window.ResizeObserver;
+  window.ResizeObserver = class extends Observer {
+    constructor(callback) {
+      super((...given) => {
+        const began = performance.now();
+        try { callback(...given); } finally {
+          if (taken.frames.length > 0) taken.frames[taken.frames.length - 1] += performance.now() - began;
+        }
+      });
+    }
+  };
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) window.taken.tasks.push(entry.duration);
+    for (const entry of list.getEntries()) taken.tasks.push(entry.duration);
   }).observe({ type: "longtask" });
-}"""
+"""
+
+METRICS: Final = {"script": "ScriptDuration", "style": "RecalcStyleDuration", "layout": "LayoutDuration"}
+"""What the browser sums up by itself, in seconds: of these, `script` has the layouts that it forced in it."""
 
 
 def take(browser: Browser, url: str, asked: Mapping[str, int], slower: int) -> dict[str, Any]:
@@ -54,16 +71,20 @@ def take(browser: Browser, url: str, asked: Mapping[str, int], slower: int) -> d
     Raises:
         AssertionError: The answer is not whole, or the page has complained.
     """
-    page, complaints = open_page(browser, url)
+    page, complaints = open_page(browser, url, script=WATCH)
     try:
-        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
-        page.evaluate(WATCH)
+        devtools = page.context.new_cdp_session(page)
+        devtools.send("Performance.enable")
+        devtools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+        page.evaluate("() => { window.taken.frames.length = window.taken.tasks.length = 0; }")
+        before = _metrics(devtools)
         page.get_by_test_id("question").fill(json.dumps(asked))
         page.get_by_test_id("send").click()
         timeout_ms = 4_000 * (30 + asked["chars"] / asked["rate"])
         page.wait_for_selector("[data-testid=turn-assistant][data-status=done]", timeout=timeout_ms)
         length = len(answer_text(page))
         taken = page.evaluate("() => window.taken")
+        after = _metrics(devtools)
     finally:
         page.close()
     assert length == asked["chars"]
@@ -76,7 +97,16 @@ def take(browser: Browser, url: str, asked: Mapping[str, int], slower: int) -> d
         "max_ms": round(max(taken["frames"]), 2),
         "tasks_over_50_ms": len(taken["tasks"]),
         "longest_task_ms": round(max(taken["tasks"], default=0)),
+        **{
+            f"{name}_ms_a_frame": round((after[name] - before[name]) * 1_000 / len(taken["frames"]), 2)
+            for name in METRICS
+        },
     }
+
+
+def _metrics(devtools: CDPSession) -> dict[str, float]:
+    told = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
+    return {name: told[metric] for name, metric in METRICS.items()}
 
 
 def main(words: Sequence[str] | None = None) -> None:

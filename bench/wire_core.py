@@ -66,7 +66,7 @@ def json_dumps(encoded: list[bytes]) -> int:
                 "timestamp": event.create_time.ToMilliseconds(),
                 "content": event.text_delta.content,
             }
-            written += len(f"id: {RUN_ID}.1.{event.sequence}\ndata: {json.dumps(data)}\n\n".encode())
+            written += len(f"data: {json.dumps(data)}\nid: {RUN_ID}.1.{event.sequence}\n\n".encode())
     return written
 
 
@@ -95,7 +95,7 @@ def proto_json(encoded: list[bytes]) -> int:
     for message in encoded:
         for event in parse(message).events:
             data = json.dumps(MessageToDict(event))
-            written += len(f"id: {RUN_ID}.1.{event.sequence}\ndata: {data}\n\n".encode())
+            written += len(f"data: {data}\nid: {RUN_ID}.1.{event.sequence}\n\n".encode())
     return written
 
 

@@ -39,14 +39,14 @@ def main() -> int:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
         return WRONG_SETTINGS
     if settings.auth == "none":
-        logger.warning("authentication is off: everybody on this machine may start runs")
+        logger.warning("authentication is off: all users of this machine may start runs")
     elif settings.shared_owner:
         logger.warning("TOKENWIRE_SHARED_OWNER is set: all users share runs, sessions and histories")
     for warning in settings.share_warnings():
         logger.warning("%s", warning)
     if settings.reuse_port and telemetry.metrics_port is None:
         logger.warning(
-            "edges share a port: a scrape of /metrics meets any. Set TOKENWIRE_METRICS_PORT for each"
+            "a scrape of /metrics reaches one of the edges on this port: set TOKENWIRE_METRICS_PORT for each"
         )
     descriptors.raise_limit()
     needed = settings.max_streams + settings.max_idle_connections + descriptors.OWN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
@@ -14,7 +15,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 
-from edge.http.authentication import require_principal
+from edge.http.authentication import by_security, require_principal, security_components
 from edge.http.browser_guard import BrowserGuard
 from edge.http.drain import Drain
 from edge.http.limits import Limits
@@ -32,6 +33,18 @@ from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.telemetry import clock_id
 from tokenwire.telemetry.settings import TelemetrySettings
 
+API: Final = (
+    chat.chat,
+    runs.follow,
+    runs.state,
+    runs.cancel,
+    tickets.ticket,
+    timing.timing,
+    sessions.session_runs,
+    sessions.transcript,
+)
+"""The routes below /api: they are for those who say who they are."""
+
 
 def create_app(
     settings: EdgeSettings, drain: Drain | None = None, telemetry: TelemetrySettings | None = None
@@ -47,7 +60,7 @@ def create_app(
         ValueError: The settings can't be used as they are.
     """
     drain = drain or Drain()
-    security, authenticator = settings.core_security(), settings.authenticator()
+    core_security, authenticator = settings.core_security(), settings.authenticator()
     ticket_signer, limits = settings.tickets(), Limits(settings.limit_policy(), time.monotonic)
     cors = _cors(settings)
     browser_guard = BrowserGuard(
@@ -59,7 +72,7 @@ def create_app(
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
-        cores = GrpcUpstream(settings.core_targets, security, tokens.clocks)
+        cores = GrpcUpstream(settings.core_targets, core_security, tokens.clocks)
         app.state.edge = EdgeContext(
             settings,
             cores,
@@ -84,19 +97,9 @@ def create_app(
 
     app = Litestar(
         route_handlers=[
-            Router(
-                "/api",
-                route_handlers=[
-                    chat.chat,
-                    runs.follow,
-                    runs.state,
-                    runs.cancel,
-                    tickets.ticket,
-                    timing.timing,
-                    sessions.session_runs,
-                    sessions.transcript,
-                ],
-                guards=[require_principal],
+            *(
+                Router("/api", route_handlers=handlers, guards=[require_principal], security=security)
+                for handlers, security in by_security(API, settings.auth)
             ),
             health.live,
             health.ready,
@@ -118,6 +121,7 @@ def create_app(
             version="1",
             description="An agent's events as Server-Sent Events, resumable at every one.",
             path="/schema",
+            components=security_components(settings.auth),
             render_plugins=[JsonRenderPlugin(path="/"), YamlRenderPlugin()],
         ),
     )

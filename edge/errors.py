@@ -40,12 +40,12 @@ USER_MESSAGE: Final[Mapping[str, str]] = {
     "UNAVAILABLE": "The agent service can't be reached at the moment.",
     "DEADLINE_EXCEEDED": "The agent service did not answer in time.",
     "UNIMPLEMENTED": "The agent service does not offer this.",
-    "RESOURCE_EXHAUSTED": "The agent service has too much to do at the moment.",
+    "RESOURCE_EXHAUSTED": "The agent service is overloaded. Try again in a moment.",
     "DATA_LOSS": "The run's events were lost.",
 }
 """What a user is told of a failure that carries no words meant for users."""
 
-FALLBACK_MESSAGE: Final = "Something went wrong."
+FALLBACK_MESSAGE: Final = "Internal error."
 
 
 class EdgeError(Exception):

@@ -19,6 +19,7 @@ from edge.http.connection import StreamProtocol
 from edge.http.connection_limits import ConnectionLimits
 from edge.http.drain import Drain
 from edge.http.follow_gate import FollowGate
+from edge.http.head import HeadAsGet
 from edge.http.idle import IdleConnections
 from edge.settings import EdgeSettings
 from tokenwire import descriptors
@@ -149,7 +150,7 @@ def make_server(
         idle=IdleConnections(min(settings.max_idle_connections, descriptors.limit() // 2)),
     )
     config = uvicorn.Config(
-        FollowGate(app, settings.stream_policy(), drain),
+        FollowGate(HeadAsGet(app), settings.stream_policy(), drain),
         http=partial(StreamProtocol, limits=limits),  # type: ignore[arg-type] # anything that makes a protocol
         ws="none",
         loop="uvloop",

@@ -6,155 +6,108 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from edge.http.authentication import (
-    ApiKeys,
-    Authenticator,
-    JwtRules,
-    JwtTokens,
-    KeysAndTokens,
-    KeySource,
-    NoAuthentication,
-    Tickets,
-    TimingTokens,
-    load_keys,
-    read_key_file,
-    ticket_key,
-)
+from edge.http.authentication import NoAuthentication, Tickets, TimingTokens, ticket_key
 from edge.http.limits import LimitPolicy
 from edge.http.stream_policy import StreamPolicy
 from edge.upstream import CoreSecurity
 from tokenwire.addresses import is_loopback, read_host, read_targets
+from tokenwire.authentication import AuthenticationSettings, Bearers
 from tokenwire.limits import require_share, unlimited_share
 from tokenwire.logs import LogFormat
 from tokenwire.principal import require_key_length, require_separation
 from tokenwire.settings import read_authorities, read_pair
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(AuthenticationSettings):
     """Each field is the environment variable TOKENWIRE_ and its name."""
 
-    # A message about a wrong value does not show it: it may be a secret.
-    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
-
     host: str = "127.0.0.1"
-    """The address to listen on: of IPv4 (`0.0.0.0` for all of them), of IPv6 (`::` for all of both), or a
-    host name."""
+    """Address to listen on: IPv4 (`0.0.0.0` for all), IPv6 (`::` for all of both), or a host name."""
     port: int = Field(default=8000, ge=0, le=65535)
-    """The port to listen on; 0 for any that is free."""
+    """Port to listen on; 0 for any free one."""
     reuse_port: bool = False
     """Whether several edge processes share the port (SO_REUSEPORT)."""
     core: str = "127.0.0.1:50051"
-    """HOST:PORT of the core ([IPV6]:PORT, or `unix:PATH`); of several, separated by commas."""
+    """Address of the core: HOST:PORT, [IPV6]:PORT or `unix:PATH`; several are separated by commas."""
     core_tls_ca: Path | None = None
-    """PEM file of the authorities that the core's certificate is checked against. Without it: no TLS."""
+    """PEM file of the authorities that the core's certificate is checked against. If unset, no TLS."""
     core_tls_cert: Path | None = None
-    """PEM file of the certificate that the edge shows to the core (mTLS)."""
+    """PEM file of the certificate that the edge presents to the core (mTLS)."""
     core_tls_key: Path | None = None
     """PEM file of that certificate's key."""
     principal_key: SecretStr = SecretStr("")
-    """Signs on whose behalf the edge calls the core: the same text, of at least 32 bytes, as at the
-    core. Needed unless TOKENWIRE_AUTH=none: it is what keeps users apart."""
+    """Secret that signs on whose behalf the edge calls the core: the same value as at the core, at least 32
+    bytes. Required unless TOKENWIRE_AUTH=none: it separates users."""
     shared_owner: bool = False
-    """Whether all who are let in are one owner at the core: each of them sees, follows and stops the runs of
-    all others, and sessions with their histories are common. Instead of TOKENWIRE_PRINCIPAL_KEY, not with
+    """Whether all authenticated users are one owner at the core: each can see, follow and stop the runs of
+    the others, and sessions with their histories are shared. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with
     it. A core with TOKENWIRE_GRPC_TLS_CLIENT_CA needs the same setting."""
-    auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
-    """Who may use the API: `none` (everybody; only when listening on loopback), who has an API key, who has
-    a JWT of the issuer, or both of them."""
-    api_keys: SecretStr = SecretStr("")
-    """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""
-    api_keys_file: Path | None = None
-    """File of API keys, one such entry a line."""
-    jwt_issuer: str = ""
-    """The `iss` of the JWTs that are let in. Must be set for them."""
-    jwt_audience: str = ""
-    """Their `aud`, or one of them. Must be set for them."""
-    jwt_jwks_url: str = ""
-    """Where the issuer publishes its keys (JWKS): https, or http in a network that is trusted."""
-    jwt_keys_file: Path | None = None
-    """File of the issuer's keys instead: JWKS, or one public key in PEM."""
-    jwt_refresh_s: float = Field(default=300, ge=1)
-    """How often the keys are fetched anew, in seconds. A key that the issuer withdrew is good for as long."""
-    jwt_claim: str = Field(default="sub", min_length=1)
-    """The claim that names the principal."""
-    jwt_leeway_s: float = Field(default=30, ge=0, le=600)
-    """By how much the issuer's clock and this one may differ, in seconds."""
     ticket_key: SecretStr = SecretStr("")
-    """Signs tickets for `EventSource`: the same text, of at least 32 bytes, at every edge. Without it a key
-    is derived from TOKENWIRE_PRINCIPAL_KEY; without both, only the edge process that made a ticket takes
-    it."""
+    """Secret that signs tickets for `EventSource`: the same value at every edge, at least 32 bytes. If unset,
+    a key is derived from TOKENWIRE_PRINCIPAL_KEY; without both, only the edge process that made a ticket
+    accepts it."""
     ticket_lifetime_s: float = Field(default=600, ge=1, le=3600)
-    """How long a ticket opens its run's events, in seconds."""
+    """How long a ticket is valid, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe lines that are logged, to standard error."""
+    """Minimum severity of the lines that are logged, to standard error."""
     log_format: LogFormat = "text"
-    """How they look: `text` for people, or `json`, one object a line, for programs."""
+    """Format of log lines: `text` for people, or `json` for programs, one object per line."""
 
     commit_ms: float = Field(default=250, ge=0, le=10_000)
-    """How long the core's first answer is awaited before the 200 leaves, in milliseconds. A refusal
-    within that time is a real HTTP status; a later one is an `error` event."""
+    """How long the edge waits for the core's first answer before it sends the status 200, in milliseconds. A
+    refusal within this time gets its own HTTP status; a later one is an `error` event."""
     heartbeat_s: float = Field(default=15, gt=0)
-    """The silence after which a heartbeat is sent, in seconds."""
+    """Silence after which a heartbeat is sent, in seconds."""
     write_deadline_s: float = Field(default=30, gt=0)
-    """How long a client may leave a write stuck before it is cut off, in seconds."""
+    """How long a write to a client may be stuck before the connection is cut, in seconds."""
     client_budget_bytes: int = Field(default=256 * 1024, ge=1024)
-    """How many bytes of events may wait for one client before the edge stops reading for it."""
+    """Maximum number of bytes of events that wait for one client. Then the edge stops reading for it."""
     retry_ms: int = Field(default=1000, ge=10)
-    """The reconnection time that browsers are given, in milliseconds; spread by half either way."""
+    """Reconnection time sent to browsers, in milliseconds; randomly varied by up to half."""
     reconnects_per_s: float = Field(default=500, gt=0)
-    """How many browsers are to come back a second after this edge process ends: with many streams open, the
-    reconnection time is spread further, by 1 s for each so many."""
+    """Target number of browsers that reconnect per second after this edge process ends. If more streams are
+    open, the reconnection times are spread: by 1 s for each such number of streams."""
     merge: bool = True
-    """Whether deltas that wait together for a slow client become one frame."""
+    """Whether deltas that wait for a slow client are merged into one frame."""
     drain_s: float = Field(default=10, ge=0)
-    """How long open responses may take to end after SIGTERM, in seconds."""
+    """How long open responses may continue after SIGTERM, in seconds."""
 
     max_streams: int = Field(default=10_000, ge=0)
-    """The most streams that one edge process has open at a time; 0 for any number."""
+    """Maximum number of open streams per edge process; 0 means no limit."""
     max_streams_per_principal: int = Field(default=64, ge=0)
-    """The most of one principal; 0 for any number. Not with TOKENWIRE_AUTH=none."""
+    """Maximum number of open streams per principal; 0 means no limit. Not used with TOKENWIRE_AUTH=none."""
     starts_per_minute: float = Field(default=120, ge=0)
-    """How many runs a principal may start a minute at one edge process; 0 for any number. Not with
-    TOKENWIRE_AUTH=none."""
+    """Maximum number of runs that a principal may start per minute at one edge process; 0 means no limit. Not
+    used with TOKENWIRE_AUTH=none."""
     starts_burst: int = Field(default=30, ge=1)
-    """How many of them at once, after a rest."""
+    """Maximum number of runs that a principal may start at once, after a pause."""
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
-    """The largest request body, in bytes."""
+    """Maximum size of a request body, in bytes."""
     max_header_bytes: int = Field(default=64 * 1024, ge=1024, le=1024 * 1024)
-    """The largest request line and headers together, in bytes (431 or 414 beyond it)."""
+    """Maximum size of the request line and headers together, in bytes (431 or 414 beyond it)."""
     request_timeout_s: float = Field(default=15, gt=0)
-    """How long a client may take to begin a request, then to send its headers, and then its body, in seconds
-    (408 beyond it). Responses take as long as they like."""
+    """Maximum time in seconds for each of these: until a client begins a request, sends the headers, and
+    sends the body (408 beyond it). Responses are not limited."""
     keep_alive_s: float = Field(default=75, gt=0)
-    """How long a connection is kept for another request, in seconds. Longer than a proxy keeps it (nginx:
-    60 s), or the proxy sends requests into connections that just close."""
+    """How long an idle connection is kept for another request, in seconds. Must be longer than in the proxy
+    (nginx: 60 s): otherwise the proxy sends requests on connections that are being closed."""
     max_idle_connections: int = Field(default=4096, ge=1)
-    """The most connections on which no request is being served; beyond it the one that is idle longest is
-    closed."""
+    """Maximum number of idle connections. Beyond it the connection that has been idle longest is closed."""
     trust_traceparent: bool = False
-    """Whether a `traceparent` from outside becomes the trace's parent. Else it becomes a link."""
+    """Whether a `traceparent` from outside becomes the parent of the trace. If not, it becomes a link."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins (whitespace-separated) of other sites whose pages may call the edge. None by default."""
+    """Origins of other sites whose pages may call the edge, separated by whitespace. None by default."""
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Host names (whitespace-separated, without ports) under which the edge is served besides loopback's.
-    Others are refused with TOKENWIRE_AUTH=none, and otherwise where this is set."""
+    """Host names under which the edge is served, besides those of loopback: separated by whitespace, without
+    ports. Other names are refused with TOKENWIRE_AUTH=none, and otherwise if this is set."""
 
     @field_validator("cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
-
-    @field_validator("auth", mode="before")
-    @classmethod
-    def _in_order(cls, value: object) -> object:
-        return (
-            ",".join(sorted((part.strip() for part in value.split(",")), reverse=True))
-            if isinstance(value, str)
-            else value
-        )
 
     @field_validator("host")
     @classmethod
@@ -175,7 +128,7 @@ class EdgeSettings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.core_tls_cert is None) != (self.core_tls_key is None):
-            raise ValueError("TOKENWIRE_CORE_TLS_CERT and TOKENWIRE_CORE_TLS_KEY go together")
+            raise ValueError("TOKENWIRE_CORE_TLS_CERT and TOKENWIRE_CORE_TLS_KEY must be set together")
         if self.core_tls_cert is not None and self.core_tls_ca is None:
             raise ValueError("TOKENWIRE_CORE_TLS_CERT needs TOKENWIRE_CORE_TLS_CA")
         return self
@@ -226,19 +179,15 @@ class EdgeSettings(BaseSettings):
         authorities = read_authorities("TOKENWIRE_CORE_TLS_CA", self.core_tls_ca)
         return CoreSecurity(principal_key=key, tls_ca=authorities, tls_cert=cert, tls_key=private)
 
-    def authenticator(self) -> Authenticator:
+    def authenticator(self) -> Bearers:
         """Return what tells who is asking.
 
         Raises:
             ValueError: API keys or JWTs can't be checked with what is set, or `none` is not safe here.
         """
-        match self.auth:
-            case "keys":
-                return self._api_keys()
-            case "jwt":
-                return self._jwt_tokens()
-            case "keys,jwt":
-                return KeysAndTokens(self._api_keys(), self._jwt_tokens())
+        bearers = self.bearers()
+        if bearers is not None:
+            return bearers
         if not is_loopback(self.host):
             raise ValueError(
                 f"TOKENWIRE_AUTH=none is only for loopback, not for {self.host}: "
@@ -279,29 +228,3 @@ class EdgeSettings(BaseSettings):
         return LimitPolicy(
             self.max_streams, self.max_streams_per_principal, self.starts_per_minute, self.starts_burst
         )
-
-    def _api_keys(self) -> ApiKeys:
-        return load_keys(self.api_keys.get_secret_value(), self.api_keys_file)
-
-    def _jwt_tokens(self) -> JwtTokens:
-        """Return what checks JWTs.
-
-        Raises:
-            ValueError: What a token must say, or who signs them, is not set or can't be used.
-        """
-        for name, value in (("ISSUER", self.jwt_issuer), ("AUDIENCE", self.jwt_audience)):
-            if not value:
-                raise ValueError(f"TOKENWIRE_AUTH={self.auth} needs TOKENWIRE_JWT_{name}")
-        rules = JwtRules(self.jwt_issuer, self.jwt_audience, self.jwt_claim, self.jwt_leeway_s)
-        return JwtTokens(self._issuer_keys(), rules)
-
-    def _issuer_keys(self) -> KeySource:
-        if bool(self.jwt_jwks_url) == (self.jwt_keys_file is not None):
-            raise ValueError(
-                f"TOKENWIRE_AUTH={self.auth}: set one of TOKENWIRE_JWT_JWKS_URL and TOKENWIRE_JWT_KEYS_FILE"
-            )
-        if self.jwt_keys_file is not None:
-            return read_key_file(self.jwt_keys_file)
-        from edge.http.authentication.jwks import JwksEndpoint  # noqa: PLC0415 # a fifth of an edge's start
-
-        return JwksEndpoint(self.jwt_jwks_url, refresh_s=self.jwt_refresh_s)

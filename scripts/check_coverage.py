@@ -22,6 +22,7 @@ PURE = (
     "agent_core/runs/state.py",
     "agent_core/runs/presence.py",
     "agent_core/runs/failures.py",
+    "agent_core/runs/values.py",
     "agent_core/runs/run_id.py",
     "edge/upstream/patience.py",
     "edge/upstream/placement.py",

@@ -16,6 +16,9 @@ PIN = re.compile(
 APART = frozenset({"observe.txt"})
 """Locks of an environment of their own: Phoenix needs other versions than we do."""
 
+BESIDE = frozenset({"frameworks.txt"})
+"""Locks of an environment that has ours behind it: what both have, they have in one version."""
+
 
 def pins(name: str) -> dict[str, str]:
     """Return the versions that a lock pins.
@@ -39,6 +42,7 @@ def problems() -> list[str]:
         "runtime.txt": runtime,
         "uv.txt": ["uv"],
         "observe.txt": ["arize-phoenix>=20.26.1"],
+        "frameworks.txt": ["langchain-core>=1.0", "langgraph>=1.0", "openai-agents>=0.20"],
     }
     locked = {name: pins(name) for name in wanted}
     found = []
@@ -48,7 +52,7 @@ def problems() -> list[str]:
             if version is None or not requirement.specifier.contains(version, prereleases=True):
                 found.append(f"requirements/{name} has {version or 'nothing'} for {requirement}")
         for package, version in locked[name].items() if name not in APART else ():
-            if locked["dev.txt"].get(package) != version:
+            if locked["dev.txt"].get(package, version if name in BESIDE else None) != version:
                 found.append(f"requirements/{name} and dev.txt have different versions of {package}")
     return found
 

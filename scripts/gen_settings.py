@@ -254,17 +254,17 @@ def default_of(field: FieldInfo) -> str:
 
 
 def settings_tables(classes: list[type[BaseSettings]]) -> str:
-    """Return the tables of all classes, by process."""
+    """Return the tables of all classes, by process. What a class inherits stands in the other one's alone."""
     parts = []
     for package, process in PROCESSES.items():
         own = [cls for cls in classes if cls.__module__.split(".")[0] == package]
         for cls in own:
             title = process if cls.__module__ == f"{package}.settings" else f"{process}: {first_line(cls)}"
             parts.append(f"### {title}\n")
-            rows = [
-                (setting.variable, setting.type, setting.default, setting.text)
-                for setting in settings_of(cls)
-            ]
+            inherited = {
+                line.variable for base in cls.__mro__[1:] if base in classes for line in settings_of(base)
+            }
+            rows = [tuple(setting) for setting in settings_of(cls) if setting.variable not in inherited]
             parts.append(table(("variable", "type", "default", "what it is"), rows))
     return "\n".join(parts)
 

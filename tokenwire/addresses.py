@@ -42,14 +42,14 @@ def read_host(text: str) -> str:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if not _is_ipv6(host):
-            raise ValueError(f"{text!r} is no IPv6 address")
+            raise ValueError(f"{text!r} is not an IPv6 address")
     if _is_ipv6(host) or _NAME.fullmatch(host):
         return host
     if not host:
         raise ValueError("is empty; 0.0.0.0 means all IPv4 addresses, :: all addresses")
     if re.search(r"[^:]:\d+$", host):
-        raise ValueError(f"{text!r} names a port, which has a setting of its own")
-    raise ValueError(f"{text!r} is no address and no host name")
+        raise ValueError(f"{text!r} includes a port, which has its own setting")
+    raise ValueError(f"{text!r} is neither an address nor a host name")
 
 
 def read_grpc_host(text: str) -> str:
@@ -92,7 +92,7 @@ def read_targets(text: str) -> tuple[str, ...]:
     """
     targets = tuple(read_target(each) for each in text.split(","))
     if len(set(targets)) < len(targets):
-        raise ValueError("names a core twice")
+        raise ValueError("lists a core twice")
     return targets
 
 
@@ -131,6 +131,15 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def is_near(target: str) -> bool:
+    """Return whether a core is on this machine, so that no other reads what is sent to it.
+
+    Args:
+        target: From `read_target`.
+    """
+    return target.startswith(UNIX) or is_loopback(split_target(target)[0])
+
+
 def channel_options(target: str) -> tuple[tuple[str, int], ...]:
     """Return the options of a gRPC channel to a core: on this machine, none goes through a proxy.
 
@@ -142,8 +151,7 @@ def channel_options(target: str) -> tuple[tuple[str, int], ...]:
 
     Source: https://github.com/grpc/grpc/blob/master/doc/environment_variables.md
     """
-    is_near = target.startswith(UNIX) or is_loopback(split_target(target)[0])
-    return (("grpc.enable_http_proxy", 0),) if is_near else ()
+    return (("grpc.enable_http_proxy", 0),) if is_near(target) else ()
 
 
 def unproxied(url: str) -> dict[str, None]:

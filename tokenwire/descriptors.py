@@ -56,7 +56,7 @@ def warn_if_short(needed: int, setting: str) -> None:
     """
     if limit() < needed:
         logger.warning(
-            "this process may have %d files open, and %s may need %d: raise the limit (ulimit -Hn, systemd's "
+            "this process may open %d files, but %s may need %d: raise the limit (ulimit -Hn, systemd's "
             "LimitNOFILE, Docker's --ulimit nofile) or lower the setting",
             *(limit(), setting, needed),
         )

@@ -40,22 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line's; None for this process's own.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m tokenwire.health", description="Ask a core or an edge how it is."
+        prog="python -m tokenwire.health", description="Check the health of a core or an edge."
     )
-    parser.add_argument("target", help="HOST:PORT of a core, or the http:// address of an edge's check")
+    parser.add_argument("target", help="HOST:PORT of a core, or the http:// URL of an edge's health check")
     parser.add_argument("--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS")
     for name, what in (
-        ("ca", "authorities that the core's certificate is checked against; without: no TLS"),
-        ("cert", "certificate to show to the core (mTLS)"),
+        ("ca", "authorities that the core's certificate is checked against; if missing, no TLS"),
+        ("cert", "certificate to present to the core (mTLS)"),
         ("key", "that certificate's key"),
     ):
         variable = f"TOKENWIRE_CORE_TLS_{name.upper()}"
         parser.add_argument(
             f"--{name}", type=Path, default=os.environ.get(variable), help=f"PEM file: {what} [{variable}]"
         )
-    parser.add_argument(
-        "--name", default="", help="the name in the core's certificate, where it is not its HOST"
-    )
+    parser.add_argument("--name", default="", help="name in the core's certificate, if it differs from HOST")
     options = parser.parse_args(arguments)
     try:
         if options.target.startswith(("http://", "https://")):
@@ -96,7 +94,7 @@ def ask_core(
             answer = check(REQUEST, timeout=timeout_s)
         except grpc.RpcError as error:
             return f"{error.code().name}: {error.details()}"
-    return "" if answer == SERVING else "it is not serving"
+    return "" if answer == SERVING else "the core is not serving"
 
 
 def ask_edge(url: str, timeout_s: float) -> str:

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 MINUTE_S: Final = 60.0
 
-SHARE_LOST: Final = "one principal could take it all, and lock the others out"
+SHARE_LOST: Final = "one principal could use it all and lock out the others"
 
 
 def require_share(principal: str, most: int, total: str, most_in_all: int) -> None:

@@ -142,14 +142,14 @@ class _Watch:
             self._warn_after_s *= WARN_AGAIN
             fields = _fields_of(self._loop)
             self._fields = self._fields or fields
-            text = "the event loop has stood still for %.1f s, and with it all that this process does"
+            text = "the event loop has been blocked for %.1f s, and with it everything in this process"
             _warn(text, stood_s, fields, _stack_of(self._thread))
 
     def end(self) -> None:
         """Say how long the loop stood, if that was told and is over."""
         if self._answered is not None and self._fields is not None:
             stood_s = self._answered - self._asked
-            _warn("the event loop turns again: it stood for %.1f s", stood_s, self._fields)
+            _warn("the event loop runs again: it was blocked for %.1f s", stood_s, self._fields)
 
     def was_late(self, late_s: float, *, held: bool) -> None:
         """Tell that the watching thread itself did not get to run.
@@ -163,7 +163,7 @@ class _Watch:
             RuntimeError: The loop is closed.
         """
         if held:
-            text = "the event loop stood for %.1f s: native code did not let go of the interpreter"
+            text = "the event loop was blocked for %.1f s: native code did not release the GIL"
             _warn(text, late_s, _fields_of(self._loop), _stack_of(self._thread))
         else:
             logger.warning("this process was stopped, or got no CPU, for %.1f s", late_s)

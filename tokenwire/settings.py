@@ -90,7 +90,7 @@ def read_text(variable: str, path: Path) -> str:
     try:
         return read_file(variable, path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise WrongSettingError(f"{variable}={path}: the file is no text in UTF-8") from error
+        raise WrongSettingError(f"{variable}={path}: not UTF-8 text") from error
 
 
 def read_authorities(variable: str, path: Path) -> bytes:
@@ -103,7 +103,7 @@ def read_authorities(variable: str, path: Path) -> bytes:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
-        raise WrongSettingError(f"{variable}={path}: there is no certificate in PEM in it") from error
+        raise WrongSettingError(f"{variable}={path}: no PEM certificate found") from error
     return content
 
 
@@ -121,9 +121,9 @@ def read_pair(cert_variable: str, cert: Path, key_variable: str, key: Path) -> t
     """
     chain, private = read_file(cert_variable, cert), read_file(key_variable, key)
     if _CERTIFICATE not in chain:
-        raise WrongSettingError(f"{cert_variable}={cert}: there is no certificate in PEM in it")
+        raise WrongSettingError(f"{cert_variable}={cert}: no PEM certificate found")
     if _PRIVATE_KEY not in private:
-        raise WrongSettingError(f"{key_variable}={key}: there is no private key in PEM in it")
+        raise WrongSettingError(f"{key_variable}={key}: no PEM private key found")
     names = f"{cert_variable}={cert} and {key_variable}={key}"
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)

@@ -58,9 +58,9 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_AGENT": Variable(CORE | CLI),
     "TOKENWIRE_ALLOWED_HOSTS": Variable(EDGE),
     "TOKENWIRE_API_KEY": Variable(CLI, is_secret=True),
-    "TOKENWIRE_API_KEYS": Variable(EDGE, is_secret=True),
-    "TOKENWIRE_API_KEYS_FILE": Variable(EDGE, is_path=True),
-    "TOKENWIRE_AUTH": Variable(EDGE | CLI),
+    "TOKENWIRE_API_KEYS": Variable(CORE | EDGE, is_secret=True),
+    "TOKENWIRE_API_KEYS_FILE": Variable(CORE | EDGE, is_path=True),
+    "TOKENWIRE_AUTH": Variable(CORE | EDGE | CLI),
     "TOKENWIRE_CLIENT_BUDGET_BYTES": Variable(EDGE),
     "TOKENWIRE_COMMIT_MS": Variable(EDGE),
     "TOKENWIRE_CORE": Variable(EDGE | CLI),
@@ -77,13 +77,13 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_GRPC_TLS_KEY": Variable(CORE, is_path=True),
     "TOKENWIRE_HEARTBEAT_S": Variable(EDGE),
     "TOKENWIRE_HOST": Variable(EDGE | CLI),
-    "TOKENWIRE_JWT_AUDIENCE": Variable(EDGE),
-    "TOKENWIRE_JWT_CLAIM": Variable(EDGE),
-    "TOKENWIRE_JWT_ISSUER": Variable(EDGE),
-    "TOKENWIRE_JWT_JWKS_URL": Variable(EDGE),
-    "TOKENWIRE_JWT_KEYS_FILE": Variable(EDGE, is_path=True),
-    "TOKENWIRE_JWT_LEEWAY_S": Variable(EDGE),
-    "TOKENWIRE_JWT_REFRESH_S": Variable(EDGE),
+    "TOKENWIRE_JWT_AUDIENCE": Variable(CORE | EDGE),
+    "TOKENWIRE_JWT_CLAIM": Variable(CORE | EDGE),
+    "TOKENWIRE_JWT_ISSUER": Variable(CORE | EDGE),
+    "TOKENWIRE_JWT_JWKS_URL": Variable(CORE | EDGE),
+    "TOKENWIRE_JWT_KEYS_FILE": Variable(CORE | EDGE, is_path=True),
+    "TOKENWIRE_JWT_LEEWAY_S": Variable(CORE | EDGE),
+    "TOKENWIRE_JWT_REFRESH_S": Variable(CORE | EDGE),
     "TOKENWIRE_KEEP_ALIVE_S": Variable(EDGE),
     "TOKENWIRE_LOG_FORMAT": Variable(CORE | EDGE),
     "TOKENWIRE_LOG_LEVEL": Variable(CORE | EDGE),
@@ -121,16 +121,19 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_MODEL_RETRIES": Variable(CORE),
     "TOKENWIRE_MODEL_RETRY_S": Variable(CORE),
     "TOKENWIRE_MODEL_STALL_S": Variable(CORE),
+    "TOKENWIRE_MODEL_THINKS_FIRST": Variable(CORE),
     "TOKENWIRE_MODEL_THREADS": Variable(CORE),
     "TOKENWIRE_MODEL_TOOLS": Variable(CORE),
     "TOKENWIRE_MODEL_TOOL_TIMEOUT_S": Variable(CORE),
     "TOKENWIRE_MODEL_URL": Variable(CORE | CLI),
+    "TOKENWIRE_MODEL_USAGE": Variable(CORE),
     "TOKENWIRE_PATIENCE_S": Variable(CLI),
     "TOKENWIRE_PORT": Variable(EDGE | CLI),
     "TOKENWIRE_PRINCIPAL": Variable(CLI),
     "TOKENWIRE_PRINCIPAL_KEY": Variable(CORE | EDGE | CLI, is_secret=True),
     "TOKENWIRE_RECONNECTS_PER_S": Variable(EDGE),
     "TOKENWIRE_REDIS_PREFIX": Variable(CORE),
+    "TOKENWIRE_RELOAD": Variable(CORE | CLI),
     "TOKENWIRE_REQUEST_TIMEOUT_S": Variable(EDGE),
     "TOKENWIRE_RETRY_MS": Variable(EDGE),
     "TOKENWIRE_REUSE_PORT": Variable(EDGE),
@@ -177,9 +180,9 @@ def _unknown(name: str) -> str:
         return f"{name} is not read everywhere: the name is {upper}, in capitals"
     meant = difflib.get_close_matches(upper, VARIABLES, n=1, cutoff=ALIKE)
     if meant:
-        return f"{name} is no variable of Tokenwire: nothing reads it. Did you mean {meant[0]}?"
+        return f"{name} is not a variable of Tokenwire and is ignored. Did you mean {meant[0]}?"
     if upper.startswith(PREFIX):
-        return f"{name} is no variable of Tokenwire: nothing reads it"
+        return f"{name} is not a variable of Tokenwire and is ignored"
     return ""
 
 

@@ -61,7 +61,7 @@ def calculate(expression: str) -> Decimal:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         hint = f" {_PERCENT}" if "%" in text else ""
-        raise CalculatorError(f"This is no complete arithmetic expression.{hint}") from None
+        raise CalculatorError(f"This is not a complete arithmetic expression.{hint}") from None
     try:
         value = _value(tree.body, text)
     except DivisionByZero:

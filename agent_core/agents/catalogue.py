@@ -80,7 +80,7 @@ class _Keeper:
     def _fail(self, error: Exception) -> None:
         """Tell those who wait, or the log when nobody does any more."""
         if self._loaded.done():
-            logger.error("agent %r could not be left", self._source.name, exc_info=error)
+            logger.error("agent %r failed to shut down", self._source.name, exc_info=error)
             return
         if not isinstance(error, AgentLoadError):
             text = f"agent {self._source.name!r} did not start: {type(error).__name__}: {error}"

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from agent_core.agents.events import Agent
+from agent_core.agents.foreign import NotAdaptableError, adapted
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FORM: Final = "name=package.module:attribute"
 _WANTED: Final = (
-    "An agent is an async generator function: `async def agent(request)` with a `yield`. "
-    "docs/agents.md shows it, and adapters for other libraries"
+    "An agent is a function that takes the request, best an async generator: `async def agent(request)` "
+    "with a `yield`. docs/agents.md shows it, and adapters for other libraries"
 )
 
 
@@ -87,7 +88,7 @@ def parse_sources(text: str) -> tuple[AgentSource, ...]:
 
 
 def load_agent(source: AgentSource) -> Agent:
-    """Import an agent and return it. One of Pydantic AI's is adapted.
+    """Import an agent and return it. One of another library's is adapted, where that is known.
 
     Raises:
         AgentLoadError: There is no such module or attribute, the import failed, or what was found is no
@@ -107,27 +108,38 @@ def load_agent(source: AgentSource) -> Agent:
             found = getattr(found, part)
         except AttributeError as error:
             raise AgentLoadError(f"{where}: the module has no {source.attribute!r}") from error
-    found = _adapted(found)
+    try:
+        found = adapted(found)
+    except NotAdaptableError as error:
+        raise AgentLoadError(f"{where}: {error}") from error
     if not callable(found):
         raise AgentLoadError(f"{where}: a {type(found).__qualname__} can't be called. {_WANTED}")
-    if kind := _wrong_kind(found):
-        raise AgentLoadError(f"{where}: it is {kind}. {_WANTED}")
+    if why := _wrong_kind(found) or _wrong_call(found):
+        raise AgentLoadError(f"{where}: {why}. {_WANTED}")
     return found
 
 
 def _wrong_kind(found: Callable[..., object]) -> str:
-    """Return what a callable is, where its calls certainly give no async iterator; else nothing.
+    """Return why a callable can't be an agent; nothing where it may be one.
 
-    A plain function may return one, and so may an object that can be called.
+    What it gives when it is called is seen then: text, an event, or what yields them.
     """
     while isinstance(found, functools.partial):
         found = found.func
-    if isinstance(found, type):
-        return "" if hasattr(found, "__anext__") else "a class, not an object of it"
-    called = found if inspect.isroutine(found) else getattr(found, "__call__", found)  # noqa: B004 # its kind
-    if inspect.iscoroutinefunction(called):
-        return "an async function without a yield"
-    return "a generator function that is not async" if inspect.isgeneratorfunction(called) else ""
+    if isinstance(found, type) and not hasattr(found, "__anext__"):
+        return f"it is a class, not an object of it: {found.__qualname__}() may be what you mean"
+    return ""
+
+
+def _wrong_call(found: Callable[..., object]) -> str:
+    """Return why a callable can't be called with a request alone; nothing where it can, or does not say."""
+    try:
+        inspect.signature(found).bind(None)
+    except TypeError as error:
+        return f"it can't be called with one argument, the request: {error}"
+    except ValueError:  # written in C
+        return ""
+    return ""
 
 
 def _raised_at(error: BaseException) -> str:
@@ -139,19 +151,6 @@ def _raised_at(error: BaseException) -> str:
         if frame.filename not in ours and not frame.filename.startswith("<frozen")
     ]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-
-
-def _adapted(found: object) -> object:
-    """Return what was found, or an adapter when it is an agent of Pydantic AI.
-
-    The library is loaded by its user's module or not at all: an object of it needs one of its types.
-    """
-    if any(cls.__module__.partition(".")[0] == "pydantic_ai" for cls in type(found).__mro__):
-        # By name: runs import this module, and know nothing of what agents are made with.
-        adapter = importlib.import_module("agent_core.agents.pydantic_ai")
-        adapted: object = adapter.adapt(found)
-        return adapted
-    return found
 
 
 def model_of(agent: Agent) -> str:

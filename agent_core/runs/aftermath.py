@@ -46,7 +46,7 @@ class Aftermath:
                 stray.cancel()
             await asyncio.wait(tuple(self.strays), timeout=STRAY_S)
         if self.strays:
-            logger.error("%d agents do not stop", len(self.strays))
+            logger.error("%d agents did not stop", len(self.strays))
         for reaping in self._reaping:
             reaping.cancel()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,7 +53,7 @@ AGENT_FAILED: Final = Failure("INTERNAL", "The agent failed.", details={"reason"
 
 TIMED_OUT: Final = Failure(
     "DEADLINE_EXCEEDED",
-    "The run took longer than it may.",
+    "The run exceeded its time limit.",
     retryable=True,
     details={"reason": "RUN_TIMEOUT"},
 )
@@ -66,26 +67,48 @@ SHUT_DOWN: Final = Failure(
 
 PRODUCER_LOST: Final = Failure(
     "UNAVAILABLE",
-    "The agent's process was lost.",
+    "The process of the agent stopped before the answer was complete.",
     retryable=True,
     details={"reason": "PRODUCER_LOST"},
 )
 
 TOO_LARGE: Final = Failure(
-    "RESOURCE_EXHAUSTED", "The answer is larger than one may be.", details={"reason": "RUN_TOO_LARGE"}
+    "RESOURCE_EXHAUSTED",
+    "The answer exceeds the size limit (TOKENWIRE_MAX_RUN_BYTES or TOKENWIRE_MAX_RUN_EVENTS).",
+    details={"reason": "RUN_TOO_LARGE"},
 )
 
 
 def failure_of(error: BaseException) -> Failure:
     """Return what a user may know of what an agent raised.
 
-    Only an AgentError speaks to users, and only a sound one. The text of anything else stays here.
+    Only an AgentError speaks to users, and only a sound one: the first, where a task group has put it into a
+    group of exceptions. The text of anything else stays here.
     """
     if isinstance(error, RunTooLargeError):
         return TOO_LARGE
-    if isinstance(error, AgentError) and _is_sound(error):
-        return Failure(error.code, error.message, bool(error.retryable), dict(error.details))
+    for raised in _leaves(error):
+        if isinstance(raised, AgentError) and _is_sound(raised):
+            return Failure(raised.code, raised.message, bool(raised.retryable), dict(raised.details))
     return AGENT_FAILED
+
+
+def hides_a_bug(error: BaseException | None) -> bool:
+    """Return whether a group of exceptions holds one that is no AgentError, beside those that may be."""
+    return isinstance(error, BaseExceptionGroup) and not all(
+        isinstance(raised, AgentError) for raised in _leaves(error)
+    )
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, or all that a group of exceptions holds, however deep."""
+    waiting = [error]
+    while waiting:
+        raised = waiting.pop()
+        if isinstance(raised, BaseExceptionGroup):
+            waiting.extend(reversed(raised.exceptions))
+        else:
+            yield raised
 
 
 def _is_sound(error: AgentError) -> bool:

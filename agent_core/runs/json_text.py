@@ -25,7 +25,7 @@ def encode_json(value: object) -> str:
     try:
         return _ENCODER.encode(value).decode()
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise RubbishError(f"no JSON value: {type(error).__name__}: {error}") from error
+        raise RubbishError(f"not a JSON value: {type(error).__name__}: {error}") from error
 
 
 def _substitute(value: object) -> object:
@@ -36,7 +36,7 @@ def _substitute(value: object) -> object:
         return dict(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return list(value)
-    raise TypeError(f"a {type(value).__qualname__} is no JSON value")
+    raise TypeError(f"a {type(value).__qualname__} is not a JSON value")
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_substitute)

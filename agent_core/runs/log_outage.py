@@ -18,7 +18,9 @@ class LogOutage:
 
     def __init__(self) -> None:
         self._outage = Outage(
-            logger, away="the log is away: what runs say waits for it", back="the log is back"
+            logger,
+            away="the run log can't be reached: events of runs wait for it",
+            back="the run log can be reached again",
         )
         self._waiting: set[str] = set()
         self._runs = 0

@@ -90,7 +90,7 @@ class News:
         try:
             lost = await reap_orphans(self._log, core)
             if lost:
-                logger.warning("core %s is gone: %d of its runs were closed", core, lost)
+                logger.warning("core %s was lost: %d of its runs were closed", core, lost)
             await self._peers.forget(core)
         except LogAwayError as error:
             text = "the runs of core %s could not be closed: %s"
@@ -123,10 +123,10 @@ class News:
         try:
             for run_id in await self._log.open_runs(self._peers.name):
                 if run_id not in self._live:
-                    logger.warning("run %s was open again in the log", run_id)
+                    logger.warning("run %s was open again in the log: closing it", run_id)
                     await reap(self._log, run_id)
         except LogAwayError as error:
-            self._failures.log(logger, logging.WARNING, "the log could not be tidied: %s", error)
+            self._failures.log(logger, logging.WARNING, "the log could not be cleaned up: %s", error)
 
     def log_away(self, error: Exception) -> None:
         """Tell every follower that the log is away."""

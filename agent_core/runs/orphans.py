@@ -76,7 +76,7 @@ async def reap(log: RunLog, run_id: str, *, writes_span: bool = True) -> Appende
     trace_id = trace_id_of(span)
     answer = await log.reap(run_id, FIRST_EPOCH, _lost(trace_id), Outcome("error", PRODUCER_LOST.code))
     if answer.status is AppendStatus.OK:
-        text = "run %s failed: its core is gone (trace %s)"
+        text = "run %s failed: its core was lost (trace %s)"
         logger.info(text, run_id, trace_id or "-", extra=log_fields(run_id=run_id, span=span))
         if writes_span and span.trace_flags.sampled:
             await _write_span(log, run_id, span)

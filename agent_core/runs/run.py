@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from agent_core.agents.events import ToolStart
 from agent_core.agents.loading import model_of
+from agent_core.runs.agent_code import place_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
 from agent_core.runs.failures import (
     AGENT_FAILED,
@@ -24,9 +25,11 @@ from agent_core.runs.failures import (
     TIMED_OUT,
     AgentExitError,
     Failure,
+    RubbishError,
     RunTooLargeError,
     ToolLimitError,
     failure_of,
+    hides_a_bug,
 )
 from agent_core.runs.hooks import RunHooks
 from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
@@ -170,7 +173,7 @@ class Run:
             if await self._begin():
                 stray = await self._conduct()
         except LogRefusedError:
-            logger.exception("run %s lost its log", self.record.run_id, extra=self._log_fields())
+            logger.exception("the log of run %s was lost", self.record.run_id, extra=self._log_fields())
         except Exception:
             logger.exception(
                 "run %s broke: this is a bug of the core", self.record.run_id, extra=self._log_fields()
@@ -256,7 +259,7 @@ class Run:
         if pump.done():
             return None
         logger.error(
-            "run %s ended without its agent, which does not stop",
+            "run %s has ended, but its agent does not stop",
             self.record.run_id,
             extra=self._log_fields(),
         )
@@ -298,13 +301,17 @@ class Run:
 
     def _log_failure(self, failure: Failure, error: BaseException | None, trace_id: str) -> None:
         """Log what the run's `Error` leaves out: who quotes its run id or trace id is to be found here."""
-        is_bug = failure is AGENT_FAILED
+        # Of a task group's exceptions, one may have spoken to the user, and another one be a bug.
+        is_bug = failure is AGENT_FAILED or (hides_a_bug(error) and not self._stop.done())
+        why = failure.details.get("reason", failure.code)
+        if isinstance(error, RubbishError):
+            why = f"{why}: {error}"
         logger.log(
             logging.ERROR if is_bug else logging.INFO,
-            "run %s failed: %s (trace %s)",
+            "run %s failed: %s%s",
             self.record.run_id,
-            failure.details.get("reason", failure.code),
-            trace_id or "-",
+            why,
+            f" (trace {trace_id})" if trace_id else "",
             exc_info=error if is_bug else None,
             extra=self._log_fields(),
         )
@@ -344,10 +351,10 @@ class Run:
         since_turn = 0
         async for item in stream:
             if self._stop.done():
-                logger.warning("run %s: its agent went on after it was stopped", self.record.run_id)
+                logger.warning("run %s: its agent continued after it was stopped", self.record.run_id)
                 return
             try:
-                payloads = self._feed(item)
+                payloads = self._feed(item, stream)
                 if payloads:
                     await self._writer.write(payloads)
                 if isinstance(item, ToolStart):
@@ -359,11 +366,15 @@ class Run:
             except asyncio.CancelledError as cancelled:
                 await throw_cancelled(stream, cancelled)
                 raise
+        if not self._stop.done() and (rest := self._state.flush(monotonic_nano())):
+            await self._writer.write(rest)
 
-    def _feed(self, item: object) -> list[bytes]:
+    def _feed(self, item: object, stream: AsyncIterator[object]) -> list[bytes]:
         """Return the payloads of what the agent yielded. Once it is over a limit, no tool is called."""
         try:
             return self._state.feed(item, monotonic_nano())
+        except RubbishError as error:
+            raise RubbishError(f"{error} ({place_of(self._order.agent, stream)})") from error
         except (RunTooLargeError, ToolLimitError):
             self._may_act_no_more = True
             raise

@@ -6,7 +6,6 @@ the log, in order. The first event is RunStarted; the last, and only the last, i
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 from agent_core.agents.events import (
@@ -19,6 +18,8 @@ from agent_core.agents.events import (
     ToolStart,
     Usage,
 )
+from agent_core.agents.split_characters import CharacterJoiner
+from agent_core.runs import values
 from agent_core.runs.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.json_text import encode_json
@@ -31,16 +32,14 @@ MAX_FINAL_BYTES: Final = 256 * 1024
 MAX_PIECE_LENGTH: Final = 64 * 1024
 """The longest delta, in code points (of at most 4 bytes); longer ones become several."""
 
-MAX_COUNT: Final = 2**32 - 1
-MAX_USAGE: Final = 2**64 - 1
-MAX_PERCENT: Final = 100
-
 FINISH_REASONS: Final = {
     "stop": event_pb2.FINISH_REASON_STOP,
     "length": event_pb2.FINISH_REASON_LENGTH,
     "tool_limit": event_pb2.FINISH_REASON_TOOL_LIMIT,
     "cancelled": event_pb2.FINISH_REASON_CANCELLED,
 }
+
+_EVENTS: Final = "one of TextDelta, ReasoningDelta, Progress, ToolStart, ToolResult, Custom, Finish"
 
 _TEXT: Final = DeltaEncoder("text_delta")
 _REASONING: Final = DeltaEncoder("reasoning_delta")
@@ -86,6 +85,8 @@ class RunState:
         self._tool_calls = 0
         self._max_tool_calls = limits.max_tool_calls
         self._reason = "stop"
+        self._text_joiner = CharacterJoiner()
+        self._reasoning_joiner = CharacterJoiner()
         self._pieces: list[str] = []
         self._text_bytes = 0
 
@@ -105,6 +106,8 @@ class RunState:
     def feed(self, item: object, nano: int) -> list[bytes]:
         """Return the payloads of what an agent yielded: mostly one, none for what is not to be told.
 
+        A delta that ends in half a character tells it with the next one of its kind.
+
         Args:
             item: What the agent yielded.
             nano: When it did, in nanoseconds of the monotonic clock.
@@ -119,10 +122,10 @@ class RunState:
             if isinstance(item, str):
                 return self._text(str(item), 1, nano)
             if isinstance(item, TextDelta):
-                return self._text(_string(item.content), _count(item.token_count), nano)
+                return self._text(values.string(item.content), values.count(item.token_count), nano)
             if isinstance(item, ReasoningDelta):
-                content, count = _string(item.content), _count(item.token_count)
-                return self._deltas(_REASONING, content, count, nano)
+                content, count = values.string(item.content), values.count(item.token_count)
+                return self._deltas(_REASONING, self._reasoning_joiner.feed(content), count, nano)
             if isinstance(item, Finish):
                 self._finish_with(item)
                 return []
@@ -132,7 +135,20 @@ class RunState:
             self._require_room(len(payload), 1)
             return [self._numbered(payload)]
         except UnicodeEncodeError as error:
-            raise RubbishError(f"text that UTF-8 can't hold: {error}") from error
+            raise RubbishError(f"the text can't be encoded in UTF-8: {error}") from error
+
+    def flush(self, nano: int) -> list[bytes]:
+        """Return the payloads of what still waits, at the agent's end: halves of characters without the rest.
+
+        Args:
+            nano: Now, in nanoseconds of the monotonic clock.
+
+        Raises:
+            RunTooLargeError: The run may say no more.
+        """
+        self._require_running()
+        thought, text = self._reasoning_joiner.flush(), self._text_joiner.flush()
+        return [*self._deltas(_REASONING, thought, 1, nano), *self._told(text, 1, nano)]
 
     def finish(self, nano: int) -> bytes:
         """Return the payload of the Done of an agent that has said all it had to say."""
@@ -164,6 +180,10 @@ class RunState:
         return self._terminal(event, Outcome("error", failure.code), nano)
 
     def _text(self, content: str, token_count: int, nano: int) -> list[bytes]:
+        """Return the payloads of what an agent said."""
+        return self._told(self._text_joiner.feed(content), token_count, nano)
+
+    def _told(self, content: str, token_count: int, nano: int) -> list[bytes]:
         """Return the payloads of a piece of the answer, and remember it for the end."""
         payloads = self._deltas(_TEXT, content, token_count, nano)
         self._remember(content)
@@ -186,23 +206,23 @@ class RunState:
         match item:
             case Progress():
                 if item.percent is not None:
-                    event.progress.percent = _percent(item.percent)
-                event.progress.message = _string(item.message)
-                event.progress.step = _string(item.step)
+                    event.progress.percent = values.percent(item.percent)
+                event.progress.message = values.string(item.message)
+                event.progress.step = values.string(item.step)
             case ToolStart():
-                event.tool_start.call_id = _string(item.call_id)
-                event.tool_start.tool = _string(item.tool)
+                event.tool_start.call_id = values.string(item.call_id)
+                event.tool_start.tool = values.string(item.tool)
                 event.tool_start.args_json = encode_json(item.args)
             case ToolResult():
-                event.tool_result.call_id = _string(item.call_id)
-                event.tool_result.tool = _string(item.tool)
+                event.tool_result.call_id = values.string(item.call_id)
+                event.tool_result.tool = values.string(item.tool)
                 event.tool_result.result_json = encode_json(item.result)
-                event.tool_result.is_error = _flag(item.is_error)
+                event.tool_result.is_error = values.flag(item.is_error)
             case Custom():
-                event.custom.name = _string(item.name)
+                event.custom.name = values.string(item.name)
                 event.custom.data_json = encode_json(item.data)
             case _:
-                raise RubbishError(f"a {type(item).__qualname__} is no event")
+                raise RubbishError(f"{values.described(item)} is not an event. Yield a str, or {_EVENTS}")
         return event
 
     def _count_tool_call(self) -> None:
@@ -218,14 +238,8 @@ class RunState:
     def _finish_with(self, finish: Finish) -> None:
         """Remember what Done is to say."""
         if finish.reason not in ("stop", "length", "tool_limit"):
-            raise RubbishError(f"{finish.reason!r} is no finish reason")
-        if finish.usage is not None:
-            if not isinstance(finish.usage, Usage):
-                raise RubbishError(f"a {type(finish.usage).__qualname__} is no usage")
-            for tokens in (finish.usage.input_tokens, finish.usage.output_tokens):
-                if tokens is not None:
-                    _count(tokens, MAX_USAGE)
-        self._reason, self.usage = finish.reason, finish.usage
+            raise RubbishError(f"{finish.reason!r} is not a finish reason: stop, length or tool_limit")
+        self._reason, self.usage = finish.reason, values.usage(finish.usage)
 
     def _done(self, reason: str, nano: int) -> bytes:
         """Return the payload of a Done."""
@@ -301,33 +315,3 @@ def _pieces(content: str, token_count: int) -> list[tuple[str, int]]:
     cuts = range(0, len(content), MAX_PIECE_LENGTH)
     first = max(1, token_count - len(cuts) + 1)
     return [(content[cut : cut + MAX_PIECE_LENGTH], 1 if cut else first) for cut in cuts]
-
-
-def _string(value: object) -> str:
-    """Return a value that must be a string."""
-    if not isinstance(value, str):
-        raise RubbishError(f"a {type(value).__qualname__} is no string")
-    return value
-
-
-def _flag(value: object) -> bool:
-    """Return a value that must be true or false."""
-    if not isinstance(value, bool):
-        raise RubbishError(f"a {type(value).__qualname__} is neither true nor false")
-    return value
-
-
-def _count(value: object, largest: int = MAX_COUNT) -> int:
-    """Return a value that must be a count."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
-        raise RubbishError(f"{value!r} is no count")
-    return value
-
-
-def _percent(value: object) -> float:
-    """Return a value that must be a percentage."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
-        raise RubbishError(f"{value!r} is no percentage")
-    if not 0 <= value <= MAX_PERCENT:
-        raise RubbishError(f"{value!r} percent is not between 0 and {MAX_PERCENT}")
-    return float(value)

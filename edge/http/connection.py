@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from typing import Any, Final, Literal, TypeAlias
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from edge.http.connection_limits import ConnectionLimits, RefusedError
-from edge.http.event_stream import ABORT_EXTENSION, ARRIVED_EXTENSION, FLUSH_EXTENSION
+from edge.http.extensions import ABORT_EXTENSION, ARRIVED_EXTENSION, FLUSH_EXTENSION, PROBE_EXTENSION
+from edge.http.half_close import HalfClose
+from edge.http.other_versions import answer_without_chunks, head_without_upgrade
 from edge.http.problem import raw_problem
+from tokenwire.numbers import plain_number
 from tokenwire.telemetry import monotonic_nano
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024
@@ -82,11 +84,13 @@ class StreamProtocol(HttpToolsProtocol):
         """Lower the mark at which `send` begins to wait, and start the clock: the client may stay silent."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._half_close = HalfClose(transport, self.loop)
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being served: uvicorn tells only the newest one."""
         self._stop_timer()
+        self._half_close.stop()
         self._limits.idle.discard(self)
         self.pipeline.clear()
         self._behind.clear()
@@ -101,6 +105,18 @@ class StreamProtocol(HttpToolsProtocol):
             self._put_behind(data)
         else:
             self._feed(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether to stay connected: a client that has ended its own side gets the answer that runs.
+
+        Whether it is still there to read it, `HalfClose` finds out.
+        """
+        if self._lingering or not self._is_serving:
+            return False
+        if self._running is not None and not (self._behind or self.pipeline):
+            self._running.keep_alive = False
+        self._half_close.end()
+        return True
 
     def shutdown(self) -> None:
         """Close the connection, after the response that runs."""
@@ -125,6 +141,7 @@ class StreamProtocol(HttpToolsProtocol):
             ABORT_EXTENSION: self.transport.abort,
             ARRIVED_EXTENSION: monotonic_nano(),
             FLUSH_EXTENSION: self.flush,
+            PROBE_EXTENSION: self._half_close.probe_with,
         }
         self.scope["extensions"] = extensions
 
@@ -151,12 +168,12 @@ class StreamProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             # The parser takes what follows for another protocol's. `_feed` has the head parsed once more.
             if self.parser.get_method() == b"CONNECT":
-                raise RefusedError(501, "This server is no proxy.")
+                raise RefusedError(501, "This server is not a proxy.")
             return
         self._in_body = True
         super().on_headers_complete()
         if self.cycle.scope["http_version"] == "1.0":
-            _answer_without_chunks(self.cycle)
+            answer_without_chunks(self.cycle)
         # uvicorn stops reading for a request that has to wait, and then does not notice a client that leaves.
         self.flow.resume_reading()
 
@@ -194,6 +211,7 @@ class StreamProtocol(HttpToolsProtocol):
             self._is_unbuffered = False
             self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._unset_keepalive_if_required()  # the timer here does that too
+        self._half_close.stop()
         if self.transport.is_closing():
             return
         waiting, self._behind = bytes(self._behind), bytearray()
@@ -201,6 +219,8 @@ class StreamProtocol(HttpToolsProtocol):
             self._put_behind(waiting)
         else:
             self._feed(waiting)
+        if self._half_close.has_ended and not self._is_serving:
+            self.transport.close()  # no other request comes
 
     # How it goes on.
 
@@ -252,23 +272,12 @@ class StreamProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
-            self._parse_head_without_upgrade()
+            head = head_without_upgrade(self.parser, self.url, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(head)
             taken: int = upgrade.args[0]
             return taken
         return len(piece)
-
-    def _parse_head_without_upgrade(self) -> None:
-        """Have the head parsed as if it had not asked for another protocol, which a server may ignore.
-
-        Java's HttpClient and `curl --http2` ask for `h2c` even with a POST, whose body must be read as well.
-
-        Source: https://www.rfc-editor.org/rfc/rfc9110#section-7.8
-        """
-        version = self.parser.get_http_version().encode()
-        head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
-        head += b"".join(b"%b: %b\r\n" % line for line in self.headers if line[0] != b"upgrade")
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.feed_data(head + b"\r\n")
 
     def _put_behind(self, data: bytes | memoryview) -> None:
         """Keep what came behind a running request: no more than one whole request, or none of it.
@@ -330,7 +339,7 @@ class StreamProtocol(HttpToolsProtocol):
     def _on_timeout(self) -> None:
         """Close the connection of a client that is too slow; say so where it began a request."""
         self._timer = None
-        most_s = f"{self._limits.request_timeout_s:g} s (TOKENWIRE_REQUEST_TIMEOUT_S)"
+        most_s = f"{plain_number(self._limits.request_timeout_s)} s (TOKENWIRE_REQUEST_TIMEOUT_S)"
         if self._lingering:
             self.transport.abort()
         elif self._timed == "head":
@@ -382,15 +391,3 @@ class StreamProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
-
-
-def _answer_without_chunks(cycle: RequestResponseCycle) -> None:
-    """Have the response end with the connection: HTTP/1.0 knows no chunks, but uvicorn sends them."""
-    send = cycle.send
-
-    def unchunked(message: Any) -> Awaitable[None]:
-        cycle.chunked_encoding = False
-        cycle.expected_content_length = len(message.get("body", b""))
-        return send(message)
-
-    cycle.send = unchunked  # type: ignore[method-assign, assignment]

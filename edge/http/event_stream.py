@@ -20,8 +20,9 @@ from opentelemetry.trace import Status, StatusCode
 
 from edge.errors import CORE_AWAY, EdgeError, StreamBrokenError, UpstreamError
 from edge.http.drain import Drain
+from edge.http.extensions import ABORT_EXTENSION, FLUSH_EXTENSION, PROBE_EXTENSION
 from edge.http.problem import problem, request_log_fields
-from edge.http.stream_policy import CONTENT_TYPE, StreamPolicy
+from edge.http.stream_policy import CONTENT_TYPE, STREAM_HEADERS, StreamPolicy
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from edge.telemetry.stream_recorder import Outcome, StreamRecorder
 from edge.upstream import RunCall
@@ -33,16 +34,6 @@ from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.outage import Repeats
 from tokenwire.telemetry import attributes, monotonic_nano
 from tokenwire.telemetry.metrics.instruments import RESYNCS
-
-ABORT_EXTENSION: Final = "tokenwire.abort"
-"""The ASGI extension with which our server lets a response cut its connection at once."""
-
-FLUSH_EXTENSION: Final = "tokenwire.flush"
-"""The one with which our server lets a response wait until the kernel has taken what was sent: an async
-function that returns whether it has."""
-
-ARRIVED_EXTENSION: Final = "tokenwire.arrived"
-"""The one in which our server says when a request came, in nanoseconds of the monotonic clock."""
 
 LEAVE_TIMEOUT_S: Final = 5.0
 """How long a stream whose client has gone waits to learn its run's id, to tell the core so."""
@@ -121,7 +112,7 @@ class EventStream(ASGIResponse):
             _untold.log(
                 logger,
                 logging.DEBUG if error.code in CORE_AWAY else logging.WARNING,
-                "the core was not told that the client of run %s left: %s",
+                "can't tell the core that the client of run %s left: %s",
                 self._state.run_id,
                 error,
                 **log_fields(run_id=self._state.run_id),
@@ -166,10 +157,17 @@ class _Session:
         self._bytes = 0
         extensions: Mapping[str, Any] = scope.get("extensions") or {}
         self._flush: Callable[[], Awaitable[bool]] = extensions.get(FLUSH_EXTENSION, _at_once)
+        if (probe_with := extensions.get(PROBE_EXTENSION)) is not None:
+            probe_with(self._write_soon)
 
     def wake(self) -> None:
         """Have the writer look at what has changed."""
         self._woken.set()
+
+    def _write_soon(self) -> None:
+        """Have the writer write something now, a heartbeat for want of anything else."""
+        self._heartbeat_due = True
+        self.wake()
 
     async def run(self, receive: Receive) -> Outcome:
         """Return how the stream ended; everything that it opened is closed by then."""
@@ -284,12 +282,7 @@ class _Session:
 
     async def _start(self) -> None:
         """Send the status and the headers, and start the clock of silence."""
-        headers = [
-            (b"content-type", CONTENT_TYPE.encode()),
-            (b"cache-control", b"no-cache, no-transform"),
-            (b"x-accel-buffering", b"no"),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        headers = [*STREAM_HEADERS]
         if self._state.run_id:
             headers.append((b"run-id", self._state.run_id.encode()))
         if parent := traceparent(self._scope):
@@ -329,8 +322,7 @@ class _Session:
         elif self._policy.heartbeat != "off":
             silence_s = now - self._last_write
             if silence_s >= self._policy.heartbeat_s:
-                self._heartbeat_due = True
-                self.wake()
+                self._write_soon()
                 silence_s = 0.0
             waits.append(self._policy.heartbeat_s - silence_s)
         self._timer = self._loop.call_later(max(0.001, min(waits)), self._tick)

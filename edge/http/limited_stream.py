@@ -10,9 +10,10 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
 from edge.http.authentication import came_by_ticket, principal_of
+from edge.http.head import is_head
 from edge.http.limits import RETRY_STREAM_S, LimitError, Limits
 from edge.http.problem import problem
-from edge.http.stream_policy import CONTENT_TYPE, come_back_later, jittered_ms
+from edge.http.stream_policy import CONTENT_TYPE, STREAM_HEADERS, come_back_later, jittered_ms
 
 
 class LimitedStream(ASGIResponse):
@@ -35,7 +36,11 @@ class LimitedStream(ASGIResponse):
         self._starts = starts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream, or refuse it."""
+        """Serve the stream, or refuse it. HEAD opens none: it gets the headers that every stream has."""
+        if is_head(scope):
+            await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         principal = principal_of(ASGIConnection(scope))
         answer = self._stream
         with ExitStack() as held:

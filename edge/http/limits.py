@@ -113,7 +113,7 @@ def _refusing() -> Iterator[None]:
             case "principal":
                 refusal = LimitError(
                     "streams_per_principal",
-                    "You have too many streams open. Close one that you do not look at.",
+                    "You have too many open streams. Close one that you no longer need.",
                     retry_after_s=RETRY_STREAM_S,
                     most=error.most,
                 )

@@ -21,6 +21,7 @@ from litestar.types import ExceptionHandlersMap, HTTPScope, Scope
 
 from edge.errors import HTTP_STATUS, EdgeError
 from edge.http.authentication import principal_of
+from edge.http.head import method_of
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from tokenwire.logs import log_fields
 from tokenwire.rate import Rate
@@ -143,7 +144,7 @@ def _log(error: EdgeError, status: int, scope: Scope) -> None:
     """Log a refusal, so that a client who quotes its id is found."""
     request = cast(HTTPScope, scope)  # the edge has no other routes
     place = request.get("path_template") or request.get("path", "")[:LOGGED_PATH_CHARS]
-    _log_line(f"{request.get('method')} {place}", error, status, request_log_fields(scope))
+    _log_line(f"{method_of(request)} {place}", error, status, request_log_fields(scope))
 
 
 def _log_line(request: str, error: EdgeError, status: int, fields: Mapping[str, str]) -> None:

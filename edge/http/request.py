@@ -27,7 +27,7 @@ class EdgeRequest(Request[Any, Any, Any]):
                 async for piece in pieces:
                     yield piece
         except InternalServerException as error:
-            message = "The client left before its request was whole."
+            message = "The client disconnected before the request was complete."
             raise RequestError("CANCELLED", message) from error
 
     async def json(self) -> Any:

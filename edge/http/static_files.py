@@ -92,7 +92,6 @@ def answer(
     *,
     accept_encoding: str = "",
     if_none_match: str = "",
-    head: bool = False,
     headers: Mapping[str, str],
 ) -> ASGIResponse:
     """Return the response to a request for a file: compressed where that is taken, 304 where it is known.
@@ -101,7 +100,6 @@ def answer(
         file: The file.
         accept_encoding: The request's header; empty for none.
         if_none_match: Likewise.
-        head: Whether the request wants no body.
         headers: Those that every response for this file has, such as `cache-control`.
     """
     if file.compressed is not None and accepts_gzip(accept_encoding):
@@ -112,7 +110,7 @@ def answer(
     if if_none_match and matches(if_none_match, etag):
         return ASGIResponse(status_code=HTTPStatus.NOT_MODIFIED, headers=common)
     described = {**common, **encoding, "content-type": file.media_type, "content-length": str(len(body))}
-    return ASGIResponse(body=b"" if head else body, headers=described, is_head_response=head)
+    return ASGIResponse(body=body, headers=described)
 
 
 def accepts_gzip(header: str) -> bool:

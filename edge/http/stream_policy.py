@@ -13,6 +13,14 @@ from edge.wire.stream import opening
 CONTENT_TYPE: Final = "text/event-stream"
 """Exactly so: with a charset behind it, fetch-event-source retries for ever."""
 
+STREAM_HEADERS: Final = (
+    (b"content-type", CONTENT_TYPE.encode()),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+)
+"""What every stream is sent with."""
+
 HeartbeatKind = Literal["comment", "ping", "off"]
 
 

@@ -12,9 +12,10 @@ from litestar.params import FromQuery, HeaderParameter, JSONBody
 from litestar.response.base import ASGIResponse
 
 from edge.errors import EdgeError
+from edge.http.accept import preferred
 from edge.http.authentication import principal_of
 from edge.http.limited_stream import LimitedStream
-from edge.http.stream_policy import HeartbeatKind, StreamLook
+from edge.http.stream_policy import CONTENT_TYPE, HeartbeatKind, StreamLook
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
 from edge.telemetry.server_span import STREAMS, traceparent
@@ -27,8 +28,9 @@ MAX_REQUEST_ID: Final = 128
 REQUEST_ID_BYTES: Final = 18
 """The random bytes of a request id that is the edge's own."""
 
-_JSON = "application/json"
-_EVENT_STREAM = "text/event-stream"
+_JSON: Final = "application/json"
+_ANSWERS: Final = (CONTENT_TYPE, _JSON)
+"""The media types of what a question is answered with: the stream first, to those that take either."""
 
 
 @post(
@@ -36,14 +38,15 @@ _EVENT_STREAM = "text/event-stream"
     status_code=200,
     opt={STREAMS: True},
     summary="Ask an agent",
-    description="Answers with the run's events as they come. With `Accept: application/json` the run is "
-    "started and followed elsewhere. With `Last-Event-ID` a run is resumed, never started again. "
-    "Repeated with the same `Idempotency-Key` it answers with the run that it started.",
+    description="Starts a run and streams its events. If `Accept` prefers `application/json` to "
+    "`text/event-stream`, the run is started, and its events can be read at `eventsUrl`. With "
+    "`Last-Event-ID` an existing run is resumed, and none started. A request repeated with the same "
+    "`Idempotency-Key` is answered with the run that the first one started.",
     responses={
         200: EVENT_STREAM_RESPONSE,
         202: ResponseSpec(RunAccepted, description="The run was started: follow it at `eventsUrl`."),
         **CHANGE_REFUSALS,
-        404: refusal("There is no such agent; or no such run, with `Last-Event-ID`."),
+        404: refusal("Unknown agent; with `Last-Event-ID`, unknown run."),
         409: refusal(
             "Another answer of the session is still being written; or another request has used the "
             "`Idempotency-Key`."
@@ -72,8 +75,7 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     run = data.to_run_spec()
     # Without a key of the client's, the edge's own makes it safe to ask a second core.
     run.request_id = idempotency_key or secrets.token_urlsafe(REQUEST_ID_BYTES)
-    accept = request.headers.get("accept", "")
-    if _JSON in accept and _EVENT_STREAM not in accept:
+    if preferred(", ".join(request.headers.getall("accept", [])), _ANSWERS) == _JSON:
         return await _accept(request, edge, run)
     return LimitedStream(
         edge.start_stream(request, run, StreamLook(heartbeat, timing)), edge.limits, starts=True

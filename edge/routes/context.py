@@ -13,9 +13,10 @@ from litestar.params import SkipValidation
 from litestar.response.base import ASGIResponse
 
 from edge.errors import UpstreamError
-from edge.http.authentication import Authenticator, Tickets, TimedStream, TimingTokens, principal_of
+from edge.http.authentication import Tickets, TimedStream, TimingTokens, principal_of
 from edge.http.drain import Drain
-from edge.http.event_stream import ARRIVED_EXTENSION, EventStream
+from edge.http.event_stream import EventStream
+from edge.http.extensions import ARRIVED_EXTENSION
 from edge.http.limits import Limits
 from edge.http.stream_policy import StreamLook, StreamPolicy, come_back_later
 from edge.settings import EdgeSettings
@@ -26,6 +27,7 @@ from edge.upstream import Caller, Progress, RunCall, Upstream
 from edge.wire.dialects import NativeDialect
 from edge.wire.event_id import START, Cursor
 from edge.wire.stream import StreamState
+from tokenwire.authentication import Bearers
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
@@ -45,7 +47,7 @@ class EdgeContext:
     """How streams are paced."""
     drain: Drain
     """Says when this edge is going down."""
-    authenticator: Authenticator
+    authenticator: Bearers
     """Tells who is asking."""
     tickets: Tickets
     """Tells who is asking where no header can be sent."""

@@ -18,7 +18,7 @@ class Health(msgspec.Struct):
     """ok, draining or core_unavailable."""
 
 
-@get("/health/live", summary="Whether the process lives")
+@get("/health/live", summary="Check whether the process is alive")
 async def live() -> Response[Health]:
     """Answer while the event loop turns."""
     return Response(Health("ok"), headers=_NO_STORE)
@@ -26,8 +26,8 @@ async def live() -> Response[Health]:
 
 @get(
     "/health/ready",
-    summary="Whether new runs can be started here",
-    responses={503: ResponseSpec(Health, description="Going down, or without a core.")},
+    summary="Check whether new runs can be started",
+    responses={503: ResponseSpec(Health, description="Shutting down, or no core can be reached.")},
 )
 async def ready(edge: EdgeDependency) -> Response[Health]:
     """Tell whether this edge and a core can take a new run."""

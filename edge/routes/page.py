@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Request, Response, get
 from litestar.response.base import ASGIResponse
 
 from edge.errors import RequestError
@@ -27,7 +27,6 @@ _PAGE: Final = _HEADERS | {"cache-control": "no-cache"}
 _ASSETS: Final = _HEADERS | {"cache-control": "public, max-age=31536000, immutable"}
 """Their names hold a hash of their content, so they never change."""
 
-_READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _NOT_BUILT: Final = "The page is not built. Run: make page\n"
 
 
@@ -46,12 +45,12 @@ def page_routes() -> list[Any]:
     return [_assets, _index]
 
 
-@route("/", http_method=_READING, include_in_schema=False, sync_to_thread=False)
+@get("/", include_in_schema=False, sync_to_thread=False)
 def _index(request: Request[Any, Any, Any]) -> ASGIResponse:
     return _answer(request, STATIC / "index.html", _PAGE)
 
 
-@route("/assets/{file_path:path}", http_method=_READING, include_in_schema=False, sync_to_thread=False)
+@get("/assets/{file_path:path}", include_in_schema=False, sync_to_thread=False)
 def _assets(request: Request[Any, Any, Any]) -> ASGIResponse:
     name = str(request.path_params["file_path"]).removeprefix("/")
     path = STATIC / "assets" / name
@@ -66,11 +65,10 @@ def _answer(request: Request[Any, Any, Any], path: Path, headers: dict[str, str]
         load(path),
         accept_encoding=",".join(request.headers.getall("accept-encoding", [])),
         if_none_match=",".join(request.headers.getall("if-none-match", [])),
-        head=request.method == HttpMethod.HEAD,
         headers=headers,
     )
 
 
-@route("/", http_method=_READING, include_in_schema=False, media_type="text/plain", sync_to_thread=False)
+@get("/", include_in_schema=False, media_type="text/plain", sync_to_thread=False)
 def _missing() -> Response[str]:
     return Response(_NOT_BUILT, media_type="text/plain", status_code=503)

@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromQuery, HeaderParameter
+from litestar.params import FromQuery, HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
-from edge.errors import RequestError
 from edge.http.authentication import TAKES_TICKETS
 from edge.http.limited_stream import LimitedStream
 from edge.http.stream_policy import HeartbeatKind, StreamLook
@@ -23,7 +22,7 @@ from edge.routes.requests import (
     view_of,
 )
 from edge.telemetry.server_span import STREAMS
-from edge.wire.event_id import START, Cursor, check_run_id, parse_event_id
+from edge.wire.event_id import START, check_run_id, resume_position
 from tokenwire.telemetry.metrics.instruments import BY_CLIENT, RESUMES
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
@@ -31,8 +30,9 @@ from tokenwire.v1 import agent_service_pb2, run_pb2
 @get(
     "/runs/{run_id:str}/events",
     summary="Follow a run",
-    description="Streams the run's events after `Last-Event-ID` or `after`, from the first one without "
-    "either. 204 when that was the last one: an `EventSource` then stops. `ticket` stands for the "
+    description="Streams the run's events after the one that is named, from the first one without any. "
+    "`Last-Event-ID` decides, else `lastEventId`, else `after`; each that is there must be an event id of "
+    "this run. 204 when that was the last event: an `EventSource` then stops. `ticket` stands for the "
     "Authorization header, which an `EventSource` can't send.",
     opt={TAKES_TICKETS: True, STREAMS: True},
     responses={
@@ -45,7 +45,10 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
     request: Request[Any, Any, Any],
     run_id: RunIdInPath,
     edge: EdgeDependency,
-    after: FromQuery[str | None] = None,
+    after: Annotated[str | None, QueryParameter(description="The id of the event to go on behind.")] = None,
+    last_event_id_in_query: Annotated[
+        str | None, QueryParameter(name="lastEventId", description="As `event-source-polyfill` sends it.")
+    ] = None,
     heartbeat: FromQuery[HeartbeatKind] = "comment",
     timing: FromQuery[bool] = False,  # noqa: FBT002 # a parameter of the URL
     ticket: FromQuery[str | None] = None,
@@ -53,7 +56,14 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
 ) -> ASGIResponse:
     """Follow a run, or resume following it."""
     del ticket  # the guard has looked at it
-    cursor = _cursor(check_run_id(run_id), last_event_id or after)
+    del after, last_event_id_in_query  # of several of one name, only the last is told here
+    query = request.query_params
+    given = {
+        "Last-Event-ID": [last_event_id or ""],
+        "lastEventId": query.getall("lastEventId", []),
+        "after": query.getall("after", []),
+    }
+    cursor = resume_position(check_run_id(run_id), given)
     run = await edge.run_to_follow(request, run_id)
     if run is None:
         return edge.come_back_later()
@@ -65,23 +75,7 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
     return LimitedStream(edge.follow_stream(request, run_id, cursor, look), edge.limits, starts=False)
 
 
-def _cursor(run_id: str, event_id: str | None) -> Cursor:
-    """Return the position after which to go on.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT, the id is none, or is another run's.
-    """
-    if not event_id:
-        return START
-    named_run, cursor = parse_event_id(event_id)
-    if named_run != run_id:
-        raise RequestError(
-            "INVALID_ARGUMENT", "The event id is another run's.", details={"field": "Last-Event-ID"}
-        )
-    return cursor
-
-
-@get("/runs/{run_id:str}", summary="Tell a run's state", responses=RUN_REFUSALS)
+@get("/runs/{run_id:str}", summary="Get the state of a run", responses=RUN_REFUSALS)
 async def state(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency) -> RunView:
     """Tell what is known of a run."""
     return view_of(await edge.upstream.get_run(check_run_id(run_id), caller_of(request)))
@@ -91,7 +85,7 @@ async def state(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: Edge
     "/runs/{run_id:str}/cancel",
     status_code=200,
     summary="Stop a run",
-    description="Stops the agent and its model at once. Idempotent: an ended run stays as it is.",
+    description="Stops the agent and its model at once. Idempotent: a run that has ended is left as it is.",
     responses=CHANGE_REFUSALS,
 )
 async def cancel(request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency) -> RunView:

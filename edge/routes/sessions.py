@@ -43,9 +43,9 @@ class SessionRuns(msgspec.Struct, rename="camel"):
 
 @get(
     "/sessions/{session_id:str}/runs",
-    summary="List a session's runs",
-    description="Newest first: to find the one that still goes on after a reload. A session of which nothing "
-    "is known has none.",
+    summary="List the runs of a session",
+    description="Newest first. After a reload, the newest one tells whether an answer is still being "
+    "written. An unknown session has no runs.",
     responses=REFUSALS,
 )
 async def session_runs(
@@ -94,11 +94,11 @@ class Transcript(msgspec.Struct, rename="camel"):
 
 @get(
     "/sessions/{session_id:str}/transcript",
-    summary="Return a session's turns",
-    description="What the user said and what was answered, oldest first: to show a conversation again after "
-    "a reload, in a second tab or at another device. Follow the run of a turn without text. `order=newest` "
-    "begins at the end of the conversation and goes back. A page has at most 3 MiB of text, so it may hold "
-    "fewer turns than `pageSize`. A session of which nothing is known has none.",
+    summary="List the turns of a session",
+    description="The user's messages and the answers to them, oldest first: for showing a conversation again "
+    "after a reload, in a second tab or on another device. If a turn has no text, follow its run. "
+    "`order=newest` begins with the newest turn. A page has at most 3 MiB of text, so it may have fewer "
+    "turns than `pageSize`. An unknown session has no turns.",
     responses=REFUSALS,
 )
 async def transcript(  # noqa: PLR0913, PLR0917 - one parameter for each part of the request

@@ -29,14 +29,14 @@ class RunTicket(msgspec.Struct, rename="camel"):
     "/runs/{run_id:str}/ticket",
     status_code=200,
     summary="Make a ticket for an EventSource",
-    description="A ticket opens the events of one run, any number of times until it expires, to whoever has "
-    "it. It is good for nothing else.",
+    description="A ticket lets its holder read the events of one run, any number of times until it expires. "
+    "It permits nothing else.",
     responses=CHANGE_REFUSALS,
 )
 async def ticket(
     request: Request[Any, Any, Any], run_id: RunIdInPath, edge: EdgeDependency
 ) -> Response[RunTicket]:
-    """Make a ticket for whoever may follow the run."""
+    """Make a ticket for a caller who may follow the run."""
     run = await edge.upstream.get_run(check_run_id(run_id), caller_of(request))
     made = edge.tickets.issue(principal_of(request), run.run_id)
     expire = datetime.fromtimestamp(made.expire_unix_s, UTC).isoformat(timespec="seconds")

@@ -50,12 +50,12 @@ class TimingReport(msgspec.Struct, rename="camel"):
     "/runs/{run_id:str}/timing",
     status_code=204,
     summary="Report when a page received a stream's events",
-    description="The last hop of each event becomes a part of the stream's trace and of the metrics. Once "
-    f"for each stream, after it, and for at most {MAX_EVENTS} events.",
+    description="Adds the last hop, from edge to page, to the stream's trace and to the metrics. Accepted "
+    f"once a stream, after its end, for at most {MAX_EVENTS} events.",
     responses={
-        204: ResponseSpec(None, description="It was taken."),
+        204: ResponseSpec(None, description="The report was accepted."),
         **CHANGE_REFUSALS,
-        409: refusal("The stream was reported already."),
+        409: refusal("The stream has already been reported."),
     },
 )
 async def timing(
@@ -71,7 +71,7 @@ async def timing(
             details={"field": "parts"},
         )
     if not edge.browser_timing.is_new(stream.id):
-        raise EdgeError("ALREADY_EXISTS", "The stream was reported already.", retryable=False)
+        raise EdgeError("ALREADY_EXISTS", "The stream has already been reported.", retryable=False)
     await edge.browser_timing.report(
         stream.id,
         stream.traceparent,

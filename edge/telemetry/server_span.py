@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from edge.http.head import method_of
 from tokenwire.telemetry import attributes, stream_root, tracer
 from tokenwire.telemetry.trace_ids import new_trace_id, trace_id_of
 
@@ -80,7 +81,7 @@ class ServerSpanMiddleware:
         outside = trace.get_current_span(remote).get_span_context()
         links = [Link(outside)] if outside.is_valid and not self._trust_traceparent else None
         route = scope.get("path_template") or scope["path"]
-        method = scope["method"]
+        method = method_of(scope)
         context = remote if self._trust_traceparent else Context()
         if scope["route_handler"].opt.get(STREAMS):
             context = stream_root(context)

@@ -32,7 +32,7 @@ from tokenwire.v1 import run_pb2, stream_pb2
 PROOF_TIMEOUT_S: Final = 0.5
 """How long a connection may take that is to tell whether a core's process is gone."""
 
-AWAY: Final = "The answer goes on, but can't be shown at the moment."
+AWAY: Final = "The answer is still being written, but can't be shown at the moment."
 """What a client is told while no core can read the log."""
 
 logger = logging.getLogger(__name__)

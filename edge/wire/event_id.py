@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from edge.errors import RequestError
@@ -52,12 +53,16 @@ def check_run_id(text: str) -> str:
         RequestError: INVALID_ARGUMENT, not a run's id.
     """
     if RUN_ID.fullmatch(text) is None:
-        raise RequestError("INVALID_ARGUMENT", "The run id is not one.", details={"field": "runId"})
+        raise RequestError("INVALID_ARGUMENT", "Invalid run id.", details={"field": "runId"})
     return text
 
 
-def parse_event_id(text: str) -> EventId:
+def parse_event_id(text: str, field: str = "Last-Event-ID") -> EventId:
     """Return the event id that a client sent.
+
+    Args:
+        text: What it sent.
+        field: The header or parameter that it stood in, for the refusal.
 
     Raises:
         RequestError: INVALID_ARGUMENT, not an event's id.
@@ -67,4 +72,33 @@ def parse_event_id(text: str) -> EventId:
         epoch, sequence = int(match[2]), int(match[3])
         if epoch <= _MAX_EPOCH and sequence <= _MAX_SEQUENCE:
             return EventId(match[1], Cursor(epoch, sequence))
-    raise RequestError("INVALID_ARGUMENT", "The event id is not one.", details={"field": "Last-Event-ID"})
+    raise RequestError("INVALID_ARGUMENT", "Invalid event id.", details={"field": field})
+
+
+def resume_position(run_id: str, given: Mapping[str, Iterable[str]]) -> Cursor:
+    """Return the position behind which a client goes on with a run: `START` when it names none.
+
+    Args:
+        run_id: The run that is followed.
+        given: What each header or parameter says that can name an event, by its name: the first one that
+            says anything decides. Empty texts say nothing.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, whether it decides or not: an event id that is none, is another
+            run's, or differs from another one in the same place. `details.field` names that place.
+    """
+    positions = [_named_position(run_id, field, filter(None, texts)) for field, texts in given.items()]
+    return next((position for position in positions if position is not None), START)
+
+
+def _named_position(run_id: str, field: str, texts: Iterable[str]) -> Cursor | None:
+    """Return the one position that a field names; None when it says nothing."""
+    ids = {parse_event_id(text, field) for text in texts}
+    if len(ids) > 1:
+        raise RequestError("INVALID_ARGUMENT", f"There is more than one {field}.", details={"field": field})
+    for named_run, cursor in ids:
+        if named_run != run_id:
+            message = "The event id is another run's."
+            raise RequestError("INVALID_ARGUMENT", message, details={"field": field})
+        return cursor
+    return None

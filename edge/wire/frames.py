@@ -57,18 +57,19 @@ def write_event(out: bytearray, event_id: str, event: StreamEvent) -> None:
 
     JSON escapes CR and LF inside strings, so the payload is one `data:` line and needs no splitting.
 
+    The id comes behind it: there are clients (fetch-event-source) that go on behind an id as soon as they
+    have read its line, so that one of a frame that was cut before its end would cost them the event.
+
     Args:
         out: Appended to.
         event_id: The id; empty for a frame without one, which moves no cursor.
         event: The event. Its raw JSON values hold no line breaks (`translate` sees to it).
     """
-    if event_id:
-        out += b"id: "
-        out += event_id.encode()
-        out += b"\ndata: "
-    else:
-        out += b"data: "
+    out += b"data: "
     _encoder.encode_into(event, out, -1)
+    if event_id:
+        out += b"\nid: "
+        out += event_id.encode()
     out += b"\n\n"
 
 

@@ -132,7 +132,7 @@ class StreamState:
                 return  # sent already: cores number densely, so the sequence alone tells
             raise StreamBrokenError(
                 "DATA_LOSS",
-                "Events were lost on the way.",
+                "Events were lost in transit.",
                 retryable=True,
                 details={"reason": "SEQUENCE_GAP", "after": str(self._sequence), "got": str(sequence)},
             )

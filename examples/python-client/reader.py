@@ -1,6 +1,6 @@
-"""Reads a run to its end: each event once, in order, over as many calls and cores as that takes.
+"""Reads a run to its end: each event once, in order, over several calls and cores if needed.
 
-The rules that it keeps are those of docs/grpc.md, "Following again".
+It follows the rules of docs/grpc.md, "Following again".
 """
 
 from __future__ import annotations
@@ -47,33 +47,33 @@ class RunReader:
     at: Position = field(default_factory=Position)
     """How far the run was read. To follow one: its id, and the last event that the caller has."""
     security: Security = field(default_factory=Security)
-    """How the cores are connected to."""
+    """How to connect to the cores."""
     deadline_s: float | None = None
     """The deadline of the calls, which is that of a started run too; None for none."""
     patience_s: float = 10.0
-    """How long it tries without contact."""
+    """How long to try without contact."""
     say: Callable[[str], object] = print
-    """Told what is no part of the run."""
+    """Receives notices that are not part of the run."""
 
     def __post_init__(self) -> None:
-        # However often it is sent, it starts one run, which outlives a connection that broke.
+        # The request id makes a repeated start safe; GRACE keeps the run when the connection breaks.
         self._order = RunSpec(request_id=uuid.uuid4().hex, on_disconnect=ON_DISCONNECT_GRACE)
         self._order.MergeFrom(self.spec or RunSpec())
         self._known = threading.Event()
         if self.at.run_id:
             self._known.set()
         self._ends_at = None if self.deadline_s is None else time.monotonic() + self.deadline_s
-        self._tried = 0  # cores that were left: the next one is taken in turn
+        self._tried = 0  # number of cores left so far: selects the next one
         self._tries = 0  # calls without contact
         self._heard = time.monotonic()  # when the last contact ended
-        self._wait_s = 0.0  # what a draining core asks for
+        self._wait_s = 0.0  # the delay that a draining core asks for
 
     def __iter__(self) -> Iterator[Event]:
         """Yield each event once, in order, to the terminal one.
 
         Raises:
-            grpc.RpcError: A refusal that stands, or no contact for as long as the patience is.
-            StreamBrokeError: No contact for as long as the patience is.
+            grpc.RpcError: A final refusal, or no contact within the patience.
+            StreamBrokeError: No contact within the patience.
         """
         while not self.at.outcome:
             try:
@@ -82,12 +82,12 @@ class RunReader:
                 self._pause_or_raise(error)
 
     def stop(self) -> None:
-        """Cancel the run as soon as its id is known, however often that has to be tried.
+        """Cancel the run as soon as its id is known, retrying as needed.
 
-        Reading goes on to the end that comes of it.
+        Reading continues to the end of the run.
 
         Raises:
-            grpc.RpcError: It was refused, or no core answered for as long as the patience is.
+            grpc.RpcError: It was refused, or no core answered within the patience.
         """
         self._known.wait()
         give_up_at = time.monotonic() + self.patience_s
@@ -120,7 +120,7 @@ class RunReader:
                         if is_fresh:
                             yield event
             finally:
-                call.cancel()  # a stream that is left has to be ended
+                call.cancel()  # a stream must be ended explicitly
             if not self.at.outcome and self.at.run_id:
                 self._look_for_end(stub)
         if not self.at.outcome:
@@ -149,7 +149,7 @@ class RunReader:
             self._known.set()
 
     def _heed(self, control: Control) -> None:
-        """Take note of what is said between events. Controls that are not known are passed over."""
+        """Handle a control. Unknown controls are skipped."""
         said = control.WhichOneof("control")
         if said is not None:
             self._hear()
@@ -162,7 +162,7 @@ class RunReader:
             self._wait_s = control.draining.retry_ms / 1000  # the stream ends by itself
 
     def _hear(self) -> None:
-        """Note a contact. It lasts until the stream ends."""
+        """Reset the pauses: the core has answered."""
         self._tries, self._wait_s = 0, 0.0
 
     def _pause_or_raise(self, error: grpc.RpcError | StreamBrokeError) -> None:
@@ -170,7 +170,7 @@ class RunReader:
         if self._tries == 0:
             self._heard = time.monotonic()
         pause_s = pause_before(self._tries)
-        if len(self.cores) == 1:  # what a core asks for concerns that core alone
+        if len(self.cores) == 1:  # a delay applies only to the core that asked for it
             pause_s = max(pause_s, self._wait_s, retry_after_s(error))
         if is_final(error) or time.monotonic() + pause_s - self._heard > self.patience_s:
             raise error
@@ -188,7 +188,7 @@ class RunReader:
 def pause_before(attempt: int) -> float:
     """Return how long to wait before a try, in seconds; tries are counted from 0 after the last contact.
 
-    A random part of up to half is left out, so that the clients of a core that died do not come all at once.
+    A random part of up to half is subtracted: the clients of a failed core must not reconnect all at once.
     """
     pause_s = min(FIRST_PAUSE_S * 2.0 ** min(attempt, 8), LONGEST_PAUSE_S)
     return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 # spreads clients, hides nothing

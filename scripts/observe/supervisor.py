@@ -47,7 +47,7 @@ class Supervisor:
         try:
             await self._watched.until_asked_to_stop(work)
         except ObserveError as error:
-            say(f"{error}\nEnding all.")
+            say(f"{error}\nStopping all processes.")
             return 1
         finally:
             await self._watched.stop(STOP_WAIT_S)

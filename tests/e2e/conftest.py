@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import system
 from tests.support.certificates import Authority
+from tests.support.client_package import build_package
 from tests.support.direct_clients import (
     KEY,
     NODE_CLIENT,
@@ -44,6 +45,12 @@ def go_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = tmp_path_factory.mktemp("go-client") / "go-client"
     run_tool([system.find("go") or "go", "build", "-o", built, "."])
     return built
+
+
+@pytest.fixture(scope="session")
+def client_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the browser's own client, built once."""
+    return build_package(tmp_path_factory.mktemp("client-package"))
 
 
 @pytest.fixture(scope="session")

@@ -267,7 +267,7 @@ def test_ctrl_c_in_a_terminal_ends_up_in_order() -> None:
     assert status == 0, screen
     assert "KILLED" not in screen
     assert "Traceback" not in screen
-    edge_ends = screen.index("stopping (again")
+    edge_ends = screen.index("stopping (press Ctrl-C again")
     assert screen.index("core stopping", edge_ends) > edge_ends
 
 
@@ -314,7 +314,7 @@ def test_a_child_that_dies_ends_all(processes: Processes, module: str, name: str
     (victim,) = [pid for pid in pids if f"-m\0{module}\0" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(victim, signal.SIGKILL)
     assert stack.process.wait() == 1
-    assert f"The {name} (pid {victim}) was killed by SIGKILL. Ending all." in stack.process.stderr
+    assert f"The {name} (pid {victim}) was killed by SIGKILL. Stopping all processes." in stack.process.stderr
     assert not [pid for pid in pids if is_alive(pid)]
 
 

@@ -13,7 +13,7 @@ from tests.support.relay import relay_to
 
 PATIENT = ("--patience", "60", "--agent", "pace")
 """Long enough for a server to start on a slow machine."""
-AGAIN = "taking it up again"
+AGAIN = ": resuming"
 
 
 def ask(processes: Processes, *arguments: str) -> Running:

@@ -60,7 +60,12 @@ def children(stack: Stack, module: str) -> list[int]:
 def test_each_process_gets_only_the_secrets_that_it_needs(stack: Stack) -> None:
     """One that is broken into gives away no more than its own."""
     (core,) = children(stack, "agent_core")
-    assert secrets_of(core).keys() == {"TOKENWIRE_MODEL_KEY", "TOKENWIRE_PRINCIPAL_KEY", "TOKENWIRE_STORE"}
+    assert secrets_of(core).keys() == {
+        "TOKENWIRE_API_KEYS",
+        "TOKENWIRE_MODEL_KEY",
+        "TOKENWIRE_PRINCIPAL_KEY",
+        "TOKENWIRE_STORE",
+    }
     edges = children(stack, "edge")
     assert len(edges) == 2
     for edge in edges:
@@ -82,13 +87,17 @@ def test_the_key_that_up_makes_is_the_same_for_all_and_is_shown_nowhere(stack: S
 
 
 def test_ask_is_told_how_to_prove_who_asks(stack: Stack) -> None:
-    """The core's key is not to be had: the edge's door is named, and it works as it is described."""
+    """The key that `up` made is not to be had; an API key opens the core and the edge, as is said."""
     refused = ask(stack)
     assert refused.returncode == 1
     assert "UNAUTHENTICATED" in refused.stderr
-    assert "--via sse, with an API key in TOKENWIRE_API_KEY" in refused.stderr
-    answered = ask(stack, "--via", "sse", TOKENWIRE_API_KEY=API_KEY)
-    assert (answered.returncode, answered.stdout) == (0, "a b \n"), answered.stderr
+    assert "Set TOKENWIRE_API_KEY to your API key" in refused.stderr
+    for door in ("grpc", "sse"):
+        answered = ask(stack, "--via", door, TOKENWIRE_API_KEY=API_KEY)
+        assert (answered.returncode, answered.stdout) == (0, "a b \n"), answered.stderr
+    wrong = ask(stack, TOKENWIRE_API_KEY=f"{API_KEY}x")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "UNAUTHENTICATED: The API key is not valid." in wrong.stderr
 
 
 def test_ask_over_sse_is_told_where_a_key_belongs(stack: Stack) -> None:
@@ -106,3 +115,15 @@ def test_with_a_key_that_was_given_ask_still_calls_the_core(processes: Processes
     assert secrets_of(core)["TOKENWIRE_PRINCIPAL_KEY"] == "p" * 40
     answered = ask(stack, **key)
     assert (answered.returncode, answered.stdout) == (0, "a b \n"), answered.stderr
+
+
+def test_with_one_common_owner_the_core_checks_no_keys(processes: Processes) -> None:
+    """It would refuse its edge, which proves nothing then. Who has a key asks the edge."""
+    stack = processes.up(settings=GIVEN | {"TOKENWIRE_SHARED_OWNER": "true"})
+    (core,) = children(stack, "agent_core")
+    assert "TOKENWIRE_API_KEYS" not in secrets_of(core)
+    answered = ask(stack, "--via", "sse", TOKENWIRE_API_KEY=API_KEY)
+    assert (answered.returncode, answered.stdout) == (0, "a b \n"), answered.stderr
+    refused = ask(stack, TOKENWIRE_API_KEY=API_KEY)
+    assert refused.returncode == 1
+    assert "This core accepts no API keys" in refused.stderr

@@ -100,7 +100,7 @@ def test_an_edge_short_of_descriptors_says_so_and_serves_on(processes: Processes
     core, _ = processes.core(agents=("slow",))
     url, number = start_edge(processes, core, f"ulimit -n {FEW}")
     edge = processes.running[number]
-    assert re.search(rf"may have {FEW} files open, and TOKENWIRE_MAX_STREAMS=10000 may need", edge.stderr)
+    assert re.search(rf"may open {FEW} files, but TOKENWIRE_MAX_STREAMS=10000 may need", edge.stderr)
     address = (urlsplit(url).hostname, urlsplit(url).port)
     with ExitStack() as opened, httpx.Client(timeout=10, trust_env=False) as client:
         for _ in range(3 * FEW):

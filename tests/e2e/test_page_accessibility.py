@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def slow(shared_processes: Processes) -> Stack:
     return shared_processes.up(agents=("slow",))
 
 
+@pytest.fixture(scope="module")
+def pace(shared_processes: Processes) -> Stack:
+    return shared_processes.up(agents=(), settings={"TOKENWIRE_AGENT": "pace"})
+
+
 @pytest.fixture(params=["light", "dark", "mobile"])
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     looks: str = request.param
@@ -54,10 +60,10 @@ def ask(page: Page, url: str, question: str) -> None:
     page.get_by_test_id("send").click()
 
 
-def expect_no_finding(page: Page, request: pytest.FixtureRequest) -> None:
+def expect_no_finding(page: Page, request: pytest.FixtureRequest, part: str = "") -> None:
     """Fail for whatever axe finds, and for a page that is wider than its window."""
     name = request.node.name.removeprefix("test_").replace("[", "-").rstrip("]")
-    shoot(page, f"axe-{name}")
+    shoot(page, f"axe-{name}{part and '-'}{part}")
     assert AXE.exists(), "run: npm ci --prefix web"
     page.evaluate(AXE.read_text())
     found: dict[str, Any] = page.evaluate("() => axe.run(document)")
@@ -111,3 +117,54 @@ def test_a_lost_connection_has_no_finding(page: Page, stack: Stack, request: pyt
     expect(banner).to_contain_text("offline", timeout=PATIENCE_MS)
     expect(page.get_by_test_id("status")).to_have_text("Disconnected")
     expect_no_finding(page, request)
+
+
+def refuse(page: Page, status: int, code: str, **headers: str) -> None:
+    """Answer each question as a server that does not take it."""
+    body = json.dumps({"code": code, "title": "No.", "status": status, "retryable": status == 503})
+    page.route(
+        "**/api/chat",
+        lambda route: route.fulfill(
+            status=status, content_type="application/problem+json", headers=headers, body=body
+        ),
+    )
+
+
+def test_a_connection_that_is_given_up_has_no_finding(
+    page: Page, stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    """The banner has the way back, and the bar has all that it can hold."""
+    page.add_init_script("sessionStorage.setItem('tokenwire.api-key', 'secret')")
+    refuse(page, 503, "UNAVAILABLE", **{"Retry-After": "600"})
+    ask(page, f"{stack.url}/?agent=portfolio", "fruit?")
+    expect(page.get_by_test_id("status")).to_have_text("Disconnected", timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("retry")).to_be_visible()
+    expect_no_finding(page, request)
+
+
+def test_a_page_that_asks_for_a_key_has_no_finding(
+    page: Page, stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    """The form stands in the input's place; at a wrong key it complains."""
+    refuse(page, 401, "UNAUTHENTICATED")
+    ask(page, stack.url, "fruit?")
+    page.get_by_test_id("api-key").fill("wrong", timeout=PATIENCE_MS)
+    page.get_by_test_id("api-key-use").click()
+    expect(page.get_by_role("alert")).to_contain_text("did not accept", timeout=PATIENCE_MS)
+    expect_no_finding(page, request)
+
+
+def test_the_latency_panel_and_the_list_of_chats_have_no_finding(
+    page: Page, pace: Stack, request: pytest.FixtureRequest
+) -> None:
+    """The panel beside an answer that it has measured; then the list over both."""
+    page.goto(pace.url)
+    page.get_by_test_id("latency").click()
+    page.get_by_test_id("question").fill(json.dumps({"tokens": 40, "rate": 40}))
+    page.get_by_test_id("send").click()
+    expect(page.get_by_test_id("footer")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("latency-facts")).to_contain_text("40")
+    expect_no_finding(page, request)
+    page.get_by_test_id("conversations").click()
+    expect(page.get_by_test_id("conversation-list")).to_be_visible()
+    expect_no_finding(page, request, "list")

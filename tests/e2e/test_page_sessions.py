@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -75,4 +76,51 @@ def test_what_has_ended_is_there_after_a_reload_and_a_new_chat_is_empty(
     page.get_by_test_id("new-chat").click()
     expect(page.get_by_test_id("question")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_test_id("turn-user")).to_have_count(0)
+    assert complaints == []
+
+
+def test_what_a_past_answer_did_is_there_after_a_reload_as_long_as_its_log_is(
+    browser: Browser, stack: Stack
+) -> None:
+    """The transcript has the text alone: the tools are read from the run's events."""
+    page, complaints = open_page(browser, stack.url)
+    page.get_by_test_id("question").fill("fruit?")
+    page.get_by_test_id("send").click()
+    expect(page.get_by_test_id("footer")).to_be_visible(timeout=PATIENCE_MS)
+    before = page.get_by_test_id("tools").text_content()
+    page.reload()
+    expect(page.get_by_test_id("tool")).to_have_count(2, timeout=PATIENCE_MS)
+    assert page.get_by_test_id("tools").text_content() == before
+    page.route("**/api/runs/**/events", lambda route: route.fulfill(status=404, body="{}"))
+    with page.expect_response("**/api/runs/**/events"):
+        page.reload()
+    expect(page.get_by_test_id("answer")).to_have_text("Apples, pears and plums.", timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("tool")).to_have_count(0)
+    expect(page.get_by_test_id("status")).to_have_text("Ready")
+    assert [text for text in complaints if "404" not in text] == []
+
+
+def test_the_list_of_chats_leads_back_to_each_by_keyboard(browser: Browser, stack: Stack) -> None:
+    """Two conversations, the newest first; one is opened, one is removed from the list."""
+    page, complaints = open_page(browser, stack.url)
+    for question in ("fruit?", "and nuts?"):
+        page.get_by_test_id("question").fill(question)
+        page.get_by_test_id("send").click()
+        expect(page.get_by_test_id("footer")).to_be_visible(timeout=PATIENCE_MS)
+        if question == "fruit?":
+            page.get_by_test_id("new-chat").click()
+    page.get_by_test_id("conversations").press("Enter")
+    entries = page.get_by_test_id("conversation-list").get_by_role("listitem").get_by_role("link")
+    expect(entries).to_contain_text(["and nuts?", "fruit?"])
+    entries.nth(1).press("Enter")
+    expect(page.get_by_test_id("turn-user")).to_have_text(re.compile("fruit"), timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("answer")).to_have_text("Apples, pears and plums.")
+    page.get_by_test_id("conversations").press("Enter")
+    page.get_by_role("button", name="Remove from the list: and nuts?").press("Enter")
+    expect(entries).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("conversations")).to_be_focused()
+    page.reload()
+    page.get_by_test_id("conversations").press("Enter")
+    expect(entries).to_contain_text(["fruit?"])
     assert complaints == []

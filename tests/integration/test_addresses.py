@@ -11,10 +11,10 @@ import pytest
 
 from agent_core.agents.endpoint.client import make_client
 from agent_core.agents.endpoint.settings import EndpointSettings
-from edge.http.authentication.jwks import JwksEndpoint
 from tests.support.processes import ROOT, TOKENWIRE, Processes, free_port
 from tests.support.stack import running_core, running_edge
 from tokenwire import health
+from tokenwire.authentication.jwks import JwksEndpoint
 from tokenwire.telemetry import collector
 
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()
@@ -142,9 +142,9 @@ def test_an_unknown_variable_is_told_by_edge_and_command_line(processes: Process
         "ask", [*TOKENWIRE, "ask", "--core", f"127.0.0.1:{free_port()}", "--patience", "0", "hi"], settings
     )
     assert asked.wait() == 3
-    told = "TOKENWIRE_STOER is no variable of Tokenwire: nothing reads it. Did you mean TOKENWIRE_STORE?"
+    told = "TOKENWIRE_STOER is not a variable of Tokenwire and is ignored. Did you mean TOKENWIRE_STORE?"
     for text in (edge.stderr, asked.stderr):
-        assert text.count("no variable of Tokenwire") == text.count(told) == 1
+        assert text.count("is not a variable of Tokenwire") == text.count(told) == 1
 
 
 def test_up_ends_with_2_where_restarting_does_not_help(processes: Processes) -> None:
@@ -152,4 +152,4 @@ def test_up_ends_with_2_where_restarting_does_not_help(processes: Processes) -> 
     up = processes.start("up", [*TOKENWIRE, "up", "--port", "0", "--grpc-port", "0", "--store", "reddis://x"])
     assert up.wait() == 2
     assert "agent_core: TOKENWIRE_STORE: 'reddis://x' is not one of" in up.stderr
-    assert "ended with exit status 2. Ending all." in up.stderr
+    assert "ended with exit status 2. Stopping all processes." in up.stderr

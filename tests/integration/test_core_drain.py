@@ -81,7 +81,7 @@ async def test_an_agent_that_does_not_stop_does_not_stop_the_core(caplog: pytest
         (stray,) = core.server.manager.strays
         agents.release.set()
         await asyncio.wait({stray}, timeout=5)
-    assert "agents do not stop" in caplog.text
+    assert "agents did not stop" in caplog.text
 
 
 async def test_an_idle_core_stops_at_once() -> None:

@@ -25,7 +25,6 @@ from tokenwire.v1.run_pb2 import RUN_STATE_CANCELLING, RUN_STATE_ENDED, RUN_STAT
         ("raises_before", ""),
         ("raises_after", "Well"),
         ("yields_rubbish", "So far so good"),
-        ("no_generator", ""),
         ("no_iterator", ""),
         ("cancels_itself", "Hm"),
         ("exits", "Bye"),
@@ -44,6 +43,13 @@ async def test_a_rogue_agent_ends_its_run_in_internal(agent: str, text: str) -> 
         run = await core.run(events[0].run_started.run_id)
         assert (run.state, run.outcome.event, run.outcome.reason) == (RUN_STATE_ENDED, "error", "INTERNAL")
         assert_dense(await core.events("scripted"))
+
+
+async def test_a_coroutine_of_text_is_a_whole_answer() -> None:
+    """Also where a plain function returns it: looking at that does not tell."""
+    async with running_core() as core:
+        events = await core.events("no_generator", message="hi")
+    assert events[-1].done.final_message == "all at once: hi"
 
 
 async def test_what_an_agent_raised_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -114,8 +120,8 @@ async def test_an_agent_that_does_not_stop_loses_its_run(caplog: pytest.LogCaptu
         replay = events_of(await core.follow(run_id))
         assert_dense(replay)
         assert "too late" not in replay[-1].done.final_message
-    assert "which does not stop" in caplog.text
-    assert "went on after it was stopped" in caplog.text
+    assert "but its agent does not stop" in caplog.text
+    assert "continued after it was stopped" in caplog.text
 
 
 async def test_a_cancelled_agent_sees_cancelled_error_wherever_it_is(
@@ -286,4 +292,4 @@ async def test_a_run_whose_log_is_gone_stops_its_agent(caplog: pytest.LogCapture
         await core.server.manager._log.delete(run_id)
         await asyncio.wait_for(run.ended.wait(), 5)
         assert core.server.manager.live(run_id) is None
-    assert "lost its log" in caplog.text
+    assert "was lost" in caplog.text

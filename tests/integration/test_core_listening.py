@@ -107,7 +107,7 @@ async def test_a_unix_socket_that_can_not_be_made_is_told(tmp_path: Path) -> Non
             pass
     file = tmp_path / "precious"
     file.write_text("data")
-    with pytest.raises(OSError, match="which is no socket"):
+    with pytest.raises(OSError, match="is not a socket"):
         async with listening(f"unix:{file}"):
             pass
     assert file.read_text() == "data"
@@ -128,7 +128,7 @@ async def test_certificates_that_can_not_be_used_are_named(tmp_path: Path) -> No
         (fit | {"grpc_tls_key": others.key}, f"TOKENWIRE_GRPC_TLS_KEY={others.key}: the key is not this"),
         (
             fit | {"grpc_tls_client_ca": ours.key},
-            f"TOKENWIRE_GRPC_TLS_CLIENT_CA={ours.key}: there is no cert",
+            f"TOKENWIRE_GRPC_TLS_CLIENT_CA={ours.key}: no PEM cert",
         ),
     )
     for settings, said in wrong:

@@ -64,7 +64,7 @@ async def test_a_killed_core_loses_the_run_and_none_of_its_events(
         assert {event.epoch for event in whole[:-1]} == {1}
         last = whole[-1]
         assert (last.epoch, last.error.code, last.error.retryable) == (2, "UNAVAILABLE", True)
-        assert last.error.message == "The agent's process was lost."
+        assert last.error.message == "The process of the agent stopped before the answer was complete."
         assert last.error.details["reason"] == "PRODUCER_LOST"
         assert not any(event.HasField("done") or event.HasField("error") for event in whole[:-1])
 

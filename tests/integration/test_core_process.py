@@ -151,6 +151,11 @@ async def test_an_agent_that_does_not_stop_does_not_keep_the_process() -> None:
             "TOKENWIRE_SHARED_OWNER=true contradicts TOKENWIRE_PRINCIPAL_KEY",
         ),
         ({"OTEL_TRACES_EXPORTER": "nonsense"}, 2, "OTEL_TRACES_EXPORTER"),
+        (
+            {"TOKENWIRE_AUTH": "keys"},
+            2,
+            "there are no API keys in TOKENWIRE_API_KEYS or TOKENWIRE_API_KEYS_FILE",
+        ),
     ],
 )
 async def test_what_can_not_work_is_said_in_a_line(
@@ -190,8 +195,8 @@ async def test_an_agent_that_blocks_the_event_loop_is_named() -> None:
         lines = [json.loads(line) for line in (await output(core)).splitlines()]
     told = [line for line in lines if line["logger"] == "tokenwire.loop_watchdog"]
     stood, turns = told[0], told[-1]
-    assert "has stood still for 1." in stood["message"]
+    assert "has been blocked for 1." in stood["message"]
     assert re.search(r"tests/support/agents\.py:\d+ blocks", stood["message"])
-    assert re.search(r"turns again: it stood for [23]\.", turns["message"])
+    assert re.search(r"runs again: it was blocked for [23]\.", turns["message"])
     for line in told:
         assert (line["level"], line["run_id"], line["agent"]) == ("warning", run_id, "blocks")

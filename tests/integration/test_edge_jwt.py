@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from edge.app import create_app
-from edge.http.authentication.jwks import PAUSE_S
 from edge.settings import EdgeSettings
 from tests.support.issuer import AUDIENCE, ISSUER, Signer, jwks, publishing
 from tests.support.sse import events_of
 from tests.support.stack import Stack, running_stack
+from tokenwire.authentication.jwks import PAUSE_S
 
 KEY = "tw_a-long-random-key"
 ENTRY = f"alice sha256:{hashlib.sha256(KEY.encode()).hexdigest()}"

@@ -36,7 +36,7 @@ async def limited(**limits: Any) -> AsyncIterator[Stack]:
 
 def limits_of(stack: Stack) -> Limits:
     gate: Any = stack.edge.config.app
-    limits: Limits = gate.app.state.edge.limits
+    limits: Limits = gate.app.app.state.edge.limits
     return limits
 
 

@@ -36,6 +36,6 @@ async def test_what_blocks_the_edges_loop_is_told(caplog: pytest.LogCaptureFixtu
     server.should_exit = True
     await serving
     stood, *_, turns = [r.getMessage() for r in caplog.records if r.name == "tokenwire.loop_watchdog"]
-    assert "has stood still for 1." in stood
+    assert "has been blocked for 1." in stood
     assert f"{__file__}:" in stood
-    assert "turns again" in turns
+    assert "runs again" in turns

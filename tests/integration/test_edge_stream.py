@@ -175,13 +175,19 @@ async def test_a_run_is_resumed_at_every_one_of_its_events(stack: Stack) -> None
         cursor = f"{run_id}.1.{sequence}"
         by_header = await stack.client.get(url, headers={"last-event-id": cursor})
         by_query = await stack.client.get(url, params={"after": cursor})
-        assert events_of(by_header.text) == events_of(by_query.text)
+        # event-source-polyfill keeps the URL that it was opened with, and says lastEventId behind it.
+        older = f"{run_id}.1.0"
+        by_polyfill = await stack.client.get(url, params={"after": older, "lastEventId": cursor})
+        assert events_of(by_header.text) == events_of(by_query.text) == events_of(by_polyfill.text)
         text = "".join(e["content"] for e in events_of(by_header.text) if e["type"] == "text_delta")
         words = ["", "a ", "b ", "c ", "d ", "e "]
         assert text == "".join(words[max(1, sequence) :])
         assert ids_of(by_header.text)[-1] == last
-    end = await stack.client.get(url, headers={"last-event-id": last})
-    assert (end.status_code, end.content) == (204, b"")
+    for end in (
+        await stack.client.get(url, headers={"last-event-id": last}),
+        await stack.client.get(url, params={"lastEventId": last}),
+    ):
+        assert (end.status_code, end.content) == (204, b"")
 
 
 async def test_a_repeated_post_resumes_and_starts_nothing(stack: Stack) -> None:
@@ -201,11 +207,35 @@ async def test_a_repeated_post_resumes_and_starts_nothing(stack: Stack) -> None:
     "cursor", ["x", "1", "../../x", f"{'a' * 30}.1.99999999999999999999", f"{'b' * 30}.1.1"]
 )
 async def test_a_cursor_that_is_none_is_refused_before_the_200(stack: Stack, cursor: str) -> None:
-    """A damaged or foreign id is a 400, never a stream from somewhere."""
+    """A damaged or foreign id is a 400, never a stream from somewhere: wherever it stands, beside what."""
     run_id = await stack.start("a", agent="echo")
-    response = await stack.client.get(f"/api/runs/{run_id}/events", headers={"last-event-id": cursor})
-    assert response.status_code == 400
-    assert response.json()["details"]["field"] == "Last-Event-ID"
+    url, good = f"/api/runs/{run_id}/events", f"{run_id}.1.1"
+    by_header = await stack.client.get(url, headers={"last-event-id": cursor})
+    asked = {"Last-Event-ID": by_header}
+    for name in ("lastEventId", "after"):
+        asked[name] = await stack.client.get(
+            url, params=[(name, good), (name, cursor)], headers={"last-event-id": good}
+        )
+    told = {name: (answer.status_code, answer.json()["details"]) for name, answer in asked.items()}
+    assert told == {name: (400, {"field": name}) for name in asked}
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json, text/plain, */*", "text/event-stream, application/json"]
+)
+async def test_who_accepts_a_stream_as_well_gets_it(stack: Stack, accept: str) -> None:
+    """So axios: it names JSON first and then anything, all alike: the stream is what it came for."""
+    async with stack.chat("a", agent="echo", headers={"accept": accept}) as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        assert events_of((await response.aread()).decode())[-1]["type"] == "done"
+
+
+async def test_several_accepts_are_one(stack: Stack) -> None:
+    """They count as if they were joined by a comma: JSON is here liked better than anything else."""
+    headers = [("accept", "*/*;q=0.1"), ("accept", "application/json")]
+    body = {"message": "a", "sessionId": "several-accepts", "agent": "echo"}
+    answer = await stack.client.post("/api/chat", json=body, headers=headers)
+    assert answer.status_code == 202
 
 
 @pytest.mark.parametrize("key", ["a\tb", "k" * 129])

@@ -84,7 +84,8 @@ async def test_the_table_of_calls_has_every_rpc_and_says_which_are_not_served(co
 def test_every_reason_of_the_core_is_explained() -> None:
     """Why a call is refused, and why a run failed; none is left that no core says."""
     folder = ROOT / "agent_core"
-    sources = chain(folder.glob("*.py"), folder.glob("runs/**/*.py"))
+    shared = ROOT / "tokenwire" / "authentication"
+    sources = chain(folder.glob("*.py"), folder.glob("runs/**/*.py"), shared.glob("*.py"))
     said = {reason for path in sources for reason in REASON.findall(path.read_text())} - CODES
     told = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", section("Errors"))) - CODES
     assert told == {reason for reason in said if not reason.startswith("TOKENWIRE_")}

@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 import httpx
 import pytest
+from google.protobuf.message import Message
 from litestar.routes import HTTPRoute
 
 from edge.app import create_app
 from edge.http.drain import Drain
 from edge.settings import EdgeSettings
-from tests.support.core import Core, events_of, refusal_of
+from tests.support.certificates import Authority
+from tests.support.core import events_of, refusal_of
 from tests.support.core import running_core as running_core_alone
-from tests.support.owners import PRINCIPAL_KEY, PRIVATE, Users, store_settings, unknown_beside, users
+from tests.support.owners import NAMES, PRINCIPAL_KEY, PRIVATE, Users, store_settings, unknown_beside, users
 from tests.support.sse import events_of as events_in
 from tests.support.stack import Stack, running_stack
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.run_pb2 import RUN_STATE_RUNNING, RunSpec
 
 SESSION: Final = "s1"
@@ -190,38 +194,46 @@ async def test_what_is_anns_does_not_exist_for_bob_at_the_edge(edge: Edge) -> No
     assert told.startswith(f"user: {PRIVATE}\nassistant: {PRIVATE} \n")
 
 
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def signed(who: str) -> Metadata:
+    """Return the metadata with which an edge calls for a user."""
+    return ((METADATA_KEY, sign_principal(who, PRINCIPAL_KEY)),)
+
+
 @dataclass
 class Calls:
     """A core, and ann's run at it."""
 
-    core: Core
-    run_id: str
+    stub_of: Callable[[str], AgentServiceStub]
+    """How each user reaches it."""
+    run_id: str = ""
+    proof: Callable[[str], Metadata] = signed
+    """What each user proves who they are by, beside the connection."""
 
     async def start(self, who: str, agent: str, message: str = "hi", **spec: object) -> str:
         """Start a run in the session that both have."""
-        request = pb.StartRunRequest(run=RunSpec(agent=agent, message=message, session_id=SESSION, **spec))
-        return (await self.core.stub.StartRun(request, metadata=signed(who), timeout=BOUNDED_S)).run.run_id
+        run = RunSpec(agent=agent, message=message, session_id=SESSION, **spec)
+        started: pb.StartRunResponse = await self.call(who, "StartRun", pb.StartRunRequest(run=run))
+        return started.run.run_id
 
     async def answer(self, who: str, run_id: str) -> str:
         """Return what a run says, once it has ended."""
-        call = self.core.stub.FollowRun(
-            pb.FollowRunRequest(run_id=run_id), metadata=signed(who), timeout=BOUNDED_S
-        )
+        call = self.call(who, "FollowRun", pb.FollowRunRequest(run_id=run_id))
         return events_of([response async for response in call])[-1].done.final_message
 
-
-def signed(who: str) -> tuple[tuple[str, str], ...]:
-    """Return the metadata with which an edge calls for a user."""
-    return ((METADATA_KEY, sign_principal(who, PRINCIPAL_KEY)),)
+    def call(self, who: str, method: str, *request: Message) -> Any:
+        """Call an rpc for a user."""
+        rpc = getattr(self.stub_of(who), method)
+        return rpc(*request, metadata=self.proof(who), timeout=BOUNDED_S)
 
 
 async def refused_alike(calls: Calls, method: str, request: Callable[..., Any]) -> None:
     """Return when bob is told of ann's run what he is told of one that there is not."""
     refusals = []
     for run_id in (calls.run_id, unknown_beside(calls.run_id)):
-        call = getattr(calls.core.stub, method)(
-            request(run_id=run_id), metadata=signed("bob"), timeout=BOUNDED_S
-        )
+        call = calls.call("bob", method, request(run_id=run_id))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await (call.read() if hasattr(call, "read") else call)
         refusal = refusal_of(caught.value)
@@ -240,25 +252,25 @@ async def starts_are_apart(calls: Calls) -> None:
 async def streams_are_apart(calls: Calls) -> None:
     """The same through the rpc that streams what it starts."""
     run = RunSpec(agent="recalls", message="hi", session_id=SESSION)
-    call = calls.core.stub.StreamRun(pb.StreamRunRequest(run=run), metadata=signed("cleo"), timeout=BOUNDED_S)
+    call = calls.call("cleo", "StreamRun", pb.StreamRunRequest(run=run))
     assert events_of([response async for response in call])[-1].done.final_message == ""
 
 
 async def list_is_empty(calls: Calls) -> None:
     """A session of the same name is another one."""
     request = pb.ListRunsRequest(session_id=SESSION)
-    listed = await calls.core.stub.ListRuns(request, metadata=signed("dave"), timeout=BOUNDED_S)
+    listed = await calls.call("dave", "ListRuns", request)
     assert listed == pb.ListRunsResponse()
-    listed = await calls.core.stub.ListRuns(request, metadata=signed("ann"), timeout=BOUNDED_S)
+    listed = await calls.call("ann", "ListRuns", request)
     assert listed.runs[0].run_id == calls.run_id
 
 
 async def transcript_is_anothers(calls: Calls) -> None:
     """A session of the same name is another one, and only its owner is told what was said in a run."""
     request = pb.GetTranscriptRequest(session_id=SESSION)
-    told = await calls.core.stub.GetTranscript(request, metadata=signed("dave"), timeout=BOUNDED_S)
+    told = await calls.call("dave", "GetTranscript", request)
     assert told == pb.GetTranscriptResponse()
-    told = await calls.core.stub.GetTranscript(request, metadata=signed("ann"), timeout=BOUNDED_S)
+    told = await calls.call("ann", "GetTranscript", request)
     assert told.turns[-1].run.run_id == calls.run_id
     assert {turn.run.message for turn in told.turns} == {PRIVATE}
 
@@ -271,7 +283,7 @@ async def run_is_refused_with_its_message(calls: Calls) -> None:
 
     await refused_alike(calls, "GetRun", pb.GetRunRequest)
     await refused_alike(calls, "GetRun", with_message)
-    told = await calls.core.stub.GetRun(with_message(calls.run_id), metadata=signed("ann"), timeout=BOUNDED_S)
+    told = await calls.call("ann", "GetRun", with_message(calls.run_id))
     assert told.run.message == PRIVATE
 
 
@@ -283,7 +295,7 @@ async def names_nothing(calls: Calls) -> None:
 
 async def is_not_served(calls: Calls) -> None:
     """When it is, it names runs: then this has to be tried too."""
-    call = calls.core.stub.Link(metadata=signed("bob"), timeout=BOUNDED_S)
+    call = calls.call("bob", "Link")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -314,17 +326,48 @@ def test_every_rpc_is_tried() -> None:
 async def test_what_is_anns_does_not_exist_for_bob_at_the_core(store: str, tmp_path: Path) -> None:
     """By signed principals, as edges call. Her run goes on, and her history is hers."""
     async with running_core_alone(**store_settings(store, tmp_path)) as core:
-        calls = Calls(core, "")
-        assert await calls.answer("ann", await calls.start("ann", "echo", PRIVATE)) == f"{PRIVATE} "
-        calls.run_id = await calls.start("ann", "slow", PRIVATE, request_id="r1")
-        for attack in RPCS.values():
-            await attack(calls)
-        state = await core.stub.GetRun(pb.GetRunRequest(run_id=calls.run_id), metadata=signed("ann"))
-        assert state.run.state == RUN_STATE_RUNNING
-        await core.stub.CancelRun(pb.CancelRunRequest(run_id=calls.run_id), metadata=signed("ann"))
-        assert (await calls.answer("ann", calls.run_id)).startswith("Slow")
-        told = await calls.answer("ann", await calls.start("ann", "recalls"))
-        assert told.startswith(f"user: {PRIVATE}\n")
+        await all_rpcs_are_apart(Calls(lambda _who: core.stub))
+
+
+async def all_rpcs_are_apart(calls: Calls) -> None:
+    """Try each rpc on what is ann's."""
+    assert await calls.answer("ann", await calls.start("ann", "echo", PRIVATE)) == f"{PRIVATE} "
+    calls.run_id = await calls.start("ann", "slow", PRIVATE, request_id="r1")
+    for attack in RPCS.values():
+        await attack(calls)
+    state = await calls.call("ann", "GetRun", pb.GetRunRequest(run_id=calls.run_id))
+    assert state.run.state == RUN_STATE_RUNNING
+    await calls.call("ann", "CancelRun", pb.CancelRunRequest(run_id=calls.run_id))
+    assert (await calls.answer("ann", calls.run_id)).startswith("Slow")
+    told = await calls.answer("ann", await calls.start("ann", "recalls"))
+    assert told.startswith(f"user: {PRIVATE}\n")
+
+
+@pytest.mark.parametrize("auth", ["keys", "jwt"])
+async def test_bearers_keep_users_apart_at_the_core(auth: str, tmp_path: Path) -> None:
+    """As signed principals do, with and without a principal key beside them."""
+    given = users(auth, tmp_path)
+    key = "" if auth == "keys" else PRINCIPAL_KEY
+    async with running_core_alone(**given.settings | {"principal_key": key}) as core:
+        await all_rpcs_are_apart(Calls(lambda _who: core.stub, proof=lambda who: (*given.of(who).items(),)))
+
+
+async def test_certificates_keep_services_apart_at_the_core(tmp_path: Path) -> None:
+    """By their common names, without anything in the metadata."""
+    authority = Authority(tmp_path)
+    shown = authority.issue("core")
+    tls = {"grpc_tls_cert": shown.cert, "grpc_tls_key": shown.key, "grpc_tls_client_ca": authority.file}
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(running_core_alone(principal_key=PRINCIPAL_KEY, **tls))
+        stubs = {}
+        for name in NAMES:
+            theirs = authority.issue(name)
+            credentials = grpc.ssl_channel_credentials(
+                authority.file.read_bytes(), theirs.key.read_bytes(), theirs.cert.read_bytes()
+            )
+            channel = grpc.aio.secure_channel(f"localhost:{core.server.port}", credentials)
+            stubs[name] = AgentServiceStub(await stack.enter_async_context(channel))
+        await all_rpcs_are_apart(Calls(stubs.__getitem__, proof=lambda _who: ()))
 
 
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.needs("redis"))])
@@ -332,7 +375,7 @@ async def test_a_new_key_takes_nothing_from_anybody(store: str, tmp_path: Path) 
     """Runs and histories belong to names: `tokenwire up` makes another key each time that it is started."""
     settings = store_settings(store, tmp_path)
     async with running_core_alone(**settings) as core:
-        calls = Calls(core, "")
+        calls = Calls(lambda _who: core.stub)
         run_id = await calls.start("ann", "echo", PRIVATE, request_id="r1")
         assert await calls.answer("ann", run_id) == f"{PRIVATE} "
     async with running_core_alone(**settings | {"principal_key": "n" * 32}) as core:

@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager
 import jwt
 import pytest
 
-from edge.errors import EdgeError
-from edge.http.authentication import jwks
-from edge.http.authentication.jwks import MAX_DOCUMENT_BYTES, JwksEndpoint, checked_url
 from tests.support.issuer import Signer, publishing
+from tokenwire.authentication import IssuerAwayError, jwks
+from tokenwire.authentication.jwks import MAX_DOCUMENT_BYTES, JwksEndpoint, checked_url
 
 OLD, NEW = Signer("ES256", "old"), Signer("ES256", "new")
 PAUSE_S = 0.05
@@ -44,7 +43,7 @@ async def until_it_has(keys: JwksEndpoint, kid: str, *, there: bool = True) -> N
     async def answer() -> bool | None:
         try:
             return await has(keys, kid)
-        except EdgeError:
+        except IssuerAwayError:
             return None  # nobody knows yet
 
     async with asyncio.timeout(20):
@@ -53,10 +52,8 @@ async def until_it_has(keys: JwksEndpoint, kid: str, *, there: bool = True) -> N
 
 
 async def unavailable(keys: JwksEndpoint, kid: str) -> None:
-    with pytest.raises(EdgeError) as caught:
+    with pytest.raises(IssuerAwayError) as caught:
         await keys.find(kid, "ES256")
-    assert (caught.value.code, caught.value.http_status) == ("UNAVAILABLE", 503)
-    assert caught.value.retry_after_s is not None
     assert caught.value.retry_after_s >= 1
 
 
@@ -175,7 +172,7 @@ async def test_the_end_waits_for_no_issuer(monkeypatch: pytest.MonkeyPatch) -> N
             waiting = asyncio.create_task(keys.find("old", "ES256"))
             while issuer.asked < 1:
                 await asyncio.sleep(0.01)
-        with pytest.raises(EdgeError):
+        with pytest.raises(IssuerAwayError):
             await waiting
 
 

@@ -57,9 +57,9 @@ async def test_an_outage_of_redis_is_a_few_lines_for_all_runs_together(
                 await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
     finally:
         redis.stop()
-    assert sum(line.startswith("the log is away: what runs say waits for it: ") for line in away) == 1
-    assert sum("GetRun: the log is away" in line for line in away) <= 1
+    assert sum(line.startswith("the run log can't be reached: events of runs wait") for line in away) == 1
+    assert sum("GetRun: the run log can't be reached" in line for line in away) <= 1
     assert len(away) <= 2, away
-    assert sum(line.startswith("the log is back after ") for line in back) == 1, back
+    assert sum(line.startswith("the run log can be reached again after ") for line in back) == 1, back
     assert [line for line in back if line.endswith(f"; {RUNS} runs waited for it")]
     assert len(back) <= 3, back

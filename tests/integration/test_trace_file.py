@@ -119,7 +119,7 @@ def test_a_killed_core_leaves_a_trace_of_the_loss(processes: Processes, tmp_path
         (STREAM_RUN, Status.STATUS_CODE_ERROR),
     ]
     log = processes.running[-1].stderr
-    assert f"run {started['runId']} failed: its core is gone (trace {error['traceId']})" in log
+    assert f"run {started['runId']} failed: its core was lost (trace {error['traceId']})" in log
 
 
 def error_sequence(text: str) -> str:

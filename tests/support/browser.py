@@ -23,6 +23,14 @@ ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
 """Screenshots, to be looked at by a person."""
 
 
+_SET_HIDDEN = """hidden => {
+    Object.defineProperty(document, 'hidden', {configurable: true, value: hidden});
+    const visibilityState = hidden ? 'hidden' : 'visible';
+    Object.defineProperty(document, 'visibilityState', {configurable: true, value: visibilityState});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
 @contextmanager
 def running_chromium(path: str) -> Iterator[Browser]:
     """Run the browser.
@@ -38,9 +46,17 @@ def running_chromium(path: str) -> Iterator[Browser]:
             browser.close()
 
 
-def open_page(browser: Browser, url: str) -> tuple[Page, list[str]]:
-    """Return a page and what it complained of: errors and console errors, growing while it lives."""
+def open_page(browser: Browser, url: str, *, script: str = "") -> tuple[Page, list[str]]:
+    """Return a page and what it complained of: errors and console errors, growing while it lives.
+
+    Args:
+        browser: It makes a context for the page alone: no storage is shared.
+        url: What is opened.
+        script: Run before the page's own.
+    """
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    if script:
+        page.add_init_script(script)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
@@ -54,6 +70,11 @@ def answer_text(page: Page) -> str:
         "() => window.tokenwire.getSnapshot().turns.at(-1)?.run.segments.join('') ?? ''"
     )
     return text
+
+
+def set_hidden(page: Page, hidden: bool) -> None:
+    """Tell a page that its tab was switched away, or is shown again: headless, each tab counts as shown."""
+    page.evaluate(_SET_HIDDEN, hidden)
 
 
 def shoot(page: Page, name: str) -> None:

@@ -49,11 +49,13 @@ class CuttingProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        with suppress(asyncio.IncompleteReadError, ConnectionError):  # clients come and go as they like
-            head = await reader.readuntil(b"\r\n\r\n")
-            cut = CUT.search(head)
-            await self._pass(head, reader, writer, int(cut[1]) if cut else None)
-        writer.close()
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):  # clients come and go as they like
+                head = await reader.readuntil(b"\r\n\r\n")
+                cut = CUT.search(head)
+                await self._pass(head, reader, writer, int(cut[1]) if cut else None)
+        finally:
+            writer.close()
 
     async def _pass(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None

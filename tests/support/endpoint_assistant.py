@@ -30,12 +30,14 @@ SUM = ("calculate", '{"expression":"17 * 23"}')
 
 
 @asynccontextmanager
-async def assistant_with(*script: Step, **settings: Any) -> AsyncIterator[tuple[EndpointAssistant, Endpoint]]:
+async def assistant_with(
+    *script: Step, within_s: float = WITHIN_S, **settings: Any
+) -> AsyncIterator[tuple[EndpointAssistant, Endpoint]]:
     given = {"key": SecretStr(KEY), "tools": False, **settings}
     async with (
         running_endpoint(*script) as endpoint,
         EndpointAssistant(EndpointSettings(url=endpoint.url, **given)) as assistant,
-        asyncio.timeout(WITHIN_S),
+        asyncio.timeout(within_s),
     ):
         yield assistant, endpoint
 

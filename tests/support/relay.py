@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 CHUNK_BYTES: Final = 65_536
+HOLD_S: Final = 0.02
+"""Time for the client to read what was passed before the reset. One that has not has lost more than the cut
+took: what it then resumes must be whole all the same."""
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends RST and forgets what was not sent."""
 
@@ -28,6 +32,7 @@ class Relay:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._swallowed = b""
+        self._last_words: list[bytes] = []
         self._flows = {is_answer: threading.Event() for is_answer in (False, True)}
         self.thaw()
         self._away = threading.Event()
@@ -43,6 +48,14 @@ class Relay:
     def swallow(self, marker: bytes) -> None:
         """Cut all connections instead of passing on the first answer that holds these bytes."""
         self._swallowed = marker
+
+    def cut_behind(self, *markers: bytes) -> None:
+        """Cut all connections once an answer was passed on as far as these bytes, and no further.
+
+        Args:
+            markers: One for each cut; the next one counts from the cut before on.
+        """
+        self._last_words = [*markers]
 
     def freeze(self, *, answers_only: bool = False) -> None:
         """Hold all bytes back until `thaw`, and keep the connections: a server that hangs.
@@ -114,6 +127,12 @@ class Relay:
                     self.cut()
                     return
                 self._flows[is_answer].wait()
+                if is_answer and self._last_words and self._last_words[0] in data:
+                    marker = self._last_words.pop(0)
+                    sink.sendall(data[: data.index(marker) + len(marker)])
+                    time.sleep(HOLD_S)
+                    self.cut()
+                    return
                 sink.sendall(data)
         except OSError:
             pass  # the other thread, or `cut`, has ended it

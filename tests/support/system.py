@@ -20,6 +20,10 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "redis": ("redis-server", "valkey-server"),
     "node": ("node",),
     "go": ("go",),
+    "java": ("java",),
+    "curl": ("curl",),
+    "nc": ("nc.openbsd",),  # others know no -N
+    "frameworks": ("frameworks-python",),
     "nginx": ("nginx",),
     "namespaces": ("unshare",),
     "netns": ("ip",),
@@ -37,6 +41,9 @@ UNPACKED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "t
 
 PACKAGED = Path(sysconfig.get_path("purelib")) / "rotel"
 """Where the package `rotel` has its program, which it does not put on the search path."""
+
+FRAMEWORKS = Path(__file__).resolve().parent.parent.parent / ".frameworks/bin"
+"""Where `scripts/make_frameworks.sh` puts the environment that has LangGraph and its like."""
 
 PROBES: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("unshare", "--pid", "--fork", "--mount-proc", "true"),
@@ -66,7 +73,9 @@ def find(need: str) -> str | None:
     named = os.environ.get(f"TOKENWIRE_TEST_{need.upper()}")
     if named:
         return named
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVERS, str(UNPACKED), str(PACKAGED)))
+    path = os.pathsep.join(
+        (os.environ.get("PATH", os.defpath), *SERVERS, str(UNPACKED), str(PACKAGED), str(FRAMEWORKS))
+    )
     return next((found for name in PROGRAMS[need] if (found := shutil.which(name, path=path))), None)
 
 

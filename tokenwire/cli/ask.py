@@ -25,6 +25,7 @@ from tokenwire.cli.doors import (
 )
 from tokenwire.cli.place import Place, Verdict
 from tokenwire.cli.show import JsonView, TextView, View
+from tokenwire.numbers import plain_number
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 1.0
@@ -153,7 +154,7 @@ class Asking:
                 self._cancelling.cancel()
             return
         self._stopped_by = number
-        self._view.say("stopping the run (again to leave at once)")
+        self._view.say("stopping the run (press Ctrl-C again to exit at once)")
         # Its id is not known before its first event: then that event is awaited.
         if self._door.run_id:
             self._cancel_soon()
@@ -175,7 +176,7 @@ class Asking:
             if self._is_final(problem) or time.monotonic() + pause_s > self._heard_s + self._patience_s:
                 return self._fail(problem)
             if self._tries == 0:
-                again = "taking it up again" if self._door.run_id else "trying again"
+                again = "resuming" if self._door.run_id else "trying again"
                 self._view.say(f"{problem}: {again}")
             self._tries += 1
             await asyncio.sleep(pause_s)
@@ -198,7 +199,7 @@ class Asking:
                     self._cancel_soon()
                 verdict = self._take(item)
                 if verdict is Verdict.MISSING:
-                    raise BrokenError("events were left out")
+                    raise BrokenError("events are missing")
                 self._tries = 0
                 if verdict is Verdict.FRESH:
                     self._view.show(item)
@@ -254,7 +255,7 @@ class Asking:
 
     async def _give_up(self, reading: asyncio.Task[Exit]) -> int:
         """Stop a run that takes too long, and show what it still says."""
-        limit = f"{self._question.timeout_s:g} s"
+        limit = f"{plain_number(self._question.timeout_s or 0)} s"
         await self._cancel(CANCEL_PATIENCE_S)
         await asyncio.wait([reading], timeout=self._door.guard_s or 1.0)
         self._finish()
@@ -268,9 +269,7 @@ class Asking:
         if not self._door.run_id:
             return Exit.FAILED if isinstance(problem, RefusedError) else Exit.UNREACHABLE
         if not self._is_final(problem):
-            self._view.say(
-                f"The stream was lost and can't be taken up again; the run is {self._door.run_id}."
-            )
+            self._view.say(f"The stream was lost and can't be resumed; the run is {self._door.run_id}.")
         return Exit.LOST
 
     def _status(self, status: Exit) -> int:

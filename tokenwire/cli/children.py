@@ -11,6 +11,8 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tokenwire.numbers import plain_number
+
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 
@@ -58,7 +60,7 @@ class Child:
             self.process.send_signal(signal.SIGTERM)
         await asyncio.wait([self.exit], timeout=wait_s)
         if not self.exit.done():
-            say(f"{self.name} (pid {self.pid}) did not end within {wait_s:g} s: KILLED")
+            say(f"{self.name} (pid {self.pid}) did not end within {plain_number(wait_s)} s: KILLED")
         self.kill()
         await self.exit
 

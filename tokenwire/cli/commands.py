@@ -72,9 +72,9 @@ def agent_option(command: Command) -> Command:
         multiple=True,
         envvar="TOKENWIRE_AGENT",
         show_envvar=True,
-        help="An agent to offer: NAME=MODULE:ATTR, or a built-in one's name (assistant, portfolio, pace); "
-        "repeat it for more (in the variable: white space between them). The first is the default one. "
-        "assistant and portfolio are there anyway.",
+        help="Agent to offer: NAME=MODULE:ATTR, or the name of a built-in one (assistant, portfolio, pace). "
+        "Repeat the option for several; in the variable, separate them by whitespace. The first is the "
+        "default. assistant and portfolio are always available.",
     )(command)
 
 
@@ -91,6 +91,18 @@ def store_option(command: Command) -> Command:
     )(command)
 
 
+def reload_option(command: Command) -> Command:
+    """Add --reload to a command that starts a core."""
+    return click.option(
+        "--reload",
+        is_flag=True,
+        envvar="TOKENWIRE_RELOAD",
+        show_envvar=True,
+        help="For development: restart the core when a file of its agents changes. Running runs get "
+        "TOKENWIRE_DRAIN_S to end.",
+    )(command)
+
+
 def model_options(command: Command) -> Command:
     """Add --model-url and --model to a command that starts a core."""
     url = click.option(
@@ -99,7 +111,7 @@ def model_options(command: Command) -> Command:
         show_envvar=True,
         default="",
         metavar="URL",
-        help="An OpenAI-compatible endpoint for `assistant`.  [default: the embedded model]",
+        help="URL of an OpenAI-compatible endpoint for `assistant`.  [default: the embedded model]",
     )
     name = click.option(
         "--model",
@@ -107,7 +119,7 @@ def model_options(command: Command) -> Command:
         show_envvar=True,
         default="",
         metavar="NAME",
-        help="The model's name there. Its key comes from TOKENWIRE_MODEL_KEY alone.",
+        help="Name of the model at this endpoint. Set its key in the variable TOKENWIRE_MODEL_KEY.",
     )
     return url(name(command))
 
@@ -149,26 +161,27 @@ def text_option(name: str, variable: str, default: str, text: str, metavar: str)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("tokenwire"), prog_name="tokenwire")
 def main() -> None:
-    """Carry an agent's tokens from a gRPC core to the browser."""
+    """Stream an agent's tokens from a gRPC core to the browser."""
 
 
 @main.command()
-@text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Where the page and its API listen.", "HOST")
-@number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Their port; 0 for any free one.")
+@text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Address that the page and its API listen on.", "HOST")
+@number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Port of the page and its API; 0 for any free one.")
 @number_option(
     "--grpc-port",
     "TOKENWIRE_GRPC_PORT",
     DEFAULT_GRPC_PORT,
-    "The core's port on loopback; 0 for any free one.",
+    "Port of the core on loopback; 0 for any free one.",
 )
 @agent_option
 @model_options
 @store_option
+@reload_option
 @number_option(
     "--workers",
     "TOKENWIRE_WORKERS",
     1,
-    "How many edge processes share the port.",
+    "Number of edge processes that share the port.",
     click.IntRange(1, MAX_WORKERS),
 )
 def up(  # noqa: PLR0913 - one parameter for each option
@@ -180,9 +193,10 @@ def up(  # noqa: PLR0913 - one parameter for each option
     model_url: str,
     model: str,
     store: str,
+    reload: bool,
     workers: int,
 ) -> None:
-    """Run a core and its edge on this machine, until Ctrl-C."""
+    """Run a core and an edge on this machine, until Ctrl-C."""
     from tokenwire.cli import ports  # noqa: PLC0415 - grpc and httpx take a moment: only when needed
     from tokenwire.cli import up as supervisor  # noqa: PLC0415
 
@@ -191,7 +205,7 @@ def up(  # noqa: PLR0913 - one parameter for each option
         port=port,
         grpc_port=grpc_port,
         workers=workers,
-        core_environment=_core_environment(agents, store, model_url, model),
+        core_environment=_core_environment(agents, store, model_url, model, reload=reload),
     )
     try:
         status = supervisor.run(plan)
@@ -201,22 +215,30 @@ def up(  # noqa: PLR0913 - one parameter for each option
 
 
 @main.command()
-@text_option("--grpc-host", "TOKENWIRE_GRPC_HOST", DEFAULT_HOST, "Where it listens.", "HOST")
-@number_option("--grpc-port", "TOKENWIRE_GRPC_PORT", DEFAULT_GRPC_PORT, "Its port.")
+@text_option("--grpc-host", "TOKENWIRE_GRPC_HOST", DEFAULT_HOST, "Address to listen on.", "HOST")
+@number_option("--grpc-port", "TOKENWIRE_GRPC_PORT", DEFAULT_GRPC_PORT, "Port to listen on; 0 for any.")
 @agent_option
 @model_options
 @store_option
+@reload_option
 def core(  # noqa: PLR0913 - one parameter for each option
-    *, grpc_host: str, grpc_port: int, agents: tuple[str, ...], model_url: str, model: str, store: str
+    *,
+    grpc_host: str,
+    grpc_port: int,
+    agents: tuple[str, ...],
+    model_url: str,
+    model: str,
+    store: str,
+    reload: bool,
 ) -> None:
-    """Run an agent core alone."""
+    """Run only an agent core."""
     _become(
         "agent_core",
         CORE,
         {
             "TOKENWIRE_GRPC_HOST": grpc_host,
             "TOKENWIRE_GRPC_PORT": str(grpc_port),
-            **_core_environment(agents, store, model_url, model),
+            **_core_environment(agents, store, model_url, model, reload=reload),
         },
     )
 
@@ -226,13 +248,13 @@ def core(  # noqa: PLR0913 - one parameter for each option
     "--core",
     "TOKENWIRE_CORE",
     f"{DEFAULT_HOST}:{DEFAULT_GRPC_PORT}",
-    "The core, or several with commas between: runs are spread over those that are ready.",
+    "Address of the core, or of several, separated by commas: runs are spread over those that are ready.",
     "HOST:PORT[,…]",
 )
-@text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Where it listens.", "HOST")
-@number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Its port.")
+@text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Address to listen on.", "HOST")
+@number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Port to listen on; 0 for any.")
 def edge(*, core: str, host: str, port: int) -> None:
-    """Run an edge alone."""
+    """Run only an edge."""
     _become("edge", EDGE, {"TOKENWIRE_CORE": core, "TOKENWIRE_HOST": host, "TOKENWIRE_PORT": str(port)})
 
 
@@ -245,15 +267,15 @@ def edge(*, core: str, host: str, port: int) -> None:
     show_envvar=True,
     default="grpc",
     show_default=True,
-    help="Which door: the core's or the edge's.",
+    help="Where to ask: `grpc` calls the core, `sse` the edge.",
 )
-@click.option("--agent", default="", metavar="NAME", help="The agent to ask.  [default: the core's]")
-@click.option("--session", default="", metavar="ID", help="The conversation that the question belongs to.")
+@click.option("--agent", default="", metavar="NAME", help="Agent to ask.  [default: that of the core]")
+@click.option("--session", default="", metavar="ID", help="Session that the message belongs to.")
 @text_option(
     "--core",
     "TOKENWIRE_CORE",
     f"{DEFAULT_HOST}:{DEFAULT_GRPC_PORT}",
-    "The core, for grpc; or several that share a store, with commas between: they are tried in turn.",
+    "Address of the core, for grpc; or of several that share a store, separated by commas: tried in turn.",
     "HOST:PORT[,...]",
 )
 @text_option("--url", "TOKENWIRE_URL", f"http://{DEFAULT_HOST}:{DEFAULT_PORT}", "The edge, for sse.", "URL")
@@ -264,7 +286,7 @@ def edge(*, core: str, host: str, port: int) -> None:
     show_envvar=True,
     default="",
     metavar="KEY",
-    help="The API key, for sse. Better in the variable: other users see what is typed here.",
+    help="API key or JWT. Prefer the variable: other users of this machine can see options.",
 )
 @click.option(
     "--principal",
@@ -273,18 +295,22 @@ def edge(*, core: str, host: str, port: int) -> None:
     default="cli",
     show_default=True,
     metavar="NAME",
-    help="Who asks, for grpc, signed with TOKENWIRE_PRINCIPAL_KEY where that is set.",
+    help="Principal on whose behalf to call, for grpc; signed with TOKENWIRE_PRINCIPAL_KEY if that is set.",
 )
-@tls_option("--tls-ca", "TOKENWIRE_CORE_TLS_CA", "Whose certificates the core may show, for grpc with TLS.")
-@tls_option("--tls-cert", "TOKENWIRE_CORE_TLS_CERT", "The certificate to show to the core (mTLS).")
-@tls_option("--tls-key", "TOKENWIRE_CORE_TLS_KEY", "That certificate's key.")
+@tls_option(
+    "--tls-ca",
+    "TOKENWIRE_CORE_TLS_CA",
+    "PEM file of the authorities to trust the core by, for grpc with TLS.",
+)
+@tls_option("--tls-cert", "TOKENWIRE_CORE_TLS_CERT", "PEM file of the certificate for the core (mTLS).")
+@tls_option("--tls-key", "TOKENWIRE_CORE_TLS_KEY", "PEM file of that certificate's key.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Stop the run when it takes longer.",
+    help="Stop the run if it takes longer.",
 )
 @click.option(
     "--patience",
@@ -295,7 +321,7 @@ def edge(*, core: str, host: str, port: int) -> None:
     default=DEFAULT_PATIENCE_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long to try to take a broken stream up again without contact to the server.",
+    help="How long to try to resume a broken stream while the server can't be reached.",
 )
 def ask(  # noqa: PLR0913 - one parameter for each option
     *,
@@ -314,14 +340,14 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     timeout_s: float | None,
     patience_s: float,
 ) -> None:
-    """Ask an agent and print its answer as it comes. MESSAGE `-` is read from stdin.
+    """Ask an agent and print its answer as it arrives. If MESSAGE is `-`, it is read from stdin.
 
-    The answer goes to stdout, all else to stderr. Ctrl-C stops the run; a second one leaves at once.
-    A stream that breaks is taken up again after its last event, and a start that broke is repeated:
-    nothing is printed twice, nothing left out, and no second run started.
+    The answer goes to stdout, everything else to stderr. Ctrl-C stops the run; a second one exits at once.
+    A stream that breaks is resumed after its last event, and a start that broke is repeated:
+    no text is printed twice, none is missing, and no second run is started.
 
     Exit status: 0 answered, 1 the run failed, 2 wrong usage, 3 the server can't be reached,
-    4 the stream was lost and could not be taken up again, 130 stopped.
+    4 the stream was lost and could not be resumed, 130 stopped.
     """
     if message == "-":
         message = sys.stdin.read().strip()
@@ -332,7 +358,7 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     from tokenwire.principal import PrincipalError, require_name  # noqa: PLC0415
 
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and tls_ca is None):
-        raise click.UsageError("--tls-cert and --tls-key go together, and with --tls-ca.")
+        raise click.UsageError("--tls-cert and --tls-key must be given together, and with --tls-ca.")
     try:
         require_name(principal)
     except PrincipalError as error:
@@ -342,11 +368,11 @@ def ask(  # noqa: PLR0913 - one parameter for each option
         click.echo(f"tokenwire: {line}", err=True)
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
+    _checked("--key", access.require_private, cores if via == "grpc" else ())
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
-    status = ask_and_show(
-        question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s
+    sys.exit(
+        ask_and_show(question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s)
     )
-    sys.exit(status)
 
 
 @main.command()
@@ -354,8 +380,8 @@ def ask(  # noqa: PLR0913 - one parameter for each option
 def key(*, name: str) -> None:
     """Make an API key for NAME.
 
-    The first line is the key: it is shown only now. The second is its entry for
-    TOKENWIRE_API_KEYS or the file that TOKENWIRE_API_KEYS_FILE names: it holds no secret.
+    The first line is the key, which is not shown again. The second is its entry for
+    TOKENWIRE_API_KEYS or the file TOKENWIRE_API_KEYS_FILE; the entry is not secret.
     """
     from tokenwire.cli.key import make_key  # noqa: PLC0415 - as above
 
@@ -369,7 +395,7 @@ def key(*, name: str) -> None:
 main.add_command(trace)
 
 
-def _checked(option: str, read: Callable[[str], Value], text: str) -> Value:
+def _checked(option: str, read: Callable[[Any], Value], text: object) -> Value:
     """Return what an option's text means.
 
     Raises:
@@ -381,9 +407,13 @@ def _checked(option: str, read: Callable[[str], Value], text: str) -> Value:
         raise click.UsageError(f"{option}: {error}") from error
 
 
-def _core_environment(agents: tuple[str, ...], store: str, model_url: str, model: str) -> dict[str, str]:
+def _core_environment(
+    agents: tuple[str, ...], store: str, model_url: str, model: str, *, reload: bool
+) -> dict[str, str]:
     """Return a core's settings; without an agent it offers what it has built in."""
     environment = {"TOKENWIRE_STORE": store}
+    if reload:
+        environment["TOKENWIRE_RELOAD"] = "true"
     if model_url:
         environment["TOKENWIRE_MODEL_URL"] = model_url
     if model:

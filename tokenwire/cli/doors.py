@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from tokenwire.addresses import is_near
 
 TERMINAL = frozenset({"done", "error"})
 
@@ -32,17 +34,35 @@ class Access:
     """What proves to a server who asks."""
 
     api_key: str = field(default="", repr=False)
-    """For the edge; empty for none."""
+    """An API key or a JWT; empty for none. A core is sent it where there is no `principal_key`."""
     principal: str = "cli"
-    """Who asks, for the core."""
+    """Who asks, for the core, as `principal_key` signs it."""
     principal_key: str = field(default="", repr=False)
-    """Signs that; empty to say nothing."""
+    """The core's own; empty where that is not known."""
     tls_ca: Path | None = None
     """PEM of the authorities that the core's certificate is checked against; None for no TLS."""
     tls_cert: Path | None = None
     """PEM of the certificate to show to the core; None for none."""
     tls_key: Path | None = None
     """PEM of its key."""
+
+    def require_private(self, cores: Sequence[str]) -> None:
+        """Return if no other can read the API key on its way to any of these cores, or none is sent.
+
+        Args:
+            cores: From `tokenwire.addresses.read_targets`.
+
+        Raises:
+            ValueError: Others could.
+        """
+        if not self.api_key or self.principal_key or self.tls_ca is not None:
+            return
+        for core in cores:
+            if not is_near(core):
+                raise ValueError(
+                    f"the API key would be sent to {core} unencrypted: use TLS (--tls-ca), or a core on this "
+                    "machine; to call it without the key, unset TOKENWIRE_API_KEY"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,13 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from tokenwire.variables import VARIABLES, Reader
+from tokenwire.variables import CORE, VARIABLES, Reader
 
 TICKET_KEY: Final = "TOKENWIRE_TICKET_KEY"
 PRINCIPAL_KEY: Final = "TOKENWIRE_PRINCIPAL_KEY"
+
+BEARER_SETTINGS: Final = ("TOKENWIRE_AUTH", "TOKENWIRE_API_KEYS", "TOKENWIRE_JWT_")
+"""What the names of the settings begin with by which bearers are checked."""
 
 KEY_BYTES: Final = 32
 
@@ -31,6 +34,21 @@ def environment_of(reader: Reader, inherited: Mapping[str, str]) -> dict[str, st
     }
 
 
+def core_environment_of(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what `up` hands on to its core.
+
+    The core checks the same API keys and JWTs as the edge, so that `ask` may call either; but not where all
+    users are one owner: its edge proves nothing then, and must be let in.
+
+    Args:
+        inherited: The environment.
+    """
+    known = environment_of(CORE, inherited)
+    if not _is_shared(inherited):
+        return known
+    return {name: value for name, value in known.items() if not name.upper().startswith(BEARER_SETTINGS)}
+
+
 def made_principal_key(inherited: Mapping[str, str]) -> dict[str, str]:
     """Return a new principal key as a variable, where the edge authenticates and no key is set.
 
@@ -40,8 +58,7 @@ def made_principal_key(inherited: Mapping[str, str]) -> dict[str, str]:
         inherited: The environment.
     """
     is_open = inherited.get("TOKENWIRE_AUTH", "none").strip() == "none"
-    is_shared = inherited.get("TOKENWIRE_SHARED_OWNER", "").lower() in _TRUE
-    if is_open or is_shared or inherited.get(PRINCIPAL_KEY):
+    if is_open or _is_shared(inherited) or inherited.get(PRINCIPAL_KEY):
         return {}
     return {PRINCIPAL_KEY: secrets.token_urlsafe(KEY_BYTES)}
 
@@ -55,3 +72,8 @@ def made_ticket_key(inherited: Mapping[str, str]) -> dict[str, str]:
     if inherited.get(TICKET_KEY) or inherited.get(PRINCIPAL_KEY):
         return {}
     return {TICKET_KEY: secrets.token_urlsafe(KEY_BYTES)}
+
+
+def _is_shared(inherited: Mapping[str, str]) -> bool:
+    """Return whether all users are one owner."""
+    return inherited.get("TOKENWIRE_SHARED_OWNER", "").lower() in _TRUE

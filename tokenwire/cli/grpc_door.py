@@ -39,10 +39,10 @@ UNARY_TIMEOUT_S: Final = 5.0
 NANO: Final = 1_000_000_000
 
 HOW_TO_PROVE: Final = (
-    "Set TOKENWIRE_PRINCIPAL_KEY to the core's own, or ask the edge: --via sse, with an API key in "
-    "TOKENWIRE_API_KEY."
+    "Set TOKENWIRE_API_KEY to your API key or JWT (the core must accept it: TOKENWIRE_AUTH), or "
+    "TOKENWIRE_PRINCIPAL_KEY to that of the core."
 )
-"""What to do where the core wants to know who calls. `tokenwire up` tells its key to nobody."""
+"""What to do where the core wants to know who calls, and nothing was sent that could prove it."""
 
 _LOST: Final = frozenset(
     {
@@ -154,8 +154,10 @@ class GrpcDoor:
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Return what tells the core who asks."""
-        key = self._access.principal_key
-        return ((METADATA_KEY, sign_principal(self._access.principal, key)),) if key else ()
+        access = self._access
+        if access.principal_key:
+            return ((METADATA_KEY, sign_principal(access.principal, access.principal_key)),)
+        return (("authorization", f"Bearer {access.api_key}"),) if access.api_key else ()
 
     async def aclose(self) -> None:
         """Close the channel."""
@@ -183,7 +185,7 @@ class GrpcDoor:
         """Return what a status means: only a server's own words come with rich details."""
         code, text = error.code(), error.details() or ""
         packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
-        if code is grpc.StatusCode.UNAUTHENTICATED:
+        if code is grpc.StatusCode.UNAUTHENTICATED and not self._access.api_key:
             text = f"{text} {HOW_TO_PROVE}"
         if isinstance(packed, bytes):
             facts, retry_s = _details(packed)
@@ -193,7 +195,7 @@ class GrpcDoor:
         if code not in _LOST:
             return RefusedError(code.name, text)
         if self._is_connected:
-            return BrokenError(f"{self.place} broke off ({code.name})")
+            return BrokenError(f"the connection to {self.place} was lost ({code.name})")
         return self._unreachable()
 
 

@@ -1,11 +1,11 @@
-"""API keys: made here, kept by the edge as hashes."""
+"""API keys: made here, kept by edges and cores as hashes."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import Final
 
+from tokenwire.authentication.api_keys import hash_of
 from tokenwire.principal import API_KEY_NAME
 
 PREFIX: Final = "tw_"
@@ -15,7 +15,7 @@ KEY_BYTES: Final = 32
 
 
 def make_key(name: str) -> tuple[str, str]:
-    """Return a new key, and the entry by which an edge knows its owner.
+    """Return a new key, and the entry by which edges and cores know its owner.
 
     Args:
         name: The owner: the principal of its requests.
@@ -26,4 +26,4 @@ def make_key(name: str) -> tuple[str, str]:
     if API_KEY_NAME.fullmatch(name) is None:
         raise ValueError("A name has 1 to 64 of letters, digits, '.', '_', '@' and '-'.")
     key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    return key, f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    return key, f"{name} sha256:{hash_of(key)}"

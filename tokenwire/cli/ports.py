@@ -40,7 +40,7 @@ def _explain(error: OSError, host: str, port: int, option: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} on {host} is in use by another program. Choose another with {option}."
     if error.errno == errno.EACCES:
-        return f"Port {port} needs more rights than this user has. Choose one above 1023 with {option}."
+        return f"Port {port} needs root or CAP_NET_BIND_SERVICE. Choose one above 1023 with {option}."
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return f"This machine has no address {host!r} to listen on."
     return f"Can't listen on {address_of(host, port)}: {error.strerror or error}."

@@ -89,7 +89,9 @@ class TextView:
         """Whose line is unfinished: `answer`, `reasoning` or nobody's."""
         self._bar: Progress | None = None
         self._bar_task = TaskID(0)
+        self._run_id = ""
         self._show: dict[str, Callable[[dict[str, Any]], None]] = {
+            "run_started": self._run_started,
             "text_delta": self._text,
             "reasoning_delta": self._reasoning,
             "progress": self._progress,
@@ -121,6 +123,9 @@ class TextView:
         elif self._open:
             self._console.print()
         self._open = ""
+
+    def _run_started(self, fields: dict[str, Any]) -> None:
+        self._run_id = fields.get("runId", "")
 
     def _text(self, fields: dict[str, Any]) -> None:
         self._begin("answer")
@@ -173,7 +178,7 @@ class TextView:
         reasons = {
             "length": "The answer was cut short at the model's limit.",
             "cancelled": "Stopped.",
-            "tool_limit": "The agent met its limit of tool calls.",
+            "tool_limit": "The agent reached its limit of tool calls.",
         }
         self.finish()
         if fields.get("finishReason") in reasons:
@@ -181,9 +186,11 @@ class TextView:
 
     def _error(self, fields: dict[str, Any]) -> None:
         self.finish()
-        trace = f" (trace {fields['traceId']})" if fields.get("traceId") else ""
-        again = " Asking again may help." if fields.get("retryable") else ""
-        text = printable(f"{fields['code']}: {fields['message']}{again}{trace}")
+        # What the core's log is searched for: a trace id where traces are on, a run id in any case.
+        known_as = (("run", self._run_id), ("trace", fields.get("traceId")))
+        ids = ", ".join(f"{name} {value}" for name, value in known_as if value)
+        again = " Try again." if fields.get("retryable") else ""
+        text = printable(f"{fields['code']}: {fields['message']}{again}{ids and f' ({ids})'}")
         self._line(Text(f"tokenwire: {text}", style="red"))
 
     def _begin(self, whose: str) -> None:
@@ -215,4 +222,4 @@ def _short(value: Any) -> str:
 
 
 def _resync_line(item: Received) -> str:
-    return f"text is missing here: the server's log now begins at {item.fields.get('first', '?')}"
+    return f"text is missing here: the server's log now begins at event {item.fields.get('first', '?')}"

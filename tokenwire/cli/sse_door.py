@@ -14,7 +14,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from tokenwire.addresses import unproxied
 from tokenwire.cli.doors import Access, BrokenError, Question, Received, RefusedError, UnreachableError
 
-HOW_TO_PROVE: Final = "Put the API key, or the token, into TOKENWIRE_API_KEY."
+HOW_TO_PROVE: Final = "Set TOKENWIRE_API_KEY to an API key or a JWT."
 """What to do where the edge wants to know who asks: it speaks of a header."""
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -94,7 +94,9 @@ class SseDoor:
                     raise _refusal(response, is_follow=bool(self.run_id))
                 self.run_id = response.headers.get("Run-Id", self.run_id)
                 if response.status_code == httpx.codes.NO_CONTENT:
-                    raise RefusedError("DATA_LOSS", f"{self.place} has nothing more of the run, and no end.")
+                    raise RefusedError(
+                        "DATA_LOSS", f"{self.place} has no further events of the run, and no terminal event."
+                    )
                 async for item in self._items(response):
                     self.run_id = item.fields.get("runId", self.run_id)
                     yield item
@@ -103,9 +105,11 @@ class SseDoor:
             raise UnreachableError(text) from error
         except httpx.TransportError as error:
             self._was_reached = True
-            raise BrokenError(f"{self.place} broke off") from error
+            raise BrokenError(f"the connection to {self.place} was lost") from error
         except SSEError as error:
-            raise RefusedError("UNKNOWN", f"{self.place} does not answer as an edge does.") from error
+            raise RefusedError(
+                "UNKNOWN", f"{self.place} does not answer like an edge: check --url (TOKENWIRE_URL)."
+            ) from error
 
     async def _items(self, response: httpx.Response) -> AsyncIterator[Received]:
         """Yield what a response's messages say, and heed when to come back."""
@@ -127,7 +131,7 @@ def _received(message: ServerSentEvent, *, is_new_id: bool) -> Received | None:
     try:
         fields: Any = json.loads(message.data) if message.data else {}
     except ValueError as error:
-        raise RefusedError("UNKNOWN", "The edge sent what is no event.") from error
+        raise RefusedError("UNKNOWN", "The edge sent invalid event data.") from error
     if not isinstance(fields, dict) or not message.data:
         return None
     if message.event != "message":

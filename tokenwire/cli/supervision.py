@@ -76,9 +76,9 @@ class Supervision:
     def _on_signal(self, number: signal.Signals) -> None:
         """End all in order at the first Ctrl-C, SIGTERM or closed terminal; at once at the second."""
         if not self._asked_to_stop.is_set():
-            self._say("stopping (again to stop at once)")
+            self._say("stopping (press Ctrl-C again to stop at once)")
             self._asked_to_stop.set()
         elif means_hurry(number):
-            self._say("asked again to stop: killing what is left")
+            self._say("stopping at once: killing the remaining processes")
             for child in self.children:
                 child.kill()

@@ -17,12 +17,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tokenwire.addresses import address_of, channel_options
 from tokenwire.cli import ports
 from tokenwire.cli.children import Child, explain_exit
-from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
+from tokenwire.cli.environment import (
+    core_environment_of,
+    environment_of,
+    made_principal_key,
+    made_ticket_key,
+)
 from tokenwire.cli.metrics_ports import MetricsPorts, claim_metrics_ports
 from tokenwire.cli.supervision import PROBE_EVERY_S, Supervision
 from tokenwire.descriptors import raise_limit
+from tokenwire.numbers import plain_number
 from tokenwire.settings import WRONG_SETTINGS
-from tokenwire.variables import CORE, EDGE, Reader
+from tokenwire.variables import EDGE
 
 PROBE_TIMEOUT_S = 2.0
 DRAIN_S = 1.0
@@ -124,7 +130,7 @@ class _Up:
         try:
             await self._watched.until_asked_to_stop(self._serve())
         except ChildDiedError as error:
-            say(f"{error} Ending all.")
+            say(f"{error} Stopping all processes.")
             return error.status
         finally:
             await self._watched.stop(drain_s() + STOP_MARGIN_S)
@@ -143,7 +149,7 @@ class _Up:
             "TOKENWIRE_GRPC_HOST": LOOPBACK,
             "TOKENWIRE_GRPC_PORT": str(self._grpc_port),
         }
-        await self._start("core", "agent_core", CORE, environment)
+        await self._start("core", "agent_core", core_environment_of(self._environment), environment)
         # No deadline: the first start may fetch the model, and shows how far it has come.
         await _until(lambda: core_is_serving(self._core))
 
@@ -156,20 +162,22 @@ class _Up:
         if self._plan.workers > 1:
             # One worker's tickets must open streams at every other.
             environment |= {"TOKENWIRE_REUSE_PORT": "1", **made_ticket_key(self._environment)}
+        known = environment_of(EDGE, self._environment)
         for number in range(self._plan.workers):
             name = f"edge {number + 1}" if self._plan.workers > 1 else "edge"
-            await self._start(name, "edge", EDGE, {**environment, **self._metrics.edges[number]})
+            await self._start(name, "edge", known, {**environment, **self._metrics.edges[number]})
         # Each question on a connection of its own. One client for all: each reads the system's certificates.
         each_alone = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S, limits=each_alone) as client:
             # The kernel hands connections only to workers that listen: one that is ready can be announced.
             await _until(lambda: edge_is_ready(client, self._url))
 
-    async def _start(self, name: str, module: str, reader: Reader, environment: Mapping[str, str]) -> None:
+    async def _start(
+        self, name: str, module: str, known: Mapping[str, str], environment: Mapping[str, str]
+    ) -> None:
         command = (sys.executable, "-m", module)
-        known = environment_of(reader, self._environment)
         inherited = {name: value for name, value in known.items() if not name.startswith(TLS_SETTINGS)}
-        given = {"TOKENWIRE_DRAIN_S": f"{DRAIN_S:g}", **inherited, **environment}
+        given = {"TOKENWIRE_DRAIN_S": plain_number(DRAIN_S), **inherited, **environment}
         self._watched.children.append(await Child.start(name, command, given))
 
 

@@ -19,23 +19,23 @@ class TelemetrySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
     trace_detail: TraceDetail = "compact"
-    """What traces say of tokens: `off`, nothing; `compact`, the stamps of each token, 128 to a span;
-    `events`, the same as span events besides, for debugging."""
+    """What traces contain about tokens: `off`, nothing; `compact`, the timestamps of each token, 128 per
+    span; `events`, also as span events, for debugging."""
 
     stall_ms: float = Field(default=250.0, gt=0)
-    """How long the gap between two tokens of a stream may be, in milliseconds, before it is a stall: logged,
-    counted and traced."""
+    """Gap between two tokens of a stream, in milliseconds, above which it is a stall: logged, counted and
+    traced."""
 
     trace_file: Path | None = None
-    """A file that the process appends its spans to, besides or instead of OTLP: one OTLP/JSON request a line,
-    for `tokenwire trace`. Several processes may share one."""
+    """File to which the process appends its spans, in addition to OTLP or instead of it: one OTLP/JSON
+    request per line, for `tokenwire trace`. Several processes may share it."""
 
     metrics_host: str = "127.0.0.1"
-    """The address that TOKENWIRE_METRICS_PORT is opened on."""
+    """Address that TOKENWIRE_METRICS_PORT is opened on."""
 
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
-    """A port of its own for `GET /metrics`; 0 for any that is free, which the log names. Without it a core
-    has none, and an edge serves `/metrics` beside its other routes."""
+    """Separate port for `GET /metrics`; 0 for any free one, which is logged. If unset, a core serves no
+    metrics, and an edge serves `/metrics` beside its other routes."""
 
     @property
     def stall_nano(self) -> int:

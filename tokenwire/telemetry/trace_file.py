@@ -83,7 +83,7 @@ class TraceFileExporter(SpanExporter):
             os.close(file)
         self._torn = written < len(data)
         if self._torn:
-            raise OSError(0, f"only {written} of {len(data)} bytes were taken")
+            raise OSError(0, f"only {written} of {len(data)} bytes were written")
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)

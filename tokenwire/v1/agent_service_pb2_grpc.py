@@ -94,10 +94,10 @@ class AgentServiceServicer:
     """
 
     def StreamRun(self, request, context):
-        """StreamRun starts a run and streams its events to the end: the main door
+        """StreamRun starts a run and streams its events to the end: the main call
         for services. The stream ends with OK after the terminal event.
 
-        A worked stream:
+        An example:
 
         → {run: {message: "List three fruits.", session_id: "s1"}}
         ← {run_id: "k7q2…", clock: {…}, events: [1 run_started]}
@@ -105,17 +105,17 @@ class AgentServiceServicer:
         ← {run_id: "k7q2…", clock: {…}, events: [3 text_delta, 4 done]}
         ← OK
 
-        The call's deadline is the run's too. Ending the call early is leaving:
-        see OnDisconnect, which is CANCEL here unless the request says otherwise.
+        The deadline of the call also limits the run. A call that ends early counts
+        as a disconnect: see OnDisconnect, which is CANCEL here by default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FollowRun(self, request, context):
-        """FollowRun streams a run's events after a cursor: exact, no gap, no
-        duplicate. What the log holds comes first, then `caught_up` if the run still
-        goes on, then what happens. The stream ends with OK after the terminal event.
+        """FollowRun streams the events of a run after a cursor: no gap, no duplicate.
+        First it sends the events in the log, then `caught_up` if the run is still
+        running, then new events. The stream ends with OK after the terminal event.
 
         → {run_id: "k7q2…", after: {epoch: 1, sequence: 2}}
         ← {run_id: "k7q2…", clock: {…}, events: [3 text_delta]}
@@ -123,7 +123,7 @@ class AgentServiceServicer:
         ← {run_id: "k7q2…", clock: {…}, events: [4 done]}
         ← OK
 
-        NOT_FOUND: no such run. DATA_LOSS: the log was lost with its core.
+        NOT_FOUND: unknown run. DATA_LOSS: the log was lost with its core.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,55 +138,54 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """GetRun tells a run's state. NOT_FOUND: no such run.
+        """GetRun returns the state of a run. NOT_FOUND: unknown run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
-        """CancelRun stops a run's agent at once and answers with the resulting
-        state. It is idempotent: on an ended run it changes nothing.
+        """CancelRun stops the agent of a run at once and returns the resulting state.
+        It is idempotent: it does not change a run that has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """ListRuns tells a session's runs, newest first.
+        """ListRuns returns the runs of a session, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTranscript(self, request, context):
-        """GetTranscript returns a session's turns: what the user said and what was
-        answered. It is what a client needs to show a conversation again, after a
-        reload or at another device. Runs that are still going on come without text:
-        follow them.
+        """GetTranscript returns the turns of a session: the user's messages and the
+        answers. Clients use it to show a conversation again, after a reload or on
+        another device. Runs that are still running have no text: follow them.
 
         → {session_id: "s1"}
         ← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
         {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
         → FollowRun {run_id: "k7q2…"}
 
-        A session without runs has no turns: that is no error.
+        A session without runs has no turns; this is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCore(self, request, context):
-        """GetCore tells which core answers, and who can serve its runs: for callers
-        that know several cores.
+        """GetCore describes the core that answers, and where its runs can be followed:
+        for callers that know several cores.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Link(self, request_iterator, context):
-        """Link carries the events of all the runs that one edge process follows at
-        one core, on one long-lived stream. See LinkRequest.
+        """Link carries the events of all runs that one edge process follows at one
+        core, on one long-lived stream. See LinkRequest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

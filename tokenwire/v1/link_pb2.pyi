@@ -32,30 +32,30 @@ class _UnfollowReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unfoll
     UNFOLLOW_REASON_UNSPECIFIED: _UnfollowReason.ValueType  # 0
     """Read as DRAIN."""
     UNFOLLOW_REASON_LEFT: _UnfollowReason.ValueType  # 1
-    """The follower left by itself: counts for OnDisconnect."""
+    """The follower disconnected by itself: OnDisconnect applies."""
     UNFOLLOW_REASON_EVICTED: _UnfollowReason.ValueType  # 2
-    """The edge let a slow follower go: counts as GRACE."""
+    """The edge disconnected a slow follower: counts as GRACE."""
     UNFOLLOW_REASON_DRAIN: _UnfollowReason.ValueType  # 3
-    """The edge is going down: counts as GRACE."""
+    """The edge is shutting down: counts as GRACE."""
 
 class UnfollowReason(_UnfollowReason, metaclass=_UnfollowReasonEnumTypeWrapper):
-    """UnfollowReason says why a follow ends."""
+    """UnfollowReason is why a follow ends."""
 
 UNFOLLOW_REASON_UNSPECIFIED: UnfollowReason.ValueType  # 0
 """Read as DRAIN."""
 UNFOLLOW_REASON_LEFT: UnfollowReason.ValueType  # 1
-"""The follower left by itself: counts for OnDisconnect."""
+"""The follower disconnected by itself: OnDisconnect applies."""
 UNFOLLOW_REASON_EVICTED: UnfollowReason.ValueType  # 2
-"""The edge let a slow follower go: counts as GRACE."""
+"""The edge disconnected a slow follower: counts as GRACE."""
 UNFOLLOW_REASON_DRAIN: UnfollowReason.ValueType  # 3
-"""The edge is going down: counts as GRACE."""
+"""The edge is shutting down: counts as GRACE."""
 Global___UnfollowReason: _TypeAlias = UnfollowReason  # noqa: Y015
 
 @_typing.final
 class LinkRequest(_message.Message):
     """LinkRequest is one message from the edge to the core.
 
-    A worked link that carries two runs:
+    An example of a link that carries two runs:
 
       → {hello: {edge_id: "edge-1"}}
       ← {clock: {…}, hello: {incarnation: "k7q2"}}
@@ -90,7 +90,7 @@ class LinkRequest(_message.Message):
 
     @_builtins.property
     def credit(self) -> Global___LinkCredit:
-        """Allows more to be sent."""
+        """Allows the core to send more."""
 
     @_builtins.property
     def unfollow(self) -> Global___LinkUnfollow:
@@ -102,7 +102,7 @@ class LinkRequest(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> Global___LinkHeartbeat:
-        """Says that the edge lives. Sent each second."""
+        """Shows that the edge is alive. Sent each second."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class LinkHello(_message.Message):
 
     EDGE_ID_FIELD_NUMBER: _builtins.int
     edge_id: _builtins.str
-    """Names the edge process."""
+    """The id of the edge process."""
     def __init__(
         self,
         *,
@@ -149,7 +149,9 @@ Global___LinkHello: _TypeAlias = LinkHello  # noqa: Y015
 
 @_typing.final
 class LinkCaller(_message.Message):
-    """LinkCaller holds what metadata says of a call's caller: a link carries many."""
+    """LinkCaller replaces the metadata of a call: a link carries calls of many
+    callers.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -158,14 +160,14 @@ class LinkCaller(_message.Message):
     TRACESTATE_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     principal_token: _builtins.str
-    """The signed principal. Empty when authentication is off."""
+    """The signed principal. Empty if authentication is off."""
     traceparent: _builtins.str
-    """W3C trace context of the caller's span. Empty when there is none."""
+    """W3C trace context of the span of the caller. Empty if there is none."""
     tracestate: _builtins.str
-    """W3C trace state. Empty when there is none."""
+    """W3C trace state. Empty if there is none."""
     @_builtins.property
     def deadline(self) -> _duration_pb2.Duration:
-        """What is left of the caller's deadline. Absent when there is none."""
+        """Time left until the deadline of the caller. Absent if there is none."""
 
     def __init__(
         self,
@@ -186,7 +188,7 @@ Global___LinkCaller: _TypeAlias = LinkCaller  # noqa: Y015
 @_typing.final
 class FollowCredit(_message.Message):
     """FollowCredit is how much more may be sent for a follow. A follow without
-    credit is parked, and goes on from the log.
+    credit is paused, and continues from the log.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -194,9 +196,9 @@ class FollowCredit(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     events: _builtins.int
-    """Events."""
+    """Number of events."""
     bytes: _builtins.int
-    """Bytes of encoded events."""
+    """Number of bytes of encoded events."""
     def __init__(
         self,
         *,
@@ -222,14 +224,14 @@ class LinkStart(_message.Message):
     CALLER_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     follow_id: _builtins.int
-    """Names the follow on this link. Chosen by the edge, never used twice."""
+    """The id of the follow on this link. Chosen by the edge, never used twice."""
     @_builtins.property
     def run(self) -> _run_pb2.RunSpec:
         """The run."""
 
     @_builtins.property
     def caller(self) -> Global___LinkCaller:
-        """On whose behalf."""
+        """The caller on whose behalf the edge calls."""
 
     @_builtins.property
     def credit(self) -> Global___FollowCredit:
@@ -263,16 +265,16 @@ class LinkFollow(_message.Message):
     CALLER_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     follow_id: _builtins.int
-    """Names the follow on this link. Chosen by the edge, never used twice."""
+    """The id of the follow on this link. Chosen by the edge, never used twice."""
     run_id: _builtins.str
     """The run."""
     @_builtins.property
     def after(self) -> _run_pb2.Cursor:
-        """The last event that the edge has. Absent to begin with the first."""
+        """The last event that the edge has. Absent: start with the first event."""
 
     @_builtins.property
     def caller(self) -> Global___LinkCaller:
-        """On whose behalf."""
+        """The caller on whose behalf the edge calls."""
 
     @_builtins.property
     def credit(self) -> Global___FollowCredit:
@@ -307,7 +309,7 @@ class LinkCredit(_message.Message):
     """The follow."""
     @_builtins.property
     def credit(self) -> Global___FollowCredit:
-        """Added to what is left."""
+        """Added to the remaining credit."""
 
     def __init__(
         self,
@@ -361,7 +363,7 @@ class LinkCancel(_message.Message):
     """The run."""
     @_builtins.property
     def caller(self) -> Global___LinkCaller:
-        """On whose behalf."""
+        """The caller on whose behalf the edge calls."""
 
     def __init__(
         self,
@@ -379,7 +381,7 @@ Global___LinkCancel: _TypeAlias = LinkCancel  # noqa: Y015
 
 @_typing.final
 class LinkHeartbeat(_message.Message):
-    """LinkHeartbeat says that the sender lives."""
+    """LinkHeartbeat shows that the sender is alive."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -402,7 +404,9 @@ class LinkWelcome(_message.Message):
 
     INCARNATION_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.str
-    """The core's incarnation: the first 4 characters of the ids that it mints."""
+    """The incarnation of the core: the first 4 characters of the run ids that it
+    creates.
+    """
     def __init__(
         self,
         *,
@@ -418,7 +422,7 @@ Global___LinkWelcome: _TypeAlias = LinkWelcome  # noqa: Y015
 
 @_typing.final
 class LinkBatch(_message.Message):
-    """LinkBatch holds what became ready for one follow."""
+    """LinkBatch has what became ready for one follow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -433,11 +437,11 @@ class LinkBatch(_message.Message):
     """The run that it follows."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
-        """What happened, in order."""
+        """Events in order."""
 
     @_builtins.property
     def control(self) -> _stream_pb2.Control:
-        """Said between events. Never together with events."""
+        """A control between events. Never together with events."""
 
     @_builtins.property
     def end(self) -> Global___LinkEnd:
@@ -462,7 +466,7 @@ Global___LinkBatch: _TypeAlias = LinkBatch  # noqa: Y015
 
 @_typing.final
 class LinkEnd(_message.Message):
-    """LinkEnd says how a follow ended."""
+    """LinkEnd is the end of a follow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -486,8 +490,8 @@ Global___LinkEnd: _TypeAlias = LinkEnd  # noqa: Y015
 
 @_typing.final
 class LinkResponse(_message.Message):
-    """LinkResponse is one message from the core to the edge. It holds whatever
-    became ready in one turn of the core's event loop.
+    """LinkResponse is one message from the core to the edge. It has everything that
+    became ready in one turn of the event loop of the core.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -506,11 +510,11 @@ class LinkResponse(_message.Message):
 
     @_builtins.property
     def hello(self) -> Global___LinkWelcome:
-        """Answers the hello. Set in the first message only."""
+        """Answers the hello. Set only in the first message."""
 
     @_builtins.property
     def draining(self) -> _stream_pb2.Draining:
-        """Set when the core is going down."""
+        """Set if the core is shutting down."""
 
     def __init__(
         self,

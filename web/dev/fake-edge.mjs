@@ -64,7 +64,7 @@ class Run {
 
   add(event) {
     if (event.type === "text_delta") this.text += event.content;
-    const frame = `id: ${this.id}.1.${this.frames.length + 1}\ndata: ${JSON.stringify({ ...event, timestamp: Date.now() })}\n\n`;
+    const frame = `data: ${JSON.stringify({ ...event, timestamp: Date.now() })}\nid: ${this.id}.1.${this.frames.length + 1}\n\n`;
     this.frames.push(frame);
     this.ended = event.type === "done" || event.type === "error";
     if (this.ended) this.terminal = { event: event.type, reason: event.finishReason ?? event.code };

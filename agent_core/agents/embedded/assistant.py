@@ -110,7 +110,7 @@ class EmbeddedAssistant:
                 if len(messages) == 1:
                     raise
                 messages = newer_half(messages)
-                log.info("A conversation is too long: only its last %d messages are read", len(messages))
+                log.info("A conversation is too long: only its last %d messages are used", len(messages))
             else:
                 return
 

@@ -74,8 +74,8 @@ class Engine:
             self._folder.cleanup()
             raise
         log.info(
-            "Loaded %s in %.1f s. It is there so that everything runs at once, not for its answers: "
-            "they are often false, and it calls no tools",
+            "Loaded %s in %.1f s. It is only for trying Tokenwire: its answers are often wrong, and it "
+            "calls no tools",
             self._weights.stem,
             time.perf_counter() - began,
         )

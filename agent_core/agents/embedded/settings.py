@@ -16,16 +16,17 @@ class ModelSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOKENWIRE_MODEL_", extra="ignore", frozen=True)
 
     cache: Path | None = None
-    """The folder that keeps the weights (98 MB); the user's cache folder when unset."""
+    """Folder for the model's weights (98 MB). If unset, the user's cache folder."""
     max_tokens: int = Field(default=512, ge=1, le=4096)
-    """The longest answer, in tokens. A longer one ends with the finish reason `length`."""
+    """Maximum length of an answer, in tokens. A longer one ends with the finish reason `length`."""
     context_tokens: int = Field(default=4096, ge=256, le=8192)
-    """What one conversation may hold, answer included. The model was trained on 8,192; a token
-    costs 23 kB of memory in each of `parallel` slots."""
+    """Maximum length of a conversation including the answer, in tokens. The model was trained on 8,192; a
+    token needs 23 kB of memory in each of the TOKENWIRE_MODEL_PARALLEL slots."""
     parallel: int = Field(default=2, ge=1, le=16)
-    """Requests that are answered at the same time, sharing the threads. More wait in line."""
+    """Number of requests that are answered at the same time, sharing the threads. More wait in a queue."""
     threads: int = Field(default=1, ge=1, le=64)
-    """Threads that compute. Two are a third faster alone, and collapse beside any other load."""
+    """Number of threads that compute. Two are a third faster on an idle machine, and much slower beside any
+    other load."""
 
     def cache_folder(self) -> Path:
         """Return the folder that keeps the weights.

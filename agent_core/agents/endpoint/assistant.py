@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Final, Self
 
 from openai import AsyncOpenAI
@@ -97,7 +97,7 @@ class EndpointAssistant:
                 if said or not history or error.reason != CONTEXT_OVERFLOW:
                     raise
                 history = newer_half(history)
-                log.info("A session is too long: only its last %d turns are read", len(history))
+                log.info("A session is too long: only its last %d turns are used", len(history))
             else:
                 return
 
@@ -121,6 +121,8 @@ class EndpointAssistant:
         agent = Agent(
             EndpointModel(choose_model(known, settings), client, settings),
             name="assistant",
+            # Or nothing: after a tool call many models have nothing to add. See EndpointStream.
+            output_type=[str, NoneType],
             instructions=[INSTRUCTIONS, TOOL_INSTRUCTIONS] if self._tools else INSTRUCTIONS,
             tools=self._tools,
             retries={"tools": TOOL_RETRIES},

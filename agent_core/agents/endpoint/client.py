@@ -9,9 +9,18 @@ import httpx2
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncOpenAI
 
 from agent_core.agents.endpoint.settings import EndpointSettings
-from agent_core.agents.events import AgentError
-from agent_core.agents.pydantic_ai.errors import ModelCallError
-from agent_core.agents.pydantic_ai.kinds import AWAY, KEY_REFUSED, MALFORMED, NOT_ALLOWED, TIMED_OUT, Kind
+from agent_core.agents.endpoint.stream.decoder import EndpointClient
+from agent_core.agents.pydantic_ai.errors import ModelCallError, redirection
+from agent_core.agents.pydantic_ai.kinds import (
+    AWAY,
+    KEY_REFUSED,
+    MALFORMED,
+    NOT_ALLOWED,
+    NOT_CHOSEN,
+    TIMED_OUT,
+    WRONG_URL,
+    Kind,
+)
 from tokenwire.addresses import unproxied
 
 MAX_CONNECTIONS: Final = 1000
@@ -38,12 +47,14 @@ def make_client(settings: EndpointSettings) -> AsyncOpenAI:
         follow_redirects=False,
         mounts=unproxied(settings.url or ""),
     )
-    return AsyncOpenAI(
+    client = EndpointClient(
         base_url=settings.url,
         api_key=settings.key.get_secret_value() if settings.key else NO_KEY,
         max_retries=0,
         http_client=http_client,
     )
+    client.thinks_first = settings.thinks_first
+    return client
 
 
 async def list_models(client: AsyncOpenAI, settings: EndpointSettings) -> list[str]:
@@ -57,13 +68,13 @@ async def list_models(client: AsyncOpenAI, settings: EndpointSettings) -> list[s
         return [model.id for model in page.data if isinstance(model.id, str)]
     except APIError as error:
         kind = _kind_of(error)
-        said = settings.hide(" ".join(str(error).split()))
+        said = settings.hide(redirection(error) or " ".join(str(error).split()))
     except (AttributeError, TypeError, ValueError) as error:
         kind, said = MALFORMED, settings.hide(f"{type(error).__name__}: {error}")
     if kind is None:
-        log.info("%s does not tell its models: %s", settings.url, said)
+        log.info("%s does not list its models: %s", settings.url, said)
         return []
-    log.warning("%s can't be asked for its models: %s", settings.url, said)
+    log.warning("the models of %s can't be listed: %s", settings.url, said)
     raise ModelCallError(kind)
 
 
@@ -73,7 +84,7 @@ def choose_model(known: list[str], settings: EndpointSettings) -> str:
     A configured one that the endpoint does not list may be one that it has: some leave out tags and aliases.
 
     Raises:
-        AgentError: FAILED_PRECONDITION, when none is configured and there is not just one.
+        ModelCallError: None is configured and there is not just one.
     """
     name, listed = settings.name, ", ".join(known)
     if name is not None:
@@ -82,9 +93,8 @@ def choose_model(known: list[str], settings: EndpointSettings) -> str:
         return name
     if len(known) == 1:
         return known[0]
-    log.error("%s lists %d models. Set TOKENWIRE_MODEL to the one: %s", settings.url, len(known), listed)
-    text = "The model is not chosen. Whoever runs the service has to name one with TOKENWIRE_MODEL."
-    raise AgentError("FAILED_PRECONDITION", text, details={"reason": "MODEL_NOT_CHOSEN"})
+    log.error("%s lists %d models. Set TOKENWIRE_MODEL to one of them: %s", settings.url, len(known), listed)
+    raise ModelCallError(NOT_CHOSEN)
 
 
 def _kind_of(error: APIError) -> Kind | None:
@@ -95,5 +105,7 @@ def _kind_of(error: APIError) -> Kind | None:
         return AWAY
     if isinstance(error, APIStatusError):
         server_error = 500
+        if redirection(error):
+            return WRONG_URL
         return _REFUSED.get(error.status_code) or (AWAY if error.status_code >= server_error else None)
     return MALFORMED

@@ -84,7 +84,7 @@ class Teller:
                     yield word
         except Exception:
             self._narrator = None
-            log.exception("The narrator failed at %r: the template goes on", section.title)
+            log.exception("The narrator failed at %r: the template is used instead", section.title)
 
 
 async def verified(narrator: Narrator, section: Section) -> AsyncGenerator[str]:
@@ -117,7 +117,7 @@ def _judged(sentence: str, known: frozenset[str]) -> list[str]:
     """Return a sentence's words, or none when it has a number that is not known."""
     if numbers_in(sentence) <= known:
         return split_words(sentence)
-    log.warning("A sentence of the narrator has a number that was not computed: left out")
+    log.warning("Left out a sentence of the narrator: it has a number that was not computed")
     return []
 
 

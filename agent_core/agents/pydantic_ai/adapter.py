@@ -17,7 +17,8 @@ from pydantic_ai.models import Model
 
 from agent_core.agents.events import AgentEvent, Finish, FinishReasonName, RunRequest, TextDelta
 from agent_core.agents.pydantic_ai.errors import ModelCallError, model_call_error
-from agent_core.agents.pydantic_ai.kinds import BROKEN, FILTERED
+from agent_core.agents.pydantic_ai.finish_reasons import ending_of
+from agent_core.agents.pydantic_ai.kinds import BROKEN, CUT_OFF, FILTERED
 from agent_core.agents.pydantic_ai.observer import Observer, ToolLimits, usage_of
 from agent_core.agents.pydantic_ai.translation import Translation, messages_of, to_json
 
@@ -110,8 +111,10 @@ class PydanticAgent:
                 async for event in events:
                     if isinstance(event, AgentRunResultEvent):
                         reason = _reason(event.result)
-                        if not isinstance(event.result.output, str):
-                            yield TextDelta(to_json(event.result.output))
+                        output = event.result.output
+                        # None is the output of an agent that may say nothing, and has said nothing.
+                        if output is not None and not isinstance(output, str):
+                            yield TextDelta(to_json(output))
                         continue
                     observer.chunk(event)
                     ours = translation.feed(event)
@@ -135,12 +138,19 @@ def _reason(result: AgentRunResult[Any]) -> FinishReasonName:
     Raises:
         ModelCallError: It did not come to its end.
     """
-    match result.response.finish_reason:
+    word = (result.response.provider_details or {}).get("finish_reason")
+    ending = result.response.finish_reason
+    if ending is None and isinstance(word, str):
+        # Pydantic AI does not know the word. One that is not known here either is no end.
+        ending = ending_of(word)
+        if ending is None:
+            raise ModelCallError(CUT_OFF, f"finish reason {word!r}")
+    match ending:
         case "length":
             return "length"
         case "content_filter":
-            raise ModelCallError(FILTERED)
+            raise ModelCallError(FILTERED, f"finish reason {word!r}")
         case "error":
-            raise ModelCallError(BROKEN)
+            raise ModelCallError(BROKEN, f"finish reason {word!r}")
         case _:
             return "stop"

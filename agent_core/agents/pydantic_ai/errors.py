@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic_ai import exceptions as ai
 
@@ -31,8 +32,10 @@ from agent_core.agents.pydantic_ai.kinds import (
     TIMED_OUT,
     TOO_LONG,
     UNKNOWN_MODEL,
+    WRONG_URL,
     Kind,
 )
+from tokenwire.numbers import plain_number
 
 MAX_SAID: Final = 500
 """Characters of a provider's words that are logged."""
@@ -46,6 +49,8 @@ Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 _STATUSES: Final = {403: NOT_ALLOWED, 408: TIMED_OUT}
 """HTTP statuses that Pydantic AI puts together with others."""
 
+_REDIRECTION: Final = 300
+_CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 
 
@@ -61,7 +66,7 @@ class ModelCallError(AgentError):
     def __init__(self, kind: Kind, said: str = "", *, retry_after_s: float | None = None) -> None:
         details = {"reason": kind.reason}
         if retry_after_s is not None:
-            details["retry_after_s"] = f"{retry_after_s:g}"
+            details["retry_after_s"] = plain_number(retry_after_s)
         super().__init__(kind.code, kind.message, retryable=kind.retryable, details=details)
         self.reason = kind.reason
         self.retry_after_s = retry_after_s
@@ -116,6 +121,8 @@ def _unlabelled(error: ai.ModelAPIError, status: int) -> Kind:
         return CUT_OFF if error.phase == "read" else AWAY
     if status:
         return REJECTED if status < _SERVER_ERROR else BROKEN
+    if error.__cause__ is not None and redirection(error.__cause__):
+        return WRONG_URL
     if isinstance(error.__cause__, (json.JSONDecodeError, UnicodeDecodeError)):
         return MALFORMED
     # Either an error object inside the stream, or a stream that ended without a finish reason.
@@ -134,6 +141,28 @@ def _transport(error: Exception) -> Kind | None:
     return CUT_OFF if "TransportError" in names else None
 
 
+def redirection(error: BaseException) -> str:
+    """Return where an HTTP response redirects to, in words; empty for what is no redirection.
+
+    Model calls are not sent elsewhere: whoever answers there would get the key and what users say.
+
+    Args:
+        error: An HTTP status error of a provider's library.
+    """
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", 0)
+    if not _REDIRECTION <= status < _CLIENT_ERROR:
+        return ""
+    target = str(getattr(response, "headers", {}).get("location", ""))
+    try:
+        parts = urlsplit(target)
+        where = f"{parts.scheme or 'the same scheme'}://{parts.hostname or 'the same host'}{parts.path}"
+    except ValueError:
+        where = "nowhere that can be read"
+    return f"HTTP {status}, a redirection to {where}: is the base URL wrong?"
+
+
 def _said(error: Exception) -> str:
     """Return the provider's own words, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    redirected = redirection(error.__cause__) if error.__cause__ is not None else ""
+    return redirected or " ".join(str(error).split()) or type(error).__name__

@@ -158,7 +158,7 @@ class Observer(AbstractCapability[Any]):
         except AgentError as error:
             raise ToolFailed(error.message) from error
         except NotJsonError as error:
-            log.exception("The tool %r returned what is no JSON", call.tool_name)
+            log.exception("The tool %r returned a value that is not JSON", call.tool_name)
             raise ToolFailed(str(error)) from error
         except TimeoutError as error:
             log.exception("The tool %r took too long", call.tool_name)

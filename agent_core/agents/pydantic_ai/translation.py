@@ -48,7 +48,8 @@ class NotJsonError(Exception):
 class Translation:
     """The events of one run, fed with Pydantic AI's in order.
 
-    Each of theirs gives one of ours or none; text and reasoning go through as they come.
+    Each of theirs gives one of ours or none; text and reasoning go through as they come, also with half a
+    character at their end: the run puts it together with the other half.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class Translation:
                 PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str(text)))
                 | PartStartEvent(part=ThinkingPart(content=text))
             ):
-                return ReasoningDelta(sound(text)) if text else None
+                return ReasoningDelta(text) if text else None
             case FunctionToolCallEvent(part=call) | PartEndEvent(part=NativeToolCallPart() as call):
                 return self._start(call)
             case (
@@ -85,7 +86,6 @@ class Translation:
 
     def _text(self, text: str) -> TextDelta:
         """Return a piece of the answer. What is said after tools were used is a new paragraph."""
-        text = sound(text)
         if self._paragraph and self._said and not self._said.isspace():
             text = f"\n\n{text}"
         self._paragraph = False
@@ -137,7 +137,7 @@ def to_json(value: object) -> JsonText:
     try:
         return JsonText(pydantic_core.to_json(value, inf_nan_mode="null").decode())
     except (TypeError, ValueError, RecursionError) as error:  # PydanticSerializationError is a ValueError
-        raise NotJsonError(f"The tool returned a {type(value).__qualname__}, which is no JSON.") from error
+        raise NotJsonError(f"The tool returned a {type(value).__qualname__}, which is not JSON.") from error
 
 
 def arguments(args: str | dict[str, Any] | None) -> JsonValue:
@@ -162,5 +162,7 @@ def shown(value: JsonValue) -> JsonValue:
 
 
 def sound(text: str) -> str:
-    """Return a text that UTF-8 can hold: a model's JSON may name half of a surrogate pair."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    """Return a text that UTF-8 can hold: a model's JSON may name half of a surrogate pair, or both apart."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

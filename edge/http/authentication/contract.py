@@ -1,36 +1,22 @@
-"""What tells who is asking, and how it says that somebody did not."""
+"""Whom the edge lets in, and how it answers whoever proves nothing."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from litestar.connection import ASGIConnection
 
-from edge.errors import UnauthenticatedError
+from edge.errors import EdgeError, UnauthenticatedError
+from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError
 
 ANONYMOUS: Final = "anonymous"
 """The principal of everybody, when authentication is off."""
 
 Connection: TypeAlias = "ASGIConnection[Any, Any, Any, Any]"
 
-
-class Authenticator(Protocol):
-    """Tells who is asking."""
-
-    async def principal_of(self, authorization: str) -> str:
-        """Return the principal.
-
-        Args:
-            authorization: The Authorization header; empty when there is none.
-
-        Raises:
-            UnauthenticatedError: It proves nobody.
-            EdgeError: UNAVAILABLE, that can't be told at the moment.
-        """
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Return the context within which it can be asked: it may have to fetch keys meanwhile."""
+logger = logging.getLogger(__name__)
 
 
 class NoAuthentication:
@@ -46,19 +32,22 @@ class NoAuthentication:
         return nullcontext()
 
 
-def bearer_of(authorization: str) -> str:
-    """Return what an Authorization header bears.
+async def bearing_principal(bearers: Bearers, authorization: str) -> str:
+    """Return the principal of a request.
 
     Args:
-        authorization: The header; empty when there is none.
+        bearers: Tells who bears what.
+        authorization: The Authorization header; empty when there is none.
 
     Raises:
-        UnauthenticatedError: It bears nothing.
+        UnauthenticatedError: It proves nobody.
+        EdgeError: UNAVAILABLE, that can't be told at the moment.
     """
-    scheme, _, credentials = authorization.partition(" ")
-    credentials = credentials.strip()
-    if scheme.lower() != "bearer" or not credentials:
-        raise UnauthenticatedError(
-            "Say who you are: `Authorization: Bearer …`.", "CREDENTIALS_MISSING", presented=False
-        )
-    return credentials
+    try:
+        return await bearers.principal_of(authorization)
+    except CredentialsError as error:
+        if error.why:
+            logger.info("a token was refused: %s", error.why)
+        raise UnauthenticatedError(error.message, error.reason, presented=error.presented) from error
+    except IssuerAwayError as error:
+        raise EdgeError("UNAVAILABLE", error.message, retry_after_s=error.retry_after_s) from error

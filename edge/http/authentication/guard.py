@@ -6,8 +6,9 @@ from typing import Final
 
 from litestar.handlers import BaseRouteHandler
 
-from edge.http.authentication.contract import ANONYMOUS, Authenticator, Connection
+from edge.http.authentication.contract import ANONYMOUS, Connection, bearing_principal
 from edge.http.authentication.tickets import Tickets
+from tokenwire.authentication import Bearers
 
 TAKES_TICKETS: Final = "tokenwire_takes_tickets"
 """The `opt` of a route that a ticket opens. No other route looks at one."""
@@ -32,8 +33,8 @@ async def require_principal(connection: Connection, handler: BaseRouteHandler) -
         tickets: Tickets = edge.tickets
         principal = tickets.principal_of(ticket, str(connection.path_params["run_id"]))
     else:
-        authenticator: Authenticator = edge.authenticator
-        principal = await authenticator.principal_of(connection.headers.get("authorization", ""))
+        bearers: Bearers = edge.authenticator
+        principal = await bearing_principal(bearers, connection.headers.get("authorization", ""))
     connection.scope["state"][_PRINCIPAL_KEY] = principal
 
 

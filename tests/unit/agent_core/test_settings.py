@@ -107,3 +107,34 @@ def test_redis_has_a_limit_of_its_own() -> None:
     """There the total does not count, and a share may exceed it."""
     given = {"principal_key": KEY, "store": "redis://127.0.0.1/0", "log_principal_bytes": 2**30}
     assert Settings(**given).share_warnings() == []
+
+
+@pytest.mark.parametrize("auth", ["keys", "jwt", "jwt, keys"])
+def test_bearers_are_a_proof_to_listen_beyond_loopback_with(auth: str) -> None:
+    """Without TLS others may read them: that is warned of, since a proxy or mesh may encrypt."""
+    settings = Settings(auth=auth, grpc_host="0.0.0.0")
+    assert settings.proves_callers
+    assert settings.has_principals
+    (warning,) = settings.bearer_warnings()
+    assert "TOKENWIRE_AUTH=" in warning
+    assert "0.0.0.0 without TOKENWIRE_GRPC_TLS_CERT" in warning
+    tls = {"grpc_tls_cert": "core.pem", "grpc_tls_key": "core.key"}
+    for quiet in ({"grpc_host": "0.0.0.0", **tls}, {"grpc_host": "::1"}, {"grpc_host": "unix:/run/core"}):
+        assert Settings(auth=auth, **quiet).bearer_warnings() == []
+
+
+def test_without_any_proof_only_loopback_is_listened_on() -> None:
+    """The refusal names both ways to have one; a principal key alone needs no warning about bearers."""
+    with pytest.raises(
+        ValidationError, match=r"set TOKENWIRE_PRINCIPAL_KEY \(for edges\), or TOKENWIRE_AUTH"
+    ):
+        Settings(grpc_host="0.0.0.0")
+    assert Settings(grpc_host="0.0.0.0", principal_key=KEY).bearer_warnings() == []
+
+
+def test_bearers_do_not_lock_the_edges_of_one_common_owner_out() -> None:
+    """With TOKENWIRE_SHARED_OWNER edges prove nothing but by a certificate: without those it is refused."""
+    with pytest.raises(ValidationError, match="the core would refuse all edges"):
+        Settings(auth="keys", shared_owner=True)
+    tls = {"grpc_tls_cert": "core.pem", "grpc_tls_key": "core.key", "grpc_tls_client_ca": "ca.pem"}
+    assert Settings(auth="keys", shared_owner=True, **tls).proves_callers

@@ -143,3 +143,11 @@ def test_a_page_without_markers_is_refused() -> None:
 def test_a_cell_can_not_break_its_table() -> None:
     """A bar in a text is written as its entity."""
     assert gen_settings.table(("a",), [("x|y",)]) == "| a |\n| --- |\n| x&#124;y |\n"
+
+
+def test_what_two_classes_inherit_stands_on_the_page_once() -> None:
+    """In the table of the class that has it, which is that of both processes."""
+    page = gen_settings.settings_tables(gen_settings.find_classes(ROOT))
+    assert page.count("| `TOKENWIRE_AUTH` |") == 1
+    both = page.index("### Both: which API keys and JWTs are accepted")
+    assert both < page.index("| `TOKENWIRE_AUTH` |")

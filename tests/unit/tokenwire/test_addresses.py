@@ -70,13 +70,13 @@ def test_a_host_stands_with_or_without_brackets(text: str, host: str) -> None:
     ("text", "why"),
     [
         ("", "is empty"),
-        ("127.0.0.1:8000", "names a port"),
-        ("localhost:8000", "names a port"),
-        ("[::1]:8000", "names a port"),
-        ("[127.0.0.1]", "no IPv6 address"),
-        ("http://127.0.0.1", "no address and no host name"),
-        ("a b", "no address and no host name"),
-        ("::1::2", "no address and no host name"),
+        ("127.0.0.1:8000", "includes a port"),
+        ("localhost:8000", "includes a port"),
+        ("[::1]:8000", "includes a port"),
+        ("[127.0.0.1]", "not an IPv6 address"),
+        ("http://127.0.0.1", "neither an address nor a host name"),
+        ("a b", "neither an address nor a host name"),
+        ("::1::2", "neither an address nor a host name"),
     ],
 )
 def test_what_is_no_host_is_refused_with_the_reason(text: str, why: str) -> None:

@@ -57,7 +57,7 @@ def test_a_core_that_drains_is_not(
     """It is not to be sent new runs."""
     core[1].set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     assert main([core[0]]) == 1
-    assert "it is not serving" in capsys.readouterr().err
+    assert "the core is not serving" in capsys.readouterr().err
 
 
 def test_where_nothing_listens_nothing_is_well(capsys: pytest.CaptureFixture[str]) -> None:

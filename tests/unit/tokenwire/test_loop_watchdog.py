@@ -98,11 +98,11 @@ def test_a_block_is_told_while_it_lasts_and_when_it_is_over(
         runner.run(watched(step(block)))
     first, *_, last = told(caplog)
     text = first.getMessage()
-    assert "has stood still for" in text
+    assert "has been blocked for" in text
     assert "run r1, agent shop" in text
     assert f"{__file__}:" in text
     assert block.__name__ in text
-    assert "turns again" in last.getMessage()
+    assert "runs again" in last.getMessage()
     for record in (first, last):
         assert (record.levelname, record.run_id, record.agent) == ("WARNING", "r1", "shop")  # type: ignore[attr-defined]
     assert first.created < last.created
@@ -162,7 +162,7 @@ def test_native_code_that_keeps_the_interpreter_is_told_afterwards(caplog: pytes
     asyncio.run(watched(native()))
     texts = [record.getMessage() for record in told(caplog)]
     assert len(texts) == 1, texts
-    assert "native code did not let go of the interpreter" in texts[0]
+    assert "native code did not release the GIL" in texts[0]
     assert "run r1" in texts[0]
     assert "native" in texts[0].splitlines()[1]
 

@@ -80,7 +80,7 @@ def test_a_file_that_can_not_be_read_is_named_with_its_setting(tmp_path: Path) -
     for name, why in (("no", "No such file"), (".", "Is a directory"), ("empty", "the file is empty")):
         with pytest.raises(WrongSettingError, match=rf"^TOKENWIRE_X={tmp_path / name}: {why}"):
             read_file("TOKENWIRE_X", tmp_path / name)
-    with pytest.raises(WrongSettingError, match=r"binary: the file is no text in UTF-8"):
+    with pytest.raises(WrongSettingError, match=r"binary: not UTF-8 text"):
         read_text("TOKENWIRE_X", tmp_path / "binary")
     (tmp_path / "good").write_text("é")
     assert read_text("TOKENWIRE_X", tmp_path / "good") == "é"
@@ -116,14 +116,14 @@ def test_what_is_no_pem_is_told(certificate: Certificate, tmp_path: Path) -> Non
     """Of the certificate, of the key, of the authorities; the two exchanged; damaged ones."""
     text = tmp_path / "text"
     text.write_text("no PEM")
-    with pytest.raises(WrongSettingError, match=f"THE_CERT={text}: there is no certificate in PEM in it"):
+    with pytest.raises(WrongSettingError, match=f"THE_CERT={text}: no PEM certificate found"):
         pair(text, certificate.key)
-    with pytest.raises(WrongSettingError, match=f"THE_KEY={text}: there is no private key in PEM in it"):
+    with pytest.raises(WrongSettingError, match=f"THE_KEY={text}: no PEM private key found"):
         pair(certificate.cert, text)
-    with pytest.raises(WrongSettingError, match="there is no certificate in PEM in it"):
+    with pytest.raises(WrongSettingError, match="no PEM certificate found"):
         pair(certificate.key, certificate.cert)
     for file in (text, certificate.key):
-        with pytest.raises(WrongSettingError, match=f"THE_CA={file}: there is no certificate in PEM in it"):
+        with pytest.raises(WrongSettingError, match=f"THE_CA={file}: no PEM certificate found"):
             read_authorities("THE_CA", file)
     text.write_bytes(certificate.cert.read_bytes().replace(b"M", b"!"))
     with pytest.raises(WrongSettingError, match="not a certificate and a key in PEM"):

@@ -51,7 +51,7 @@ BY_CLIENT, BY_EDGE = RESUMED_BY
 
 STAGE_DURATION: Final = _HOME.histogram(
     "tokenwire.stage.duration",
-    "How long each event took from one stage of its way to the next; for `model`, since the event before.",
+    "Time of each event from one stage to the next; for `model`, since the previous event.",
     bounds_s=HOP_BOUNDS_S,
     labels={"stage": HOPS},
 )
@@ -60,19 +60,19 @@ direct callers."""
 
 TOKEN_GAP: Final = _HOME.histogram(
     "tokenwire.token.gap",
-    "The time between two tokens of a stream at its last stage.",
+    "Time between two tokens of a stream at its last stage.",
     bounds_s=HOP_BOUNDS_S,
 )
 
 STREAM_TTFT: Final = _HOME.histogram(
     "tokenwire.stream.ttft",
-    "The time from a request's arrival until its first token was written.",
+    "Time from the arrival of a request until its first token was written.",
     bounds_s=WAIT_BOUNDS_S,
 )
 
 STALLS: Final = _HOME.counter(
     "tokenwire.stalls",
-    "Gaps between two tokens that were longer than TOKENWIRE_STALL_MS, by the hop to blame.",
+    "Gaps between two tokens longer than TOKENWIRE_STALL_MS, by the hop that caused them.",
     unit="{stall}",
     labels={"hop": HOPS},
 )
@@ -80,29 +80,29 @@ STALLS: Final = _HOME.counter(
 
 STREAMS_STALLED: Final = _HOME.counter(
     "tokenwire.streams.stalled",
-    "Streams that have ended and had a stall, by the hop to blame: once for each hop.",
+    "Ended streams that had a stall, by the hop that caused it; counted once per hop.",
     unit="{stream}",
     labels={"hop": HOPS},
 )
 """Counted when the stream ends, so that it can be divided by `tokenwire.streams.closed`."""
 
-STREAMS_ACTIVE: Final = _HOME.gauge("tokenwire.streams.active", "Streams that are open.", unit="{stream}")
+STREAMS_ACTIVE: Final = _HOME.gauge("tokenwire.streams.active", "Open streams.", unit="{stream}")
 
 STREAMS_CLOSED: Final = _HOME.counter(
     "tokenwire.streams.closed",
-    "Streams that have ended, by how.",
+    "Ended streams, by outcome.",
     unit="{stream}",
     labels={"outcome": STREAM_OUTCOMES},
 )
 """A core counts the streams of its direct callers in this and the two before, an edge all of its own."""
 
 TOKENS: Final = _HOME.counter(
-    "tokenwire.tokens", "Text and reasoning deltas that were written live.", unit="{token}"
+    "tokenwire.tokens", "Text and reasoning deltas that were written live, not replayed.", unit="{token}"
 )
 
 CANCEL_DURATION: Final = _HOME.histogram(
     "tokenwire.cancel.duration",
-    "The time from when a run was told to stop until its agent had ended, by the cause.",
+    "Time from the request to stop a run until its agent had ended, by cause.",
     bounds_s=WAIT_BOUNDS_S,
     labels={"cause": CANCEL_CAUSES},
     by="core",
@@ -110,7 +110,8 @@ CANCEL_DURATION: Final = _HOME.histogram(
 
 RESUMES: Final = _HOME.counter(
     "tokenwire.resumes",
-    "Streams that went on after an event id: a client that came back, or an edge that had lost its core.",
+    "Streams that were resumed after an event id, by a client that reconnected or an edge that had lost its "
+    "core.",
     unit="{resume}",
     labels={"by": RESUMED_BY},
     by="edge",
@@ -118,35 +119,35 @@ RESUMES: Final = _HOME.counter(
 
 RESYNCS: Final = _HOME.counter(
     "tokenwire.resyncs",
-    "Streams that had to begin anew, since events they needed are gone.",
+    "Streams that had to start again, because events they needed were removed.",
     unit="{resync}",
     by="edge",
 )
 
 LOOP_LAG: Final = _HOME.histogram(
     "tokenwire.event_loop.lag",
-    "How late the event loop would have run what was due at any time.",
+    "Delay of the event loop: how late it would have run a callback due at any time.",
     bounds_s=HOP_BOUNDS_S,
 )
 
 CLOCK_ERROR: Final = _HOME.histogram(
     "tokenwire.clock.error",
-    "How wrong the offset between the edge's clock and the core's may be, once for each stream.",
+    "Maximum error of the offset between the clocks of edge and core, once per stream.",
     bounds_s=CLOCK_BOUNDS_S,
     by="edge",
 )
 
 TELEMETRY_DROPPED: Final = _HOME.counter(
     "tokenwire.telemetry.dropped",
-    "Spans that were lost before they were exported, by why.",
+    "Spans that were lost before export, by reason.",
     unit="{span}",
     labels={"reason": ()},
 )
 
 STORE_DURATION: Final = _HOME.histogram(
     "tokenwire.store.duration",
-    "How long the run log's store took, by its kind and by what was asked of it. The memory store has none: "
-    "it does not wait.",
+    "Duration of the run log's operations, by kind of store and operation. Not measured for the memory "
+    "store, which does not wait.",
     bounds_s=HOP_BOUNDS_S,
     labels={"store": (), "operation": STORE_OPERATIONS},
     by="core",
@@ -163,7 +164,7 @@ GEN_AI_LABELS: Final = {"gen_ai.operation.name": (), "gen_ai.provider.name": (),
 
 GEN_AI_DURATION: Final = _HOME.histogram(
     "gen_ai.client.inference.duration",
-    "How long a model call took.",
+    "Duration of model calls.",
     bounds_s=GEN_AI_BOUNDS_S,
     labels={**GEN_AI_LABELS, "error.type": ()},
     by="core",
@@ -171,7 +172,7 @@ GEN_AI_DURATION: Final = _HOME.histogram(
 
 GEN_AI_TIME_TO_FIRST_CHUNK: Final = _HOME.histogram(
     "gen_ai.client.inference.time_to_first_chunk",
-    "The time from a model call until the first chunk of its answer.",
+    "Time from a model call until the first chunk of its answer.",
     bounds_s=GEN_AI_BOUNDS_S,
     labels=GEN_AI_LABELS,
     by="core",
@@ -179,7 +180,7 @@ GEN_AI_TIME_TO_FIRST_CHUNK: Final = _HOME.histogram(
 
 GEN_AI_TIME_PER_OUTPUT_CHUNK: Final = _HOME.histogram(
     "gen_ai.client.inference.time_per_output_chunk",
-    "The time between two chunks of a model's answer.",
+    "Time between two chunks of a model's answer.",
     bounds_s=GEN_AI_BOUNDS_S,
     labels=GEN_AI_LABELS,
     by="core",

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { ApiKey, isKey, tabStorage } from "./api-key.ts";
+import { ApiKey, isKey, browserStorage } from "./api-key.ts";
 
 beforeEach(() => {
   sessionStorage.clear();
@@ -8,22 +8,24 @@ beforeEach(() => {
 
 describe("the key", () => {
   it("goes into the header, and is there again when the page is loaded again", () => {
-    const key = new ApiKey(tabStorage());
+    const key = new ApiKey(browserStorage("sessionStorage"));
     expect(key.headers()).toEqual({});
     key.use("secret");
     expect(key.headers()).toEqual({ Authorization: "Bearer secret" });
-    expect(new ApiKey(tabStorage()).headers()).toEqual({ Authorization: "Bearer secret" });
+    expect(new ApiKey(browserStorage("sessionStorage")).headers()).toEqual({
+      Authorization: "Bearer secret",
+    });
   });
 
   it("is kept in the tab's storage only", () => {
-    new ApiKey(tabStorage()).use("secret");
+    new ApiKey(browserStorage("sessionStorage")).use("secret");
     expect(localStorage.length).toBe(0);
     expect(document.cookie).toBe("");
     expect(location.href).not.toContain("secret");
   });
 
   it("can be forgotten", () => {
-    const key = new ApiKey(tabStorage());
+    const key = new ApiKey(browserStorage("sessionStorage"));
     key.use("secret");
     key.forget();
     expect(key.headers()).toEqual({});
@@ -39,7 +41,7 @@ describe("the key", () => {
 });
 
 it("a refusal asks for a key, or says that the one that was sent is wrong and drops it", () => {
-  const key = new ApiKey(tabStorage());
+  const key = new ApiKey(browserStorage("sessionStorage"));
   key.refuse();
   expect(key.getState()).toEqual({ held: false, wanted: "missing" });
   key.use("wrong");

@@ -68,10 +68,10 @@ export class ApiKey {
   }
 }
 
-/** Return this tab's storage, or undefined where it is forbidden to look at it. */
-export function tabStorage(): KeyStorage | undefined {
+/** Return the tab's or the browser's storage, or undefined where it is forbidden to look at it. */
+export function browserStorage(name: "localStorage" | "sessionStorage"): KeyStorage | undefined {
   try {
-    return window.sessionStorage;
+    return window[name];
   } catch {
     return undefined;
   }

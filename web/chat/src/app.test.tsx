@@ -1,12 +1,15 @@
-import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, screen, within } from "@testing-library/react";
 import { RequestFailed } from "@tokenwire/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ScriptedClient } from "../../packages/react/src/scripted-client.ts";
 import { ApiKey } from "./api-key.ts";
 import { App } from "./app.tsx";
+import { Conversations } from "./conversations.ts";
+import { LatencySwitch } from "./latency/latency-switch.ts";
 
 let client: ScriptedClient;
 let apiKey: ApiKey;
+let conversations: Conversations;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -14,6 +17,7 @@ beforeEach(() => {
   vi.stubGlobal("BroadcastChannel", undefined);
   client = new ScriptedClient();
   apiKey = new ApiKey(undefined);
+  conversations = new Conversations(undefined);
 });
 
 afterEach(() => {
@@ -25,7 +29,17 @@ afterEach(() => {
 });
 
 async function open({ agent, isKnown = false }: { agent?: string; isKnown?: boolean } = {}) {
-  render(<App client={client} apiKey={apiKey} sessionId="s-1" isKnown={isKnown} agent={agent} />);
+  render(
+    <App
+      client={client}
+      apiKey={apiKey}
+      conversations={conversations}
+      latency={new LatencySwitch(undefined)}
+      sessionId="s-1"
+      isKnown={isKnown}
+      agent={agent}
+    />,
+  );
   await pass();
 }
 
@@ -78,6 +92,48 @@ describe("the page's address", () => {
     client.page = vi.fn(client.page);
     await open();
     expect(client.page).not.toHaveBeenCalled();
+  });
+});
+
+describe("the list of conversations", () => {
+  const titles = () => conversations.getList().map(({ title }) => title);
+
+  it("has what was said here, by its first message, and leads back to it", async () => {
+    await open({ agent: "portfolio" });
+    expect(titles()).toEqual([]);
+    await ask("one");
+    await say(() => client.run.done("a"));
+    await ask("two");
+    expect(titles()).toEqual(["one"]);
+    fireEvent.click(screen.getByTestId("conversations"));
+    const link = within(screen.getByTestId("conversation-list")).getByRole("link", { name: /^one/ });
+    expect(link.getAttribute("href")).toBe("./?agent=portfolio&session=s-1");
+    expect(link.getAttribute("aria-current")).toBe("page");
+  });
+
+  it("does not have what was only looked at", async () => {
+    const turn = { runId: "r", message: "before", state: "ended", terminal: null, text: "yes" };
+    client.page = () =>
+      Promise.resolve({ turns: [{ ...turn, first: null, last: null, createTime: null }], nextPageToken: "" });
+    await open({ isKnown: true });
+    expect(titles()).toEqual([]);
+    await ask("more");
+    expect(titles()).toEqual(["before"]);
+  });
+
+  it("loses what is removed, and the focus is not lost with it", async () => {
+    await open();
+    await ask("one");
+    fireEvent.click(screen.getByTestId("conversations"));
+    fireEvent.click(screen.getByRole("button", { name: "Remove from the list: one" }));
+    expect(titles()).toEqual([]);
+    expect(document.activeElement?.getAttribute("aria-label")).toBe("Close the list");
+    expect(screen.getByText("Removed: one")).not.toBeNull();
+  });
+
+  it("says of a conversation that the server does not know (any more) that it is empty", async () => {
+    await open({ isKnown: true });
+    expect(screen.getByText(/has no messages of this conversation/)).not.toBeNull();
   });
 });
 
@@ -188,6 +244,7 @@ describe("a server that wants a key", () => {
     fireEvent.click(screen.getByTestId("api-key-forget"));
     expect(apiKey.headers()).toEqual({});
     expect(screen.queryByTestId("api-key-forget")).toBeNull();
+    expect(conversations.getList()).toEqual([]);
   });
 });
 

@@ -20,6 +20,12 @@ export function addressOf(search: string, sessionId: string | undefined): string
   return query === "" ? "./" : `./?${query}`;
 }
 
+/** Return the address of a conversation with an agent of its own, or of a new one with that agent. */
+export function addressFor({ agent, sessionId }: PageAddress): string {
+  const parameters = new URLSearchParams(agent === undefined ? {} : { agent });
+  return addressOf(parameters.toString(), sessionId);
+}
+
 function valueOf(parameters: URLSearchParams, name: string): string | undefined {
   const value = parameters.get(name)?.trim();
   return value === "" ? undefined : value;

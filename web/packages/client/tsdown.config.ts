@@ -1,6 +1,6 @@
 import { defineConfig } from "tsdown";
 
-const entry = ["src/index.ts", "src/session.ts"];
+const entry = ["src/index.ts", "src/session.ts", "src/timing.ts"];
 
 export default defineConfig([
   { entry, platform: "neutral", target: "es2022", dts: { sourcemap: true }, sourcemap: true },

@@ -31,7 +31,9 @@ async def require_fit(client: Any, budget: LogBudget) -> None:
         server = await client.info("server")
         memory = await client.info("memory")
     except NoPermissionError as error:
-        logger.warning("it was not checked whether Redis is fit (version 7, noeviction): %s", error)
+        logger.warning(
+            "can't check that Redis is version 7 or later with maxmemory-policy noeviction: %s", error
+        )
         return
     except BROKEN as error:
         raise LogOpenError(f"Redis can't be used: {error}") from error
@@ -40,7 +42,7 @@ async def require_fit(client: Any, budget: LogBudget) -> None:
         raise LogOpenError(f"Redis {version} is too old: 7 is needed, or Valkey")
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory") and policy != "noeviction":
-        raise LogOpenError(f"Redis would throw runs away: its maxmemory-policy is {policy}, not noeviction")
+        raise LogOpenError(f"Redis would evict runs: its maxmemory-policy is {policy}, not noeviction")
     most, share = int(memory.get("maxmemory", 0)), budget.principal_bytes
     if 0 < most <= share:
         raise LogOpenError(

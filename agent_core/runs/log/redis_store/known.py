@@ -189,7 +189,7 @@ class KnownRuns:
         try:
             hint = decode_hint(message)
         except ValueError:
-            logger.error("what is told of run %s can't be read", run_id)  # noqa: TRY400 # no use of a traceback
+            logger.error("the record of run %s can't be read", run_id)  # noqa: TRY400 # no use of a traceback
             return
         last = known.hot.last
         if hint.flags & GONE:

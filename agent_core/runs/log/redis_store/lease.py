@@ -117,7 +117,7 @@ class Lease:
         try:
             self._leave(keys=_keys_of(self._keys, self._core), args=[self._core])
         except (RedisError, OSError) as error:
-            logger.warning("the lease is left to run out: %s", error)
+            logger.warning("the lease was not released and will expire: %s", error)
         self._client.close()
 
     def _keep(self) -> None:

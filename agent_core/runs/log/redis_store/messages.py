@@ -43,8 +43,8 @@ class Messages:
         self._on_back = on_back
         self._outage = Outage(
             logger,
-            away="the connection on which Redis tells of news is lost",
-            back="Redis tells of news again",
+            away="the connection for Redis' notifications was lost",
+            back="Redis' notifications arrive again",
             level=logging.INFO,
         )
         self._pubsub: Any = None

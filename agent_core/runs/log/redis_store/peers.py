@@ -81,7 +81,7 @@ class RedisPeers:
         try:
             await asyncio.to_thread(self._lease.start)
         except (RedisError, OSError) as error:
-            raise LogOpenError(f"no lease can be had: {error}") from error
+            raise LogOpenError(f"can't get a lease: {error}") from error
         self._watching = asyncio.create_task(self._watch(), name="watch other cores")
 
     async def aclose(self) -> None:
@@ -134,7 +134,7 @@ class RedisPeers:
             with away():
                 words = await self._client.xrange(self._keys.inbox(self._name), f"({self._heard}", "+")
         except Exception as error:  # noqa: BLE001 # the next renewal takes them
-            logger.debug("words of other cores wait: %s", error)
+            logger.debug("messages of other cores are delayed: %s", error)
             return
         self._hear([Letter(word_id.decode(), fields[b"w"]) for word_id, fields in words])
 
@@ -169,7 +169,7 @@ class RedisPeers:
     def _verify(self) -> None:
         """Have this core find out which runs are still its own."""
         if self._verifying is None:
-            logger.warning("the lease may have run out, or the log was wiped: all runs are looked at")
+            logger.warning("the lease may have expired, or the log was wiped: checking all runs")
         self._in_doubt = True
         self._settled_at = time.monotonic() + GONE_S
         if self._verifying is None:
@@ -182,7 +182,7 @@ class RedisPeers:
             try:
                 await self._hears.lease_lost()
             except Exception:  # a bug: it waits out a log that is away by itself
-                logger.exception("it is not known which runs are still this core's")
+                logger.exception("can't check which runs still belong to this core")
                 self._in_doubt = True
                 await asyncio.sleep(RENEW_S)
         self._verifying = None

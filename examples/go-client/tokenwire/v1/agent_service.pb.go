@@ -3,7 +3,7 @@
 // 	protoc-gen-go v1.34.1
 // source: tokenwire/v1/agent_service.proto
 
-// The agent core's service.
+// The service of the agent core.
 
 package tokenwirev1
 
@@ -21,16 +21,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CancelCause says why a run is to be cancelled.
+// CancelCause is the reason to cancel a run.
 type CancelCause int32
 
 const (
 	// Read as STOP.
 	CancelCause_CANCEL_CAUSE_UNSPECIFIED CancelCause = 0
-	// Somebody pressed Stop: cancel, whoever else follows.
+	// Stop: cancel the run, even if others follow it.
 	CancelCause_CANCEL_CAUSE_STOP CancelCause = 1
-	// The one behind a relay has left by itself: do what the run's OnDisconnect
-	// says once no follower is left.
+	// The client behind a relay has disconnected by itself: apply the OnDisconnect
+	// of the run once no follower is left.
 	CancelCause_CANCEL_CAUSE_FOLLOWER_LEFT CancelCause = 2
 )
 
@@ -75,13 +75,13 @@ func (CancelCause) EnumDescriptor() ([]byte, []int) {
 	return file_tokenwire_v1_agent_service_proto_rawDescGZIP(), []int{0}
 }
 
-// TranscriptOrder says in which order the turns of a session are told.
+// TranscriptOrder is the order in which the turns of a session are returned.
 type TranscriptOrder int32
 
 const (
 	// Read as OLDEST_FIRST.
 	TranscriptOrder_TRANSCRIPT_ORDER_UNSPECIFIED TranscriptOrder = 0
-	// From the session's first run on.
+	// From the first run of the session on.
 	TranscriptOrder_TRANSCRIPT_ORDER_OLDEST_FIRST TranscriptOrder = 1
 	// From the newest run back: for a client that shows the end of a long session
 	// first.
@@ -129,15 +129,15 @@ func (TranscriptOrder) EnumDescriptor() ([]byte, []int) {
 	return file_tokenwire_v1_agent_service_proto_rawDescGZIP(), []int{1}
 }
 
-// LogScope says where the runs of a core can be followed.
+// LogScope is where the runs of a core can be followed.
 type LogScope int32
 
 const (
-	// Not told. Read as CORE.
+	// Unknown. Read as CORE.
 	LogScope_LOG_SCOPE_UNSPECIFIED LogScope = 0
-	// At this process alone: its runs are lost with it.
+	// Only at this process: its runs are lost with it.
 	LogScope_LOG_SCOPE_PROCESS LogScope = 1
-	// At this core alone, or at the one that comes after it with the same store.
+	// Only at this core, or at its successor with the same store.
 	LogScope_LOG_SCOPE_CORE LogScope = 2
 	// At every core that shares the store.
 	LogScope_LOG_SCOPE_SHARED LogScope = 3
@@ -194,9 +194,9 @@ type StreamRunRequest struct {
 
 	// The run.
 	Run *RunSpec `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
-	// True when the caller passes the events on to somebody else, as an edge
-	// does. The end of such a call counts as a broken link (GRACE); that the one
-	// behind it has left is said with CancelRun and CANCEL_CAUSE_FOLLOWER_LEFT.
+	// True if the caller forwards the events to a client, as an edge does. The end
+	// of such a call counts as a broken connection (GRACE). When the client has
+	// left, the caller sends CancelRun with CANCEL_CAUSE_FOLLOWER_LEFT.
 	Relay bool `protobuf:"varint,2,opt,name=relay,proto3" json:"relay,omitempty"`
 }
 
@@ -252,13 +252,13 @@ type StreamRunResponse struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The run that it speaks of.
+	// The run that the response belongs to.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// When it was sent.
 	Clock *Clock `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"`
-	// What happened, in order: at most 512 events and 1 MiB.
+	// Events in order: at most 512 events and 1 MiB.
 	Events []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
-	// Said between events. Never together with events.
+	// A control between events. Never together with events.
 	Control *Control `protobuf:"bytes,4,opt,name=control,proto3" json:"control,omitempty"`
 }
 
@@ -322,7 +322,7 @@ func (x *StreamRunResponse) GetControl() *Control {
 	return nil
 }
 
-// FollowRunRequest asks for a run's events after a cursor.
+// FollowRunRequest requests the events of a run after a cursor.
 type FollowRunRequest struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -330,7 +330,7 @@ type FollowRunRequest struct {
 
 	// The run.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// The last event that the caller has. Absent to begin with the first.
+	// The last event that the caller has. Absent: start with the first event.
 	After *Cursor `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	// As in StreamRunRequest.
 	Relay bool `protobuf:"varint,3,opt,name=relay,proto3" json:"relay,omitempty"`
@@ -395,13 +395,13 @@ type FollowRunResponse struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The run that it speaks of.
+	// The run that the response belongs to.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// When it was sent.
 	Clock *Clock `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"`
-	// What happened, in order: at most 512 events and 1 MiB.
+	// Events in order: at most 512 events and 1 MiB.
 	Events []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
-	// Said between events. Never together with events.
+	// A control between events. Never together with events.
 	Control *Control `protobuf:"bytes,4,opt,name=control,proto3" json:"control,omitempty"`
 }
 
@@ -514,7 +514,7 @@ func (x *StartRunRequest) GetRun() *RunSpec {
 	return nil
 }
 
-// StartRunResponse says which run was started.
+// StartRunResponse returns the run that was started.
 type StartRunResponse struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -563,7 +563,7 @@ func (x *StartRunResponse) GetRun() *Run {
 	return nil
 }
 
-// GetRunRequest asks for a run's state.
+// GetRunRequest requests the state of a run.
 type GetRunRequest struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -571,7 +571,7 @@ type GetRunRequest struct {
 
 	// The run.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// True to be told Run.message too.
+	// True to include Run.message.
 	IncludeMessage bool `protobuf:"varint,2,opt,name=include_message,json=includeMessage,proto3" json:"include_message,omitempty"`
 }
 
@@ -621,7 +621,7 @@ func (x *GetRunRequest) GetIncludeMessage() bool {
 	return false
 }
 
-// GetRunResponse tells a run's state.
+// GetRunResponse returns the state of a run.
 type GetRunResponse struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -678,7 +678,7 @@ type CancelRunRequest struct {
 
 	// The run.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// Why.
+	// The reason.
 	Cause CancelCause `protobuf:"varint,2,opt,name=cause,proto3,enum=tokenwire.v1.CancelCause" json:"cause,omitempty"`
 }
 
@@ -728,7 +728,7 @@ func (x *CancelRunRequest) GetCause() CancelCause {
 	return CancelCause_CANCEL_CAUSE_UNSPECIFIED
 }
 
-// CancelRunResponse tells the state that came of it.
+// CancelRunResponse returns the resulting state.
 type CancelRunResponse struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -777,7 +777,7 @@ func (x *CancelRunResponse) GetRun() *Run {
 	return nil
 }
 
-// ListRunsRequest asks for a session's runs.
+// ListRunsRequest requests the runs of a session.
 type ListRunsRequest struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -785,9 +785,9 @@ type ListRunsRequest struct {
 
 	// The session.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The most runs to tell: 1 to 100. 0 is read as 20.
+	// Maximum number of runs: 1 to 100. 0 is read as 20.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The next_page_token of the page before. Empty for the first page.
+	// The next_page_token of the previous page. Empty for the first page.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 }
 
@@ -844,7 +844,7 @@ func (x *ListRunsRequest) GetPageToken() string {
 	return ""
 }
 
-// ListRunsResponse tells a session's runs, newest first.
+// ListRunsResponse returns the runs of a session, newest first.
 type ListRunsResponse struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -852,7 +852,7 @@ type ListRunsResponse struct {
 
 	// The runs.
 	Runs []*Run `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
-	// Asks for the next page. Empty on the last.
+	// Token for the next page. Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 }
 
@@ -902,7 +902,7 @@ func (x *ListRunsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// GetTranscriptRequest asks for a session's turns.
+// GetTranscriptRequest requests the turns of a session.
 type GetTranscriptRequest struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -910,10 +910,10 @@ type GetTranscriptRequest struct {
 
 	// The session.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The most turns to return: 1 to 100. 0 is read as 20. A page ends earlier
-	// where it would exceed 3 MiB, and holds one turn at least if there is one.
+	// Maximum number of turns: 1 to 100. 0 is read as 20. A page ends earlier if it
+	// would exceed 3 MiB, but has at least one turn if there is one.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The next_page_token of the page before, in the same order. Empty for the
+	// The next_page_token of the previous page, in the same order. Empty for the
 	// first page.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// The order of the turns.
@@ -980,15 +980,15 @@ func (x *GetTranscriptRequest) GetOrder() TranscriptOrder {
 	return TranscriptOrder_TRANSCRIPT_ORDER_UNSPECIFIED
 }
 
-// GetTranscriptResponse holds a page of a session's turns. It has at most 3 MiB.
+// GetTranscriptResponse returns one page of turns, at most 3 MiB.
 type GetTranscriptResponse struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The turns, in the order that was asked for.
+	// The turns, in the requested order.
 	Turns []*Turn `protobuf:"bytes,1,rep,name=turns,proto3" json:"turns,omitempty"`
-	// Asks for the next page. Empty on the last.
+	// Token for the next page. Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 }
 
@@ -1038,19 +1038,19 @@ func (x *GetTranscriptResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Turn is one question of a session, and what was answered.
+// Turn is one question of a session and its answer.
 type Turn struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The run that answers, with its message.
+	// The run, with its message.
 	Run *Run `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
-	// The whole text of an ended run: all its text deltas joined. Of one that was
-	// cancelled or that failed, the text so far. Absent while the run goes on, and
-	// where the whole text can't be returned: it exceeds 1 MiB, or the log no
-	// longer holds the run's first events and Done does not repeat it. Follow the
-	// run from its start then, for all that the log still holds.
+	// The whole text of an ended run: all its text deltas joined. If the run was
+	// cancelled or failed, the text so far. Absent while the run is running, and if
+	// the whole text can't be returned: it exceeds 1 MiB, or the log no longer has
+	// the first events of the run and Done does not repeat the text. In that case
+	// follow the run from its start to read what the log still has.
 	Text *string `protobuf:"bytes,2,opt,name=text,proto3,oneof" json:"text,omitempty"`
 }
 
@@ -1100,19 +1100,19 @@ func (x *Turn) GetText() string {
 	return ""
 }
 
-// Core is what a core tells of itself.
+// Core describes a core.
 type Core struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The first 4 characters of the ids that it mints, new with each process.
+	// The first 4 characters of the run ids that it creates, new for each process.
 	Incarnation string `protobuf:"bytes,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Where its runs can be followed.
 	LogScope LogScope `protobuf:"varint,2,opt,name=log_scope,json=logScope,proto3,enum=tokenwire.v1.LogScope" json:"log_scope,omitempty"`
-	// True when it starts runs now: it is not going down, and its log is there.
+	// True if it accepts new runs: it is not shutting down, and can reach its log.
 	Ready bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
-	// True when it is going down: it starts no runs any more.
+	// True if it is shutting down: it accepts no new runs.
 	Draining bool `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
 }
 
@@ -1176,7 +1176,7 @@ func (x *Core) GetDraining() bool {
 	return false
 }
 
-// GetCoreRequest asks a core about itself.
+// GetCoreRequest requests a description of the core.
 type GetCoreRequest struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -1215,7 +1215,7 @@ func (*GetCoreRequest) Descriptor() ([]byte, []int) {
 	return file_tokenwire_v1_agent_service_proto_rawDescGZIP(), []int{16}
 }
 
-// GetCoreResponse tells of the core that answers.
+// GetCoreResponse describes the core that answers.
 type GetCoreResponse struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -1223,9 +1223,9 @@ type GetCoreResponse struct {
 
 	// The core.
 	Core *Core `protobuf:"bytes,1,opt,name=core,proto3" json:"core,omitempty"`
-	// Its clock as it answers, with send_unix_nano: from the time that the answer
-	// took, a caller on another machine knows how far the two wall clocks are
-	// apart.
+	// Its clock at the time of the answer, with send_unix_nano. With the duration of
+	// the call, a caller on another machine can compute the difference between the
+	// two wall clocks.
 	Clock *Clock `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"`
 }
 

@@ -3,7 +3,7 @@
 // - protoc-gen-go-grpc v1.5.1
 // source: tokenwire/v1/agent_service.proto
 
-// The agent core's service.
+// The service of the agent core.
 
 package tokenwirev1
 
@@ -40,10 +40,10 @@ const (
 // Errors are google.rpc.Status with ErrorInfo (domain "tokenwire"), and
 // BadRequest or RetryInfo where they apply.
 type AgentServiceClient interface {
-	// StreamRun starts a run and streams its events to the end: the main door
+	// StreamRun starts a run and streams its events to the end: the main call
 	// for services. The stream ends with OK after the terminal event.
 	//
-	// A worked stream:
+	// An example:
 	//
 	//	→ {run: {message: "List three fruits.", session_id: "s1"}}
 	//	← {run_id: "k7q2…", clock: {…}, events: [1 run_started]}
@@ -51,12 +51,12 @@ type AgentServiceClient interface {
 	//	← {run_id: "k7q2…", clock: {…}, events: [3 text_delta, 4 done]}
 	//	← OK
 	//
-	// The call's deadline is the run's too. Ending the call early is leaving:
-	// see OnDisconnect, which is CANCEL here unless the request says otherwise.
+	// The deadline of the call also limits the run. A call that ends early counts
+	// as a disconnect: see OnDisconnect, which is CANCEL here by default.
 	StreamRun(ctx context.Context, in *StreamRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamRunResponse], error)
-	// FollowRun streams a run's events after a cursor: exact, no gap, no
-	// duplicate. What the log holds comes first, then `caught_up` if the run still
-	// goes on, then what happens. The stream ends with OK after the terminal event.
+	// FollowRun streams the events of a run after a cursor: no gap, no duplicate.
+	// First it sends the events in the log, then `caught_up` if the run is still
+	// running, then new events. The stream ends with OK after the terminal event.
 	//
 	//	→ {run_id: "k7q2…", after: {epoch: 1, sequence: 2}}
 	//	← {run_id: "k7q2…", clock: {…}, events: [3 text_delta]}
@@ -64,35 +64,34 @@ type AgentServiceClient interface {
 	//	← {run_id: "k7q2…", clock: {…}, events: [4 done]}
 	//	← OK
 	//
-	// NOT_FOUND: no such run. DATA_LOSS: the log was lost with its core.
+	// NOT_FOUND: unknown run. DATA_LOSS: the log was lost with its core.
 	FollowRun(ctx context.Context, in *FollowRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowRunResponse], error)
 	// StartRun starts a run without following it, and answers when its
 	// RunStarted is in the log.
 	StartRun(ctx context.Context, in *StartRunRequest, opts ...grpc.CallOption) (*StartRunResponse, error)
-	// GetRun tells a run's state. NOT_FOUND: no such run.
+	// GetRun returns the state of a run. NOT_FOUND: unknown run.
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
-	// CancelRun stops a run's agent at once and answers with the resulting
-	// state. It is idempotent: on an ended run it changes nothing.
+	// CancelRun stops the agent of a run at once and returns the resulting state.
+	// It is idempotent: it does not change a run that has ended.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
-	// ListRuns tells a session's runs, newest first.
+	// ListRuns returns the runs of a session, newest first.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
-	// GetTranscript returns a session's turns: what the user said and what was
-	// answered. It is what a client needs to show a conversation again, after a
-	// reload or at another device. Runs that are still going on come without text:
-	// follow them.
+	// GetTranscript returns the turns of a session: the user's messages and the
+	// answers. Clients use it to show a conversation again, after a reload or on
+	// another device. Runs that are still running have no text: follow them.
 	//
 	//	→ {session_id: "s1"}
 	//	← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
 	//	           {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
 	//	→ FollowRun {run_id: "k7q2…"}
 	//
-	// A session without runs has no turns: that is no error.
+	// A session without runs has no turns; this is not an error.
 	GetTranscript(ctx context.Context, in *GetTranscriptRequest, opts ...grpc.CallOption) (*GetTranscriptResponse, error)
-	// GetCore tells which core answers, and who can serve its runs: for callers
-	// that know several cores.
+	// GetCore describes the core that answers, and where its runs can be followed:
+	// for callers that know several cores.
 	GetCore(ctx context.Context, in *GetCoreRequest, opts ...grpc.CallOption) (*GetCoreResponse, error)
-	// Link carries the events of all the runs that one edge process follows at
-	// one core, on one long-lived stream. See LinkRequest.
+	// Link carries the events of all runs that one edge process follows at one
+	// core, on one long-lived stream. See LinkRequest.
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LinkRequest, LinkResponse], error)
 }
 
@@ -224,10 +223,10 @@ type AgentService_LinkClient = grpc.BidiStreamingClient[LinkRequest, LinkRespons
 // Errors are google.rpc.Status with ErrorInfo (domain "tokenwire"), and
 // BadRequest or RetryInfo where they apply.
 type AgentServiceServer interface {
-	// StreamRun starts a run and streams its events to the end: the main door
+	// StreamRun starts a run and streams its events to the end: the main call
 	// for services. The stream ends with OK after the terminal event.
 	//
-	// A worked stream:
+	// An example:
 	//
 	//	→ {run: {message: "List three fruits.", session_id: "s1"}}
 	//	← {run_id: "k7q2…", clock: {…}, events: [1 run_started]}
@@ -235,12 +234,12 @@ type AgentServiceServer interface {
 	//	← {run_id: "k7q2…", clock: {…}, events: [3 text_delta, 4 done]}
 	//	← OK
 	//
-	// The call's deadline is the run's too. Ending the call early is leaving:
-	// see OnDisconnect, which is CANCEL here unless the request says otherwise.
+	// The deadline of the call also limits the run. A call that ends early counts
+	// as a disconnect: see OnDisconnect, which is CANCEL here by default.
 	StreamRun(*StreamRunRequest, grpc.ServerStreamingServer[StreamRunResponse]) error
-	// FollowRun streams a run's events after a cursor: exact, no gap, no
-	// duplicate. What the log holds comes first, then `caught_up` if the run still
-	// goes on, then what happens. The stream ends with OK after the terminal event.
+	// FollowRun streams the events of a run after a cursor: no gap, no duplicate.
+	// First it sends the events in the log, then `caught_up` if the run is still
+	// running, then new events. The stream ends with OK after the terminal event.
 	//
 	//	→ {run_id: "k7q2…", after: {epoch: 1, sequence: 2}}
 	//	← {run_id: "k7q2…", clock: {…}, events: [3 text_delta]}
@@ -248,35 +247,34 @@ type AgentServiceServer interface {
 	//	← {run_id: "k7q2…", clock: {…}, events: [4 done]}
 	//	← OK
 	//
-	// NOT_FOUND: no such run. DATA_LOSS: the log was lost with its core.
+	// NOT_FOUND: unknown run. DATA_LOSS: the log was lost with its core.
 	FollowRun(*FollowRunRequest, grpc.ServerStreamingServer[FollowRunResponse]) error
 	// StartRun starts a run without following it, and answers when its
 	// RunStarted is in the log.
 	StartRun(context.Context, *StartRunRequest) (*StartRunResponse, error)
-	// GetRun tells a run's state. NOT_FOUND: no such run.
+	// GetRun returns the state of a run. NOT_FOUND: unknown run.
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
-	// CancelRun stops a run's agent at once and answers with the resulting
-	// state. It is idempotent: on an ended run it changes nothing.
+	// CancelRun stops the agent of a run at once and returns the resulting state.
+	// It is idempotent: it does not change a run that has ended.
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
-	// ListRuns tells a session's runs, newest first.
+	// ListRuns returns the runs of a session, newest first.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
-	// GetTranscript returns a session's turns: what the user said and what was
-	// answered. It is what a client needs to show a conversation again, after a
-	// reload or at another device. Runs that are still going on come without text:
-	// follow them.
+	// GetTranscript returns the turns of a session: the user's messages and the
+	// answers. Clients use it to show a conversation again, after a reload or on
+	// another device. Runs that are still running have no text: follow them.
 	//
 	//	→ {session_id: "s1"}
 	//	← {turns: [{run: {run_id: "k7q2…", message: "Hi", state: ENDED, …}, text: "Hello!"},
 	//	           {run: {run_id: "k7q2…", message: "List three fruits.", state: RUNNING, …}}]}
 	//	→ FollowRun {run_id: "k7q2…"}
 	//
-	// A session without runs has no turns: that is no error.
+	// A session without runs has no turns; this is not an error.
 	GetTranscript(context.Context, *GetTranscriptRequest) (*GetTranscriptResponse, error)
-	// GetCore tells which core answers, and who can serve its runs: for callers
-	// that know several cores.
+	// GetCore describes the core that answers, and where its runs can be followed:
+	// for callers that know several cores.
 	GetCore(context.Context, *GetCoreRequest) (*GetCoreResponse, error)
-	// Link carries the events of all the runs that one edge process follows at
-	// one core, on one long-lived stream. See LinkRequest.
+	// Link carries the events of all runs that one edge process follows at one
+	// core, on one long-lived stream. See LinkRequest.
 	Link(grpc.BidiStreamingServer[LinkRequest, LinkResponse]) error
 	mustEmbedUnimplementedAgentServiceServer()
 }

@@ -3,7 +3,7 @@
 // 	protoc-gen-go v1.34.1
 // source: tokenwire/v1/event.proto
 
-// The events of a run: what an agent core streams, what an edge translates.
+// The events of a run: streamed by an agent core, translated by an edge.
 
 package tokenwirev1
 
@@ -22,19 +22,20 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// FinishReason says why a run that did not fail came to its end.
+// FinishReason is why a run ended that did not fail.
 type FinishReason int32
 
 const (
-	// Never written. Readers take it for STOP.
+	// Never written. Read as STOP.
 	FinishReason_FINISH_REASON_UNSPECIFIED FinishReason = 0
-	// The agent had said all it had to say.
+	// The agent completed its answer.
 	FinishReason_FINISH_REASON_STOP FinishReason = 1
-	// The model met its limit of tokens: the answer may be cut short.
+	// The model reached its limit of tokens: the answer may be incomplete.
 	FinishReason_FINISH_REASON_LENGTH FinishReason = 2
-	// Somebody cancelled the run, or its last follower left. The text so far stands.
+	// The run was cancelled, or its last follower disconnected. The text so far is
+	// valid.
 	FinishReason_FINISH_REASON_CANCELLED FinishReason = 3
-	// The agent met its limit of tool calls.
+	// The agent reached its limit of tool calls.
 	FinishReason_FINISH_REASON_TOOL_LIMIT FinishReason = 4
 )
 
@@ -85,12 +86,12 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 
 // Event is one entry of a run's log.
 //
-// A run is the sequence 1, 2, 3, … of its events, without holes and without
-// repeats. The first is RunStarted. The last is the run's only terminal event:
-// Done or Error. A stream that ends before a terminal event says nothing about
-// the run; follow it again after the last sequence that you saw.
+// A run is the sequence 1, 2, 3, … of its events, without gaps and duplicates.
+// The first is RunStarted. The last is the only terminal event of the run: Done
+// or Error. If a stream ends before a terminal event, the run may still be
+// running: follow it again after the last sequence that you have.
 //
-// A worked run, one event a line:
+// An example, one event per line:
 //
 //	1 run_started   {run_id: "k7q2…", session_id: "s1", agent: "assistant"}
 //	2 text_delta    {content: "Apples"}
@@ -101,19 +102,20 @@ type Event struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Position in the run, dense, from 1. Numbered by the core, never by a store.
+	// Position in the run, from 1, without gaps. Assigned by the core, never by a
+	// store.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// Generation of the run's writer, from 1. It grows only when another core
-	// had to close the run of a core that died. Positions compare as
+	// Generation of the writer of the run, from 1. It increases only when another
+	// core closes the run of a core that died. Positions compare as
 	// (epoch, sequence).
 	Epoch uint32 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Wall-clock time at which the core made the event.
+	// Wall-clock time at which the core created the event.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// Monotonic stamps of the event's way through the core. Absent when the core
-	// does not take stamps.
+	// Monotonic timestamps (stamps) of the event in the core. Absent if the core
+	// takes no stamps.
 	Timing *EventTiming `protobuf:"bytes,4,opt,name=timing,proto3" json:"timing,omitempty"`
-	// What happened. Not set, as seen by an older reader, means a payload that
-	// this reader does not know: skip it and go on, it is no error.
+	// The kind of event. If not set, the payload is newer than this reader: skip
+	// it and continue; this is not an error.
 	//
 	// Types that are assignable to Payload:
 	//
@@ -279,7 +281,7 @@ type Event_ReasoningDelta struct {
 }
 
 type Event_Progress struct {
-	// How far a longer operation has come.
+	// Progress of a longer operation.
 	Progress *Progress `protobuf:"bytes,13,opt,name=progress,proto3,oneof"`
 }
 
@@ -294,12 +296,12 @@ type Event_ToolResult struct {
 }
 
 type Event_Custom struct {
-	// An event of the application's own.
+	// An application-specific event.
 	Custom *Custom `protobuf:"bytes,16,opt,name=custom,proto3,oneof"`
 }
 
 type Event_Done struct {
-	// Terminal: the run ended as it should, or was cancelled.
+	// Terminal: the run ended without failure, or was cancelled.
 	Done *Done `protobuf:"bytes,17,opt,name=done,proto3,oneof"`
 }
 
@@ -326,22 +328,21 @@ func (*Event_Done) isEvent_Payload() {}
 
 func (*Event_Error) isEvent_Payload() {}
 
-// EventTiming holds the stamps that the core takes of one event, in
-// nanoseconds of the monotonic clock of the core that wrote it. That is the
-// clock that the response's Clock names, unless another core passes the event
-// on from a log that both share.
+// EventTiming has the stamps of one event, in nanoseconds of the monotonic clock
+// of the core that wrote it. This is the clock in the Clock of the response,
+// unless another core forwards the event from a shared log.
 type EventTiming struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// When the agent yielded the event. 0 when not taken.
+	// When the agent yielded the event. 0 if not taken.
 	ModelNano uint64 `protobuf:"fixed64,1,opt,name=model_nano,json=modelNano,proto3" json:"model_nano,omitempty"`
-	// When the run log had accepted the event. 0 when not taken.
+	// When the run log had accepted the event. 0 if not taken.
 	LoggedNano uint64 `protobuf:"fixed64,2,opt,name=logged_nano,json=loggedNano,proto3" json:"logged_nano,omitempty"`
-	// The low 32 bits of the id of the clock that both were read from. 0 when not
-	// told: then it is the response's. Where it is another one, the event's
-	// create_time is model_nano on that core's wall clock.
+	// The low 32 bits of the id of the clock that both were read from. 0 if
+	// unknown: then it is the clock of the response. If it is another clock, the
+	// create_time of the event is model_nano on the wall clock of that core.
 	ClockTag uint32 `protobuf:"fixed32,3,opt,name=clock_tag,json=clockTag,proto3" json:"clock_tag,omitempty"`
 }
 
@@ -398,23 +399,23 @@ func (x *EventTiming) GetClockTag() uint32 {
 	return 0
 }
 
-// RunStarted says that the run exists and is logged; the model has not been
+// RunStarted means that the run exists and is logged. The model has not been
 // called yet.
 type RunStarted struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The run's id: 30 characters of [0-9a-z], minted by the core. It names the
-	// run and is not a credential.
+	// The id of the run: 30 characters of [0-9a-z], created by the core. It is not
+	// a credential.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// The session that the run belongs to. Empty when the caller gave none.
+	// The session that the run belongs to. Empty if the caller gave none.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The agent that answers.
+	// The agent of the run.
 	Agent string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
-	// The model that the agent calls. Empty when the agent names none.
+	// The model that the agent calls. Empty if the agent names none.
 	Model string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
-	// W3C traceparent of the run's invoke_agent span. Empty when not sampled.
+	// W3C traceparent of the invoke_agent span of the run. Empty if not sampled.
 	Traceparent string `protobuf:"bytes,5,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 }
 
@@ -486,7 +487,7 @@ func (x *RunStarted) GetTraceparent() string {
 }
 
 // TextDelta is a piece of the answer. The answer is the concatenation of all
-// pieces in order; pieces may be cut anywhere between two code points.
+// pieces in order. Pieces may be split anywhere between two code points.
 type TextDelta struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -494,7 +495,7 @@ type TextDelta struct {
 
 	// The text, at least one code point.
 	Content string `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
-	// How many model tokens the piece holds. 0 is read as 1.
+	// Number of model tokens in the piece. 0 is read as 1.
 	TokenCount uint32 `protobuf:"varint,2,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
 }
 
@@ -544,8 +545,8 @@ func (x *TextDelta) GetTokenCount() uint32 {
 	return 0
 }
 
-// ReasoningDelta is a piece of what the model thought before it answered. It
-// is no part of the answer.
+// ReasoningDelta is a piece of the model's reasoning before the answer. It is
+// not part of the answer.
 type ReasoningDelta struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -553,7 +554,7 @@ type ReasoningDelta struct {
 
 	// The text, at least one code point.
 	Content string `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
-	// How many model tokens the piece holds. 0 is read as 1.
+	// Number of model tokens in the piece. 0 is read as 1.
 	TokenCount uint32 `protobuf:"varint,2,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
 }
 
@@ -603,17 +604,17 @@ func (x *ReasoningDelta) GetTokenCount() uint32 {
 	return 0
 }
 
-// Progress says how far a longer operation has come.
+// Progress reports the progress of a longer operation.
 type Progress struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Percent done, 0 to 100. Absent when it can't be told.
+	// Percent done, 0 to 100. Absent if unknown.
 	Percent *float64 `protobuf:"fixed64,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
-	// What is being done, fit for a user.
+	// The current step, in words for users.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// The name of the step, for programs. Empty when there is none.
+	// The name of the step, for programs. Empty if there is none.
 	Step string `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
 }
 
@@ -670,15 +671,15 @@ func (x *Progress) GetStep() string {
 	return ""
 }
 
-// ToolStart says that a tool call began.
+// ToolStart is the start of a tool call.
 type ToolStart struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Names the call within its run; the ToolResult repeats it.
+	// The id of the call within its run; the ToolResult repeats it.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// The tool's name.
+	// The name of the tool.
 	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
 	// The arguments as one JSON value. Empty is read as null.
 	ArgsJson string `protobuf:"bytes,3,opt,name=args_json,json=argsJson,proto3" json:"args_json,omitempty"`
@@ -737,7 +738,7 @@ func (x *ToolStart) GetArgsJson() string {
 	return ""
 }
 
-// ToolResult says that a tool call ended. A call whose run ends first has none.
+// ToolResult is the end of a tool call. A call whose run ends first has none.
 type ToolResult struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -745,11 +746,11 @@ type ToolResult struct {
 
 	// The call that ended: the call_id of its ToolStart.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// The tool's name.
+	// The name of the tool.
 	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
 	// The result as one JSON value. Empty is read as null.
 	ResultJson string `protobuf:"bytes,3,opt,name=result_json,json=resultJson,proto3" json:"result_json,omitempty"`
-	// True when the tool failed; the result then describes the failure.
+	// True if the tool failed; the result then describes the failure.
 	IsError bool `protobuf:"varint,4,opt,name=is_error,json=isError,proto3" json:"is_error,omitempty"`
 }
 
@@ -813,14 +814,14 @@ func (x *ToolResult) GetIsError() bool {
 	return false
 }
 
-// Custom is an event of the application's own. Readers that do not know its
-// name pass over it.
+// Custom is an application-specific event. Readers that do not know its name
+// skip it.
 type Custom struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The event's name.
+	// The name of the event.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The data as one JSON value. Empty is read as null.
 	DataJson string `protobuf:"bytes,2,opt,name=data_json,json=dataJson,proto3" json:"data_json,omitempty"`
@@ -872,7 +873,8 @@ func (x *Custom) GetDataJson() string {
 	return ""
 }
 
-// Usage counts the model's tokens. A count is absent when the provider gave none.
+// Usage counts the tokens of the model. A count is absent if the provider gave
+// none.
 type Usage struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -936,15 +938,15 @@ type Done struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The whole answer: all text deltas joined. Empty when the run wrote none, or
-	// when final_message_omitted is set.
+	// The whole answer: all text deltas joined. Empty if the run wrote none, or if
+	// final_message_omitted is set.
 	FinalMessage string `protobuf:"bytes,1,opt,name=final_message,json=finalMessage,proto3" json:"final_message,omitempty"`
-	// True when the answer is longer than 256 KiB of UTF-8 and was left out here:
-	// join the deltas.
+	// True if the answer is longer than 256 KiB of UTF-8 and was omitted here: join
+	// the deltas instead.
 	FinalMessageOmitted bool `protobuf:"varint,2,opt,name=final_message_omitted,json=finalMessageOmitted,proto3" json:"final_message_omitted,omitempty"`
 	// Why the run ended.
 	FinishReason FinishReason `protobuf:"varint,3,opt,name=finish_reason,json=finishReason,proto3,enum=tokenwire.v1.FinishReason" json:"finish_reason,omitempty"`
-	// Tokens used. Absent when the agent reported none.
+	// Tokens used. Absent if the agent reported none.
 	Usage *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
 }
 
@@ -1014,16 +1016,16 @@ type Error struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The canonical gRPC code's name, such as "UNAVAILABLE".
+	// The name of the gRPC code, such as "UNAVAILABLE".
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
-	// What went wrong, in words fit for a user. Never internal text.
+	// What went wrong, in words for users. Never internal text.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// True when the same request may succeed if it is sent again.
+	// True if the same request may succeed when it is sent again.
 	Retryable bool `protobuf:"varint,3,opt,name=retryable,proto3" json:"retryable,omitempty"`
 	// Further facts for programs, such as {"reason": "PRODUCER_LOST"}.
 	Details map[string]string `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key,proto3" protobuf_val:"bytes,2,opt,name=value,proto3"`
-	// The trace that holds what really happened: 32 hex digits. Empty when the
-	// run was not traced.
+	// The trace with the details of the failure: 32 hex digits. Empty if the run
+	// was not traced.
 	TraceId string `protobuf:"bytes,5,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 }
 

@@ -22,17 +22,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// UnfollowReason says why a follow ends.
+// UnfollowReason is why a follow ends.
 type UnfollowReason int32
 
 const (
 	// Read as DRAIN.
 	UnfollowReason_UNFOLLOW_REASON_UNSPECIFIED UnfollowReason = 0
-	// The follower left by itself: counts for OnDisconnect.
+	// The follower disconnected by itself: OnDisconnect applies.
 	UnfollowReason_UNFOLLOW_REASON_LEFT UnfollowReason = 1
-	// The edge let a slow follower go: counts as GRACE.
+	// The edge disconnected a slow follower: counts as GRACE.
 	UnfollowReason_UNFOLLOW_REASON_EVICTED UnfollowReason = 2
-	// The edge is going down: counts as GRACE.
+	// The edge is shutting down: counts as GRACE.
 	UnfollowReason_UNFOLLOW_REASON_DRAIN UnfollowReason = 3
 )
 
@@ -81,7 +81,7 @@ func (UnfollowReason) EnumDescriptor() ([]byte, []int) {
 
 // LinkRequest is one message from the edge to the core.
 //
-// A worked link that carries two runs:
+// An example of a link that carries two runs:
 //
 //	→ {hello: {edge_id: "edge-1"}}
 //	← {clock: {…}, hello: {incarnation: "k7q2"}}
@@ -96,8 +96,7 @@ type LinkRequest struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// What the edge asks. Not set means something that this core does not know:
-	// it is passed over.
+	// The kind of request. If not set, it is newer than this core, which skips it.
 	//
 	// Types that are assignable to Request:
 	//
@@ -219,7 +218,7 @@ type LinkRequest_Follow struct {
 }
 
 type LinkRequest_Credit struct {
-	// Allows more to be sent.
+	// Allows the core to send more.
 	Credit *LinkCredit `protobuf:"bytes,4,opt,name=credit,proto3,oneof"`
 }
 
@@ -234,7 +233,7 @@ type LinkRequest_Cancel struct {
 }
 
 type LinkRequest_Heartbeat struct {
-	// Says that the edge lives. Sent each second.
+	// Shows that the edge is alive. Sent each second.
 	Heartbeat *LinkHeartbeat `protobuf:"bytes,7,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -258,7 +257,7 @@ type LinkHello struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Names the edge process.
+	// The id of the edge process.
 	EdgeId string `protobuf:"bytes,1,opt,name=edge_id,json=edgeId,proto3" json:"edge_id,omitempty"`
 }
 
@@ -301,19 +300,20 @@ func (x *LinkHello) GetEdgeId() string {
 	return ""
 }
 
-// LinkCaller holds what metadata says of a call's caller: a link carries many.
+// LinkCaller replaces the metadata of a call: a link carries calls of many
+// callers.
 type LinkCaller struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The signed principal. Empty when authentication is off.
+	// The signed principal. Empty if authentication is off.
 	PrincipalToken string `protobuf:"bytes,1,opt,name=principal_token,json=principalToken,proto3" json:"principal_token,omitempty"`
-	// W3C trace context of the caller's span. Empty when there is none.
+	// W3C trace context of the span of the caller. Empty if there is none.
 	Traceparent string `protobuf:"bytes,2,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
-	// W3C trace state. Empty when there is none.
+	// W3C trace state. Empty if there is none.
 	Tracestate string `protobuf:"bytes,3,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
-	// What is left of the caller's deadline. Absent when there is none.
+	// Time left until the deadline of the caller. Absent if there is none.
 	Deadline *durationpb.Duration `protobuf:"bytes,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
 }
 
@@ -378,15 +378,15 @@ func (x *LinkCaller) GetDeadline() *durationpb.Duration {
 }
 
 // FollowCredit is how much more may be sent for a follow. A follow without
-// credit is parked, and goes on from the log.
+// credit is paused, and continues from the log.
 type FollowCredit struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Events.
+	// Number of events.
 	Events uint32 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
-	// Bytes of encoded events.
+	// Number of bytes of encoded events.
 	Bytes uint32 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 }
 
@@ -442,11 +442,11 @@ type LinkStart struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Names the follow on this link. Chosen by the edge, never used twice.
+	// The id of the follow on this link. Chosen by the edge, never used twice.
 	FollowId uint64 `protobuf:"varint,1,opt,name=follow_id,json=followId,proto3" json:"follow_id,omitempty"`
 	// The run.
 	Run *RunSpec `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
-	// On whose behalf.
+	// The caller on whose behalf the edge calls.
 	Caller *LinkCaller `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
 	// The first credit.
 	Credit *FollowCredit `protobuf:"bytes,4,opt,name=credit,proto3" json:"credit,omitempty"`
@@ -518,13 +518,13 @@ type LinkFollow struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Names the follow on this link. Chosen by the edge, never used twice.
+	// The id of the follow on this link. Chosen by the edge, never used twice.
 	FollowId uint64 `protobuf:"varint,1,opt,name=follow_id,json=followId,proto3" json:"follow_id,omitempty"`
 	// The run.
 	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// The last event that the edge has. Absent to begin with the first.
+	// The last event that the edge has. Absent: start with the first event.
 	After *Cursor `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
-	// On whose behalf.
+	// The caller on whose behalf the edge calls.
 	Caller *LinkCaller `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
 	// The first credit.
 	Credit *FollowCredit `protobuf:"bytes,5,opt,name=credit,proto3" json:"credit,omitempty"`
@@ -605,7 +605,7 @@ type LinkCredit struct {
 
 	// The follow.
 	FollowId uint64 `protobuf:"varint,1,opt,name=follow_id,json=followId,proto3" json:"follow_id,omitempty"`
-	// Added to what is left.
+	// Added to the remaining credit.
 	Credit *FollowCredit `protobuf:"bytes,2,opt,name=credit,proto3" json:"credit,omitempty"`
 }
 
@@ -721,7 +721,7 @@ type LinkCancel struct {
 
 	// The run.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// On whose behalf.
+	// The caller on whose behalf the edge calls.
 	Caller *LinkCaller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 }
 
@@ -771,7 +771,7 @@ func (x *LinkCancel) GetCaller() *LinkCaller {
 	return nil
 }
 
-// LinkHeartbeat says that the sender lives.
+// LinkHeartbeat shows that the sender is alive.
 type LinkHeartbeat struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -816,7 +816,8 @@ type LinkWelcome struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The core's incarnation: the first 4 characters of the ids that it mints.
+	// The incarnation of the core: the first 4 characters of the run ids that it
+	// creates.
 	Incarnation string `protobuf:"bytes,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 }
 
@@ -859,7 +860,7 @@ func (x *LinkWelcome) GetIncarnation() string {
 	return ""
 }
 
-// LinkBatch holds what became ready for one follow.
+// LinkBatch has what became ready for one follow.
 type LinkBatch struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -869,9 +870,9 @@ type LinkBatch struct {
 	FollowId uint64 `protobuf:"varint,1,opt,name=follow_id,json=followId,proto3" json:"follow_id,omitempty"`
 	// The run that it follows.
 	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// What happened, in order.
+	// Events in order.
 	Events []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
-	// Said between events. Never together with events.
+	// A control between events. Never together with events.
 	Control *Control `protobuf:"bytes,4,opt,name=control,proto3" json:"control,omitempty"`
 	// Set when the follow is over.
 	End *LinkEnd `protobuf:"bytes,5,opt,name=end,proto3" json:"end,omitempty"`
@@ -944,7 +945,7 @@ func (x *LinkBatch) GetEnd() *LinkEnd {
 	return nil
 }
 
-// LinkEnd says how a follow ended.
+// LinkEnd is the end of a follow.
 type LinkEnd struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -993,8 +994,8 @@ func (x *LinkEnd) GetError() *Error {
 	return nil
 }
 
-// LinkResponse is one message from the core to the edge. It holds whatever
-// became ready in one turn of the core's event loop.
+// LinkResponse is one message from the core to the edge. It has everything that
+// became ready in one turn of the event loop of the core.
 type LinkResponse struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -1004,9 +1005,9 @@ type LinkResponse struct {
 	Clock *Clock `protobuf:"bytes,1,opt,name=clock,proto3" json:"clock,omitempty"`
 	// What became ready. Empty in a heartbeat, which is sent each second.
 	Batches []*LinkBatch `protobuf:"bytes,2,rep,name=batches,proto3" json:"batches,omitempty"`
-	// Answers the hello. Set in the first message only.
+	// Answers the hello. Set only in the first message.
 	Hello *LinkWelcome `protobuf:"bytes,3,opt,name=hello,proto3" json:"hello,omitempty"`
-	// Set when the core is going down.
+	// Set if the core is shutting down.
 	Draining *Draining `protobuf:"bytes,4,opt,name=draining,proto3" json:"draining,omitempty"`
 }
 

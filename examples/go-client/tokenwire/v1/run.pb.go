@@ -3,7 +3,7 @@
 // 	protoc-gen-go v1.34.1
 // source: tokenwire/v1/run.proto
 
-// Runs: what starts them and what can be asked of them.
+// Runs: the request that starts them, and their state.
 
 package tokenwirev1
 
@@ -23,22 +23,22 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// OnDisconnect says what becomes of a run when its last follower has left by
-// itself. The broken link of a relay, a draining server and a run that nobody
-// ever followed count as GRACE at the worst, never as CANCEL. A direct caller
-// has left when its call ends, whatever ended it: a core can't tell. One that
-// is to come back after a broken link asks for GRACE.
+// OnDisconnect is what happens to a run when its last follower has disconnected
+// by itself. A broken connection of a relay, a server that drains and a run that
+// never had a follower count as GRACE at most, never as CANCEL. A direct caller
+// has disconnected when its call ends for any reason: a core can't tell the
+// reasons apart. A caller that may resume after a broken connection uses GRACE.
 type OnDisconnect int32
 
 const (
-	// The rpc's default: CANCEL for StreamRun, GRACE for StartRun.
+	// The default of the rpc: CANCEL for StreamRun, GRACE for StartRun.
 	OnDisconnect_ON_DISCONNECT_UNSPECIFIED OnDisconnect = 0
 	// Cancel the run at once.
 	OnDisconnect_ON_DISCONNECT_CANCEL OnDisconnect = 1
-	// Cancel the run unless somebody follows it again within the core's grace
-	// time (30 s by default).
+	// Cancel the run unless a client follows it again within the grace time of the
+	// core (30 s by default).
 	OnDisconnect_ON_DISCONNECT_GRACE OnDisconnect = 2
-	// Let the run come to its own end.
+	// Let the run continue to its end.
 	OnDisconnect_ON_DISCONNECT_CONTINUE OnDisconnect = 3
 )
 
@@ -85,13 +85,13 @@ func (OnDisconnect) EnumDescriptor() ([]byte, []int) {
 	return file_tokenwire_v1_run_proto_rawDescGZIP(), []int{0}
 }
 
-// RunState says how far a run has come.
+// RunState is the state of a run.
 type RunState int32
 
 const (
 	// Never sent.
 	RunState_RUN_STATE_UNSPECIFIED RunState = 0
-	// The run goes on.
+	// The run is running.
 	RunState_RUN_STATE_RUNNING RunState = 1
 	// The run was cancelled and its agent has not stopped yet.
 	RunState_RUN_STATE_CANCELLING RunState = 2
@@ -142,13 +142,14 @@ func (RunState) EnumDescriptor() ([]byte, []int) {
 	return file_tokenwire_v1_run_proto_rawDescGZIP(), []int{1}
 }
 
-// RunSpec is what a caller wants done.
+// RunSpec is the request for a run.
 type RunSpec struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// What the user said. 1 byte to the core's limit (128 KiB of UTF-8 by default).
+	// The user's message. 1 byte to the limit of the core (128 KiB of UTF-8 by
+	// default).
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 	// The session that the run belongs to: [A-Za-z0-9._~:@-], at most 128
 	// characters. Empty for none.
@@ -156,19 +157,19 @@ type RunSpec struct {
 	// A label for the user, for logs and agents; never an identity. At most 256
 	// characters. Empty for none.
 	UserId string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The agent to run. Empty for the core's default.
+	// The agent to run. Empty for the default of the core.
 	Agent string `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
-	// What becomes of the run when nobody follows it any more.
+	// What happens to the run when its last follower has disconnected.
 	OnDisconnect OnDisconnect `protobuf:"varint,5,opt,name=on_disconnect,json=onDisconnect,proto3,enum=tokenwire.v1.OnDisconnect" json:"on_disconnect,omitempty"`
-	// The longest time that the run may take, from its start. When it has
-	// passed, the run ends in Error DEADLINE_EXCEEDED. Absent for the core's limit.
+	// Maximum duration of the run, from its start. Beyond it, the run ends in Error
+	// DEADLINE_EXCEEDED. Absent for the limit of the core.
 	Timeout *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// The caller's own id of this request: repeated within the run's retention
-	// it names the run that it started and starts no second one. At most 128
-	// characters, none of ASCII's control characters. Empty for none.
+	// The caller's id of this request. If it is repeated within the retention of
+	// the run, the existing run is returned and no second one started. At most 128
+	// characters, no ASCII control characters. Empty for none.
 	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Labels that are handed to the agent. At most 32 entries, of at most 64
-	// characters for a key and 1,024 for a value.
+	// Labels that are passed to the agent. At most 32 entries, with at most 64
+	// characters per key and 1,024 per value.
 	Attributes map[string]string `protobuf:"bytes,8,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key,proto3" protobuf_val:"bytes,2,opt,name=value,proto3"`
 }
 
@@ -260,8 +261,8 @@ func (x *RunSpec) GetAttributes() map[string]string {
 	return nil
 }
 
-// Cursor is a position in a run's log: the last event that a reader has.
-// The zero value lies before the first event.
+// Cursor is a position in the log of a run: the last event that a reader has.
+// The zero value is before the first event.
 type Cursor struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -319,37 +320,38 @@ func (x *Cursor) GetSequence() uint64 {
 	return 0
 }
 
-// Run is what is known of a run.
+// Run describes a run.
 type Run struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The run's id.
+	// The id of the run.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// The session that it belongs to. Empty for none.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The agent that answers.
+	// The agent of the run.
 	Agent string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
-	// How far it has come.
+	// The state of the run.
 	State RunState `protobuf:"varint,4,opt,name=state,proto3,enum=tokenwire.v1.RunState" json:"state,omitempty"`
-	// What becomes of it when nobody follows it any more.
+	// What happens to it when its last follower has disconnected.
 	OnDisconnect OnDisconnect `protobuf:"varint,5,opt,name=on_disconnect,json=onDisconnect,proto3,enum=tokenwire.v1.OnDisconnect" json:"on_disconnect,omitempty"`
-	// The first event that the log still holds.
+	// The first event that the log still has.
 	First *Cursor `protobuf:"bytes,6,opt,name=first,proto3" json:"first,omitempty"`
 	// The last event of the log.
 	Last *Cursor `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
 	// When the run began.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the run ended. Absent while it goes on.
+	// When the run ended. Absent while it is running.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// When the log forgets the run. Absent while it goes on.
+	// When the run is removed from the log. Absent while it is running.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// How the run ended. Absent while it goes on.
+	// How the run ended. Absent while it is running.
 	Outcome *FinishOutcome `protobuf:"bytes,11,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	// What the user said: RunSpec.message. Told only when asked for, to the
-	// principal that started the run. Empty otherwise, and for a run that a core
-	// logged before it kept messages. It is kept as long as the run's events.
+	// The user's message: RunSpec.message. Returned only on request, to the
+	// principal that started the run. Empty otherwise, and for a run that was
+	// logged by a version that did not keep messages. It is kept as long as the
+	// events of the run.
 	Message string `protobuf:"bytes,12,opt,name=message,proto3" json:"message,omitempty"`
 }
 
@@ -469,7 +471,7 @@ func (x *Run) GetMessage() string {
 	return ""
 }
 
-// FinishOutcome says which terminal event a run ended in.
+// FinishOutcome describes the terminal event of a run.
 type FinishOutcome struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -477,8 +479,8 @@ type FinishOutcome struct {
 
 	// The name of the terminal event: "done" or "error".
 	Event string `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	// The finish reason's name in lower case ("stop", "length", "cancelled",
-	// "tool_limit") of a Done, or the canonical gRPC code's name of an Error.
+	// Of a Done, the name of the finish reason in lower case ("stop", "length",
+	// "cancelled", "tool_limit"); of an Error, the name of the gRPC code.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 }
 

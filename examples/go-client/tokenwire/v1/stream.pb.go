@@ -3,7 +3,7 @@
 // 	protoc-gen-go v1.34.1
 // source: tokenwire/v1/stream.proto
 
-// What streamed responses are made of besides events.
+// The parts of streamed responses other than events.
 
 package tokenwirev1
 
@@ -21,23 +21,23 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Clock names the monotonic clock that a message's stamps were read from.
+// Clock identifies the monotonic clock of the stamps in a message.
 type Clock struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Equal ids mean the very same clock (one kernel, one boot, one time
-	// namespace): stamps can be subtracted. Never 0.
+	// Equal ids mean the same clock (one kernel, one boot, one time namespace):
+	// stamps can be subtracted. Never 0.
 	Id uint64 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
-	// When the sender handed the message to its transport, in nanoseconds of
-	// that clock.
+	// When the sender passed the message to its transport, in nanoseconds of that
+	// clock.
 	SendNano uint64 `protobuf:"fixed64,2,opt,name=send_nano,json=sendNano,proto3" json:"send_nano,omitempty"`
-	// The same moment on the wall clock, in nanoseconds of Unix time. Sent with a
-	// stream's first message, else 0.
+	// The same moment on the wall clock, in nanoseconds of Unix time. Sent with the
+	// first message of a stream, else 0.
 	SendUnixNano uint64 `protobuf:"fixed64,3,opt,name=send_unix_nano,json=sendUnixNano,proto3" json:"send_unix_nano,omitempty"`
-	// How long the sender's event loop stood still since the stream's message
-	// before, in nanoseconds. 0 when it did not for longer than 10 ms.
+	// How long the event loop of the sender was blocked since the previous message
+	// of the stream, in nanoseconds. 0 if not for more than 10 ms.
 	LoopLagNano uint64 `protobuf:"varint,4,opt,name=loop_lag_nano,json=loopLagNano,proto3" json:"loop_lag_nano,omitempty"`
 }
 
@@ -101,15 +101,14 @@ func (x *Clock) GetLoopLagNano() uint64 {
 	return 0
 }
 
-// Control is said between events and is no part of the run: it has no
-// sequence and moves no cursor.
+// Control is sent between events and is not part of the run: it has no sequence
+// and does not move the cursor.
 type Control struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Which control it is. Not set means one that this reader does not know:
-	// pass over it.
+	// The kind of control. If not set, it is newer than this reader: skip it.
 	//
 	// Types that are assignable to Control:
 	//
@@ -192,22 +191,22 @@ type isControl_Control interface {
 }
 
 type Control_CaughtUp struct {
-	// All that was in the log when the follow began has been sent.
+	// Everything that was in the log when the follow began has been sent.
 	CaughtUp *CaughtUp `protobuf:"bytes,1,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
 type Control_Resync struct {
-	// The cursor can't be served; the stream goes on at another place.
+	// The cursor can't be served; the stream continues at another position.
 	Resync *Resync `protobuf:"bytes,2,opt,name=resync,proto3,oneof"`
 }
 
 type Control_Degraded struct {
-	// The log is away: the run goes on, its events come later.
+	// The log can't be reached: the run continues, its events arrive later.
 	Degraded *Degraded `protobuf:"bytes,3,opt,name=degraded,proto3,oneof"`
 }
 
 type Control_Draining struct {
-	// The sender is going down: follow again, elsewhere or after a while.
+	// The sender is shutting down: follow again, elsewhere or after a pause.
 	Draining *Draining `protobuf:"bytes,4,opt,name=draining,proto3,oneof"`
 }
 
@@ -219,7 +218,7 @@ func (*Control_Degraded) isControl_Control() {}
 
 func (*Control_Draining) isControl_Control() {}
 
-// CaughtUp says that the replay has met the live end of the log.
+// CaughtUp means that the replay has reached the live end of the log.
 type CaughtUp struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -268,19 +267,19 @@ func (x *CaughtUp) GetCursor() *Cursor {
 	return nil
 }
 
-// Resync says that events which the reader lacks, or believes to have, are not
-// in the log. What follows begins at first.
+// Resync means that events which the reader needs, or claims to have, are not in
+// the log. The stream continues at first.
 type Resync struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The first event that the log still holds.
+	// The first event that the log still has.
 	First *Cursor `protobuf:"bytes,1,opt,name=first,proto3" json:"first,omitempty"`
 	// The last event of the log.
 	Last *Cursor `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
-	// Why: "trimmed" (the cursor lies before the log) or "ahead" (it lies behind
-	// the log's end).
+	// Why: "trimmed" (the cursor is before the start of the log) or "ahead" (it is
+	// after the end of the log).
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 }
 
@@ -337,13 +336,13 @@ func (x *Resync) GetReason() string {
 	return ""
 }
 
-// Degraded says that the log can't be reached at the moment.
+// Degraded means that the log can't be reached at the moment.
 type Degraded struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// What is away, in words fit for a user.
+	// What can't be reached, in words for users.
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 }
 
@@ -386,7 +385,7 @@ func (x *Degraded) GetMessage() string {
 	return ""
 }
 
-// Draining says that the sender will end this stream soon.
+// Draining means that the sender will end this stream soon.
 type Draining struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache

@@ -15,6 +15,7 @@ from agent_core.agents.loading import (
     parse_source,
     parse_sources,
 )
+from agent_core.runs.agent_stream import open_stream
 from tests.support import agents
 
 KINDS = """
@@ -28,6 +29,9 @@ class Callable:
 called = Callable()
 
 async def agent(request): yield "text"
+def without_request(): yield "text"
+def with_two(request, more): yield "text"
+def function(request): return "text"
 class Agent:
     async def __call__(self, request): yield "text"
     def plain(self, request): return agent(request)
@@ -93,7 +97,7 @@ def test_several_agents_are_separated_by_whitespace() -> None:
 def test_an_agent_is_found_where_it_is_said_to_be() -> None:
     """In a module, or inside something of it."""
     assert load_agent(AgentSource("e", "tests.support.agents", "echo")) is agents.echo
-    assert load_agent(AgentSource("r", "tests.support.agents", "Resource.__call__"))
+    assert load_agent(AgentSource("r", "tests.support.agents", "resource.__call__"))
 
 
 @pytest.mark.parametrize(
@@ -108,11 +112,22 @@ def test_an_agent_is_found_where_it_is_said_to_be() -> None:
         ("exiting_module", "x", "the import failed: SystemExit"),
         ("needy_module", "x", "there is no module 'surely_not_installed' ({folder}/needy_module.py, line 2)"),
         ("failing_module", "x", "the import failed: OSError: no ({folder}/failing_module.py, line 3)"),
-        ("kinds", "coroutine", "it is an async function without a yield. An agent is an async generator"),
-        ("kinds", "generator", "it is a generator function that is not async. An agent is"),
-        ("kinds", "partial", "it is a generator function that is not async."),
-        ("kinds", "Callable", "it is a class, not an object of it."),
-        ("kinds", "called", "it is an async function without a yield."),
+        (
+            "kinds",
+            "Callable",
+            "it is a class, not an object of it: Callable() may be what you mean. An agent",
+        ),
+        (
+            "kinds",
+            "without_request",
+            "it can't be called with one argument, the request: too many positional",
+        ),
+        (
+            "kinds",
+            "with_two",
+            "it can't be called with one argument, the request: missing a required argument",
+        ),
+        ("kinds", "Agent.__call__", "it can't be called with one argument, the request: missing a required"),
     ],
 )
 def test_what_can_not_be_loaded_is_said(
@@ -144,6 +159,20 @@ def test_all_that_may_give_an_async_iterator_is_an_agent(
     monkeypatch.delitem(sys.modules, "good_kinds", raising=False)
     agent = load_agent(AgentSource("mine", "good_kinds", attribute))
     assert isinstance(agent(RunRequest("hi")), AsyncIterator)
+
+
+@pytest.mark.parametrize(
+    "attribute", ["agent", "coroutine", "generator", "partial", "called", "function", "good_lambda"]
+)
+async def test_what_is_no_async_generator_answers_as_well(
+    attribute: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coroutine, a generator, a function: loaded as they are, and read to the same end."""
+    (tmp_path / "all_kinds.py").write_text(KINDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "all_kinds", raising=False)
+    stream = open_stream(load_agent(AgentSource("mine", "all_kinds", attribute)), RunRequest("hi"))
+    assert [item async for item in stream] == ["text"]
 
 
 def test_a_model_is_told_when_the_agent_names_one_that_can_be_shown() -> None:

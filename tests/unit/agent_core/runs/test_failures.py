@@ -3,7 +3,14 @@
 import pytest
 
 from agent_core.agents import AgentError
-from agent_core.runs.failures import AGENT_FAILED, TOO_LARGE, Failure, RunTooLargeError, failure_of
+from agent_core.runs.failures import (
+    AGENT_FAILED,
+    TOO_LARGE,
+    Failure,
+    RunTooLargeError,
+    failure_of,
+    hides_a_bug,
+)
 
 
 def test_an_agent_error_speaks_for_itself() -> None:
@@ -34,3 +41,21 @@ def test_anything_else_says_only_that_the_agent_failed(error: BaseException) -> 
 def test_a_run_that_wrote_too_much_says_so() -> None:
     """That is no secret, and no bug."""
     assert failure_of(RunTooLargeError()) is TOO_LARGE
+
+
+def test_an_agent_error_inside_a_group_keeps_its_words() -> None:
+    """However deep a task group has put it, and whatever else was raised beside it: the first sound one."""
+    bug, unsound = RuntimeError("secret"), AgentError("NO_SUCH_CODE", "x")
+    first, second = AgentError("NOT_FOUND", "There is no such customer."), AgentError("ABORTED", "Later.")
+    group = BaseExceptionGroup("outer", [bug, unsound, ExceptionGroup("inner", [first]), second])
+    assert failure_of(group) == Failure("NOT_FOUND", "There is no such customer.")
+    assert failure_of(ExceptionGroup("only bugs", [bug, unsound])) is AGENT_FAILED
+
+
+def test_a_bug_beside_an_agent_error_is_not_hidden() -> None:
+    """A group in which all speak to the user needs no traceback; one with a bug does."""
+    error, bug = AgentError("ABORTED", "Later."), RuntimeError("secret")
+    assert not hides_a_bug(None)
+    assert not hides_a_bug(bug), "alone, it is what the run's Error is about"
+    assert not hides_a_bug(ExceptionGroup("", [error, ExceptionGroup("", [error])]))
+    assert hides_a_bug(ExceptionGroup("", [error, ExceptionGroup("", [bug])]))

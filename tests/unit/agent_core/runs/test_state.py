@@ -123,6 +123,36 @@ def test_any_mapping_or_sequence_is_json(value: object, text: str) -> None:
     assert only(started().feed(Custom("c", value), 2)).custom.data_json == text
 
 
+@given(st.text(st.characters(codec="utf-8"), max_size=40), st.data())
+def test_an_answer_survives_cuts_through_its_characters(text: str, data: st.DataObject) -> None:
+    """Wherever an agent cuts its text in UTF-16, as some libraries count, the characters come whole."""
+    units = text.encode("utf-16-le")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(units) // 2), max_size=6)))
+    state = started()
+    told: list[bytes] = []
+    for begin, end in zip([0, *cuts], [*cuts, len(units) // 2], strict=True):
+        piece = units[2 * begin : 2 * end].decode("utf-16-le", "surrogatepass")
+        told += state.feed(piece, 2)
+    told += state.flush(3)
+    assert "".join(event.text_delta.content for event in events(told)) == text
+    assert Event.FromString(state.finish(4)).done.final_message == text
+
+
+def test_half_a_character_without_the_other_half_is_replaced() -> None:
+    """Text and reasoning have halves of their own; a half waits for the next delta, at most until the end."""
+    state = started()
+    told = state.feed("a\ud83d", 2) + state.feed(ReasoningDelta("b\ud83d"), 2) + state.feed("\ude00", 2)
+    assert state.feed(TextDelta("\ud83d"), 2) == []
+    assert [event.text_delta.content for event in events(told + state.flush(3))] == [
+        *("a", "", "\U0001f600", "", "\ufffd")
+    ]
+    assert [event.reasoning_delta.content for event in events(told)] == ["", "b", ""]
+    assert state.flush(4) == []
+    assert Event.FromString(state.finish(5)).done.final_message == "a\U0001f600\ufffd"
+    with pytest.raises(RuntimeError):
+        state.flush(6)
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -130,15 +160,12 @@ def test_any_mapping_or_sequence_is_json(value: object, text: str) -> None:
         None,
         b"bytes",
         event_pb2.TextDelta(content="not ours"),
-        "\ud800",
-        TextDelta("\ud800"),
         TextDelta(b"a"),
         TextDelta("a", -1),
         TextDelta("a", 2**32),
         TextDelta("a", True),
         TextDelta("a", 1.0),
         ReasoningDelta(None),
-        ReasoningDelta("\udfff"),
         Progress(-0.1, ""),
         Progress(100.1, ""),
         Progress(math.nan, ""),

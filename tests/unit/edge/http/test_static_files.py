@@ -84,15 +84,6 @@ def test_each_form_has_its_own_tag(file: StaticFile) -> None:
     assert "content-length" not in again.headers
 
 
-def test_a_head_request_gets_the_same_headers(file: StaticFile) -> None:
-    """And no body."""
-    for accept_encoding in ("", "gzip"):
-        whole = answer(file, accept_encoding=accept_encoding, headers={"x": "y"})
-        head = answer(file, accept_encoding=accept_encoding, headers={"x": "y"}, head=True)
-        assert dict(head.headers) == dict(whole.headers)
-        assert head.body == b""
-
-
 def test_what_gets_no_smaller_is_sent_as_it_is(tmp_path: Path) -> None:
     """To everybody; its type is told by its name."""
     path = tmp_path / "dot.png"

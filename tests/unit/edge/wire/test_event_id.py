@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import RequestError
-from edge.wire.event_id import Cursor, EventId, check_run_id, parse_event_id
+from edge.wire.event_id import START, Cursor, EventId, check_run_id, parse_event_id, resume_position
 
 RUN_ID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
+OTHER_RUN_ID = RUN_ID[::-1]
 
 
 @given(st.integers(1, 2**32 - 1), st.integers(0, 2**63 - 1))
@@ -70,3 +71,28 @@ def test_a_run_id_is_checked_before_it_is_used() -> None:
 def test_cursors_compare_by_epoch_first() -> None:
     """A later generation's event lies behind every earlier one."""
     assert Cursor(1, 9) < Cursor(2, 1) < Cursor(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "position"),
+    [
+        ({}, START),
+        ({"header": [""], "query": []}, START),
+        ({"header": [""], "query": ["", f"{RUN_ID}.1.7"]}, Cursor(1, 7)),
+        ({"header": [f"{RUN_ID}.2.3"], "query": [f"{RUN_ID}.1.7"]}, Cursor(2, 3)),
+        ({"header": [f"{RUN_ID}.1.2"], "query": [f"{RUN_ID}.1.7"]}, Cursor(1, 2)),
+        ({"query": [f"{RUN_ID}.1.7", f"{RUN_ID}.1.7"]}, Cursor(1, 7)),
+    ],
+)
+def test_the_first_place_that_names_an_event_decides(given: dict[str, list[str]], position: Cursor) -> None:
+    """A client that reconnects keeps the cursor of its URL, and says the newer one elsewhere."""
+    assert resume_position(RUN_ID, given) == position
+
+
+@pytest.mark.parametrize("text", ["x", f"{OTHER_RUN_ID}.1.1", f"{RUN_ID}.1.8"])
+def test_a_cursor_that_can_not_be_meant_is_refused_where_it_stands(text: str) -> None:
+    """Damaged, another run's, or one of two: refused though another place decides."""
+    given = {"header": [f"{RUN_ID}.1.9"], "query": [f"{RUN_ID}.1.7", text]}
+    with pytest.raises(RequestError) as caught:
+        resume_position(RUN_ID, given)
+    assert (caught.value.code, caught.value.details) == ("INVALID_ARGUMENT", {"field": "query"})

@@ -10,11 +10,11 @@ from edge.wire import events
 from edge.wire.frames import CONTROL_NAME, write_control, write_event, write_opening, write_retry
 
 
-def test_a_frame_is_an_id_a_data_line_and_a_blank_line() -> None:
-    """LF only: clients exist that never see the end of a CRLF frame."""
+def test_a_frame_is_a_data_line_an_id_and_a_blank_line() -> None:
+    """LF only: clients exist that never see the end of a CRLF frame. The id last: some take it at once."""
     out = bytearray()
     write_event(out, "r.1.2", events.TextDelta(timestamp=3.0, content="a\r\nb"))
-    assert out == b'id: r.1.2\ndata: {"type":"text_delta","timestamp":3.0,"content":"a\\r\\nb"}\n\n'
+    assert out == b'data: {"type":"text_delta","timestamp":3.0,"content":"a\\r\\nb"}\nid: r.1.2\n\n'
 
 
 def test_an_event_that_is_not_in_the_log_has_no_id() -> None:
@@ -48,7 +48,7 @@ def test_frames_are_appended() -> None:
     out = bytearray()
     write_opening(out, 7)
     write_event(out, "r.1.1", events.TextDelta(timestamp=1.0, content="a"))
-    assert out.startswith(b"retry: 7\n: open\nid: r.1.1\ndata: ")
+    assert out.startswith(b"retry: 7\n: open\ndata: {")
 
 
 def test_a_time_to_come_back_ends_no_block() -> None:

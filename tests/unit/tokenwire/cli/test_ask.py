@@ -152,7 +152,7 @@ async def test_an_edges_own_error_ends_nothing_while_the_run_may_go_on() -> None
     door = FakeDoor([started(), text(2, "a"), own], [done(3)])
     status, out, err = await outcome(door)
     assert (status, out, door.follows) == (0, "a\n", ["r.1.2"])
-    assert "UNAVAILABLE: No core.: taking it up again" in err
+    assert "UNAVAILABLE: No core.: resuming" in err
 
 
 async def test_a_stream_without_a_terminal_event_is_taken_up_at_its_last_event() -> None:
@@ -175,7 +175,7 @@ async def test_a_lost_stream_is_exit_4() -> None:
     status, out, err = await outcome(door, patience_s=0.02)
     assert (status, out) == (Exit.LOST, "App\n")
     first, *_, last = err.splitlines()
-    assert first == "tokenwire: broke off: taking it up again"
+    assert first == "tokenwire: broke off: resuming"
     assert "the run is r" in last
     assert len(err.splitlines()) == 3
     assert set(door.follows) == {"r.1.2"}

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tokenwire.cli import commands, main
+from tokenwire.cli.doors import Access
 
 Become = tuple[str, list[str], dict[str, str]]
 
@@ -46,7 +47,7 @@ def test_each_process_becomes_what_it_is_with_its_own_secrets_alone(become: list
     assert run("core", environment=secrets).exit_code == 0
     assert run("edge", environment=secrets).exit_code == 0
     (*_, core), (*_, edge) = become
-    assert secrets.keys() & core.keys() == {"TOKENWIRE_MODEL_KEY"}
+    assert secrets.keys() & core.keys() == {"TOKENWIRE_MODEL_KEY", "TOKENWIRE_API_KEYS"}
     assert secrets.keys() & edge.keys() == {"TOKENWIRE_API_KEYS"}
 
 
@@ -103,3 +104,44 @@ def test_the_command_line_starts_light() -> None:
     """--help needs no gRPC."""
     code = "import sys; from tokenwire.cli import main; sys.exit(bool({'grpc', 'httpx'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("cores", ["core.example.com:50051", "127.0.0.1:1,10.0.0.7:50051"])
+def test_an_api_key_is_sent_to_no_core_in_plaintext_over_a_network(cores: str) -> None:
+    """It says so before anything is sent, without the key, and what to do."""
+    refused = run("ask", "hi", "--core", cores, environment={"TOKENWIRE_API_KEY": "tw_secret"})
+    assert refused.exit_code == 2
+    assert f"the API key would be sent to {cores.rpartition(',')[2]} unencrypted" in plain(refused.output)
+    assert "--tls-ca" in refused.output
+    assert "tw_secret" not in refused.output
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        (["--core", "localhost:1"], {}),
+        (["--core", "[::1]:1,unix:/nowhere"], {}),
+        (["--core", "core.invalid:1", "--tls-ca", __file__], {}),
+        (["--core", "core.invalid:1"], {"TOKENWIRE_PRINCIPAL_KEY": "p" * 32}),
+        (["--core", "core.invalid:1", "--via", "sse"], {}),
+    ],
+    ids=["loopback", "loopback of several kinds", "TLS", "not sent", "to the edge"],
+)
+def test_where_no_other_reads_it_the_key_is_sent(
+    options: list[str], given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this machine, with TLS, or not at all where the principal key proves who asks."""
+    asked = []
+
+    def ask_and_show(_question: object, access: Access, **_: object) -> int:
+        asked.append(access.api_key)
+        return 0
+
+    monkeypatch.setattr("tokenwire.cli.ask.ask_and_show", ask_and_show)
+    answered = run("ask", "hi", *options, environment={"TOKENWIRE_API_KEY": "tw_secret", **given})
+    assert (answered.exit_code, asked) == (0, ["tw_secret"]), answered.output
+
+
+def plain(output: str) -> str:
+    """Return what is written in a box, in one line."""
+    return " ".join(output.replace("│", " ").split())

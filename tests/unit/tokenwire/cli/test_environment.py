@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from tokenwire.cli.environment import environment_of, made_principal_key, made_ticket_key
+from tokenwire.cli.environment import (
+    core_environment_of,
+    environment_of,
+    made_principal_key,
+    made_ticket_key,
+)
 from tokenwire.principal import MIN_KEY_BYTES
 from tokenwire.variables import CORE, EDGE, VARIABLES, Reader
 
@@ -14,11 +21,14 @@ SECRETS = {
     "OPENAI_API_KEY": CORE,
     "TOKENWIRE_STORE": CORE,
     "TOKENWIRE_PRINCIPAL_KEY": CORE | EDGE,
-    "TOKENWIRE_API_KEYS": EDGE,
+    "TOKENWIRE_API_KEYS": CORE | EDGE,
     "TOKENWIRE_TICKET_KEY": EDGE,
     "TOKENWIRE_API_KEY": Reader(0),
 }
-"""Each secret, and the processes that need it. A store's address holds the password of Redis."""
+"""Each secret, and the processes that need it. A store's address holds the password of Redis; API keys are
+hashes there, which let nobody in."""
+
+BEARERS = {"TOKENWIRE_AUTH": "keys,jwt", "TOKENWIRE_API_KEYS": "x", "TOKENWIRE_JWT_ISSUER": "i"}
 
 
 def test_every_secret_is_in_this_test() -> None:
@@ -71,3 +81,17 @@ def test_edges_side_by_side_share_a_ticket_key() -> None:
     """It is made where there is none, and none that it could be derived from."""
     assert len(made_ticket_key({})["TOKENWIRE_TICKET_KEY"]) >= MIN_KEY_BYTES
     assert made_ticket_key(KEY) == made_ticket_key({"TOKENWIRE_TICKET_KEY": "t" * 32}) == {}
+
+
+def test_the_core_checks_the_bearers_that_the_edge_checks() -> None:
+    """So that `tokenwire ask` may call either with one key."""
+    assert core_environment_of(BEARERS) == environment_of(EDGE, BEARERS) == BEARERS
+
+
+@pytest.mark.parametrize("written", [str.upper, str.lower])
+def test_a_core_whose_edge_proves_nothing_checks_no_bearers(written: Callable[[str], str]) -> None:
+    """Where all users are one owner: it would refuse the edge. It is given no hashes of keys either."""
+    given = {written(name): value for name, value in BEARERS.items()}
+    assert core_environment_of({**given, "TOKENWIRE_SHARED_OWNER": "true"}) == {
+        "TOKENWIRE_SHARED_OWNER": "true"
+    }

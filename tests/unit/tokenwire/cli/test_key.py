@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from edge.http.authentication.api_keys import ApiKeys, parse_keys
+from tokenwire.authentication.api_keys import ApiKeys, parse_keys
 from tokenwire.cli import main
 from tokenwire.cli.key import make_key
 

@@ -138,7 +138,14 @@ def test_an_error_says_its_code_words_and_trace() -> None:
     _, err = shown(event("text_delta", content="x"), event("error", **fields))
     assert "UNAVAILABLE: No model." in err
     assert "ab" * 16 in err
-    assert "Asking again may help" in err
+    assert "Try again" in err
+
+
+def test_an_error_names_the_run_without_any_trace() -> None:
+    """What the core's log is searched for where traces are off."""
+    fields = {"code": "INTERNAL", "message": "The agent failed.", "retryable": False}
+    _, err = shown(event("run_started", runId="k7q2"), event("error", **fields))
+    assert err == "tokenwire: INTERNAL: The agent failed. (run k7q2)\n"
 
 
 def test_lost_text_is_said() -> None:

@@ -131,7 +131,7 @@ def test_a_line_that_was_cut_short_is_noted_and_the_trace_shown(file: Path, made
         (("none.jsonl",), 2, "none.jsonl: no such file or folder"),
         (("--html", "x.html", "FILE"), 2, "--html needs the ID"),
         (("nosuch", "FILE"), 1, "no trace or run nosuch here"),
-        (("abc", "FILE", "--phoenix", "http://127.0.0.1:1"), 2, "exclude each other"),
+        (("abc", "FILE", "--phoenix", "http://127.0.0.1:1"), 2, "combined with files"),
         (("abc", "--phoenix", "http://127.0.0.1:1"), 3, "http://127.0.0.1:1: "),
         (("ID", "FILE", "--html", "FOLDER/none/x.html"), 2, "x.html: No such file or directory"),
     ],

@@ -1,8 +1,12 @@
 /** A place in a run's log, as an SSE `id` names it. */
 export interface Cursor {
+  /** As the server wrote it: `runId.epoch.sequence`. */
   readonly id: string;
+  /** The run. */
   readonly runId: string;
+  /** The generation of the run's log, from 1: it grows when the log was lost and begun anew. */
   readonly epoch: number;
+  /** The place in that log, from 1. */
   readonly sequence: number;
 }
 

@@ -5,11 +5,13 @@ import { isMalformed, present, readFields } from "./fields.ts";
 export interface Failure {
   /** Canonical gRPC code name, or `CONNECTION_LOST` when this client lost the stream. */
   readonly code: string;
+  /** What is wrong, and what to do. */
   readonly message: string;
   /** The same request may succeed if it is sent again. */
   readonly retryable: boolean;
   /** The run may still be there: the same run can be taken up again where it broke, and none is started twice. */
   readonly resumable: boolean;
+  /** Names the trace in which the operator finds the cause. */
   readonly traceId?: string;
   /** HTTP status of the refusal; absent when no request was refused, as in a run that failed by itself. */
   readonly status?: number;
@@ -21,7 +23,9 @@ export interface Failure {
 
 /** A request was refused, or its answer was not what was asked for. */
 export class RequestFailed extends Error {
+  /** Tells it from other errors across realms, where `instanceof` does not. */
   override readonly name = "RequestFailed";
+  /** Why. */
   readonly failure: Failure;
 
   constructor(failure: Failure, options?: ErrorOptions) {

@@ -17,7 +17,15 @@ export {
 } from "./parse-event.ts";
 export type { Cursor } from "./cursor.ts";
 export { SseDecoder } from "./sse-decoder.ts";
-export type { PageOptions, RunInfo, RunsPage, Terminal, TranscriptPage, TranscriptTurn } from "./records.ts";
+export type {
+  PageOptions,
+  RunInfo,
+  RunsPage,
+  Terminal,
+  TranscriptOptions,
+  TranscriptPage,
+  TranscriptTurn,
+} from "./records.ts";
 export { type RetryPolicy, THREE_TRIES } from "./retry.ts";
 export {
   type ChatRequest,

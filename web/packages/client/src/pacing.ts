@@ -17,7 +17,9 @@ export interface PacingOptions {
 
 /** Time and frames, as the pacer needs them. Both return what takes the order back. */
 export interface PacingClock {
+  /** Call back after so many milliseconds; returns what prevents it. */
   readonly after: (ms: number, callback: () => void) => () => void;
+  /** Call back before the next frame is drawn; returns what prevents it. */
   readonly onFrame: (callback: () => void) => () => void;
 }
 

@@ -13,7 +13,9 @@ import { isMalformed, readFields, type Shape } from "./fields.ts";
 export interface SseMessage {
   /** The event's name; absent means "message". */
   readonly event?: string | undefined;
+  /** The last `id:` that was seen; absent before the first one. */
   readonly id?: string | undefined;
+  /** Its `data:` lines, joined by line feeds. */
   readonly data: string;
 }
 

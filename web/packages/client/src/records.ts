@@ -1,6 +1,7 @@
 /** What the server tells of runs and sessions, as JSON. */
 import { readFields, type Shape } from "./fields.ts";
 
+/** How a run ended. */
 export interface Terminal {
   /** `done` or `error`. */
   readonly event: string;
@@ -10,24 +11,33 @@ export interface Terminal {
 
 /** What the server knows of a run. */
 export interface RunInfo {
+  /** The run's id. */
   readonly runId: string;
+  /** The session that it belongs to; empty for none. */
   readonly sessionId: string;
+  /** The agent that answers. */
   readonly agent: string;
   /** `running`, `cancelling` or `ended`; newer servers may know more. All but `ended` go on. */
   readonly state: string;
+  /** `cancel`, `grace` or `continue`: what becomes of it when its last follower has left. */
   readonly onDisconnect: string;
   /** The ids of the first and the last event that the log holds; null when it holds none. */
   readonly first: string | null;
+  /** The id of the last event that the log holds. */
   readonly last: string | null;
+  /** How it ended; null while it goes on. */
   readonly terminal: Terminal | null;
   /** RFC 3339. */
   readonly createTime: string | null;
+  /** When it ended: RFC 3339; null while it goes on. */
   readonly endTime: string | null;
+  /** When the server forgets it: RFC 3339; null while it goes on. */
   readonly expireTime: string | null;
 }
 
 /** A session's runs, newest first. */
 export interface RunsPage {
+  /** At most as many as were asked for. */
   readonly runs: readonly RunInfo[];
   /** Asks for the next page; empty on the last. */
   readonly nextPageToken: string;
@@ -35,20 +45,27 @@ export interface RunsPage {
 
 /** One question and what came of it. */
 export interface TranscriptTurn {
+  /** The run that answers. */
   readonly runId: string;
   /** What the user said; empty when the server does not know any more. */
   readonly message: string;
+  /** Of the run: see {@link RunInfo.state}. */
   readonly state: string;
+  /** How the run ended; null while it goes on. */
   readonly terminal: Terminal | null;
   /** The whole answer, or what there is of one that was stopped or failed; null: follow the run from its start. */
   readonly text: string | null;
+  /** The id of the first event that the log still holds; null when it holds none. */
   readonly first: string | null;
+  /** The id of the last one. */
   readonly last: string | null;
+  /** When the question was asked: RFC 3339; null when the server does not know. */
   readonly createTime: string | null;
 }
 
 /** A session's turns, in the order that was asked for. */
 export interface TranscriptPage {
+  /** At most as many as were asked for. */
   readonly turns: readonly TranscriptTurn[];
   /** Asks for the next page; empty on the last. */
   readonly nextPageToken: string;
@@ -56,7 +73,9 @@ export interface TranscriptPage {
 
 /** Which page of a list. */
 export interface PageOptions {
+  /** 1 to 100; 20 by default. */
   readonly pageSize?: number;
+  /** The `nextPageToken` of the page before; absent or empty for the first one. */
   readonly pageToken?: string;
   /** Abort gives the request up. */
   readonly signal?: AbortSignal;

@@ -249,11 +249,12 @@ export class RunHandle implements Run {
     return this.#mustCancel() ? AGAIN : undefined;
   };
 
-  #opened(response: Response): void {
-    const runId = response.headers.get("run-id") ?? undefined;
+  #opened({ headers }: Response): void {
+    const runId = headers.get("run-id") ?? undefined;
+    const timingToken = headers.get("timing-token") ?? undefined;
     this.#refused = false;
     if (runId !== undefined) this.#reader.learn(runId);
-    this.#emit({ kind: "opened", runId, traceId: traceIdOf(response.headers.get("traceparent")) });
+    this.#emit({ kind: "opened", runId, traceId: traceIdOf(headers.get("traceparent")), timingToken });
   }
 
   #open(connection: SseConnection): Promise<Response> {

@@ -88,7 +88,7 @@ export class RunReader {
     }
     if (event.type === "run_started") this.learn(event.runId);
     this.#finished = event.type === "done" || event.type === "error";
-    this.#emit({ kind: "event", event, atMs });
+    this.#emit({ kind: "event", event, atMs, cursor });
     return this.#finished ? { kind: "finished" } : undefined;
   }
 

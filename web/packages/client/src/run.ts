@@ -5,7 +5,9 @@ import type { ConnectionStatus, RunState, RunStatus, Signal } from "./stream-sta
 
 /** What the user says, and to whom. */
 export interface StartRequest {
+  /** Not empty. */
   readonly message: string;
+  /** The conversation: 1 to 128 characters. Of one session, one run goes on at a time. */
   readonly sessionId: string;
   /** Who is to answer; absent for the server's default. */
   readonly agent?: string;
@@ -20,6 +22,7 @@ export type ChatRequest = StartRequest;
 
 /** What comes out of an iteration besides the run's own events. */
 export interface Resynced {
+  /** Tells it from the run's events. */
   readonly type: "resynced";
   /** The run's text begins anew: forget what was shown of it. */
   readonly restart: boolean;
@@ -100,7 +103,9 @@ export interface Run extends AsyncIterable<RunEvent> {
 
 /** A run could not be started, or its end could not be had. */
 export class RunFailed extends Error {
+  /** Tells it from other errors across realms, where `instanceof` does not. */
   override readonly name = "RunFailed";
+  /** Why. */
   readonly failure: Failure;
 
   constructor(failure: Failure) {

@@ -112,7 +112,7 @@ export class Stage {
 export const NETWORK_ERROR: Reply = () => Promise.reject(new TypeError("fetch failed"));
 
 export function frame(sequence: number, fields: object): string {
-  return `id: r1.1.${sequence}\ndata: ${JSON.stringify({ timestamp: 5, ...fields })}\n\n`;
+  return `data: ${JSON.stringify({ timestamp: 5, ...fields })}\nid: r1.1.${sequence}\n\n`;
 }
 
 export const started = frame(1, { type: "run_started", runId: "r1", sessionId: "s", agent: "pace" });

@@ -4,6 +4,7 @@ import { RequestFailed, type Failure } from "./failure.ts";
 import type { StreamEvent } from "./events.ts";
 import { createPacer, type Pacer } from "./pacing.ts";
 import type { TranscriptTurn } from "./records.ts";
+import { isTerminal, replayRun, withReplay } from "./replay.ts";
 import { DEFAULT_RETRY, RetryClock } from "./retry.ts";
 import type { StartRequest } from "./run.ts";
 import type { SendOptions, Session, SessionOptions, SessionSnapshot, SessionTurn } from "./session.ts";
@@ -21,6 +22,7 @@ interface SaidElsewhere {
 
 const PAGE_SIZE = 100;
 const DEFAULT_MAX_TURNS = 200;
+const DEFAULT_REPLAY_TURNS = 5;
 
 /** See {@link Session}. */
 export class SessionStore implements Session {
@@ -28,7 +30,8 @@ export class SessionStore implements Session {
   readonly #options: SessionOptions;
   readonly #asker: Omit<StartRequest, "message">;
   readonly #maxTurns: number;
-  readonly #timing: boolean;
+  readonly #timing: NonNullable<SessionOptions["timing"]>;
+  readonly #replayTurns: number;
   readonly #scope: string;
   readonly #tabs: Tabs | undefined;
   #channel: BroadcastChannel | undefined;
@@ -57,10 +60,12 @@ export class SessionStore implements Session {
       pacing = "buffered",
       maxTurns = DEFAULT_MAX_TURNS,
       timing = false,
+      replayTurns = DEFAULT_REPLAY_TURNS,
       share = true,
       ...asker
     } = options;
     this.#timing = timing;
+    this.#replayTurns = replayTurns;
     this.#scope = typeof share === "string" ? share : "";
     this.#tabs = share === false ? undefined : tabs;
     this.#asker = asker;
@@ -152,7 +157,7 @@ export class SessionStore implements Session {
       client: this.#client,
       tabs: this.#tabs,
       scope: this.#scope,
-      timing: this.#timing,
+      timing: typeof this.#timing === "function" ? this.#timing() : this.#timing,
       onSignal,
       onSettled: () => {
         this.#tellTabs(turnId);
@@ -293,6 +298,22 @@ export class SessionStore implements Session {
     const before = records.filter(({ runId }) => !known.has(runId));
     this.#turns = [...before.map((record) => turnOf(record, performance.now())), ...this.#turns];
     for (const record of before) if (mustFollow(record)) this.#open(record.runId).follow(record.runId);
+    const ended = before.filter((record) => !mustFollow(record) && record.first !== null);
+    void this.#replay(ended.slice(Math.max(0, ended.length - this.#replayTurns)));
+  }
+
+  /** Bring back what no transcript holds, from the logs of runs that have ended: the newest first, one at a time. */
+  async #replay(records: readonly TranscriptTurn[]): Promise<void> {
+    for (const { runId } of records.toReversed()) {
+      const replayed = await replayRun(this.#client, runId, this.#closing.signal);
+      // A log that is gone was kept longer than those of older runs.
+      if (replayed === undefined || this.#isClosed()) return;
+      // Meanwhile the message may have been said anew in its place.
+      this.#change(runId, (turn) =>
+        turn.runId === runId ? { ...turn, run: withReplay(turn.run, replayed) } : turn,
+      );
+      this.#pacer.flush();
+    }
   }
 
   #change(turnId: string, next: (turn: SessionTurn) => SessionTurn): void {
@@ -332,10 +353,6 @@ type Text = Extract<StreamEvent, { type: "text_delta" | "reasoning_delta" }>;
 
 function isText(event: StreamEvent): event is Text {
   return event.type === "text_delta" || event.type === "reasoning_delta";
-}
-
-function isTerminal({ type }: StreamEvent): boolean {
-  return type === "done" || type === "error";
 }
 
 /** Return after that many milliseconds, or as soon as the signal aborts. */

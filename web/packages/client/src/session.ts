@@ -27,6 +27,7 @@ export interface SessionTurn {
 
 /** All that a page shows of a session. The same object until the store tells of a change. */
 export interface SessionSnapshot {
+  /** The conversation. */
   readonly sessionId: string;
   /** Oldest first. */
   readonly turns: readonly SessionTurn[];
@@ -38,6 +39,7 @@ export interface SessionSnapshot {
   readonly running: boolean;
   /** The turns of before: not asked for, on their way, here, or not to be had (see `historyFailure`). */
   readonly history: "idle" | "loading" | "loaded" | "failed";
+  /** Why the turns of before are not to be had; `load` tries again. */
   readonly historyFailure: Failure | undefined;
   /**
    * A message that was not sent, since another run of the session went on (another tab's), which is shown
@@ -46,6 +48,7 @@ export interface SessionSnapshot {
   readonly unsent: string | undefined;
 }
 
+/** Which conversation, and how it is read and shown. */
 export interface SessionOptions extends Omit<StartRequest, "message"> {
   /**
    * What becomes of a run when its last follower has left by itself. Default `continue`: it is in the transcript
@@ -56,8 +59,16 @@ export interface SessionOptions extends Omit<StartRequest, "message"> {
   readonly pacing?: PacingStrategy | PacingOptions;
   /** The most turns of before that are loaded: the newest. Default 200. */
   readonly maxTurns?: number;
-  /** Have each event say when it was where: `event.timing`, for those that `listen`. Default false. */
-  readonly timing?: boolean;
+  /**
+   * Have each event say when it was where: `event.timing`, for those that `listen`. Default false. A function is
+   * asked before each run.
+   */
+  readonly timing?: boolean | (() => boolean);
+  /**
+   * How many of the turns of before are read from their runs' logs once more, the newest of them: only these have
+   * tool calls, progress and reasoning, which no transcript holds. Default 5.
+   */
+  readonly replayTurns?: number;
   /**
    * Whether the tabs of a browser share one stream for each run, and hear of each other's messages, where they
    * can. Default true. A string keeps apart what must not be shared, as the users of one browser: give it the
@@ -71,7 +82,9 @@ export type SendOptions = Partial<Pick<StartRequest, "agent" | "onDisconnect" | 
 
 /** A session's turns, live. All functions can be passed on alone: they need no `this`. */
 export interface Session {
+  /** The conversation. */
   readonly sessionId: string;
+  /** Return what is to be shown now. The same object until `subscribe`'s listeners are called. */
   readonly getSnapshot: () => SessionSnapshot;
   /** Listen to changes of the snapshot; returns what stops listening. */
   readonly subscribe: (listener: () => void) => () => void;
@@ -98,6 +111,7 @@ export function createSession(client: Client, options: SessionOptions): Session 
 
 /** A use of a session that is shared. */
 export interface SessionLease {
+  /** The store that all who retain this session share. */
   readonly session: Session;
   /** The use is over. The session closes soon after its last one. */
   readonly release: () => void;

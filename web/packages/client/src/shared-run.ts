@@ -139,7 +139,9 @@ export class SharedRun {
   readonly #hearOwn = (signal: Signal): void => {
     if (signal.kind === "left") return;
     this.#emit(signal);
-    if (this.#leading && TOLD.has(signal.kind)) this.#send({ kind: "signal", signal });
+    // The stream is this tab's: no other may report when its events came.
+    const told = signal.kind === "opened" ? { ...signal, timingToken: undefined } : signal;
+    if (this.#leading && TOLD.has(told.kind)) this.#send({ kind: "signal", signal: told });
     if (signal.kind === "joined") this.#forgetName();
     const { runId } = this.#state;
     if (runId !== undefined && this.#runId !== runId && this.#state.outcome === undefined) this.#share(runId);

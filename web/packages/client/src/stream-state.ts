@@ -1,12 +1,26 @@
+import type { Cursor } from "./cursor.ts";
 import type { ControlFrame, FinishReason, JsonValue, Progress, StreamEvent, Usage } from "./events.ts";
 import type { Failure } from "./failure.ts";
 
 /** What happens to a run as its reader sees it: the only input of the state. */
 export type Signal =
-  | { readonly kind: "event"; readonly event: StreamEvent; readonly atMs: number }
+  | {
+      readonly kind: "event";
+      readonly event: StreamEvent;
+      /** When it was read, by the clock of `performance.now()`. */
+      readonly atMs: number;
+      /** Its place in the run; absent for what has none. */
+      readonly cursor?: Cursor | undefined;
+    }
   | { readonly kind: "control"; readonly frame: ControlFrame }
   /** The response's headers are here. */
-  | { readonly kind: "opened"; readonly runId: string | undefined; readonly traceId: string | undefined }
+  | {
+      readonly kind: "opened";
+      readonly runId: string | undefined;
+      readonly traceId: string | undefined;
+      /** Proves which stream was read, in a report of its times: see `@tokenwire/client/timing`. */
+      readonly timingToken?: string | undefined;
+    }
   /** The connection broke, or was refused for now; this is the n-th attempt to have it again. */
   | {
       readonly kind: "reconnecting";
@@ -40,29 +54,40 @@ export type RunStatus = "idle" | "submitted" | "streaming" | "stopping" | "done"
  */
 export type ConnectionStatus = "connecting" | "connected" | "reconnecting" | "disconnected" | "closed";
 
+/** A tool call, and what came of it. */
 export interface ToolCall {
+  /** Names the call within the run. */
   readonly callId: string;
+  /** The tool's name. */
   readonly tool: string;
+  /** What it is called with. */
   readonly args: JsonValue;
   /** Absent while the call runs, and for ever when its run ends first. */
   readonly outcome?: { readonly result: JsonValue; readonly isError: boolean };
 }
 
+/** How a run ended for its reader: `failed` also where its connection was given up (`failure.resumable`). */
 export type Outcome =
   | { readonly kind: "done"; readonly finishReason: FinishReason; readonly usage: Usage | undefined }
   | { readonly kind: "failed"; readonly failure: Failure };
 
 /** Times of this page's clock, in milliseconds, and the model tokens that came in between. */
 export interface Pace {
+  /** When the run was asked for. */
   readonly startedAtMs: number;
+  /** When the first text came; absent before. */
   readonly firstTokenAtMs?: number;
+  /** When the newest text came; absent before the first. */
   readonly lastTokenAtMs?: number;
+  /** Model tokens so far. */
   readonly tokens: number;
 }
 
 /** All that a page shows of one run. */
 export interface RunState {
+  /** What the run does. */
   readonly status: RunStatus;
+  /** What its connection does. */
   readonly connection: ConnectionStatus;
   /** Counts the attempts of the reconnection that goes on; 0 when none does. */
   readonly attempt: number;
@@ -70,22 +95,33 @@ export interface RunState {
   readonly trouble: Failure | undefined;
   /** This is another run than the one that was asked for: see the signal `joined`. */
   readonly joined: boolean;
+  /** Stop was asked for, and the end has not come yet. */
   readonly stopping: boolean;
+  /** The last Stop did not reach the server: the run goes on. */
   readonly stopFailed: boolean;
+  /** Undefined until the server has named it. */
   readonly runId: string | undefined;
+  /** The agent that answers; undefined before the first event. */
   readonly agent: string | undefined;
+  /** The model that it asks, where it says so. */
   readonly model: string | undefined;
+  /** Names the trace of the run, where it is sampled. */
   readonly traceId: string | undefined;
   /** The answer, cut where a tool was called in between. Joined, it is the exact text. */
   readonly segments: readonly string[];
+  /** What the model thought before it answered; no part of the answer. */
   readonly reasoning: string;
+  /** In the order in which they were called. */
   readonly tools: readonly ToolCall[];
+  /** The newest step of a longer operation. */
   readonly progress: Progress | undefined;
   /** Part of the answer was lost on the way and has not been made good. */
   readonly gap: boolean;
   /** The log is away; nothing arrives until it is back. */
   readonly degraded: boolean;
+  /** Undefined while the run goes on. */
   readonly outcome: Outcome | undefined;
+  /** For the time to the first token, and tokens a second. */
   readonly pace: Pace;
 }
 

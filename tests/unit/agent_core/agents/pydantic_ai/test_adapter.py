@@ -129,7 +129,7 @@ async def test_a_tool_that_returns_no_json_is_an_error_result() -> None:
         return object()
 
     events = await told(Agent(answering(calling("tool"), "Hm."), tools=[tool]))
-    assert results_in(events) == [("The tool returned a object, which is no JSON.", True)]
+    assert results_in(events) == [("The tool returned a object, which is not JSON.", True)]
 
 
 async def test_a_tool_that_takes_too_long_is_cancelled() -> None:

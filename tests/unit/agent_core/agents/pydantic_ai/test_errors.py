@@ -6,6 +6,7 @@ import json
 
 import httpx
 import httpx2
+import openai
 import pytest
 from pydantic_ai import exceptions as ai
 
@@ -14,12 +15,24 @@ from agent_core.agents.pydantic_ai import kinds
 from agent_core.agents.pydantic_ai.errors import MAX_SAID, ModelCallError, model_call_error
 from agent_core.agents.pydantic_ai.kinds import Kind
 from agent_core.runs.failures import CODES, failure_of
+from tests.support.processes import ROOT
 
+DOCS = ROOT / "docs" / "agents.md"
 KINDS = [kind for kind in vars(kinds).values() if isinstance(kind, Kind)]
 
 
 def http(status: int, category: type[Exception] | None = None, **more: object) -> Exception:
     return ai.ModelHTTPError.for_category(category, status_code=status, model_name="m", **more)  # type: ignore[arg-type]
+
+
+def redirected(to: str) -> Exception:
+    """Return a redirection as the OpenAI library has it, and Pydantic AI around it."""
+    request = httpx2.Request("POST", "http://h/v1")
+    error = ai.ModelAPIError("m", "Error code: 307")
+    error.__cause__ = openai.APIStatusError(
+        "Error code: 307", response=httpx2.Response(307, headers={"location": to}, request=request), body=None
+    )
+    return error
 
 
 def malformed() -> Exception:
@@ -50,6 +63,7 @@ def malformed() -> Exception:
         (ai.ModelAPIError("m", "Streamed response ended without a finish_reason"), "MODEL_CUT_OFF"),
         (ai.ModelAPIError("m", "no", body={"message": "no"}), "MODEL_FAILED"),
         (malformed(), "MODEL_ANSWER_MALFORMED"),
+        (redirected("https://h/"), "MODEL_URL_WRONG"),
         (ai.ContentFilterError("no"), "CONTENT_FILTERED"),
         (ai.UnexpectedModelBehavior("no"), "MODEL_MISBEHAVED"),
         (httpx2.ReadTimeout("no"), "MODEL_TIMEOUT"),
@@ -84,11 +98,38 @@ def test_the_provider_speaks_to_the_log_alone() -> None:
     assert model_call_error(known) is known
 
 
-def test_when_to_ask_again_is_told() -> None:
-    """As the provider said it, in seconds."""
-    known = model_call_error(http(429, ai.ModelRateLimitError, headers={"Retry-After": "12"}))
+@pytest.mark.parametrize(
+    ("to", "where"),
+    [
+        ("https://models.example:8443/v1/?key=sk-1", "https://models.example/v1/:"),
+        ("/v1/", "the same scheme://the same host/v1/:"),
+        ("", "the same scheme://the same host:"),
+        ("http://[", "nowhere that can be read:"),
+    ],
+)
+def test_the_log_has_where_a_redirection_leads_to(to: str, where: str) -> None:
+    """The host and the path, that a wrong base URL is the likely cause, and nothing that may be a key."""
+    known = model_call_error(redirected(to))
     assert known is not None
-    assert (known.retry_after_s, known.details["retry_after_s"]) == (12, "12")
+    assert known.provider_said == f"HTTP 307, a redirection to {where} is the base URL wrong?"
+
+
+@pytest.mark.parametrize("seconds", ["12", "0", "728810000"])
+def test_when_to_ask_again_is_told(seconds: str) -> None:
+    """As the provider said it, in seconds: a plain decimal, also where it is years away."""
+    known = model_call_error(http(429, ai.ModelRateLimitError, headers={"Retry-After": seconds}))
+    assert known is not None
+    assert (known.retry_after_s, known.details["retry_after_s"]) == (float(seconds), seconds)
+
+
+def test_the_documentation_has_this_table() -> None:
+    """Each kind is a row of docs/agents.md, in the code's order and words; no row is of anything else."""
+    section = DOCS.read_text().partition("### How a model call fails")[2].partition("\n#")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| `")]
+    assert rows == [
+        f"| `{kind.code}` | `{kind.reason}` | {kind.when} |{' yes' if kind.retryable else ''} |"
+        for kind in KINDS
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.reason for kind in KINDS])

@@ -120,10 +120,10 @@ def test_tools_of_the_provider_are_shown_too() -> None:
 
 
 def test_half_a_surrogate_pair_does_not_end_a_run() -> None:
-    """UTF-8 can't hold it; the rest of the text can be told."""
-    assert told(start("a\ud83d"), call(args='{"a":"\ud83d"}')) == [
-        TextDelta("a?"),
-        ToolStart("a", "look", JsonText('{"a":"?"}')),
+    """In text it waits for the other half, which the run joins; in what is told at once it is replaced."""
+    assert told(start("a\ud83d"), call(args='{"a":"\ud83d","b":"\ud83d\ude00"}')) == [
+        TextDelta("a\ud83d"),
+        ToolStart("a", "look", JsonText('{"a":"\ufffd","b":"\U0001f600"}')),
     ]
 
 
@@ -144,10 +144,10 @@ def test_what_is_no_json_is_said() -> None:
     loop: list[Any] = []
     loop.append(loop)
     for value in (object(), {1: object()}, loop, b"\xff"):
-        with pytest.raises(NotJsonError, match="which is no JSON"):
+        with pytest.raises(NotJsonError, match="which is not JSON"):
             to_json(value)
     assert told(result(content=object())) == [
-        ToolResult("a", "look", "The tool returned a object, which is no JSON.")
+        ToolResult("a", "look", "The tool returned a object, which is not JSON.")
     ]
 
 

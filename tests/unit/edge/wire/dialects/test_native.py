@@ -10,7 +10,7 @@ def test_an_event_in_the_log_has_the_id_that_resumes_after_it() -> None:
     """The id names the run: a repeated POST that carries it can't mean another run."""
     out = bytearray()
     NativeDialect("run").write_event(out, 2, 7, events.TextDelta(timestamp=1.0, content="a"))
-    assert out.startswith(b"id: run.2.7\n")
+    assert out.endswith(b"\nid: run.2.7\n\n")
 
 
 def test_an_event_outside_the_log_has_none() -> None:

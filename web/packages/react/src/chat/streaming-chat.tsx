@@ -39,7 +39,7 @@ export function StreamingChat(props: StreamingChatProps) {
   const { label = "Chat", title = "Ask, and watch the answer arrive.", examples = NO_EXAMPLES } = props;
   const { placeholder = "Ask something", autoFocus = false, dock, className, headingLevel = 2 } = props;
   const { snapshot, sendMessage, abort, retry, regenerate, reload } = useAgentStream(props);
-  const { region, stuck, stick } = useStickToBottom(snapshot);
+  const { region, column, stuck, stick } = useStickToBottom();
   const { turns, running } = snapshot;
   const newest = turns.at(-1);
 
@@ -53,7 +53,7 @@ export function StreamingChat(props: StreamingChatProps) {
     <section className={className === undefined ? "tw-chat" : `tw-chat ${className}`} aria-label={label}>
       {/* A scrolling region must be reachable by keyboard (WCAG 2.1.1) */}
       <div className="tw-thread" ref={region} tabIndex={0} role="group" aria-label="Conversation">
-        <div className="tw-column">
+        <div className="tw-column" ref={column}>
           <History snapshot={snapshot} onReload={reload} />
           {turns.length === 0 && snapshot.history !== "loading" ? (
             <EmptyState

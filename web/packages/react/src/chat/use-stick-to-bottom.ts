@@ -1,11 +1,12 @@
-import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 
 // A reader this near to the end, in pixels, still follows it.
 const SLACK_PX = 48;
 
-/** Keep a region at its end while content grows, until the reader scrolls away from it. */
-export function useStickToBottom(content: unknown) {
+/** Keep a region at the end of its column while that grows, until the reader scrolls away from it. */
+export function useStickToBottom() {
   const region = useRef<HTMLDivElement>(null);
+  const column = useRef<HTMLDivElement>(null);
   const [stuck, setStuck] = useState(true);
 
   const stick = useCallback(() => {
@@ -29,11 +30,28 @@ export function useStickToBottom(content: unknown) {
     };
   }, []);
 
-  // New content is the reason to scroll
-  useLayoutEffect(() => {
-    const element = region.current;
-    if (stuck && element !== null) element.scrollTop = element.scrollHeight;
-  }, [stuck, content]);
+  useEffect(() => {
+    if (stuck) return keepAtEnd(region.current, column.current);
+  }, [stuck]);
 
-  return { region, stuck, stick };
+  return { region, column, stuck, stick };
+}
+
+/**
+ * Scroll a region to its end now and whenever it or its content has another size; return what stops that.
+ *
+ * The observer is called when the frame's layout is done, before it is painted: to ask for the height there costs
+ * nothing, while in an effect it would have the browser lay out the page once more for each token.
+ */
+function keepAtEnd(region: HTMLElement | null, content: HTMLElement | null): (() => void) | undefined {
+  // Test environments without layout have none.
+  if (region === null || content === null || typeof ResizeObserver === "undefined") return undefined;
+  const observer = new ResizeObserver(() => {
+    region.scrollTop = region.scrollHeight;
+  });
+  observer.observe(region);
+  observer.observe(content);
+  return () => {
+    observer.disconnect();
+  };
 }

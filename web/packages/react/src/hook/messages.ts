@@ -5,6 +5,7 @@ import type { SessionTurn } from "@tokenwire/client/session";
 export interface AgentMessage {
   /** Fit for a key. */
   readonly id: string;
+  /** Who said it. */
   readonly role: "user" | "assistant";
   /** The text exactly: an answer's Markdown as the model wrote it. */
   readonly content: string;

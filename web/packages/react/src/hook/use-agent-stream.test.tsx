@@ -52,6 +52,13 @@ describe("a message", () => {
     expect([hook.current.status, hook.current.isLoading, sent]).toEqual(["done", false, true]);
   });
 
+  it.each([undefined, "cancel"] as const)("says what becomes of its run: onDisconnect %s", async (said) => {
+    const hook = attach({ onDisconnect: said });
+    await settle();
+    act(() => void hook.current.sendMessage("one"));
+    expect(client.run.request?.onDisconnect).toBe(said ?? "continue");
+  });
+
   it("is not sent when it is empty, or while a run goes on", async () => {
     const hook = attach();
     await settle();

@@ -142,11 +142,13 @@ function progressOf(event: Progress | undefined): AgentProgress {
 /** Return the options that are given, as the store wants them. */
 function present({
   agent,
+  onDisconnect,
   pacing,
   share,
 }: Omit<UseAgentStreamOptions, "sessionId">): Partial<SessionOptions> {
   return {
     ...(agent === undefined ? {} : { agent }),
+    ...(onDisconnect === undefined ? {} : { onDisconnect }),
     ...(pacing === undefined ? {} : { pacing }),
     ...(share === undefined ? {} : { share }),
   };

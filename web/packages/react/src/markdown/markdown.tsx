@@ -5,6 +5,7 @@ import { headingLevels } from "./heading-levels.ts";
 
 /** What {@link Markdown} draws. */
 export interface MarkdownProps {
+  /** GitHub's Markdown, as the model wrote it. */
   readonly text: string;
   /** The text is still growing: a caret stands at its end. */
   readonly live?: boolean;

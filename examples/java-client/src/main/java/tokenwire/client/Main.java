@@ -33,10 +33,10 @@ public final class Main {
         --patience SECONDS    how long to go on trying without contact to a core [10]
         --run RUN_ID          follow a run instead of starting one
         --after ID            ... after this event: RUN_ID.EPOCH.SEQUENCE
-        --tls-ca FILE         authorities that vouch for the core: turns TLS on
+        --tls-ca FILE         trusted authorities: turns TLS on
         --tls-cert FILE       our certificate, where the core wants one (mTLS)
         --tls-key FILE        ... and its key
-        --principal NAME      on whose behalf we call; TOKENWIRE_PRINCIPAL_KEY proves it
+        --principal NAME      the principal to call as, signed with TOKENWIRE_PRINCIPAL_KEY
 
       Ctrl-C stops the run.
 
@@ -79,7 +79,7 @@ public final class Main {
     return reader.at.outcome.equals("done") ? DONE : FAILED;
   }
 
-  /** Prints an event: the answer, and the rest aside. One without a payload is newer than we are. */
+  /** Prints an event: the answer to stdout, the rest to stderr. Unknown payloads are skipped. */
   private static void show(Event event) {
     switch (event.getPayloadCase()) {
       case TEXT_DELTA -> ANSWER.print(event.getTextDelta().getContent());
@@ -93,7 +93,7 @@ public final class Main {
     ANSWER.flush();
   }
 
-  /** Says what ended the reading before the run's end and returns the exit status. */
+  /** Prints why the run was not read to its end, and returns the exit status. */
   private static int failed(RunReader reader, Failure failure) {
     System.err.println(failure);
     if (failure.isRefusal() || failure.code == Status.Code.DEADLINE_EXCEEDED) {

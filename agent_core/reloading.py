@@ -1,0 +1,121 @@
+"""`--reload`: the core begins anew when a file of its agents has changed. For development.
+
+The process replaces itself (`exec`): whoever watches it, and its port, stay the same. Before, it goes down in
+order: runs get TOKENWIRE_DRAIN_S to end, and then end with UNAVAILABLE (CORE_SHUTDOWN), which is retryable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from agent_core.agents.files import files_of, folders_of
+from agent_core.agents.loading import AgentSource
+
+LOOK_S: Final = 0.5
+"""How often the files are looked at."""
+
+SETTLE_S: Final = 0.2
+"""How long nothing must have changed: an editor saves in steps, a checkout writes many files."""
+
+Stand: TypeAlias = Mapping[Path, tuple[int, int]]
+"""When each file was changed, in nanoseconds, and its size."""
+
+logger = logging.getLogger(__name__)
+
+
+class ReloadWatch:
+    """Looks at the files of the operator's agents.
+
+    Args:
+        sources: Where the agents come from. They are not loaded yet.
+    """
+
+    def __init__(self, sources: Iterable[AgentSource]) -> None:
+        self._folders = folders_of(sources)
+        self._first = stand_of(
+            files_of(self._folders, loaded=False)
+        )  # what changes during an import has changed
+        if not self._folders:
+            logger.warning("--reload: there is no agent but built-in ones, and no file to look at")
+
+    async def changed(self, *, loaded: bool) -> None:
+        """Return when a file has changed, and all that have changed can be parsed.
+
+        One that can't is logged, and the core goes on as it is.
+
+        Args:
+            loaded: Whether the agents are loaded: then only what they have imported matters.
+        """
+        now = await self._stand(loaded=loaded)
+        before = (
+            now if not loaded else {**now, **{path: self._first.get(path, was) for path, was in now.items()}}
+        )
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = await self._stand(loaded=loaded)
+            changed = _changes(before, now, loaded=loaded)
+            while changed:
+                await asyncio.sleep(SETTLE_S)
+                settled = await self._stand(loaded=loaded)
+                if settled == now:
+                    break
+                changed |= _changes(now, settled, loaded=loaded)
+                now = settled
+            before = now  # with what was imported meanwhile
+            if changed and not _can_not_be_parsed(changed):
+                logger.warning("reloading: %s", ", ".join(sorted(path.name for path in changed)))
+                return
+
+    async def _stand(self, *, loaded: bool) -> Stand:
+        return await asyncio.to_thread(lambda: stand_of(files_of(self._folders, loaded=loaded)))
+
+
+def stand_of(files: Iterable[Path]) -> Stand:
+    """Return how files stand now; one that is not there has no place in it."""
+    stand = {}
+    for path in files:
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        stand[path] = (stat.st_mtime_ns, stat.st_size)
+    return stand
+
+
+def begin_again() -> None:
+    """Become a new process of the same command and the same environment. Does not return."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 # this very interpreter
+
+
+def _changes(before: Stand, now: Stand, *, loaded: bool) -> set[Path]:
+    """Return the files that have changed or gone; new ones too where one may be what was missing."""
+    return {path for path in (before if loaded else {**before, **now}) if now.get(path) != before.get(path)}
+
+
+def _can_not_be_parsed(paths: Iterable[Path]) -> bool:
+    """Return whether one of these files can't be parsed; log which."""
+    wrong = [said for path in sorted(paths) if (said := _syntax_error(path))]
+    if wrong:
+        logger.error("not reloaded, the core stays as it is: %s", "; ".join(wrong))
+    return bool(wrong)
+
+
+def _syntax_error(path: Path) -> str:
+    """Return what Python says of a file that it can't parse; nothing where it can, or where it is gone."""
+    if path.suffix != ".py":
+        return ""
+    try:
+        compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    except OSError:
+        return ""
+    except (SyntaxError, ValueError) as error:  # a zero byte is a ValueError
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        return f"{path}{line}: {said}"
+    return ""

@@ -1,0 +1,117 @@
+"""The thread of an agent that is not async: one for each of its runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
+
+END: Final = object()
+"""What `next` gives at an iterator's end: no future can hold StopIteration."""
+
+logger = logging.getLogger(__name__)
+
+
+class AgentThread:
+    """Does one thing after the other, in the context of the task that made it.
+
+    A thread of its own and not one of a pool: what a library keeps for each thread (a connection of sqlite3,
+    an event loop) is there again at the next item. A daemon: code that hangs keeps no core from ending.
+
+    Args:
+        name: The thread's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    async def do(self, work: Callable[[], Result]) -> Result:
+        """Return what some work gives. Where this is cancelled, the work goes on, and its result is dropped.
+
+        Raises:
+            BaseException: What the work raises.
+        """
+        done: asyncio.Future[Result] = self._loop.create_future()
+        self._jobs.put(partial(self._do, work, done))
+        return await done
+
+    def end(self, last: Callable[[], object] | None = None) -> None:
+        """End the thread when it has done what it was given. Nothing may follow.
+
+        Args:
+            last: Done before. What it raises is logged.
+        """
+        if last is not None:
+            self._jobs.put(partial(self._clean_up, last))
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._context.run(job)
+
+    def _do(self, work: Callable[[], Result], done: asyncio.Future[Result]) -> None:
+        try:
+            result = work()
+        except StopIteration as error:
+            self._settle(done, partial(done.set_exception, RuntimeError(f"the agent raised {error!r}")))
+        except BaseException as error:  # noqa: BLE001 # the run's task raises it
+            self._settle(done, partial(done.set_exception, error))
+        else:
+            self._settle(done, partial(done.set_result, result))
+
+    def _settle(self, done: asyncio.Future[Any], settle: Callable[[], None]) -> None:
+        """Tell the loop, unless nobody waits any more."""
+        with suppress(RuntimeError):  # the loop is closed: the core has ended
+            self._loop.call_soon_threadsafe(lambda: None if done.done() else settle())
+
+    @staticmethod
+    def _clean_up(last: Callable[[], object]) -> None:
+        try:
+            last()
+        except BaseException:
+            logger.exception("an agent that was stopped raised while it was closed")
+
+
+class ThreadedStream:
+    """An iterator that is not async, read in a thread: one item at a time, when it is asked for.
+
+    A run that is stopped ends at once, also where the thread is busy: the generator is closed, and its
+    `finally` blocks run, as soon as it comes to its next `yield`.
+
+    Args:
+        items: The iterator.
+        thread: Where it is read; ended with it.
+    """
+
+    def __init__(self, items: Iterator[object], thread: AgentThread) -> None:
+        self.items = items
+        """The iterator, to see where it stands."""
+        self._thread = thread
+        self._is_closed = False
+
+    def __aiter__(self) -> ThreadedStream:
+        return self
+
+    async def __anext__(self) -> object:
+        item = await self._thread.do(partial(next, self.items, END))
+        if item is END:
+            await self.aclose()
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        """Have the generator closed, without waiting for it."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._thread.end(getattr(self.items, "close", None))

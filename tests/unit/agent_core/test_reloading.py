@@ -1,0 +1,135 @@
+"""Which files make a core begin anew, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_core import reloading
+from agent_core.agents.files import files_of, folders_of
+from agent_core.agents.loading import BUILT_INS, AgentSource
+from agent_core.reloading import ReloadWatch, stand_of
+
+AGENT = "async def agent(request):\n    yield 'one'\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a developer's folder: an agent, what it imports, what it does not, and a virtual environment."""
+    installed = tmp_path / ".venv" / "lib" / "site-packages"
+    (tmp_path / "reloaded_package").mkdir()
+    installed.mkdir(parents=True)
+    (tmp_path / "reloaded_agent.py").write_text("import reloaded_helper, reloaded_installed\n" + AGENT)
+    (tmp_path / "reloaded_helper.py").write_text("WORD = 'one'\n")
+    (tmp_path / "reloaded_other.py").write_text("")
+    (tmp_path / "reloaded_package" / "__init__.py").write_text(AGENT)
+    (installed / "reloaded_installed.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(installed)
+    monkeypatch.setattr(reloading, "LOOK_S", 0.005)
+    monkeypatch.setattr(reloading, "SETTLE_S", 0.005)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("reloaded_")]:
+        del sys.modules[name]
+
+
+def source(module: str) -> AgentSource:
+    return AgentSource("mine", module, "agent")
+
+
+def names(folders: frozenset[Path], *, loaded: bool) -> set[str]:
+    return {path.name for path in files_of(folders, loaded=loaded)}
+
+
+def test_an_agents_files_are_those_beside_it_that_it_imports(folder: Path) -> None:
+    """No others, and none that are installed; before it is loaded, all that may be meant."""
+    folders = folders_of([source("reloaded_agent"), *BUILT_INS])
+    assert folders == {folder}
+    everything = {"reloaded_agent.py", "reloaded_helper.py", "reloaded_other.py", "__init__.py"}
+    assert names(folders, loaded=False) == everything
+    importlib.import_module("reloaded_agent")
+    assert names(folders, loaded=True) == {"reloaded_agent.py", "reloaded_helper.py"}
+
+
+def test_a_packages_folder_is_its_own(folder: Path) -> None:
+    """Of `shop.agents`, all of `shop`; a module that is not there has none."""
+    assert folders_of([source("reloaded_package.deeper")]) == {folder / "reloaded_package"}
+    assert folders_of([source("reloaded_nowhere"), source("sys"), *BUILT_INS]) == frozenset()
+
+
+async def until_changed(watch: ReloadWatch, *, loaded: bool = True) -> asyncio.Task[None]:
+    """Return the task that waits for a change, once it looks."""
+    task = asyncio.create_task(watch.changed(loaded=loaded))
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    return task
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(20):
+        await task
+
+
+async def test_a_change_of_an_imported_file_is_seen(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of any that was imported; of another one nothing is said."""
+    watch = ReloadWatch([source("reloaded_agent")])
+    importlib.import_module("reloaded_agent")
+    task = await until_changed(watch)
+    (folder / "reloaded_other.py").write_text("changed")
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    (folder / "reloaded_helper.py").write_text("WORD = 'another'\n")
+    await ended(task)
+    assert "reloading: reloaded_helper.py" in caplog.text
+
+
+async def test_a_change_while_the_agent_was_imported_is_seen(folder: Path) -> None:
+    """Imports take seconds: what was saved meanwhile is not what runs."""
+    watch = ReloadWatch([source("reloaded_agent")])
+    importlib.import_module("reloaded_agent")
+    (folder / "reloaded_agent.py").write_text(AGENT + "# saved\n")
+    await ended(asyncio.create_task(watch.changed(loaded=True)))
+
+
+async def test_a_syntax_error_keeps_the_core_until_it_is_mended(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told with its line."""
+    watch = ReloadWatch([source("reloaded_agent")])
+    importlib.import_module("reloaded_agent")
+    task = await until_changed(watch)
+    (folder / "reloaded_agent.py").write_text(AGENT + "def (:\n")
+    async with asyncio.timeout(20):
+        while "not reloaded" not in caplog.text:
+            await asyncio.sleep(0.005)
+    assert f"{folder / 'reloaded_agent.py'}, line 3: " in caplog.text
+    assert not task.done()
+    (folder / "reloaded_agent.py").write_text(AGENT + "# mended\n")
+    await ended(task)
+
+
+async def test_after_a_failed_import_a_new_file_may_be_what_was_missing(folder: Path) -> None:
+    """So may any file beside the agent."""
+    watch = ReloadWatch([source("reloaded_agent")])
+    task = await until_changed(watch, loaded=False)
+    (folder / "reloaded_new.py").write_text("")
+    await ended(task)
+
+
+def test_a_file_that_goes_away_has_changed(folder: Path) -> None:
+    """One that is gone has no place in what stands there."""
+    path = folder / "reloaded_helper.py"
+    assert set(stand_of([path])) == {path}
+    path.unlink()
+    assert stand_of([path]) == {}
+
+
+def test_nothing_to_look_at_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Built-in agents do not change."""
+    ReloadWatch(BUILT_INS)
+    assert "--reload: there is no agent but built-in ones" in caplog.text

@@ -1,0 +1,97 @@
+"""The settings by which bearers are checked: the same names and rules at the edge and at the core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tokenwire.authentication.api_keys import ApiKeys, load_keys
+from tokenwire.authentication.bearer import KeysAndTokens
+from tokenwire.authentication.contract import Bearers
+from tokenwire.authentication.key_set import KeySource, read_key_file
+from tokenwire.authentication.tokens import JwtRules, JwtTokens
+from tokenwire.settings import WrongSettingError
+
+
+class AuthenticationSettings(BaseSettings):
+    """Which API keys and JWTs are accepted."""
+
+    # A message about a wrong value does not show it: it may be a secret.
+    model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
+
+    auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
+    """What callers may authenticate with in `Authorization: Bearer …`: API keys, JWTs of the issuer, or both.
+    With `none` the edge admits all callers, and listens only on loopback; the core refuses calls with an
+    `authorization`, and accepts signed principals and certificates."""
+    api_keys: SecretStr = SecretStr("")
+    """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""
+    api_keys_file: Path | None = None
+    """File of API keys, one entry per line."""
+    jwt_issuer: str = ""
+    """Required `iss` of JWTs. Must be set if JWTs are accepted."""
+    jwt_audience: str = ""
+    """Required `aud` of JWTs, or one of several in it. Must be set if JWTs are accepted."""
+    jwt_jwks_url: str = ""
+    """URL at which the issuer publishes its keys (JWKS): https, or http in a trusted network."""
+    jwt_keys_file: Path | None = None
+    """File of the issuer's keys instead: JWKS, or one public key in PEM."""
+    jwt_refresh_s: float = Field(default=300, ge=1)
+    """How often the keys are fetched, in seconds. A key that the issuer has withdrawn is accepted until the
+    next fetch."""
+    jwt_claim: str = Field(default="sub", min_length=1)
+    """Claim that names the principal."""
+    jwt_leeway_s: float = Field(default=30, ge=0, le=600)
+    """Allowed difference between the issuer's clock and this one, in seconds."""
+
+    @field_validator("auth", mode="before")
+    @classmethod
+    def _in_order(cls, value: object) -> object:
+        return (
+            ",".join(sorted((part.strip() for part in value.split(",")), reverse=True))
+            if isinstance(value, str)
+            else value
+        )
+
+    def bearers(self) -> Bearers | None:
+        """Return what checks bearers; None when none are accepted.
+
+        Raises:
+            WrongSettingError: API keys or JWTs can't be checked with what is set.
+        """
+        match self.auth:
+            case "keys":
+                return self._api_keys()
+            case "jwt":
+                return self._jwt_tokens()
+            case "keys,jwt":
+                return KeysAndTokens(self._api_keys(), self._jwt_tokens())
+        return None
+
+    def _api_keys(self) -> ApiKeys:
+        return load_keys(self.api_keys.get_secret_value(), self.api_keys_file)
+
+    def _jwt_tokens(self) -> JwtTokens:
+        """Return what checks JWTs.
+
+        Raises:
+            WrongSettingError: What a token must say, or who signs them, is not set or can't be used.
+        """
+        for name, value in (("ISSUER", self.jwt_issuer), ("AUDIENCE", self.jwt_audience)):
+            if not value:
+                raise WrongSettingError(f"TOKENWIRE_AUTH={self.auth} needs TOKENWIRE_JWT_{name}")
+        rules = JwtRules(self.jwt_issuer, self.jwt_audience, self.jwt_claim, self.jwt_leeway_s)
+        return JwtTokens(self._issuer_keys(), rules)
+
+    def _issuer_keys(self) -> KeySource:
+        if bool(self.jwt_jwks_url) == (self.jwt_keys_file is not None):
+            raise WrongSettingError(
+                f"TOKENWIRE_AUTH={self.auth}: set one of TOKENWIRE_JWT_JWKS_URL and TOKENWIRE_JWT_KEYS_FILE"
+            )
+        if self.jwt_keys_file is not None:
+            return read_key_file(self.jwt_keys_file)
+        from tokenwire.authentication.jwks import JwksEndpoint  # noqa: PLC0415 # a fifth of an edge's start
+
+        return JwksEndpoint(self.jwt_jwks_url, refresh_s=self.jwt_refresh_s)

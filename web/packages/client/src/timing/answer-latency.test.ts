@@ -1,0 +1,132 @@
+import { describe, expect, it } from "vitest";
+import type { Signal } from "../stream-state.ts";
+import { AnswerLatency, type AnswerLatencyOptions } from "./answer-latency.ts";
+
+const STARTED = 1_000;
+
+/** An answer whose core and edge have the page's own clock, unless a test says otherwise. */
+function stage(options: Partial<AnswerLatencyOptions> = {}) {
+  const latency = new AnswerLatency({ startedAtMs: STARTED, originMs: 0, ...options });
+  let sequence = 0;
+  const token = (model: number, late: Partial<Record<"log" | "send" | "link" | "page", number>> = {}) => {
+    const logged = model + 0.1 + (late.log ?? 0);
+    const send = logged + 0.1 + (late.send ?? 0);
+    const recv = send + 0.5 + (late.link ?? 0);
+    const atMs = recv + 1 + (late.page ?? 0);
+    say("text_delta", { content: "x", tokens: 1, timing: { model, logged, send, recv } }, atMs);
+  };
+  const say = (type: string, fields: object, atMs = 0) => {
+    sequence += 1;
+    const event = { type, timestamp: 0, ...fields } as unknown as Extract<Signal, { kind: "event" }>["event"];
+    const cursor = { id: `r.1.${sequence}`, runId: "r", epoch: 1, sequence };
+    latency.take({ kind: "event", event, atMs, cursor });
+  };
+  const open = () => latency.take({ kind: "opened", runId: "r", traceId: undefined });
+  const caughtUp = () => latency.take({ kind: "control", frame: { control: "caught_up", cursor: "r.1.1" } });
+  return { latency, token, say, open, caughtUp };
+}
+
+describe("an answer that comes evenly", () => {
+  it("has a time to the first token, a rate and gaps, and no stall", () => {
+    const { latency, token } = stage();
+    for (let count = 0; count < 101; count += 1) token(STARTED + 300 + count * 20);
+    const { gap, tokensPerSecond, firstTokenMs, stalls, tokens, hops } = latency.summary();
+    expect(firstTokenMs).toBeCloseTo(301.7);
+    expect(tokensPerSecond).toBeCloseTo(50);
+    expect(gap?.p50).toBeCloseTo(20);
+    expect([tokens, stalls.length]).toEqual([101, 0]);
+    expect(hops.link?.p99).toBeCloseTo(0.5);
+  });
+
+  it("is nothing before its first token", () => {
+    const summary = stage().latency.summary();
+    expect(summary).toMatchObject({ tokens: 0, firstTokenMs: undefined, tokensPerSecond: undefined });
+    expect(summary.gap).toBeUndefined();
+  });
+});
+
+describe("a token that comes late", () => {
+  it.each(["log", "send", "link", "page"] as const)("is the hop's in which it waited: %s", (hop) => {
+    const { latency, token } = stage();
+    for (let count = 0; count < 10; count += 1) token(STARTED + count * 20);
+    token(STARTED + 200, { [hop]: 800 });
+    expect(latency.summary().stalls).toMatchObject([{ sequence: 11, hop }]);
+    expect(latency.summary().stalls[0]?.gapMs).toBeCloseTo(820);
+    expect(latency.rows.at(-1)).toMatchObject({ sequence: 11, hop });
+  });
+
+  it("is the model's when that was slow", () => {
+    const { latency, token } = stage();
+    for (let count = 0; count < 10; count += 1) token(STARTED + count * 20);
+    token(STARTED + 1_180);
+    expect(latency.summary().stalls).toMatchObject([{ hop: "model" }]);
+  });
+
+  it("is not blamed on those that were queued behind it", () => {
+    const { latency, token } = stage();
+    for (let count = 0; count < 10; count += 1) token(STARTED + count * 20);
+    token(STARTED + 200, { link: 800 });
+    token(STARTED + 220, { link: 780 });
+    token(STARTED + 240, { link: 760 });
+    expect(latency.summary().stalls).toHaveLength(1);
+    expect(latency.rows.at(-1)?.gapMs).toBeCloseTo(0);
+  });
+
+  it("is found though the page's clock is an hour off, and the hop counts from its fastest token on", () => {
+    const hour = 3_600_000;
+    const { latency, token } = stage();
+    for (let count = 0; count < 10; count += 1) token(STARTED + count * 20, { page: -hour });
+    token(STARTED + 200, { page: 600 - hour });
+    const { stalls, hops } = latency.summary();
+    expect(stalls).toMatchObject([{ hop: "page" }]);
+    expect(hops.page?.p50).toBeCloseTo(0);
+    expect(hops.page?.max).toBeCloseTo(600);
+  });
+
+  it("is none behind a tool call: that is what was waited for", () => {
+    const { latency, token, say } = stage();
+    token(STARTED);
+    say("tool_start", { callId: "c", tool: "t", args: null });
+    token(STARTED + 5_000);
+    expect(latency.summary()).toMatchObject({ stalls: [], gap: undefined, tokens: 2 });
+  });
+});
+
+describe("what was in the log already", () => {
+  it("is counted and not measured, when a lost connection is back", () => {
+    const { latency, token, open, caughtUp } = stage();
+    open();
+    token(STARTED);
+    open();
+    // Both have waited in the log: received long after they were made.
+    token(STARTED + 20, { send: 9_000 });
+    token(STARTED + 40, { send: 9_000 });
+    caughtUp();
+    token(STARTED + 9_060);
+    token(STARTED + 9_080);
+    expect(latency.summary()).toMatchObject({ tokens: 3, replayed: 2, stalls: [] });
+    expect(latency.rows.map(({ gapMs }) => gapMs && Math.round(gapMs))).toEqual([undefined, undefined, 20]);
+  });
+
+  it("is told by its stamps, too, where another tab reads and no one says that the replay is over", () => {
+    const { latency, token, open } = stage({ joined: true });
+    open();
+    token(STARTED - 500, { send: 900 });
+    token(STARTED + 500);
+    expect(latency.summary()).toMatchObject({ replayed: 1, tokens: 1, firstTokenMs: undefined });
+  });
+});
+
+it("tokens without stamps are counted apart", () => {
+  const { latency, say } = stage();
+  say("text_delta", { content: "x", tokens: 3 });
+  expect(latency.summary()).toMatchObject({ tokens: 0, unstamped: 3 });
+});
+
+it("keeps a bounded number of rows", () => {
+  const { latency, token } = stage();
+  for (let count = 0; count < 9_000; count += 1) token(STARTED + count);
+  expect(latency.rows.length).toBeLessThanOrEqual(7_500);
+  expect(latency.rows.at(-1)?.sequence).toBe(9_000);
+  expect(latency.summary().tokens).toBe(9_000);
+});
