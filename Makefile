@@ -1,4 +1,4 @@
-# Everything is installed into .venv, .observe, web/node_modules and examples/*/node_modules of this checkout.
+# Everything is installed into .venv, .frameworks, .observe, web/node_modules and examples/*/node_modules of this checkout.
 # On a fresh machine with make, Python 3.11+ and Node 20.19+, `make run` and `make test` are all.
 
 VENV := .venv
@@ -7,6 +7,7 @@ PYTHON_STAMP := $(VENV)/.installed
 WEB_STAMP := web/node_modules/.installed
 NODE_CLIENT_STAMP := examples/node-client/node_modules/.installed
 NEXTJS_STAMP := examples/nextjs/node_modules/.installed
+FRAMEWORKS_STAMP := .frameworks/.installed
 PAGE := edge/static/index.html
 PACKAGE_SOURCES := $(shell find web/packages \( -name node_modules -o -name 'dist*' \) -prune -o -type f -print 2>/dev/null)
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name 'dist*' \) -prune -o -type f -print 2>/dev/null)
@@ -37,7 +38,7 @@ observe: $(PYTHON_STAMP) $(PAGE) model ## run with Prometheus and Phoenix (730 M
 	@exec $(BIN)/python -m scripts.observe $(ARGS)
 
 .PHONY: test test-setup
-test-setup: system $(PYTHON_STAMP) $(NEEDS_NODE) model
+test-setup: system $(PYTHON_STAMP) $(FRAMEWORKS_STAMP) $(NEEDS_NODE) model
 test: test-setup ## run all tests, after installing what they need (ARGS="-k cli")
 	@PYTHON=$(BIN)/python scripts/run_tests.sh $(ARGS)
 
@@ -112,6 +113,7 @@ lock: $(PYTHON_STAMP) ## renew requirements/ after a change of pyproject.toml (U
 	$(LOCK) pyproject.toml --extra embedded --constraint requirements/dev.txt -o requirements/runtime.txt
 	echo uv | $(LOCK) - --constraint requirements/dev.txt -o requirements/uv.txt
 	echo 'arize-phoenix>=20.26.1' | $(LOCK) - -o requirements/observe.txt
+	printf '%s\n' 'langchain-core>=1.0' 'langgraph>=1.0' 'openai-agents>=0.20' | $(LOCK) - --constraint requirements/dev.txt -o requirements/frameworks.txt
 
 .PHONY: page
 page: $(PAGE) ## build the page into edge/static
@@ -126,6 +128,9 @@ packages: $(WEB_STAMP) ## build the packages for npm into web/dist, as tarballs
 .PHONY: venv
 venv: $(PYTHON_STAMP) ## install Python's packages into .venv
 
+.PHONY: frameworks
+frameworks: $(FRAMEWORKS_STAMP) ## install LangGraph, LangChain and OpenAI's Agents SDK into .frameworks, for their tests
+
 .PHONY: model
 model: $(PYTHON_STAMP) ## fetch the embedded model (93 MB, once) into the user's cache folder
 	@$(BIN)/python -m agent_core.agents.embedded
@@ -138,15 +143,19 @@ system: ## say which programs the tests need; as root on Debian, install them
 clean: ## remove what was built and all caches
 	rm -rf edge/static examples/nextjs/.next dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
-	find . -name node_modules -prune -o -name .venv -prune -o -name .observe -prune \
+	find . -name node_modules -prune -o -name .venv -prune -o -name .frameworks -prune -o -name .observe -prune \
 		-o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 .PHONY: distclean
 distclean: clean ## ... and all that was installed into this checkout
-	rm -rf $(VENV) .observe web/node_modules examples/*/node_modules
+	rm -rf $(VENV) .frameworks .observe web/node_modules examples/*/node_modules
 
 $(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
 	scripts/make_venv.sh $(VENV)
+	@touch $@
+
+$(FRAMEWORKS_STAMP): requirements/frameworks.txt scripts/make_frameworks.sh $(PYTHON_STAMP)
+	scripts/make_frameworks.sh $(VENV) .frameworks
 	@touch $@
 
 $(WEB_STAMP): web/package-lock.json

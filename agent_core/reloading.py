@@ -42,7 +42,7 @@ class ReloadWatch:
             files_of(self._folders, loaded=False)
         )  # what changes during an import has changed
         if not self._folders:
-            logger.warning("--reload: there is no agent but built-in ones, and no file to look at")
+            logger.warning("--reload has no effect: all agents are built in, so there are no files to watch")
 
     async def changed(self, *, loaded: bool) -> None:
         """Return when a file has changed, and all that have changed can be parsed.

@@ -180,7 +180,7 @@ class Settings(AuthenticationSettings):
             raise ValueError("TOKENWIRE_LOG_TOTAL_BYTES must be at least TOKENWIRE_LOG_RUN_BYTES")
         if not (self.proves_callers or is_loopback(self.grpc_host)):
             raise ValueError(
-                f"refusing to listen on {self.grpc_host}, where anybody could start runs: set "
+                f"refusing to listen on {self.grpc_host}, where anyone could start runs: set "
                 "TOKENWIRE_PRINCIPAL_KEY (for edges), or TOKENWIRE_AUTH=keys or jwt"
             )
         return self

@@ -119,7 +119,7 @@ def create_app(
         openapi_config=OpenAPIConfig(
             title="Tokenwire",
             version="1",
-            description="An agent's events as Server-Sent Events, resumable at every one.",
+            description="Runs agents and streams their events as Server-Sent Events. Streams can be resumed.",
             path="/schema",
             components=security_components(settings.auth),
             render_plugins=[JsonRenderPlugin(path="/"), YamlRenderPlugin()],

@@ -312,7 +312,8 @@ class Run:
             self.record.run_id,
             why,
             f" (trace {trace_id})" if trace_id else "",
-            exc_info=error if is_bug else None,
+            # What an agent may not yield was found in our own code: the line above names the agent's.
+            exc_info=error if is_bug and not isinstance(error, RubbishError) else None,
             extra=self._log_fields(),
         )
 

@@ -34,7 +34,7 @@ STATE = {
 
 EVENT_STREAM_RESPONSE = ResponseSpec(
     cast(type[Any], StreamEvent),  # Litestar takes unions, though its annotation does not
-    description="One event a frame: the schema is that of the JSON in its `data` line.",
+    description="One event per frame. The schema is that of the JSON in the `data` line.",
     media_type=CONTENT_TYPE,
     generate_examples=False,
 )
@@ -46,24 +46,24 @@ def refusal(description: str) -> ResponseSpec:
 
 
 REFUSALS = {
-    400: refusal("The request is not as it must be."),
-    401: refusal("The request does not say who asks, or can't prove it."),
-    403: refusal("The request is for another host, or a page of another site has made it."),
-    408: refusal("The headers or the body were not complete in time."),
+    400: refusal("Invalid request; `details.field` names the field, if it is about one."),
+    401: refusal("Credentials are missing or invalid."),
+    403: refusal("The host name is not served here, or a page of another site sent the request."),
+    408: refusal("The headers or the body did not arrive in time."),
     414: refusal("The URL is too long."),
-    429: refusal("A limit was reached, which `details.limit` names, or the service has too much to do."),
+    429: refusal("A limit is exceeded, which `details.limit` names, or the service is overloaded."),
     431: refusal("The headers are too large, or too many."),
-    500: refusal("Something went wrong inside; the log says what."),
-    503: refusal("No core, or no issuer of tokens, can be reached, or this server is going down."),
+    500: refusal("Internal error; search the log for `traceId`."),
+    503: refusal("No core, or no issuer of tokens, can be reached, or this server is shutting down."),
     504: refusal("The core did not answer in time."),
 }
 RUN_REFUSALS = REFUSALS | {
-    404: refusal("There is no such run."),
+    404: refusal("Unknown run."),
     410: refusal("The run's log was lost with its core."),
 }
 CHANGE_REFUSALS = RUN_REFUSALS | {
     413: refusal("The body is too large."),
-    415: refusal("The body is not JSON, or does not say so."),
+    415: refusal("The body is not JSON, or its content type is missing."),
 }
 """Of what changes something: each has a body, or may have one."""
 
@@ -71,7 +71,7 @@ CHANGE_REFUSALS = RUN_REFUSALS | {
 RunIdInPath: TypeAlias = Annotated[
     str,
     PathParameter(
-        description="A run's id, as the core minted it.",
+        description="Run id, as in the header `Run-Id`.",
         # Told in the schema alone: `check_run_id` refuses others, in words of its own.
         schema_extra={"pattern": f"^{RUN_ID.pattern}$"},
     ),

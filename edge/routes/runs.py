@@ -30,14 +30,14 @@ from tokenwire.v1 import agent_service_pb2, run_pb2
 @get(
     "/runs/{run_id:str}/events",
     summary="Follow a run",
-    description="Streams the run's events after the one that is named, from the first one without any. "
-    "`Last-Event-ID` decides, else `lastEventId`, else `after`; each that is there must be an event id of "
-    "this run. 204 when that was the last event: an `EventSource` then stops. `ticket` stands for the "
-    "Authorization header, which an `EventSource` can't send.",
+    description="Streams the events of the run after the given event id; without one, from the first event. "
+    "`Last-Event-ID` has precedence, then `lastEventId`, then `after`; each one must be an event id of this "
+    "run. Answers 204 if it is that of the terminal event: an `EventSource` then stops. `ticket` replaces "
+    "the Authorization header, which an `EventSource` can't send.",
     opt={TAKES_TICKETS: True, STREAMS: True},
     responses={
         200: EVENT_STREAM_RESPONSE,
-        204: ResponseSpec(None, description="The cursor is the terminal event."),
+        204: ResponseSpec(None, description="The event id is that of the terminal event."),
         **RUN_REFUSALS,
     },
 )
@@ -45,9 +45,9 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
     request: Request[Any, Any, Any],
     run_id: RunIdInPath,
     edge: EdgeDependency,
-    after: Annotated[str | None, QueryParameter(description="The id of the event to go on behind.")] = None,
+    after: Annotated[str | None, QueryParameter(description="Id of the last event received.")] = None,
     last_event_id_in_query: Annotated[
-        str | None, QueryParameter(name="lastEventId", description="As `event-source-polyfill` sends it.")
+        str | None, QueryParameter(name="lastEventId", description="The same, from `event-source-polyfill`.")
     ] = None,
     heartbeat: FromQuery[HeartbeatKind] = "comment",
     timing: FromQuery[bool] = False,  # noqa: FBT002 # a parameter of the URL

@@ -22,7 +22,7 @@ PAGE_PATTERN = r"^([0-9]{1,20}\.[0-9a-z]{30})?$"
 SessionIdInPath: TypeAlias = Annotated[
     str,
     PathParameter(
-        description="The session's id, as its client chose it.",
+        description="Session id, chosen by the client.",
         schema_extra={"pattern": "^[A-Za-z0-9._~:@-]{1,128}$"},
     ),
 ]

@@ -26,8 +26,9 @@ from tokenwire.telemetry.traceparent import parse_traceparent
 MAX_STREAMS: Final = 1_000
 """Of how many streams it is remembered when their events were written: those that ended last."""
 
-MAX_EVENTS: Final = 16_384
-"""How many events of one stream are remembered, and may be reported."""
+MAX_EVENTS: Final = 12_000
+"""How many events of one stream are remembered, and may be reported: at 20 bytes of JSON each they fit into
+the largest body that is taken (TOKENWIRE_MAX_BODY_BYTES, 256 KiB by default)."""
 
 MAX_ALL_EVENTS: Final = 1_000_000
 """How many events of all streams are remembered: 16 bytes each. The oldest streams are forgotten first."""

@@ -53,7 +53,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--otlp-to",
         metavar="URL",
-        help="give the spans to this OTLP/HTTP endpoint instead of a Phoenix of its own",
+        help="send spans to this OTLP/HTTP endpoint instead of starting Phoenix",
     )
     parser.add_argument(
         "--prometheus",

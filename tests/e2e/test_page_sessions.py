@@ -124,3 +124,33 @@ def test_the_list_of_chats_leads_back_to_each_by_keyboard(browser: Browser, stac
     page.get_by_test_id("conversations").press("Enter")
     expect(entries).to_contain_text(["fruit?"])
     assert complaints == []
+
+
+def test_the_end_stays_in_view_until_the_reader_scrolls_away(browser: Browser, pace: Stack) -> None:
+    """The answer grows beyond the window; who scrolls up is left in peace, and comes back with a button."""
+    page, complaints = open_page(browser, pace.url)
+    page.set_viewport_size({"width": 400, "height": 500})
+    page.get_by_test_id("question").fill(json.dumps({"tokens": 900, "size": 8, "rate": 150}))
+    page.get_by_test_id("send").click()
+    thread = page.get_by_role("group", name="Conversation")
+    below = "(element) => element.scrollHeight - element.clientHeight - element.scrollTop"
+    page.wait_for_function("() => document.querySelector('.tw-thread').scrollTop > 200", timeout=PATIENCE_MS)
+    assert thread.evaluate(below) < 48
+    thread.hover()
+    page.mouse.wheel(0, -150)
+    latest = page.get_by_role("button", name="Latest")
+    expect(latest).to_be_visible(timeout=PATIENCE_MS)
+    top = thread.evaluate("(element) => element.scrollTop")
+    length = len(answer_text(page))
+    page.wait_for_function(
+        "(least) => window.tokenwire.getSnapshot().turns.at(-1).run.segments.join('').length > least",
+        arg=length + 400,
+        timeout=PATIENCE_MS,
+    )
+    assert thread.evaluate("(element) => element.scrollTop") == top
+    latest.click()
+    expect(latest).to_have_count(0)
+    page.wait_for_function(f"() => ({below})(document.querySelector('.tw-thread')) < 48", timeout=PATIENCE_MS)
+    page.get_by_test_id("stop").click()
+    expect(page.get_by_test_id("send")).to_be_visible(timeout=PATIENCE_MS)
+    assert complaints == []

@@ -1,136 +1,114 @@
-"""SSE clients of others in Chromium, unmodified, through real cuts: the exact text once, one run, an end."""
+"""HTTP clients as they come, against real processes: none of them knows anything of this server."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route
 
-from agent_core.agents.pace import pace_text
 from tests.support import system
-from tests.support.browser import running_chromium, set_hidden
-from tests.support.processes import ROOT, Stack
-from tests.support.relay import Relay, relay_to
+from tests.support.processes import Stack
+from tests.support.sse import events_of
 
-pytestmark = [
-    pytest.mark.needs("chromium"),
-    pytest.mark.needs("node"),
-    pytest.mark.xdist_group("page"),
-    pytest.mark.timeout(180),
-]
-
-MODULES = ROOT / "web" / "node_modules"
-PATIENCE_MS = 60_000
-TOKENS, RATE = 40, 20
-MESSAGE = json.dumps({"tokens": TOKENS, "rate": RATE})
-"""Two seconds of tokens."""
-TEXT = pace_text(TOKENS, 5)
-CLIENTS = ("EventSource", "event-source-polyfill", "fetch-event-source")
-NEXT_TO_LAST = b"00039"
-"""The token before the last one."""
+JDK_CLIENT = Path(__file__).with_name("JdkClient.java")
+RUN_S = 60
+TEXT = "Apples, pears and plums."
+PACED = json.dumps({"tokens": 20, "rate": 40})
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_chromium(system.find("chromium") or "") as running:
-        yield running
+def question(agent: str = "scripted", message: str = "hi") -> str:
+    """Return the body of a question in a session of its own."""
+    return json.dumps({"message": message, "sessionId": uuid4().hex, "agent": agent})
 
 
-@pytest.fixture
-def relay(stack: Stack) -> Iterator[Relay]:
-    with relay_to(stack.url.removeprefix("http://")) as running:
-        yield running
+def run(command: Sequence[str | Path], stdin: bytes = b"") -> str:
+    """Return what a client prints."""
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=RUN_S, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
-def serve_stock(route: Route) -> None:
-    """Serve a file of a package as it was published. Its imports have no `.js`, which bundlers add."""
-    _, _, name = route.request.url.partition("/stock/")
-    package, _, file = name.partition("/")
-    folders = {
-        "scene": ROOT / "tests" / "e2e",
-        "polyfill": MODULES / "event-source-polyfill" / "src",
-        "fetch-event-source": MODULES / "@microsoft" / "fetch-event-source" / "lib" / "esm",
-    }
-    path = folders[package] / file
-    route.fulfill(path=path if path.suffix else path.with_suffix(".js"), content_type="text/javascript")
+def curl(stack: Stack, *options: str) -> str:
+    """Return the head and the body of the answer that curl gets to a question."""
+    sends = ("-H", "Content-Type: application/json", "--data", question())
+    return run(["curl", "-sSN", "--noproxy", "*", "-i", *options, *sends, f"{stack.url}/api/chat"])
 
 
-def open_clients(browser: Browser, relay: Relay) -> tuple[Page, list[tuple[str, int]]]:
-    """Return a page behind the relay that has the clients, and its answers: growing while it lives."""
-    assert MODULES.is_dir(), "run: npm ci --prefix web"
-    page = browser.new_page()
-    page.route("**/stock/**", serve_stock)
-    page.goto(f"http://{relay.address}/health/live")
-    page.add_script_tag(url="/stock/polyfill/eventsource.js")
-    page.add_script_tag(url="/stock/scene/stock_clients.js", type="module")
-    page.wait_for_function("() => window.read !== undefined")
-    answers: list[tuple[str, int]] = []
-    page.on("response", lambda answer: answers.append((answer.request.method, answer.status)))
-    return page, answers
+def assert_whole(stream: str) -> None:
+    """See that a stream has come to its end with all of its text."""
+    (final,) = re.findall(r'"finalMessage":"([^"]+)"', stream)
+    assert "".join(re.findall(r'"content":"([^"]*)"', stream)) == final
 
 
-def ask(page: Page, client: str) -> str:
-    """Have one of the clients read a new run; return the session's id."""
-    body = {"message": MESSAGE, "sessionId": uuid4().hex, "agent": "pace"}
-    page.evaluate("([client, body]) => void window.read(client, body)", [client, body])
-    return body["sessionId"]
+def raw_question(stack: Stack, body: str) -> bytes:
+    """Return a question as one writes it by hand."""
+    head = (
+        f"POST /api/chat HTTP/1.1\r\nHost: {urlsplit(stack.url).netloc}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return (head + body).encode()
 
 
-def wait_for_token(page: Page, token: str) -> None:
-    page.wait_for_function("token => window.seen.text.includes(token)", arg=token, timeout=PATIENCE_MS)
+@pytest.mark.needs("java")
+def test_the_jdks_http_client_gets_its_streams(stack: Stack) -> None:
+    """`HttpClient.newHttpClient()` asks for h2c each time: with a length, in chunks, and with a GET."""
+    asked = ["length", question(), "chunked", question(), "get", "/health/live"]
+    said = run([system.find("java") or "java", JDK_CLIENT, stack.url, *asked])
+    by_length, _, rest = said.removeprefix("length ").partition("chunked ")
+    in_chunks, _, health = rest.partition("get ")
+    for stream in (by_length, in_chunks):
+        assert stream.startswith("200 HTTP_1_1\n")
+        assert events_of(stream.partition("\n")[2])[-1]["finalMessage"] == TEXT
+    assert health == '200 HTTP_1_1\n{"status":"ok"}\n'
 
 
-def assert_whole(page: Page, stack: Stack, session_id: str) -> None:
-    """The client has ended by itself, with each event once, and the session has one run."""
-    page.wait_for_function("() => window.seen.closed", timeout=PATIENCE_MS)
-    seen = page.evaluate("() => window.seen")
-    assert (seen["text"], seen["ends"]) == (TEXT, 1)
-    assert len(set(seen["ids"])) == len(seen["ids"])
-    listed = httpx.get(f"{stack.url}/api/sessions/{session_id}/runs", trust_env=False).json()
-    assert len(listed["runs"]) == 1
+@pytest.mark.needs("curl")
+def test_curl_asks_for_http_2_and_gets_http_1_1(stack: Stack) -> None:
+    """`curl --http2` offers an upgrade to h2c with the question itself."""
+    head, _, body = curl(stack, "--http2").partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 ")
+    assert events_of(body)[-1]["finalMessage"] == TEXT
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-def test_a_stream_that_is_cut_twice_is_read_to_its_end_once(
-    browser: Browser, stack: Stack, relay: Relay, client: str
-) -> None:
-    """Cut within a frame, twice: what came before is not told again, and the end ends the client."""
-    page, answers = open_clients(browser, relay)
-    relay.cut_behind(b"00010", NEXT_TO_LAST)
-    assert_whole(page, stack, ask(page, client))
-    assert relay.cuts == 2
-    last = ("POST", 200) if client == "fetch-event-source" else ("GET", 204)
-    assert answers[-1] == last
-    page.close()
+@pytest.mark.needs("curl")
+def test_curl_over_http_1_0_gets_no_chunks(stack: Stack) -> None:
+    """The body ends with the connection. `--raw` shows it as it came."""
+    head, _, body = curl(stack, "--http1.0", "--raw").partition("\r\n\r\n")
+    assert "transfer-encoding" not in head.lower()
+    assert "connection: close" in head.lower()
+    assert body.startswith("retry: ")
+    assert events_of(body)[-1]["finalMessage"] == TEXT
 
 
-def test_a_question_whose_answers_head_is_lost_is_asked_once(
-    browser: Browser, stack: Stack, relay: Relay
-) -> None:
-    """The client of `fetch` sends it again with its Idempotency-Key, and gets the run that it has."""
-    page, _ = open_clients(browser, relay)
-    relay.swallow(b"HTTP/1.1 200")
-    assert_whole(page, stack, ask(page, "fetch-event-source"))
-    assert relay.cuts == 1
-    page.close()
+@pytest.mark.needs("curl")
+def test_curl_gets_the_head_of_what_it_could_get(stack: Stack) -> None:
+    """`curl -I`, as one looks whether a server is there."""
+    told = run(["curl", "-sSI", "--noproxy", "*", f"{stack.url}/health/live"])
+    assert told.startswith("HTTP/1.1 200 OK\r\n")
+    assert "content-length: 15\r\n" in told
 
 
-def test_a_tab_that_was_switched_away_asks_no_second_time(
-    browser: Browser, stack: Stack, relay: Relay
-) -> None:
-    """`fetch-event-source` leaves when it is hidden, and sends its POST again when it is shown."""
-    page, answers = open_clients(browser, relay)
-    session_id = ask(page, "fetch-event-source")
-    wait_for_token(page, "00005")
-    set_hidden(page, True)
-    left_at = page.evaluate("() => window.seen.text")
-    page.wait_for_timeout(500)
-    assert page.evaluate("() => window.seen.text") == left_at
-    set_hidden(page, False)
-    assert_whole(page, stack, session_id)
-    assert answers == [("POST", 200), ("POST", 200)]
-    page.close()
+def test_a_socket_that_ends_its_side_reads_its_whole_stream(stack: Stack) -> None:
+    """`shutdown(SHUT_WR)` right behind the request, as some relays do."""
+    at = urlsplit(stack.url)
+    with socket.create_connection((str(at.hostname), at.port or 80), timeout=RUN_S) as link:
+        link.sendall(raw_question(stack, question("pace", PACED)))
+        link.shutdown(socket.SHUT_WR)
+        whole = b"".join(iter(lambda: link.recv(65_536), b""))
+    assert_whole(whole.decode())
+
+
+@pytest.mark.needs("nc")
+def test_nc_reads_its_whole_stream(stack: Stack) -> None:
+    """`nc -N` ends its side of the connection once it has sent all of its input."""
+    at = urlsplit(stack.url)
+    asked = raw_question(stack, question("pace", PACED))
+    said = run([system.find("nc") or "nc", "-N", str(at.hostname), str(at.port)], asked)
+    assert_whole(said)

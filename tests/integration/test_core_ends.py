@@ -52,6 +52,16 @@ async def test_a_coroutine_of_text_is_a_whole_answer() -> None:
     assert events[-1].done.final_message == "all at once: hi"
 
 
+async def test_characters_that_an_agent_yields_in_halves_come_whole() -> None:
+    """In text and reasoning, which take turns here; a half without the other one is told at the end."""
+    async with running_core() as core:
+        events = await core.events("halves")
+    assert_dense(events)
+    assert "".join(event.text_delta.content for event in events) == "Hi \U0001f600!\ufffd"
+    assert "".join(event.reasoning_delta.content for event in events) == "Hi \U0001f600!\ufffd"
+    assert events[-1].done.final_message == "Hi \U0001f600!\ufffd"
+
+
 async def test_what_an_agent_raised_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """The operator sees what the user does not."""
     async with running_core() as core:

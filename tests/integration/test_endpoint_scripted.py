@@ -182,6 +182,36 @@ async def test_one_of_several_models_has_to_be_chosen(caplog: pytest.LogCaptureF
             assert endpoint.asked[0].body["model"] == "small"
 
 
+async def test_a_wrong_base_url_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names where the endpoint redirects to, before anybody asks anything."""
+    async with running_endpoint() as endpoint:
+        endpoint.listing = refuses(308, location="https://models.example/v1/models")
+        async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools=False)) as assistant:
+            assert "https://models.example/v1/models: is the base URL wrong?" in caplog.text
+            _, error = await failed(assistant)
+    assert error.details["reason"] == "MODEL_URL_WRONG"
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 1_200_000, "\U0001f600" * 300_000, "a\0\u2028\u0085\ufeff\r\n" * 20_000]
+)
+async def test_large_deltas_come_whole(text: str) -> None:
+    """In one chunk, text and reasoning."""
+
+    async def step(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(reasoning=text)
+        await exchange.chunk(content=text)
+        await exchange.finish()
+
+    async with assistant_with(step) as (assistant, _):
+        assert await told(assistant) == [
+            ReasoningDelta(text),
+            TextDelta(text),
+            Finish("stop", Usage(7, 3)),
+        ]
+
+
 @pytest.mark.parametrize("models", [{"data": [{"id": 7}]}, {"data": [7]}, {"data": 7}, [], "text", None, {}])
 async def test_an_endpoint_that_lists_nonsense_does_not_stop_the_core(models: Any) -> None:
     """A configured model is called all the same; without one, runs fail in order."""

@@ -35,11 +35,15 @@ from tokenwire.v1.event_pb2 import (
     Event,
 )
 
-pytestmark = [pytest.mark.needs("frameworks"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.needs("frameworks"),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("frameworks"),
+]
 
 AGENTS = "tests.support.framework_agents"
 NAMES = (
-    *("graph", "graph_with_memory", "reporting_graph", "approving_graph", "looping_graph"),
+    *("graph", "graph_with_memory", "reporting_graph", "approving_graph", "looping_graph", "refusing_graph"),
     *("chain", "model", "shouting", "answering", "using_tools", "assistant"),
 )
 LOAD = """
@@ -184,6 +188,12 @@ async def test_a_runnables_answer_is_what_the_whole_of_it_gives(core: Core, agen
         assert tools(events)[1] == ("fails", '"The tool failed."', True)
         assert tools(events)[3] == ("add", "5", False)
         assert "secret" not in str(events)
+
+
+async def test_an_agent_error_in_a_node_is_told_as_it_is(core: Core) -> None:
+    """With its code and its words."""
+    error = (await core.ask("refusing_graph", "hi"))[-1].error
+    assert (error.code, error.message) == ("NOT_FOUND", "There is no such customer.")
 
 
 async def test_an_agent_of_openais_sdk_streams_text_and_tools(core: Core) -> None:

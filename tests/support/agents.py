@@ -158,6 +158,14 @@ async def echo(request: RunRequest) -> AsyncIterator[str]:
             yield word + " "
 
 
+async def halves(request: RunRequest) -> AsyncIterator[AgentEvent | str]:
+    """Yield emojis in halves, as `json.loads` gives them of two deltas; the last one never comes whole."""
+    with journal("halves", request):
+        for escaped in ('"Hi \\ud83d"', '"\\ude00"', '"!\\ud83d"'):
+            yield ReasoningDelta(json.loads(escaped))
+            yield json.loads(escaped)
+
+
 async def counts(request: RunRequest) -> AsyncIterator[str]:
     """Say so many numbers, one every so many milliseconds: the message is "COUNT MILLISECONDS"."""
     with journal("counts", request):

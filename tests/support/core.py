@@ -23,6 +23,7 @@ AGENTS = [
     "slow",
     "silent",
     "echo",
+    "halves",
     "recalls",
     "hurries",
     "flood",

@@ -157,7 +157,7 @@ def browser_event(run_id: str, event: Event) -> dict[str, Any]:
     translated = translate(event)
     assert translated is not None
     write_event(frame, event_id, translated)
-    _, data = frame.decode().strip().split("\n")
+    data, _ = frame.decode().strip().split("\n")
     told_event: dict[str, Any] = json.loads(data.removeprefix("data: "))
     return told_event | {"id": event_id}
 

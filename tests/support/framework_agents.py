@@ -27,7 +27,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
 from openai import AsyncOpenAI
 
-from agent_core.agents import RunRequest
+from agent_core.agents import AgentError, RunRequest
 
 
 class ScriptedModel(GenericFakeChatModel):
@@ -141,6 +141,14 @@ looping = (
     StateGraph(MessagesState).add_node("loops", loops).add_edge(START, "loops").add_edge("loops", "loops")
 )
 looping_graph = looping.compile().with_config(recursion_limit=3)
+
+
+async def refuses(_: MessagesState) -> dict[str, Any]:
+    raise AgentError("NOT_FOUND", "There is no such customer.")
+
+
+refusing = StateGraph(MessagesState).add_node("refuses", refuses).add_edge(START, "refuses")
+refusing_graph = refusing.compile()
 
 
 class Topic(TypedDict):

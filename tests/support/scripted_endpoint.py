@@ -162,6 +162,8 @@ class Endpoint:
     """What the next model calls get."""
     models: Any = field(default_factory=lambda: {"object": "list", "data": [{"id": MODEL}]})
     """What it says that it has."""
+    listing: Step | None = None
+    """What it does instead when it is asked for them."""
     asked: list[Exchange] = field(default_factory=list)
     """The model calls so far."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -175,7 +177,9 @@ class Endpoint:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             exchange = await _read(reader, writer)
-            if exchange.path.endswith("/models"):
+            if exchange.path.endswith("/models") and self.listing is not None:
+                await self.listing(exchange)
+            elif exchange.path.endswith("/models"):
                 await exchange.head(kind="application/json")
                 await exchange.send(json.dumps(self.models).encode())
             else:

@@ -72,6 +72,7 @@ async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
         "thinks",
         "silent",
         "echo",
+        "halves",
         "recalls",
         "flood",
         "raises_before",

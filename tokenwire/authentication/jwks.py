@@ -139,7 +139,7 @@ class JwksEndpoint:
         self._outage.end()
         if self._keys is None:
             for reason in passed_over:
-                logger.info("of the issuer's keys passed over %s", reason)
+                logger.info("ignored a key of the issuer: %s", reason)
         self._keys, self._failures = keys, 0
 
     async def _download(self, client: httpx.AsyncClient) -> bytes:

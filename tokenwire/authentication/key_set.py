@@ -108,9 +108,9 @@ def read_jwks(document: bytes | str) -> tuple[KeySet, list[str]]:
     try:
         entries = json.loads(document)["keys"]
     except (ValueError, RecursionError, TypeError, KeyError) as error:
-        raise ValueError("it is no JWKS document") from error
+        raise ValueError("it is not a JWKS document") from error
     if not isinstance(entries, list):
-        raise ValueError("it is no JWKS document")  # noqa: TRY004 # the document's fault, not the caller's
+        raise ValueError("it is not a JWKS document")  # noqa: TRY004 # the document's fault, not the caller's
     keys, passed_over = [], []
     for number, entry in enumerate(entries, 1):
         try:
@@ -134,7 +134,7 @@ def read_pem(pem: bytes) -> KeySet:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError("it is no public key in PEM") from error
+        raise ValueError("it is not a public key in PEM") from error
     if isinstance(key, RSAPublicKey):
         return KeySet([_usable(RSAAlgorithm.to_jwk(key, as_dict=True))])
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
@@ -161,7 +161,7 @@ def read_key_file(path: Path) -> KeySet:
     except ValueError as error:
         raise WrongSettingError(f"{KEYS_FILE}={path}: {error}") from error
     for reason in passed_over:
-        logger.info("%s: passed over %s", path, reason)
+        logger.info("%s: ignored %s", path, reason)
     return keys
 
 
@@ -173,17 +173,17 @@ def _usable(entry: Any) -> jwt.PyJWK:
         TypeError, jwt.PyJWTError: It is damaged.
     """
     if not isinstance(entry, dict):
-        raise ValueError("it is no object")  # noqa: TRY004 # the document's fault
+        raise ValueError("it is not an object")  # noqa: TRY004 # the document's fault
     if entry.get("kty") not in {"RSA", "EC", "OKP"}:
         raise ValueError("its kind is not RSA, EC or OKP")
     if "d" in entry:
-        raise ValueError("it is a private key, which belongs to the issuer alone")
+        raise ValueError("it is a private key, which only the issuer may have")
     if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
         raise ValueError("it is not for signatures")
     if entry.get("alg", "RS256") not in ALGORITHMS:
         raise ValueError("its algorithm is not RS256, ES256 or EdDSA")
     if not isinstance(entry.get("kid", ""), str):
-        raise ValueError("its id is no text")  # noqa: TRY004 # the document's fault
+        raise ValueError("its id is not text")  # noqa: TRY004 # the document's fault
     key = jwt.PyJWK(entry)
     _check_kind(key)
     return key

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from openai import AsyncOpenAI, omit
 from openai.types.chat import ChatCompletionChunk, ChatCompletionStreamOptionsParam
-from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.exceptions import ModelAPIError
 from pydantic_ai.messages import FinishReason, ModelMessage, ModelResponseStreamEvent, TextPart, ThinkingPart
 from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIChatModelSettings, OpenAIStreamedResponse
@@ -203,7 +203,7 @@ class EndpointModel(OpenAIChatModel):
         asked = (messages, model_settings, model_request_parameters, run_context)
         try:
             return await stack.enter_async_context(super().request_stream(*asked))
-        except ModelHTTPError as error:
+        except ModelAPIError as error:
             if not self._asks_usage or not _refuses_stream_options(error):
                 raise
         log.warning(
@@ -228,11 +228,10 @@ class EndpointModel(OpenAIChatModel):
         return EndpointStream
 
 
-def _refuses_stream_options(error: ModelHTTPError) -> bool:
+def _refuses_stream_options(error: ModelAPIError) -> bool:
     """Return whether an endpoint says that it does not know the question for the usage."""
-    bad_request, unprocessable = 400, 422
     said = str(error.body)
-    return error.status_code in {bad_request, unprocessable} and any(name in said for name in _STREAM_OPTIONS)
+    return any(name in said for name in _STREAM_OPTIONS)
 
 
 @contextmanager

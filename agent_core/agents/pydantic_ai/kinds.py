@@ -40,13 +40,13 @@ UNKNOWN_MODEL: Final = Kind(
     "NOT_FOUND",
     "MODEL_UNKNOWN",
     "The model's provider does not have the model.",
-    "404: no such model, or a wrong base URL",
+    "404: unknown model, or a wrong base URL",
 )
 TOO_LONG: Final = Kind(
     "INVALID_ARGUMENT",
     CONTEXT_OVERFLOW,
     "The conversation is longer than the model can read.",
-    "the message alone is longer than the model can read",
+    "the message alone exceeds the model's context",
 )
 REJECTED: Final = Kind(
     "INVALID_ARGUMENT",
@@ -64,7 +64,7 @@ NOT_CHOSEN: Final = Kind(
     "FAILED_PRECONDITION",
     "MODEL_NOT_CHOSEN",
     "No model is chosen. The operator of the service must set TOKENWIRE_MODEL.",
-    "`TOKENWIRE_MODEL` is unset and the endpoint does not list just one",
+    "`TOKENWIRE_MODEL` is unset and the endpoint does not list exactly one",
 )
 WRONG_URL: Final = Kind(
     "FAILED_PRECONDITION",
@@ -76,7 +76,7 @@ BUSY: Final = Kind(
     "RESOURCE_EXHAUSTED",
     "MODEL_RATE_LIMIT",
     "The model's provider receives too many requests.",
-    "429; `details.retry_after_s` where the provider said",
+    "429; `details.retry_after_s` if the provider sent it",
     retryable=True,
 )
 SPENT: Final = Kind(
@@ -103,7 +103,7 @@ AWAY: Final = Kind(
     "UNAVAILABLE",
     "MODEL_UNAVAILABLE",
     "The model can't be reached.",
-    "connection refused, or no such host",
+    "connection refused, or unknown host",
     retryable=True,
 )
 BROKEN: Final = Kind(
@@ -118,8 +118,8 @@ CUT_OFF: Final = Kind(
     "MODEL_CUT_OFF",
     "The model's answer broke off before it was complete.",
     "the answer broke off, was empty, ended without a finish reason and `[DONE]`, or with a finish reason "
-    "that does not mean an end (`abort`) or is unknown. The text so far is kept, and never told as a whole "
-    "answer",
+    "that does not mean an end (`abort`) or is unknown. The text so far is kept, and never reported "
+    "as a complete answer",
     retryable=True,
 )
 EMPTY: Final = Kind(
@@ -139,6 +139,6 @@ MALFORMED: Final = Kind(
 MISBEHAVED: Final = Kind(
     "INTERNAL",
     "MODEL_MISBEHAVED",
-    "The model called tools in a wrong way, also after it was told so.",
+    "The model keeps calling tools in a wrong way.",
     "the model keeps calling tools in a wrong way",
 )

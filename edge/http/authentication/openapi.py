@@ -20,7 +20,7 @@ _BEARERS: Final[Mapping[str, tuple[str, SecurityScheme]]] = {
             type="http",
             scheme="bearer",
             bearer_format="API key",
-            description="An API key, as `tokenwire key` makes it.",
+            description="API key, as made by `tokenwire key`.",
         ),
     ),
     "jwt": (
@@ -29,7 +29,7 @@ _BEARERS: Final[Mapping[str, tuple[str, SecurityScheme]]] = {
             type="http",
             scheme="bearer",
             bearer_format="JWT",
-            description="A JWT of the issuer that the server is set up with.",
+            description="JWT of the issuer that is configured at the server.",
         ),
     ),
 }
@@ -50,8 +50,8 @@ def security_components(auth: str) -> Components:
             type="apiKey",
             name="ticket",
             security_scheme_in="query",
-            description="A ticket (`POST /api/runs/{run_id}/ticket`): opens one run's events to an "
-            "`EventSource`, which can't send headers.",
+            description="Ticket (`POST /api/runs/{run_id}/ticket`): lets an `EventSource`, which can't send "
+            "headers, read the events of one run.",
         )
     return Components(security_schemes=schemes or None)
 

@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -118,6 +120,53 @@ class TestOfOneStack:
             connection.writer.write_eof()
             whole = await connection.closed()
         assert whole.count(b"HTTP/1.1 200") == sent.startswith(HEALTH)
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what comes, and its end."""
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
+
+
+@asynccontextmanager
+async def relay(to: str) -> AsyncIterator[str]:
+    """Run a relay that hands a FIN on as it is, as those of `docker run -p` and `ssh -L` do; yield its URL.
+
+    It closes both of its connections when it can't pass something on.
+    """
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at = urlsplit(to)
+        back, forth = await asyncio.open_connection(at.hostname, at.port)
+        passing = [asyncio.create_task(pass_on(reader, forth)), asyncio.create_task(pass_on(back, writer))]
+        with suppress(OSError):
+            await asyncio.gather(*passing)
+        for connection in (writer, forth):
+            connection.close()
+        await asyncio.gather(*passing, return_exceptions=True)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(("agent", "message"), [("silent", "hi"), ("pace", '{"tokens":9999,"rate":50}')])
+async def test_one_that_closes_behind_a_relay_that_half_closes_has_left(agent: str, message: str) -> None:
+    """The relay takes the first probe, its own end is found by a later one: no heartbeat is waited for."""
+    async with (
+        running_stack(heartbeat_s=600) as stack,
+        relay(stack.url) as url,
+        raw_connection(url) as connection,
+    ):
+        await connection.send(chat(agent, message, onDisconnect="cancel"))
+        run_id = await run_id_of(connection)
+        connection.writer.close()
+        async with asyncio.timeout(20):
+            assert (await stack.ended(run_id))["terminal"]["reason"] == "cancelled"
 
 
 async def test_a_probe_is_written_where_heartbeats_are_off_too() -> None:

@@ -132,4 +132,4 @@ def test_a_file_that_goes_away_has_changed(folder: Path) -> None:
 def test_nothing_to_look_at_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Built-in agents do not change."""
     ReloadWatch(BUILT_INS)
-    assert "--reload: there is no agent but built-in ones" in caplog.text
+    assert "--reload has no effect: all agents are built in" in caplog.text

@@ -20,6 +20,9 @@ class Done:
 
 DONE: Final = Done()
 
+_DONES: Final = ("[DONE]", '"[DONE]"')
+"""Some say it in lower case, or as JSON."""
+
 _KEEP_ALIVES: Final = frozenset({"ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"})
 """Names of events whose data is no part of an answer."""
 
@@ -49,7 +52,6 @@ class BodyReader:
     def __init__(self) -> None:
         self._partial: list[bytes] = []
         self._after_cr = False
-        self._first = True
         self._event = ""
         self._data: list[str] = []
         self._document: list[str] = []
@@ -97,19 +99,19 @@ class BodyReader:
 
     def _line(self, raw: bytes) -> list[object]:
         """Return what one line, without its end, completes."""
-        if self._first:
-            raw, self._first = raw.removeprefix(codecs.BOM_UTF8), False
         if raw.startswith(b"data:"):
             return self._take(_text(raw[5:]).strip())
         if not raw:
             return self._dispatch()
+        if raw.startswith(codecs.BOM_UTF8):  # Some servers send one with each line.
+            return self._line(raw.removeprefix(codecs.BOM_UTF8))
         return [] if raw.startswith(b":") else self._other(_text(raw))
 
     def _take(self, data: str) -> list[object]:
         """Return what the value of a `data:` line completes."""
         if not data or self._event in _KEEP_ALIVES:
             return []
-        if data.startswith("[DONE]"):
+        if data[0] in '["' and data[:8].upper().startswith(_DONES):
             values = [*self._dispatch(), DONE]
             self._read = True
             return values

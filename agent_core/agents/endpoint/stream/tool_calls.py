@@ -233,4 +233,6 @@ def _text(value: object) -> str:
 def _index(value: object) -> int | None:
     if isinstance(value, str) and value.isdecimal():
         return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) else None

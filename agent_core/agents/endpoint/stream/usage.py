@@ -40,6 +40,9 @@ class UsageReading:
             count = next(filter(None, (_count(usage.get(alias)) for alias in aliases)), None)
             if count or name not in self._read:
                 self._read[name] = count or 0
+        total = _count(usage.get("total_tokens")) or 0
+        if not self._read["completion_tokens"] and 0 < self._read["prompt_tokens"] < total:
+            self._read["completion_tokens"] = total - self._read["prompt_tokens"]
         for name, aliases in _DETAILS.items():
             for details in filter(None, map(usage.get, aliases)):
                 if isinstance(details, Mapping) and (counts := _counts(details)):

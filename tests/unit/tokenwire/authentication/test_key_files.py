@@ -27,7 +27,11 @@ def test_api_keys_that_can_not_be_read_are_named_with_variable_and_path(tmp_path
 def test_an_issuers_keys_that_can_not_be_read_are_named_with_variable_and_path(tmp_path: Path) -> None:
     """A missing file, an empty one, one that holds something else."""
     file = tmp_path / "keys"
-    for content, why in ((None, "No such file"), ("", "the file is empty"), ("x", "it is no JWKS document")):
+    for content, why in (
+        (None, "No such file"),
+        ("", "the file is empty"),
+        ("x", "it is not a JWKS document"),
+    ):
         if content is not None:
             file.write_text(content)
         with pytest.raises(WrongSettingError, match=f"^TOKENWIRE_JWT_KEYS_FILE={file}: {why}"):

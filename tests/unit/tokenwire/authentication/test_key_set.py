@@ -95,7 +95,7 @@ def test_other_keys_are_passed_over_and_never_shown(entry: Any) -> None:
 @pytest.mark.parametrize("document", ["", "[]", "{}", '{"keys": {}}', "[" * 100_000, b"\xff", "null"])
 def test_what_is_no_jwks_document_is_told(document: str | bytes) -> None:
     """A proxy's error page, most often."""
-    with pytest.raises(ValueError, match="no JWKS document"):
+    with pytest.raises(ValueError, match="not a JWKS document"):
         read_jwks(document)
 
 
@@ -130,7 +130,7 @@ def test_a_private_or_foreign_key_in_pem_is_refused(tmp_path: Path) -> None:
     )
     file = tmp_path / "keys"
     for pem, why in (
-        (private, "no public key"),
+        (private, "not a public key"),
         (Signer("ES256", key=ec.generate_private_key(ec.SECP384R1())).pem(), "RSA, P-256 or Ed25519"),
         (Signer("RS256", key=SMALL).pem(), "2048 bits"),
     ):

@@ -15,7 +15,7 @@ function optionsOf(report: string): [string, string][] {
 
 describe.each(["client", "react"])("the README of %s", (name) => {
   const readme = read(`../../${name}/README.md`);
-  const reports = { client: ["index", "session"], react: ["index"] }[name] ?? [];
+  const reports = { client: ["index", "session", "timing"], react: ["index"] }[name] ?? [];
   const options = reports.flatMap((report) => optionsOf(read(`../../${name}/api/${report}.api.md`)));
 
   it("has options to tell of", () => {

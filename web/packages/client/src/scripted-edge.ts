@@ -60,7 +60,8 @@ export class ScriptedRun {
     signal?.addEventListener("abort", () => {
       if (reader !== undefined && this.readers.delete(reader)) reader.error(signal.reason);
     });
-    return new Response(body, { headers: { "content-type": "text/event-stream", "run-id": this.runId } });
+    const headers = { "content-type": "text/event-stream", "run-id": this.runId, "timing-token": "t" };
+    return new Response(body, { headers });
   }
 }
 

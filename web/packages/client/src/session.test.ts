@@ -56,6 +56,24 @@ describe("send", () => {
     expect(session.getSnapshot().running).toBe(false);
   });
 
+  it("asks for stamps for as long as they are wanted", async () => {
+    const edge = new ScriptedEdge();
+    const queries: string[] = [];
+    const { fetch } = edge;
+    Object.assign(edge, {
+      fetch: (url: string, init?: RequestInit) => {
+        queries.push(new URL(url, "http://edge").search);
+        return fetch(url, init);
+      },
+    });
+    let wanted = false;
+    const { session } = stage(edge, { timing: () => wanted });
+    await say(edge, session, "one", "a");
+    wanted = true;
+    await say(edge, session, "two", "b");
+    expect(queries).toEqual(["", "?timing=1"]);
+  });
+
   it("says nothing empty, and nothing while a run goes on", () => {
     const { session } = stage();
     expect(session.send(" ")).toBeUndefined();

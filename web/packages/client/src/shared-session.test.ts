@@ -82,6 +82,19 @@ describe("tabs of one browser", () => {
     third.close();
   });
 
+  it("leave the report of a stream's times to the tab that reads it: no other has the token", async () => {
+    const { edge, first, second } = await twoTabs();
+    const tokensOf = (session: Session) => {
+      const tokens: (string | undefined)[] = [];
+      session.listen((signal) => signal.kind === "opened" && tokens.push(signal.timingToken));
+      return tokens;
+    };
+    const [own, told] = [tokensOf(first), tokensOf(second)];
+    edge.run.cut();
+    await vi.waitFor(() => expect([own.length, told.length]).toEqual([1, 1]));
+    expect([own, told]).toEqual([["t"], [undefined]]);
+  });
+
   it("hand the reading on from tab to tab, each at its own cursor", async () => {
     const { edge, browser, first, second } = await twoTabs();
     const later = [tab(edge, browser), tab(edge, browser), tab(edge, browser)];

@@ -12,6 +12,7 @@ from agent_core.agents.assistant import Assistant
 from agent_core.agents.embedded.assistant import EmbeddedAssistant
 from agent_core.agents.endpoint.settings import EndpointSettings
 from tests.support.processes import ROOT, clean_environment
+from tokenwire.settings import explain
 
 NAMES = ("TOKENWIRE_MODEL", "TOKENWIRE_MODEL_URL", "TOKENWIRE_MODEL_KEY", "OPENAI_API_KEY")
 
@@ -41,6 +42,47 @@ def test_our_key_counts_before_openais(monkeypatch: pytest.MonkeyPatch) -> None:
     assert EndpointSettings().key == SecretStr("sk-ours")
     monkeypatch.setenv("TOKENWIRE_MODEL_KEY", "")
     assert EndpointSettings().key is None
+
+
+@pytest.mark.parametrize("key", ["sk-1\n", "\r\n sk-1\t", "\ufeffsk-1", "\u200bsk-1\u00a0", "sk-1\u2028"])
+def test_what_stands_around_a_key_is_cut_off(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A line break from a file, and what can't be seen from a web page: HTTP could not carry it."""
+    monkeypatch.setenv("TOKENWIRE_MODEL_KEY", key)
+    assert EndpointSettings().key == SecretStr("sk-1")
+    assert EndpointSettings(key=SecretStr(key)).key == SecretStr("sk-1")
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("sk\n-1", "contains a control character (U+000A) (character 3 of 5)"),
+        ("sk\u200b-1", "contains zero width space (U+200B) (character 3 of 5)"),
+        ("sk -1", "contains space (U+0020) (character 3 of 5)"),
+        ("sk-\u00e9", "contains latin small letter e with acute (U+00E9) (character 4 of 4)"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["TOKENWIRE_MODEL_KEY", "OPENAI_API_KEY"])
+def test_a_key_that_http_can_not_carry_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, key: str, said: str
+) -> None:
+    """With the variable, the character and its place, and without the key."""
+    monkeypatch.setenv(variable, key)
+    with pytest.raises(ValidationError) as caught:
+        EndpointSettings()
+    (line,) = explain(caught.value, EndpointSettings)
+    assert variable in line
+    assert said in line
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("around", ["\n", " ", "\r\n", "\ufeff"])
+def test_what_stands_around_a_url_or_a_name_is_cut_off(monkeypatch: pytest.MonkeyPatch, around: str) -> None:
+    """As around a key; nothing but that is unset."""
+    monkeypatch.setenv("TOKENWIRE_MODEL_URL", f"http://h/v1{around}")
+    monkeypatch.setenv("TOKENWIRE_MODEL", f"{around}llama3")
+    monkeypatch.setenv("TOKENWIRE_MODEL_KEY", around)
+    settings = EndpointSettings()
+    assert (settings.url, settings.name, settings.key) == ("http://h/v1", "llama3", None)
 
 
 def test_empty_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:

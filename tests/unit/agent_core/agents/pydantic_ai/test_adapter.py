@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from pydantic_ai import Agent, ModelRetry, RunContext
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ModelMessage, ModelRequest, SystemPromptPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
+from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from agent_core.agents import (
     AgentError,
@@ -23,9 +26,11 @@ from agent_core.agents import (
     ToolResult,
     ToolStart,
     Turn,
+    Usage,
 )
 from agent_core.agents.loading import AgentSource, load_agent, model_of
 from agent_core.agents.pydantic_ai import PydanticAgent, ToolLimits
+from tests.support.scripted_endpoint import running_endpoint, says
 from tests.support.spans import Spans, spans
 
 __all__ = ["spans"]
@@ -164,6 +169,35 @@ async def test_an_output_that_is_no_text_is_told_as_json() -> None:
     agent = Agent(TestModel(custom_output_args={"name": "Oslo"}), output_type=City)
     events = await told(agent)
     assert events[0] == TextDelta('{"name":"Oslo"}')
+
+
+async def test_an_agent_that_may_say_nothing_says_nothing() -> None:
+    """Its output is None then: no text, and no `null`."""
+    assert await told(Agent(answering(""), output_type=[str, NoneType])) == [Finish("stop", Usage(50, 0))]
+
+
+@pytest.mark.parametrize(
+    ("word", "end"),
+    [
+        *(("stop", "stop"), ("end_turn", "stop"), ("max_tokens", "length"), ("MODEL_LENGTH", "length")),
+        *(("abort", "MODEL_CUT_OFF"), ("a new word", "MODEL_CUT_OFF"), ("SAFETY", "CONTENT_FILTERED")),
+        *(("error", "MODEL_FAILED"), ("content_filter", "CONTENT_FILTERED")),
+    ],
+)
+async def test_words_for_the_end_that_pydantic_ai_does_not_know(
+    word: str, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are understood for anybody's agent, also where the operator chose its model class."""
+    async with running_endpoint(says("Hello", reason=word)) as endpoint:
+        provider = OpenAIProvider(base_url=endpoint.url, api_key="k")
+        agent = Agent(OpenAIChatModel("m", provider=provider))
+        if end in {"stop", "length"}:
+            assert await told(agent) == [TextDelta("Hello"), Finish(end, Usage(7, 3))]
+            return
+        with pytest.raises(AgentError) as caught:
+            await told(agent)
+    assert caught.value.details["reason"] == end
+    assert word in caplog.text
 
 
 async def test_system_prompts_hold_for_a_session_too() -> None:

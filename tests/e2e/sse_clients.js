@@ -5,6 +5,9 @@
  */
 import { fetchEventSource } from "/stock/fetch-event-source/index.js";
 
+/** The server has refused the request: it is not sent again. */
+class Refused extends Error {}
+
 const seen = { text: "", ids: [], ends: 0, closed: false };
 window.seen = seen;
 
@@ -40,14 +43,17 @@ async function askByFetch(body) {
     method: "POST",
     headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
     body: JSON.stringify({ onDisconnect: "continue", ...body }),
+    async onopen({ status }) {
+      if (status >= 400 && status < 500) throw new Refused();
+    },
     onmessage({ id, event, data }) {
       if (event === "" && data !== "") ended = take(id, data) || ended;
     },
     onclose() {
       if (!ended) throw new Error("The stream ended before the run.");
     },
-    onerror() {
-      // Whatever it was, it is tried again after the pause that the server asked for.
+    onerror(error) {
+      if (error instanceof Refused) throw error;
     },
   });
   seen.closed = true;
