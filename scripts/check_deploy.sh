@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${VENV:-.venv}/bin
 
-"$bin/hadolint" --failure-threshold info deploy/docker/Dockerfile
-"$bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
+"$bin/hadolint" --failure-threshold info deploy/docker/Dockerfile examples/custom-agent/Dockerfile
+"$bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml examples/custom-agent/compose.yaml
 
 left_out() {
   if [ "${CI:-}" = true ]; then

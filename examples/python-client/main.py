@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 import grpc
-from position import BEFORE, Place, StreamBrokeError
+from position import BEFORE, Place, Position, StreamBrokeError
 from reader import RunReader
 from security import Security
 from status import code_of, describe, is_refusal
@@ -26,7 +26,7 @@ DONE, FAILED, UNREACHABLE, LOST, STOPPED = 0, 1, 3, 4, 130
 
 
 def say(line: str) -> None:
-    """Tell the user what is no part of the answer."""
+    """Print a notice that is not part of the answer."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -44,10 +44,15 @@ def parse() -> argparse.Namespace:
     add("--patience", metavar="SECONDS", type=float, default=10.0, help="how long to try without contact")
     add("--run", metavar="RUN_ID", default="", help="follow a run instead of starting one")
     add("--after", metavar="ID", type=place, default=BEFORE, help="... after this event: EPOCH.SEQUENCE")
-    add("--tls-ca", metavar="FILE", type=Path, help="authorities that vouch for the core: turns TLS on")
+    add("--tls-ca", metavar="FILE", type=Path, help="trusted authorities: turns TLS on")
     add("--tls-cert", metavar="FILE", type=Path, help="our certificate (mTLS)")
     add("--tls-key", metavar="FILE", type=Path, help="... and its key")
-    add("--principal", metavar="NAME", default="", help="on whose behalf; TOKENWIRE_PRINCIPAL_KEY proves it")
+    add(
+        "--principal",
+        metavar="NAME",
+        default="",
+        help="call as this one; signed with TOKENWIRE_PRINCIPAL_KEY",
+    )
     given = parser.parse_args()
     if (given.message is None) == (not given.run):
         parser.error("give either a MESSAGE or --run")
@@ -70,7 +75,7 @@ def security(given: argparse.Namespace) -> Security:
 
 
 def show(event: Event) -> None:
-    """Print an event: the answer, and the rest aside. One without a payload is newer than we are."""
+    """Print an event: the answer to stdout, the rest to stderr. Unknown payloads are skipped."""
     kind = event.WhichOneof("payload")
     if kind == "text_delta":
         print(event.text_delta.content, end="", flush=True)
@@ -91,10 +96,9 @@ def main() -> int:
     given = parse()
     spec = None if given.run else RunSpec(message=given.message, agent=given.agent, session_id=given.session)
     run = RunReader(
-        given.core.split(","),
-        spec,
-        run_id=given.run,
-        after=given.after,
+        cores=given.core.split(","),
+        spec=spec,
+        at=Position(given.run, given.after),
         security=security(given),
         deadline_s=given.deadline,
         patience_s=given.patience,
@@ -105,14 +109,14 @@ def main() -> int:
     def stop(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one leaves at once
         stopped.set()
-        threading.Thread(target=run.stop, daemon=True).start()
+        threading.Thread(target=stop_run, args=(run,), daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     try:
         for event in run:
             show(event)
     except (grpc.RpcError, StreamBrokeError) as error:
-        return failed(run, error)
+        return STOPPED if stopped.is_set() else failed(run, error)
     except KeyboardInterrupt:
         return STOPPED
     if stopped.is_set():
@@ -120,8 +124,17 @@ def main() -> int:
     return DONE if run.at.outcome == "done" else FAILED
 
 
+def stop_run(run: RunReader) -> None:
+    """Stop a run, and end the process when that can't be done."""
+    try:
+        run.stop()
+    except grpc.RpcError as error:
+        say("\n".join(["the run could not be stopped:", *describe(error)]))
+        os._exit(STOPPED)
+
+
 def failed(run: RunReader, error: Exception) -> int:
-    """Say what ended the reading before the run's end; return the exit status."""
+    """Print why the run was not read to its end; return the exit status."""
     for line in describe(error):
         say(line)
     if is_refusal(error) or code_of(error) == "DEADLINE_EXCEEDED":

@@ -1,4 +1,4 @@
-"""How far a run has been read: what to show, what to pass over, when to follow again. Pure."""
+"""How far a run has been read: what to show, what to skip, when to follow again. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Position:
     def __init__(self, run_id: str = "", after: Place = BEFORE) -> None:
         self.run_id = run_id
         self.cursor = after
-        """The last event that came in its turn: what to follow after."""
+        """The last event received in order: the cursor to follow after."""
         self.shown = BEFORE
         """The last event that was shown."""
         self.outcome = ""
@@ -49,7 +49,7 @@ class Position:
         """Move on to an event; return whether it is to be shown.
 
         Raises:
-            StreamBrokeError: Events before it did not come.
+            StreamBrokeError: Events before it are missing.
         """
         at = place_of(event)
         if at <= self.cursor:
@@ -58,17 +58,17 @@ class Position:
             raise StreamBrokeError(f"event {at.sequence} came after event {self.cursor.sequence}")
         self.cursor = at
         if at <= self.shown:
-            return False  # the log begins anew after a resync: this much of it was shown
+            return False  # sent again after a resync: it was shown before
         self.shown = at
         payload = event.WhichOneof("payload")
         self.outcome = payload if payload in {"done", "error"} else ""
         return True
 
     def resync(self, first: Cursor) -> None:
-        """Heed that the stream goes on with the first event that the log holds."""
+        """Handle a resync: the stream continues with the first event in the log."""
         self.cursor = Place(first.epoch or 1, first.sequence - 1) if first.sequence > 1 else BEFORE
 
     def conclude(self, run: Run) -> None:
-        """Heed what GetRun tells of a run whose stream brought nothing: it is over if we have its last event."""
+        """Evaluate GetRun after a stream without events: the run is over if we have its last event."""
         if run.state == RUN_STATE_ENDED and place_of(run.last) <= self.cursor:
             self.outcome = run.outcome.event

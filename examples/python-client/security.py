@@ -1,4 +1,4 @@
-"""How a core is connected to: plaintext, TLS or mTLS, and on whose behalf."""
+"""How to connect to a core: plaintext, TLS or mTLS, and as which principal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import grpc
 
 OPTIONS = (
-    ("grpc.keepalive_time_ms", 20_000),  # a core that vanished without a word is noticed within half a minute
+    ("grpc.keepalive_time_ms", 20_000),  # a vanished core is detected within half a minute
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.min_reconnect_backoff_ms", 5_000),  # also how long one attempt to connect may take
@@ -22,18 +22,18 @@ OPTIONS = (
 
 @dataclass
 class Security:
-    """How a core is connected to, and on whose behalf."""
+    """How to connect to a core, and as which principal."""
 
     authorities: bytes | None = None
-    """PEM of those that vouch for the core; None for plaintext."""
+    """PEM of the trusted authorities; None for plaintext."""
     certificate: bytes | None = None
     """PEM of our own, where the core wants one (mTLS)."""
     key: bytes | None = None
     """... and of its key."""
     principal: str = ""
-    """On whose behalf we call; empty for nobody's but our own."""
+    """The principal to call as; empty to call as ourselves."""
     principal_key: bytes = b""
-    """What proves it: the core's TOKENWIRE_PRINCIPAL_KEY."""
+    """The key that signs it: the core's TOKENWIRE_PRINCIPAL_KEY."""
 
     def channel(self, address: str) -> grpc.Channel:
         """Return a channel to HOST:PORT with a connection of its own."""
@@ -43,11 +43,11 @@ class Security:
         return grpc.secure_channel(address, credentials, OPTIONS)
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return what goes with each call: a fresh proof of the principal."""
+        """Return the metadata of a call: the principal, freshly signed."""
         return (("tokenwire-principal", self.token(int(time.time()))),) if self.principal else ()
 
     def token(self, now: int) -> str:
-        """Return a JWT (HS256) that is good for a minute from `now`, in seconds of Unix time."""
+        """Return a JWT (HS256), valid for a minute from `now` (Unix time in seconds)."""
         claims = {"sub": self.principal, "aud": "tokenwire-core", "iat": now, "exp": now + 60}
         parts = [encode(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
         signature = hmac.digest(self.principal_key, ".".join(parts).encode(), hashlib.sha256)

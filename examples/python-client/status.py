@@ -1,4 +1,4 @@
-"""What a call that failed says: its code, the core's details, and whether it would fail again."""
+"""A failed call: its code, the details from the core, and whether to try again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAY_PASS = frozenset(
         grpc.StatusCode.CANCELLED,
     }
 )
-"""What the transport reports: a connection that broke or was reset, a proxy without a backend."""
+"""Failures of the transport: a broken connection, a proxy without a backend."""
 
 
 def details_of(error: Exception) -> list[Message]:
@@ -32,13 +32,13 @@ def details_of(error: Exception) -> list[Message]:
 
 
 def retry_after_s(error: Exception) -> float:
-    """Return how long the core asks us to wait, in seconds; 0 when it does not."""
+    """Return the delay that the core asks for, in seconds; 0 for none."""
     asked = (each for each in details_of(error) if isinstance(each, RetryInfo))
     return next((each.retry_delay.ToTimedelta().total_seconds() for each in asked), 0.0)
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether the core itself refused, and would again: it says so unless it says when to come back."""
+    """Return whether the core itself refused the call for good: with details, and without RetryInfo."""
     return bool(details_of(error)) and not retry_after_s(error)
 
 
@@ -55,7 +55,7 @@ def code_of(error: Exception) -> str:
 
 
 def describe(error: Exception) -> Iterator[str]:
-    """Yield what a call that failed says, as lines for a person."""
+    """Yield the error as readable lines."""
     details = details_of(error)
     reason = "".join(f" [{each.reason}]" for each in details if isinstance(each, ErrorInfo))
     message = error.details() if isinstance(error, grpc.Call) else error

@@ -13,6 +13,7 @@ from tests.support.client_package import build_package
 from tests.support.direct_clients import (
     KEY,
     NODE_CLIENT,
+    PLAIN_COMMANDS,
     PORTFOLIO,
     Client,
     SecureCore,
@@ -81,6 +82,8 @@ def language(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def client_command(request: pytest.FixtureRequest, language: str) -> Sequence[str]:
     """The command that runs the client in that language."""
+    if language in PLAIN_COMMANDS:
+        return PLAIN_COMMANDS[language]
     if language == "go":
         return [str(request.getfixturevalue("go_client"))]
     assert (NODE_CLIENT / "node_modules").is_dir(), "run: npm ci --prefix examples/node-client"

@@ -1,12 +1,13 @@
-"""The clients in other languages, examples/go-client and examples/node-client, and a core with mTLS."""
+"""The clients of examples/, in all languages, and a core with mTLS."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,23 @@ from tokenwire.v1.event_pb2 import Event
 
 GO_CLIENT = ROOT / "examples" / "go-client"
 NODE_CLIENT = ROOT / "examples" / "node-client"
+PYTHON_CLIENT = ROOT / "examples" / "python-client"
 PORTFOLIO = "portfolio=agent_core.agents.portfolio:portfolio"
 KEY = "a key that the core and its callers share"
+PLAIN_COMMANDS: Mapping[str, Sequence[str]] = {
+    "python": [sys.executable, str(PYTHON_CLIENT / "main.py")],
+    **{
+        name: shlex.split(os.environ[variable])
+        for name in ("python", "java", "rust")
+        if os.environ.get(variable := f"TOKENWIRE_TEST_{name.upper()}_CLIENT")
+    },
+}
+"""The commands that run the clients which print text alone.
+
+Python's is always there. `make clients` builds those in Java and Rust and names them in the variables
+TOKENWIRE_TEST_JAVA_CLIENT and TOKENWIRE_TEST_RUST_CLIENT. TOKENWIRE_TEST_PYTHON_CLIENT names another.
+"""
+
 BUILD_S = 400
 """How long a first build may take: it fetches the modules."""
 
@@ -36,7 +52,7 @@ def run_tool(command: Sequence[str | Path]) -> str:
         **os.environ,
         "CGO_ENABLED": "0",
         "GOFLAGS": "-mod=readonly -buildvcs=false",
-        "PYTHON": sys.executable,
+        "BUF": str(Path(sys.executable).parent / "buf"),
     }
     result = subprocess.run(
         command, cwd=GO_CLIENT, env=environment, capture_output=True, text=True, timeout=BUILD_S, check=False
@@ -104,6 +120,20 @@ class Client:
         )
 
 
+def run_plain(
+    command: Sequence[str], *arguments: str, key: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a client to its end; `key` is its principal key."""
+    return subprocess.run(
+        [*command, *arguments],
+        env=clean_environment({"TOKENWIRE_PRINCIPAL_KEY": key} if key else None),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def lines_of(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     """Return what --json printed."""
     return [json.loads(line) for line in result.stdout.splitlines()]
@@ -127,7 +157,7 @@ def browser_event(run_id: str, event: Event) -> dict[str, Any]:
     translated = translate(event)
     assert translated is not None
     write_event(frame, event_id, translated)
-    _, data = frame.decode().strip().split("\n")
+    data, _ = frame.decode().strip().split("\n")
     told_event: dict[str, Any] = json.loads(data.removeprefix("data: "))
     return told_event | {"id": event_id}
 

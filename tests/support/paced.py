@@ -33,6 +33,12 @@ def start_at(core: str, message: str) -> str:
         return str(AgentServiceStub(channel).StartRun(pb.StartRunRequest(run=spec), timeout=30).run.run_id)
 
 
+def cancel_at(core: str, run_id: str) -> None:
+    """Stop a run."""
+    with grpc.insecure_channel(core) as channel:
+        AgentServiceStub(channel).CancelRun(pb.CancelRunRequest(run_id=run_id), timeout=30)
+
+
 def events_at(core: str, run_id: str) -> list[Event]:
     """Return a run's events as a core has them."""
     with grpc.insecure_channel(core) as channel:

@@ -1,4 +1,4 @@
-// Package tokenwire reads the runs of a Tokenwire core: each event once, in order, over as many calls and cores as that takes.
+// Package tokenwire reads the runs of a Tokenwire core: each event once, in order, over several calls and cores if needed.
 //
 //	client, err := tokenwire.NewClient([]string{"127.0.0.1:50051"}, grpc.WithTransportCredentials(insecure.NewCredentials()))
 //	...
@@ -11,7 +11,7 @@
 //		log.Fatal(tokenwire.Describe(err)) // run.ID() and run.Cursor() tell where client.Follow can go on
 //	}
 //
-// The rules that it keeps are those of docs/grpc.md, "Following again".
+// It follows the rules of docs/grpc.md, "Following again".
 package tokenwire
 
 import (
@@ -42,7 +42,7 @@ type Client struct {
 	// Patience is how long a call is repeated without contact to a core.
 	Patience time.Duration
 
-	// Notice is told what is no part of a run: that a stream broke, or that the log is away. Nil to hear nothing.
+	// Notice receives messages that are not part of a run: a stream broke, the log is not available. Nil for none.
 	Notice func(string)
 
 	addresses []string
@@ -88,7 +88,7 @@ func ConnectionOptions() []grpc.DialOption {
 	}
 }
 
-// Cancel stops a run at whichever core answers, however often that has to be tried. It is idempotent.
+// Cancel stops a run at whichever core answers, retrying as needed. It is idempotent.
 func (c *Client) Cancel(ctx context.Context, runID string) error {
 	began := time.Now()
 	for try := 0; ; try++ {

@@ -16,7 +16,7 @@ func isRich(err error) bool {
 	return len(status.Convert(err).Details()) > 0
 }
 
-// IsRefusal tells whether the core itself refused a call, and would again.
+// IsRefusal tells whether the core itself refused a call for good: with details, and without RetryInfo.
 func IsRefusal(err error) bool {
 	return isRich(err) && isFinal(err)
 }

@@ -18,7 +18,7 @@ type verdict int
 const (
 	fresh   verdict = iota // pass it on
 	known                  // it was passed on before: pass over it
-	missing                // events before it did not come: follow again after the cursor
+	missing                // events before it are missing: follow again after the cursor
 )
 
 // take says what is to be done with an event, and moves on when it is in its turn.
@@ -32,7 +32,7 @@ func (p *position) take(event *pb.Event) verdict {
 	}
 	p.cursor = at
 	if !isAfter(at, p.shown) {
-		return known // the log begins anew after a resync: this much of it was passed on
+		return known // sent again after a resync: it was passed on before
 	}
 	p.shown = at
 	switch event.Payload.(type) {
@@ -44,7 +44,7 @@ func (p *position) take(event *pb.Event) verdict {
 	return fresh
 }
 
-// resync heeds that the stream goes on at another place: with the first event that the log holds.
+// resync handles a resync: the stream continues with the first event in the log.
 func (p *position) resync(first *pb.Cursor) {
 	p.cursor = nil
 	if first.GetSequence() > 1 {
@@ -52,7 +52,7 @@ func (p *position) resync(first *pb.Cursor) {
 	}
 }
 
-// conclude heeds what GetRun tells of a run whose stream held nothing: it has ended if we have its last event.
+// conclude evaluates GetRun after a stream without events: the run is over if we have its last event.
 func (p *position) conclude(run *pb.Run) {
 	if run.GetState() == pb.RunState_RUN_STATE_ENDED && !isAfter(run.GetLast(), p.cursor) {
 		p.outcome = run.GetOutcome().GetEvent()

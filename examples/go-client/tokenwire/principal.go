@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Principal says in each call on whose behalf it is made: a JWT (HS256) in the metadata, for grpc.WithPerRPCCredentials.
+// A Principal is sent with each call as a JWT (HS256) in the metadata: use it with grpc.WithPerRPCCredentials.
 type Principal struct {
 	Name string
 	Key  []byte // the core's TOKENWIRE_PRINCIPAL_KEY

@@ -173,7 +173,7 @@ func (r *Run) receive() error {
 
 // open starts the run, or follows it as soon as it has an id.
 func (r *Run) open() error {
-	ctx, end := context.WithCancel(r.ctx) // a stream that is left has to be ended
+	ctx, end := context.WithCancel(r.ctx) // a stream must be ended explicitly
 	at, err := r.client.use(ctx)
 	if err != nil {
 		end()
@@ -240,7 +240,7 @@ func (r *Run) learn(runID string) {
 	}
 }
 
-// heed takes note of what is said between events. Controls that are not known are passed over.
+// heed handles a control. Unknown controls are skipped.
 func (r *Run) heed(control *pb.Control) {
 	if control == nil {
 		return
@@ -258,12 +258,12 @@ func (r *Run) heed(control *pb.Control) {
 	}
 }
 
-// hear notes a contact. It lasts until the stream ends.
+// hear resets the pauses: the core has answered.
 func (r *Run) hear() {
 	r.tries, r.wait = 0, 0
 }
 
-// pause returns how long to wait before the next call. What a core asks for concerns that core alone.
+// pause returns how long to wait before the next call. A delay applies only to the core that asked for it.
 func (r *Run) pause(err error) time.Duration {
 	pause := pauseBefore(r.tries, chance())
 	if len(r.client.addresses) > 1 {

@@ -1,11 +1,11 @@
-//! What a call that failed says: its code, the core's details, and whether it would fail again.
+//! A failed call: its code, the details from the core, and whether to try again.
 
-use std::{fmt::Write, time::Duration};
+use std::{error::Error, fmt::Write, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// Tells whether the core itself refused, and would again: so it is unless it says when to come back.
+/// Tells whether the core itself refused the call for good: with details, and without RetryInfo.
 pub fn is_refusal(status: &Status) -> bool {
     !status.details().is_empty() && retry_after(status).is_zero()
 }
@@ -20,7 +20,7 @@ pub fn is_final(status: &Status) -> bool {
     }
 }
 
-/// Returns how long the core asks us to wait; zero when it does not.
+/// Returns the delay that the core asks for; zero for none.
 pub fn retry_after(status: &Status) -> Duration {
     status.get_error_details().retry_info().and_then(|info| info.retry_delay).unwrap_or_default()
 }
@@ -37,10 +37,16 @@ pub fn name_of(code: Code) -> String {
     name
 }
 
-/// Returns all that a failed call says, as lines for a person.
+/// Returns the error as readable lines.
 pub fn describe(status: &Status) -> String {
     let details: ErrorDetails = status.get_error_details();
     let mut text = format!("{}: {}", name_of(status.code()), status.message());
+    // What a connection failed of lies behind "transport error".
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
     if let Some(info) = details.error_info() {
         let _ = write!(text, " [{}]", info.reason);
         let mut facts: Vec<_> = info.metadata.iter().collect();

@@ -36,10 +36,10 @@ Usage: rust-client [options] MESSAGE
   --patience SECONDS    how long to go on trying without contact to a core [10]
   --run RUN_ID          follow a run instead of starting one
   --after ID            ... after this event: RUN_ID.EPOCH.SEQUENCE
-  --tls-ca FILE         authorities that vouch for the core: turns TLS on
+  --tls-ca FILE         trusted authorities: turns TLS on
   --tls-cert FILE       our certificate, where the core wants one (mTLS)
   --tls-key FILE        ... and its key
-  --principal NAME      on whose behalf we call; TOKENWIRE_PRINCIPAL_KEY proves it
+  --principal NAME      the principal to call as, signed with TOKENWIRE_PRINCIPAL_KEY
 
 Ctrl-C stops the run; a second one leaves at once.
 
@@ -85,7 +85,7 @@ async fn ask(cores: &Cores, given: &Given) -> Result<u8, Box<dyn Error>> {
             ended = &mut reading => ended,
             _ = tokio::signal::ctrl_c() => {
                 tokio::select! {
-                    _ = reading => {} // to the end that the stop brings
+                    _ = reading => {} // to the end of the run
                     status = refused_stop(cores, known) => {
                         eprintln!("the run could not be stopped: {}", failure::describe(&status));
                     }
@@ -98,7 +98,7 @@ async fn ask(cores: &Cores, given: &Given) -> Result<u8, Box<dyn Error>> {
     Ok(conclude(&run, ended))
 }
 
-/// Stops the run. It returns only when that failed.
+/// Stops the run. Returns only if that failed.
 async fn refused_stop(cores: &Cores, known: watch::Receiver<String>) -> Status {
     match cores.stop(known).await {
         Err(status) => status,
@@ -106,7 +106,7 @@ async fn refused_stop(cores: &Cores, known: watch::Receiver<String>) -> Status {
     }
 }
 
-/// Prints an event: the answer, and the rest aside. One without a payload is newer than we are.
+/// Prints an event: the answer to stdout, the rest to stderr. Unknown payloads are skipped.
 fn show(event: &Event) {
     match &event.payload {
         Some(Payload::TextDelta(delta)) => {
@@ -124,7 +124,7 @@ fn show(event: &Event) {
     }
 }
 
-/// Says what became of the reading, and returns the exit status for it.
+/// Prints an error, if there was one, and returns the exit status.
 fn conclude(run: &RunReader, ended: Result<Outcome, Status>) -> u8 {
     let status = match ended {
         Ok(Outcome::Done) => return DONE,
@@ -140,10 +140,10 @@ fn conclude(run: &RunReader, ended: Result<Outcome, Status>) -> u8 {
         eprintln!("go on with: --run {id} --after {id}.{epoch}.{sequence}");
         return LOST;
     }
-    if status.code() == Code::Unavailable {
-        UNREACHABLE
-    } else {
+    if failure::is_final(&status) {
         FAILED
+    } else {
+        UNREACHABLE // the transport failed, or the core asks to be asked later
     }
 }
 

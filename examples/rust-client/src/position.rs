@@ -1,15 +1,15 @@
-//! How far a run has been read: what to show, what to pass over, when to follow again. Pure.
+//! How far a run has been read: what to show, what to skip, when to follow again. Pure.
 
 use crate::pb::{event::Payload, Cursor, Event, Run, RunState};
 
-/// What is to be done with an event that came.
+/// What to do with an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Show it.
     Fresh,
-    /// It was shown before: pass over it.
+    /// It was shown before: skip it.
     Known,
-    /// Events before it did not come: follow again after the cursor.
+    /// Events before it are missing: follow again after the cursor.
     Missing,
 }
 
@@ -27,7 +27,7 @@ pub type Place = (u32, u64);
 pub struct Position {
     /// The run; empty before a core has named it.
     pub run_id: String,
-    /// The last event that came in its turn: what to follow after.
+    /// The last event received in order: the cursor to follow after.
     pub cursor: Option<Place>,
     /// The last event that was shown.
     pub shown: Option<Place>,
@@ -36,7 +36,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Says what is to be done with an event, and moves on when it is in its turn.
+    /// Says what to do with an event, and moves the cursor if it is the next one.
     pub fn take(&mut self, event: &Event) -> Verdict {
         let at = Some((event.epoch.max(1), event.sequence));
         if at <= self.cursor {
@@ -47,7 +47,7 @@ impl Position {
         }
         self.cursor = at;
         if at <= self.shown {
-            return Verdict::Known; // the log begins anew after a resync: this much of it was shown
+            return Verdict::Known; // sent again after a resync: it was shown before
         }
         self.shown = at;
         self.outcome = match event.payload {
@@ -58,12 +58,12 @@ impl Position {
         Verdict::Fresh
     }
 
-    /// Heeds that the stream goes on with the first event that the log holds.
+    /// Handles a resync: the stream continues with the first event in the log.
     pub fn resync(&mut self, first: &Cursor) {
         self.cursor = (first.sequence > 1).then(|| (first.epoch.max(1), first.sequence - 1));
     }
 
-    /// Heeds what GetRun tells of a run whose stream brought nothing: it is over if we have its last event.
+    /// Evaluates GetRun after a stream without events: the run is over if we have its last event.
     pub fn conclude(&mut self, run: &Run) {
         let last = run.last.map(|at| (at.epoch.max(1), at.sequence));
         if run.state() != RunState::Ended || last > self.cursor {

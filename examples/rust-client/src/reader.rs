@@ -1,9 +1,11 @@
-//! Reads a run to its end: each event once, in order, over as many calls and cores as that takes. The rules that it
-//! keeps are those of docs/grpc.md, "Following again".
+//! Reads a run to its end: each event once, in order, over several calls and cores if needed. It follows
+//! the rules of docs/grpc.md, "Following again".
 
 use std::{
-    error::Error,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    },
     time::{Duration, Instant},
 };
 
@@ -36,9 +38,9 @@ pub type Client = AgentServiceClient<InterceptedService<Channel, Principal>>;
 pub struct Cores {
     pub endpoints: Vec<Endpoint>,
     pub principal: Principal,
-    /// How long it is tried without contact.
+    /// How long to try without contact.
     pub patience: Duration,
-    tried: AtomicUsize, // how many were left: the next one is taken in turn
+    tried: AtomicUsize, // number of cores left so far: selects the next one
 }
 
 impl Cores {
@@ -49,9 +51,11 @@ impl Cores {
     /// Returns a client of the core whose turn it is, over a connection of its own.
     async fn client(&self) -> Result<Client, Status> {
         let turn = self.tried.load(Ordering::Relaxed) % self.endpoints.len();
-        let channel = self.endpoints[turn].connect().await.map_err(|error| {
-            let cause = error.source().map_or_else(String::new, |source| format!(": {source}"));
-            Status::unavailable(format!("{error}{cause}"))
+        let channel = self.endpoints[turn].connect().await;
+        let channel = channel.map_err(|error| {
+            let mut status = Status::unavailable("no connection");
+            status.set_source(Arc::new(error));
+            status
         })?;
         Ok(AgentServiceClient::with_interceptor(channel, self.principal.clone()))
     }
@@ -60,7 +64,7 @@ impl Cores {
         self.tried.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Cancels a run, as soon as its id is known, however often that has to be tried.
+    /// Cancels a run, as soon as its id is known, retrying as needed.
     pub async fn stop(&self, mut known: watch::Receiver<String>) -> Result<(), Status> {
         let run_id = known.wait_for(|id| !id.is_empty()).await.map(|id| id.clone());
         let run_id = run_id.map_err(|_| Status::cancelled("the run was never started"))?;
@@ -113,11 +117,11 @@ pub struct RunReader<'a> {
     known: watch::Sender<String>,
     tries: u32,     // calls without contact
     heard: Instant, // when the last contact ended
-    wait: Duration, // what a draining core asks for
+    wait: Duration, // the delay that a draining core asks for
 }
 
 impl<'a> RunReader<'a> {
-    /// Returns what starts a run and reads it. The deadline is the run's too.
+    /// Returns a reader that starts a run. The deadline is the run's too.
     pub fn start(
         cores: &'a Cores,
         spec: RunSpec,
@@ -125,7 +129,7 @@ impl<'a> RunReader<'a> {
         show: &'a mut dyn FnMut(&Event),
     ) -> Self {
         let spec = RunSpec {
-            request_id: uuid::Uuid::new_v4().to_string(), // however often it is sent, it starts one run
+            request_id: uuid::Uuid::new_v4().to_string(), // makes a repeated start safe
             on_disconnect: OnDisconnect::Grace.into(),
             ..spec
         };
@@ -134,7 +138,7 @@ impl<'a> RunReader<'a> {
         Self { at: Position::default(), cores, spec, deadline, show, known, tries: 0, heard, wait }
     }
 
-    /// Returns what reads a run that was started before, after an event of it.
+    /// Returns a reader of a run that was started before, after one of its events.
     pub fn follow(
         cores: &'a Cores,
         run_id: String,
@@ -148,13 +152,13 @@ impl<'a> RunReader<'a> {
         reader
     }
 
-    /// Returns what tells the run's id once it is known.
+    /// Returns a receiver of the run's id.
     pub fn known(&self) -> watch::Receiver<String> {
         self.known.subscribe()
     }
 
-    /// Reads to the terminal event. It fails with a refusal that stands, or without contact for as long as the
-    /// patience is.
+    /// Reads to the terminal event. It fails with a final refusal, or without contact
+    /// within the patience.
     pub async fn read(&mut self) -> Result<Outcome, Status> {
         loop {
             let ended = self.read_once().await;
@@ -227,7 +231,7 @@ impl<'a> RunReader<'a> {
         }
     }
 
-    /// Takes note of what is said between events. Controls that are not known are passed over.
+    /// Handles a control. Unknown controls are skipped.
     fn heed(&mut self, said: Option<control::Control>) {
         if said.is_some() {
             self.hear();
@@ -246,20 +250,20 @@ impl<'a> RunReader<'a> {
         }
     }
 
-    /// Notes a contact. It lasts until the stream ends.
+    /// Resets the pauses: the core has answered.
     fn hear(&mut self) {
         self.tries = 0;
         self.wait = Duration::ZERO;
     }
 
-    /// Returns how long to wait before the next call, at the next core; None when there is none to be made.
+    /// Returns the pause before the next call, to the next core; None to give up.
     fn pause_after(&mut self, status: &Status) -> Option<Duration> {
         if self.tries == 0 {
             self.heard = Instant::now();
         }
         let mut pause = pause_before(self.tries);
         if self.cores.endpoints.len() == 1 {
-            // What a core asks for concerns that core alone.
+            // A delay applies only to the core that asked for it.
             pause = pause.max(self.wait).max(failure::retry_after(status));
         }
         if failure::is_final(status) || self.heard.elapsed() + pause > self.cores.patience {
@@ -288,7 +292,7 @@ impl<'a> RunReader<'a> {
     }
 }
 
-/// Tries are counted from 0 after the last contact. A random part spreads the clients of a core that died.
+/// Tries are counted from 0 after the last contact. The random part spreads the clients of a failed core.
 fn pause_before(attempt: u32) -> Duration {
     let pause = LONGEST_PAUSE.min(FIRST_PAUSE * 2u32.pow(attempt.min(8)));
     pause.mul_f64(rand::rng().random_range(0.5..=1.0))

@@ -1,4 +1,4 @@
-//! How a core is connected to: plaintext, TLS or mTLS, and on whose behalf.
+//! How to connect to a core: plaintext, TLS or mTLS, and as which principal.
 
 use std::{
     error::Error,
@@ -33,7 +33,7 @@ fn read(file: &String) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|error| format!("{file}: {error}"))
 }
 
-/// Returns how a core, HOST:PORT, is connected to. One that vanished is noticed within half a minute.
+/// Returns how a core, HOST:PORT, is connected to. A vanished core is detected within half a minute.
 pub fn endpoint(core: &str, tls: Option<&ClientTlsConfig>) -> Result<Endpoint, Box<dyn Error>> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{core}"))?
@@ -46,10 +46,10 @@ pub fn endpoint(core: &str, tls: Option<&ClientTlsConfig>) -> Result<Endpoint, B
     Ok(endpoint)
 }
 
-/// Says in each call on whose behalf it is made: a JWT (HS256) that is good for a minute, in the metadata.
+/// Sends the principal with each call: a JWT (HS256), valid for a minute, in the metadata.
 #[derive(Clone, Default)]
 pub struct Principal {
-    /// Empty for nobody's but our own.
+    /// Empty to call as ourselves.
     pub name: String,
     /// The core's TOKENWIRE_PRINCIPAL_KEY.
     pub key: Vec<u8>,

@@ -15,9 +15,9 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** What a call that failed says: its code, the core's details, and whether it would fail again. */
+/** A failed call: its code, the details from the core, and whether to try again. */
 final class Failure {
-  /** What the transport reports: a connection that broke or was reset, a proxy without a backend. */
+  /** Failures of the transport: a broken connection, a proxy without a backend. */
   private static final Set<Status.Code> MAY_PASS =
       Set.of(Status.Code.UNAVAILABLE, Status.Code.INTERNAL, Status.Code.UNKNOWN, Status.Code.CANCELLED);
 
@@ -29,11 +29,15 @@ final class Failure {
     boolean isCall = error instanceof StatusRuntimeException;
     com.google.rpc.Status status = isCall ? StatusProto.fromThrowable(error) : null;
     code = isCall ? Status.fromThrowable(error).getCode() : Status.Code.UNAVAILABLE;
-    message = status == null ? error.getMessage() : status.getMessage();
     details = status == null ? List.of() : known(status.getDetailsList());
+    StringBuilder text = new StringBuilder(status == null ? error.getMessage() : status.getMessage());
+    for (Throwable cause = error.getCause(); cause != null; cause = cause.getCause()) {
+      text.append(": ").append(cause.getMessage()); // what a connection failed of lies behind "io exception"
+    }
+    message = text.toString();
   }
 
-  /** Tells whether the core itself refused, and would again: so it is unless it says when to come back. */
+  /** Tells whether the core itself refused the call for good: with details, and without RetryInfo. */
   boolean isRefusal() {
     return !details.isEmpty() && retryAfter().isZero();
   }
@@ -43,7 +47,7 @@ final class Failure {
     return details.isEmpty() ? !MAY_PASS.contains(code) : isRefusal();
   }
 
-  /** Returns how long the core asks us to wait; zero when it does not. */
+  /** Returns the delay that the core asks for; zero for none. */
   Duration retryAfter() {
     for (Message detail : details) {
       if (detail instanceof RetryInfo info) {
@@ -53,7 +57,7 @@ final class Failure {
     return Duration.ZERO;
   }
 
-  /** Returns all that it says, as lines for a person. */
+  /** Returns the error as readable lines. */
   @Override
   public String toString() {
     StringBuilder head = new StringBuilder(code + ": " + message);

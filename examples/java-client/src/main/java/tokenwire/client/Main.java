@@ -10,8 +10,8 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
-import sun.misc.Signal;
 import tokenwire.client.Position.StreamBroke;
 import tokenwire.v1.Cursor;
 import tokenwire.v1.Event;
@@ -33,12 +33,12 @@ public final class Main {
         --patience SECONDS    how long to go on trying without contact to a core [10]
         --run RUN_ID          follow a run instead of starting one
         --after ID            ... after this event: RUN_ID.EPOCH.SEQUENCE
-        --tls-ca FILE         authorities that vouch for the core: turns TLS on
+        --tls-ca FILE         trusted authorities: turns TLS on
         --tls-cert FILE       our certificate, where the core wants one (mTLS)
         --tls-key FILE        ... and its key
-        --principal NAME      on whose behalf we call; TOKENWIRE_PRINCIPAL_KEY proves it
+        --principal NAME      the principal to call as, signed with TOKENWIRE_PRINCIPAL_KEY
 
-      Ctrl-C stops the run; a second one leaves at once.
+      Ctrl-C stops the run.
 
       Exit status: 0 done, 1 the run failed or was refused, 2 wrong usage, 3 no core, 4 the stream was lost, 130 stopped.""";
 
@@ -47,9 +47,10 @@ public final class Main {
   private static final int USAGE_ERROR = 2;
   private static final int UNREACHABLE = 3;
   private static final int LOST = 4;
-  private static final int STOPPED = 130;
   private static final PrintStream ANSWER = new PrintStream(System.out, true, UTF_8);
-  private static volatile boolean isStopped;
+
+  /** Open until the reading has ended. */
+  private static final CountDownLatch READING = new CountDownLatch(1);
 
   private Main() {}
 
@@ -62,8 +63,10 @@ public final class Main {
       System.exit(USAGE_ERROR);
       return;
     }
-    Signal.handle(new Signal("INT"), signal -> stop(reader));
-    System.exit(ask(reader));
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(reader)));
+    int status = ask(reader);
+    READING.countDown();
+    System.exit(status);
   }
 
   /** Reads a run to its end and returns the exit status. */
@@ -71,12 +74,12 @@ public final class Main {
     try {
       reader.read(Main::show);
     } catch (StatusRuntimeException | StreamBroke error) {
-      return isStopped ? STOPPED : failed(reader, new Failure(error));
+      return failed(reader, new Failure(error));
     }
-    return isStopped ? STOPPED : reader.at.outcome.equals("done") ? DONE : FAILED;
+    return reader.at.outcome.equals("done") ? DONE : FAILED;
   }
 
-  /** Prints an event: the answer, and the rest aside. One without a payload is newer than we are. */
+  /** Prints an event: the answer to stdout, the rest to stderr. Unknown payloads are skipped. */
   private static void show(Event event) {
     switch (event.getPayloadCase()) {
       case TEXT_DELTA -> ANSWER.print(event.getTextDelta().getContent());
@@ -90,7 +93,7 @@ public final class Main {
     ANSWER.flush();
   }
 
-  /** Says what ended the reading before the run's end and returns the exit status. */
+  /** Prints why the run was not read to its end, and returns the exit status. */
   private static int failed(RunReader reader, Failure failure) {
     System.err.println(failure);
     if (failure.isRefusal() || failure.code == Status.Code.DEADLINE_EXCEEDED) {
@@ -105,18 +108,19 @@ public final class Main {
     return failure.code == Status.Code.UNAVAILABLE ? UNREACHABLE : FAILED;
   }
 
-  /** Stops the run; a second Ctrl-C ends the process. */
+  /** Stops the run on Ctrl-C, which ends the process with status 130 once the end that comes of it was read. */
   private static void stop(RunReader reader) {
-    Signal.handle(new Signal("INT"), again -> Runtime.getRuntime().halt(STOPPED));
-    isStopped = true;
-    new Thread(() -> {
-      try {
-        reader.stop();
-      } catch (StatusRuntimeException | InterruptedException error) {
-        System.err.println("the run could not be stopped: " + new Failure(error));
-        Runtime.getRuntime().halt(STOPPED);
-      }
-    }).start();
+    if (READING.getCount() == 0) {
+      return; // the process ends by itself
+    }
+    try {
+      reader.stop();
+      READING.await();
+    } catch (StatusRuntimeException error) {
+      System.err.println("the run could not be stopped: " + new Failure(error));
+    } catch (InterruptedException error) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private static RunReader reader(Map<String, String> given) throws IOException {

@@ -5,7 +5,7 @@ import tokenwire.v1.Event;
 import tokenwire.v1.Run;
 import tokenwire.v1.RunState;
 
-/** How far a run has been read: what to show, what to pass over, when to follow again. Pure. */
+/** How far a run has been read: what to show, what to skip, when to follow again. Pure. */
 final class Position {
   /** Where nothing was read. */
   static final Cursor BEFORE = Cursor.getDefaultInstance();
@@ -13,7 +13,7 @@ final class Position {
   /** The run; empty before a core has named it. */
   String runId = "";
 
-  /** The last event that came in its turn: what to follow after. */
+  /** The last event received in order: the cursor to follow after. */
   Cursor cursor = BEFORE;
 
   /** The last event that was shown. */
@@ -25,7 +25,7 @@ final class Position {
   /**
    * Moves on to an event and tells whether it is to be shown.
    *
-   * @throws StreamBroke events before it did not come
+   * @throws StreamBroke events before it are missing
    */
   boolean take(Event event) throws StreamBroke {
     Cursor at = Cursor.newBuilder().setEpoch(event.getEpoch()).setSequence(event.getSequence()).build();
@@ -37,19 +37,19 @@ final class Position {
     }
     cursor = at;
     if (!isAfter(at, shown)) {
-      return false; // the log begins anew after a resync: this much of it was shown
+      return false; // sent again after a resync: it was shown before
     }
     shown = at;
     outcome = event.hasDone() ? "done" : event.hasError() ? "error" : "";
     return true;
   }
 
-  /** Heeds that the stream goes on with the first event that the log holds. */
+  /** Handles a resync: the stream continues with the first event in the log. */
   void resync(Cursor first) {
     cursor = first.getSequence() > 1 ? first.toBuilder().setSequence(first.getSequence() - 1).build() : BEFORE;
   }
 
-  /** Heeds what GetRun tells of a run whose stream brought nothing: it is over if we have its last event. */
+  /** Evaluates GetRun after a stream without events: the run is over if we have its last event. */
   void conclude(Run run) {
     if (run.getState() == RunState.RUN_STATE_ENDED && !isAfter(run.getLast(), cursor)) {
       outcome = run.getOutcome().getEvent();

@@ -32,8 +32,8 @@ import tokenwire.v1.StreamRunRequest;
 import tokenwire.v1.StreamRunResponse;
 
 /**
- * Reads a run to its end: each event once, in order, over as many calls and cores as that takes. The rules that it
- * keeps are those of docs/grpc.md, "Following again".
+ * Reads a run to its end: each event once, in order, over several calls and cores if needed. It follows
+ * the rules of docs/grpc.md, "Following again".
  */
 final class RunReader {
   private static final Duration FIRST_PAUSE = Duration.ofMillis(100);
@@ -45,21 +45,21 @@ final class RunReader {
   private final ChannelCredentials credentials;
   private final RunSpec spec;
   private final CountDownLatch isKnown = new CountDownLatch(1);
-  private volatile int tried; // cores that were left: the next one is taken in turn
+  private volatile int tried; // number of cores left so far: selects the next one
   private int tries; // calls without contact
   private Instant heard = Instant.now(); // when the last contact ended
-  private Duration wait = Duration.ZERO; // what a draining core asks for
+  private Duration wait = Duration.ZERO; // the delay that a draining core asks for
 
-  /** How long it tries without contact. */
+  /** How long to try without contact. */
   Duration patience = Duration.ofSeconds(10);
 
   /** The deadline of the calls, which is that of a started run too; null for none. */
   Deadline deadline;
 
-  /** On whose behalf calls are made; null for nobody's but our own. */
+  /** The principal to call as; null to call as ourselves. */
   CallCredentials principal;
 
-  /** Told what is no part of the run. */
+  /** Receives notices that are not part of the run. */
   Consumer<String> say = line -> {};
 
   private RunReader(List<String> cores, ChannelCredentials credentials, RunSpec spec) {
@@ -68,14 +68,14 @@ final class RunReader {
     this.spec = spec;
   }
 
-  /** Returns what starts a run at one of the cores, HOST:PORT, that serve the same runs, and reads it. */
+  /** Returns a reader that starts a run. The cores (HOST:PORT) serve the same runs. */
   static RunReader start(List<String> cores, ChannelCredentials credentials, RunSpec spec) {
-    RunSpec.Builder once = spec.toBuilder(); // however often it is sent, it starts one run
+    RunSpec.Builder once = spec.toBuilder(); // makes a repeated start safe
     once.setRequestId(UUID.randomUUID().toString()).setOnDisconnect(OnDisconnect.ON_DISCONNECT_GRACE);
     return new RunReader(cores, credentials, once.build());
   }
 
-  /** Returns what reads a run that was started before, after an event of it: from the first one on with BEFORE. */
+  /** Returns a reader of a run that was started before, after one of its events: from the first one on with BEFORE. */
   static RunReader follow(List<String> cores, ChannelCredentials credentials, String runId, Cursor after) {
     RunReader reader = new RunReader(cores, credentials, RunSpec.getDefaultInstance());
     reader.at.cursor = after;
@@ -86,31 +86,42 @@ final class RunReader {
   /**
    * Hands each event to `show`, once and in order, to the terminal one.
    *
-   * @throws StatusRuntimeException a refusal that stands, or no contact for as long as the patience is
-   * @throws StreamBroke no contact for as long as the patience is
+   * @throws StatusRuntimeException a final refusal, or no contact within the patience
+   * @throws StreamBroke no contact within the patience
    */
   void read(Consumer<Event> show) throws StreamBroke, InterruptedException {
-    while (at.outcome.isEmpty()) {
-      try {
-        readOnce(show);
-      } catch (StatusRuntimeException | StreamBroke error) {
-        Duration pause = pauseAfter(new Failure(error));
-        if (pause == null) {
-          throw error;
-        }
-        Thread.sleep(pause.toMillis());
+    try {
+      while (at.outcome.isEmpty()) {
+        readOnceAndPause(show);
       }
+    } finally {
+      isKnown.countDown(); // a stop must not wait for an id that never comes
+    }
+  }
+
+  private void readOnceAndPause(Consumer<Event> show) throws StreamBroke, InterruptedException {
+    try {
+      readOnce(show);
+    } catch (StatusRuntimeException | StreamBroke error) {
+      Duration pause = pauseAfter(new Failure(error));
+      if (pause == null) {
+        throw error;
+      }
+      Thread.sleep(pause.toMillis());
     }
   }
 
   /**
-   * Cancels the run, from any thread, as soon as its id is known, however often that has to be tried. Reading goes on
-   * to the end that comes of it.
+   * Cancels the run, from any thread, as soon as its id is known, retrying as needed. Reading continues
+   * to the end of the run.
    *
-   * @throws StatusRuntimeException it was refused, or no core answered for as long as the patience is
+   * @throws StatusRuntimeException it was refused, or no core answered within the patience
    */
   void stop() throws InterruptedException {
     isKnown.await();
+    if (at.runId.isEmpty()) {
+      return; // none was started
+    }
     Instant giveUpAt = Instant.now().plus(patience);
     CancelRunRequest request =
         CancelRunRequest.newBuilder().setRunId(at.runId).setCause(CancelCause.CANCEL_CAUSE_STOP).build();
@@ -143,7 +154,7 @@ final class RunReader {
       }
     } finally {
       call.detach(before);
-      call.cancel(null); // a stream that is left has to be ended
+      call.cancel(null); // a stream must be ended explicitly
       channel.shutdownNow();
     }
     if (at.outcome.isEmpty()) {
@@ -192,7 +203,7 @@ final class RunReader {
     }
   }
 
-  /** Takes note of what is said between events. Controls that are not known are passed over. */
+  /** Handles a control. Unknown controls are skipped. */
   private void heed(Control control) {
     switch (control.getControlCase()) {
       case RESYNC -> {
@@ -214,19 +225,19 @@ final class RunReader {
     hear();
   }
 
-  /** Notes a contact. It lasts until the stream ends. */
+  /** Resets the pauses: the core has answered. */
   private void hear() {
     tries = 0;
     wait = Duration.ZERO;
   }
 
-  /** Returns how long to wait before the next call, at the next core; null when there is none to be made. */
+  /** Returns the pause before the next call, to the next core; null to give up. */
   private Duration pauseAfter(Failure failure) {
     if (tries == 0) {
       heard = Instant.now();
     }
     Duration pause = pauseBefore(tries);
-    if (cores.size() == 1) { // what a core asks for concerns that core alone
+    if (cores.size() == 1) { // a delay applies only to the core that asked for it
       pause = longest(pause, longest(wait, failure.retryAfter()));
     }
     if (failure.isFinal() || Instant.now().plus(pause).isAfter(heard.plus(patience))) {
@@ -240,7 +251,7 @@ final class RunReader {
     return pause;
   }
 
-  /** Tries are counted from 0 after the last contact. A random part spreads the clients of a core that died. */
+  /** Tries are counted from 0 after the last contact. The random part spreads the clients of a failed core. */
   private static Duration pauseBefore(int attempt) {
     long pause = Math.min(FIRST_PAUSE.toMillis() << Math.min(attempt, 8), LONGEST_PAUSE.toMillis());
     return Duration.ofMillis(ThreadLocalRandom.current().nextLong(pause / 2, pause + 1));

@@ -20,7 +20,7 @@ import javax.crypto.spec.SecretKeySpec;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
-/** How a core is connected to. */
+/** How to connect to a core. */
 final class Security {
   private Security() {}
 
@@ -36,7 +36,7 @@ final class Security {
     return tls.build();
   }
 
-  /** Returns a connection to HOST:PORT that notices within half a minute that the core has vanished. */
+  /** Returns a connection to HOST:PORT that detects a vanished core within half a minute. */
   static ManagedChannel channel(String core, ChannelCredentials credentials) {
     return Grpc.newChannelBuilder(core, credentials)
         .keepAliveTime(20, TimeUnit.SECONDS)
@@ -44,7 +44,7 @@ final class Security {
         .build();
   }
 
-  /** Says in each call on whose behalf it is made: a JWT (HS256) that is good for a minute, in the metadata. */
+  /** Sends the principal with each call: a JWT (HS256), valid for a minute, in the metadata. */
   static final class Principal extends CallCredentials {
     private static final Metadata.Key<String> NAME =
         Metadata.Key.of("tokenwire-principal", Metadata.ASCII_STRING_MARSHALLER);
