@@ -7,6 +7,8 @@ PYTHON_STAMP := $(VENV)/.installed
 WEB_STAMP := web/node_modules/.installed
 NODE_CLIENT_STAMP := examples/node-client/node_modules/.installed
 NEXTJS_STAMP := examples/nextjs/node_modules/.installed
+ASSISTANT_UI_STAMP := examples/assistant-ui/node_modules/.installed
+PACKAGES_STAMP := web/node_modules/.packages
 FRAMEWORKS_STAMP := .frameworks/.installed
 PAGE := edge/static/index.html
 PACKAGE_SOURCES := $(shell find web/packages \( -name node_modules -o -name 'dist*' \) -prune -o -type f -print 2>/dev/null)
@@ -16,7 +18,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 # Tests go on without Node (and say so at their end), unless this is CI.
 HAVE_NODE := $(shell scripts/require_node.sh 2>/dev/null && echo yes)
-NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(NEXTJS_STAMP) $(PAGE))
+NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(NEXTJS_STAMP) $(ASSISTANT_UI_STAMP) $(PAGE))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -125,6 +127,14 @@ packages: $(WEB_STAMP) ## build the packages for npm into web/dist, as tarballs
 	npm --prefix web pack --workspace @tokenwire/client --workspace @tokenwire/react --pack-destination "$(CURDIR)/web/dist" --silent
 	@ls web/dist/*.tgz
 
+.PHONY: node24
+node24: $(WEB_STAMP) ## build and test the packages for npm under Node 24, which npm brings (190 MB, once)
+	@scripts/test_node.sh 24
+
+.PHONY: clients
+clients: system $(PYTHON_STAMP) ## build the clients of examples/ in each language whose tools are here, and run them against real cores
+	@PYTHON=$(BIN)/python scripts/run_clients.sh $(ARGS)
+
 .PHONY: venv
 venv: $(PYTHON_STAMP) ## install Python's packages into .venv
 
@@ -141,14 +151,14 @@ system: ## say which programs the tests need; as root on Debian, install them
 
 .PHONY: clean
 clean: ## remove what was built and all caches
-	rm -rf edge/static examples/nextjs/.next dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf edge/static examples/nextjs/.next examples/assistant-ui/dist examples/*-client/target dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find . -name node_modules -prune -o -name .venv -prune -o -name .frameworks -prune -o -name .observe -prune \
 		-o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 .PHONY: distclean
 distclean: clean ## ... and all that was installed into this checkout
-	rm -rf $(VENV) .frameworks .observe web/node_modules examples/*/node_modules
+	rm -rf $(VENV) .frameworks .observe web/node_modules examples/*/node_modules examples/rust-client/Cargo.lock examples/python-client/tokenwire
 
 $(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
 	scripts/make_venv.sh $(VENV)
@@ -168,10 +178,18 @@ $(NODE_CLIENT_STAMP): examples/node-client/package-lock.json
 	npm --prefix examples/node-client ci
 	@touch $@
 
-# It installs copies of our packages, as they are when packed: built before, and anew after each change of them.
-$(NEXTJS_STAMP): examples/nextjs/package-lock.json $(WEB_STAMP) $(PACKAGE_SOURCES)
+# The examples install copies of our packages, as they are when packed: built before, and anew after each change of
+# them. A stamp, and not what is built: `make check` builds it too, beside the tests.
+$(PACKAGES_STAMP): $(WEB_STAMP) $(PACKAGE_SOURCES)
 	npm --prefix web run build --workspace @tokenwire/client --workspace @tokenwire/react
+	@touch $@
+
+$(NEXTJS_STAMP): examples/nextjs/package-lock.json $(PACKAGES_STAMP)
 	npm --prefix examples/nextjs ci
+	@touch $@
+
+$(ASSISTANT_UI_STAMP): examples/assistant-ui/package-lock.json $(PACKAGES_STAMP)
+	npm --prefix examples/assistant-ui ci
 	@touch $@
 
 $(PAGE): $(WEB_STAMP) $(WEB_SOURCES)
