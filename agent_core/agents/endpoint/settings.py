@@ -126,7 +126,7 @@ class EndpointSettings(BaseSettings):
         return url
 
     def hide(self, text: str) -> str:
-        """Return a text without the key: a server may quote it. Nor its beginning where the text is cut off."""
+        """Return a text without the key, which a server may quote, also where the text is cut inside it."""
         key = self.key.get_secret_value() if self.key else ""
         if not key:
             return text
