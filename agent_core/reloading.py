@@ -118,4 +118,6 @@ def _syntax_error(path: Path) -> str:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         said = error.msg if isinstance(error, SyntaxError) else str(error)
         return f"{path}{line}: {said}"
+    except (RecursionError, MemoryError) as error:  # what the compiler says of what is nested too deep
+        return f"{path}: {type(error).__name__}: {error}"
     return ""

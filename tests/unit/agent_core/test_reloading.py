@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -133,3 +136,61 @@ def test_nothing_to_look_at_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Built-in agents do not change."""
     ReloadWatch(BUILT_INS)
     assert "--reload has no effect: all agents are built in" in caplog.text
+
+
+def test_what_is_installed_is_not_even_looked_into(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment has 30,000 files, and this is done twice a second."""
+    looked: set[str] = set()
+    scan = os.scandir
+
+    def scandir(place: str) -> object:
+        looked.add(Path(place).name)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert names(frozenset({folder}), loaded=False)
+    assert "reloaded_package" in looked
+    assert not {".venv", "site-packages"} & looked
+
+
+def test_folders_may_go_away_while_they_are_looked_at(folder: Path) -> None:
+    """As when another branch is checked out."""
+    looking = files_of([folder], loaded=False)
+    next(looking)
+    shutil.rmtree(folder / "reloaded_package")
+    assert "__init__.py" not in {path.name for path in looking}
+
+
+def test_modules_may_be_anything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that imports when it is asked, and fails; or one whose file is no text."""
+
+    class Lazy(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise ImportError(name)
+
+    class Strange(ModuleType):
+        __file__ = 7  # type: ignore[assignment]
+
+    monkeypatch.setitem(sys.modules, "reloaded_lazy", Lazy("reloaded_lazy"))
+    monkeypatch.setitem(sys.modules, "reloaded_strange", Strange("reloaded_strange"))
+    importlib.import_module("reloaded_agent")
+    assert names(frozenset({folder}), loaded=True) == {"reloaded_agent.py", "reloaded_helper.py"}
+
+
+@pytest.mark.parametrize(
+    "nested", ["x = " + "-" * 100_000 + "1", "x = " + "a." * 20_000 + "b"], ids=["minus", "dots"]
+)
+async def test_what_is_nested_too_deep_keeps_the_core(
+    folder: Path, caplog: pytest.LogCaptureFixture, nested: str
+) -> None:
+    """The compiler says MemoryError or RecursionError of it, and no SyntaxError."""
+    watch = ReloadWatch([source("reloaded_agent")])
+    importlib.import_module("reloaded_agent")
+    task = await until_changed(watch)
+    (folder / "reloaded_agent.py").write_text(nested)
+    async with asyncio.timeout(20):
+        while "not reloaded" not in caplog.text:
+            assert not task.done()
+            await asyncio.sleep(0.005)
+    (folder / "reloaded_agent.py").write_text(AGENT + "# mended\n")
+    await ended(task)
