@@ -51,8 +51,8 @@ def test_what_no_event_can_hold_is_not_shown() -> None:
     assert json_value("[" * 100_000) == "[" * 100_000
     for value in ("x" * 2_000_000, "\0" * 250_000):  # JSON escapes the latter
         assert json_value(value) == f"{len(value)} characters: too many to show here."
-    for value in (["x" * 2_000_000], f'["{"x" * 2_000_000}"]'):
-        assert json_value(value) == "2000004 characters: too many to show here."
+    for holder in (["x" * 2_000_000], f'["{"x" * 2_000_000}"]'):
+        assert json_value(holder) == "2000004 characters: too many to show here."
 
 
 def test_a_call_is_told_once_and_its_result_with_it() -> None:

@@ -141,7 +141,12 @@ def test_a_flush_looks_only_at_calls_that_wait(monkeypatch: pytest.MonkeyPatch) 
     """Some endpoints tell a finish reason in each chunk: all calls anew each time would be quadratic."""
     flushed: list[CharacterJoiner] = []
     flush = CharacterJoiner.flush
-    monkeypatch.setattr(CharacterJoiner, "flush", lambda joiner: flushed.append(joiner) or flush(joiner))
+
+    def counted(joiner: CharacterJoiner) -> str:
+        flushed.append(joiner)
+        return flush(joiner)
+
+    monkeypatch.setattr(CharacterJoiner, "flush", counted)
     assembler = ToolCallAssembler()
     for index in range(100):
         arguments = '{"a": "\ud83d' if index == 50 else "{}"
