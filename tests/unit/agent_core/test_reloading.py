@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from agent_core import reloading
 from agent_core.agents.files import files_of, folders_of
 from agent_core.agents.loading import BUILT_INS, AgentSource
 from agent_core.reloading import ReloadWatch, stand_of
+from tests.support.processes import ROOT
 
 AGENT = "async def agent(request):\n    yield 'one'\n"
 
@@ -194,3 +196,54 @@ async def test_what_is_nested_too_deep_keeps_the_core(
             await asyncio.sleep(0.005)
     (folder / "reloaded_agent.py").write_text(AGENT + "# mended\n")
     await ended(task)
+
+
+AGAIN = """
+import asyncio, os, signal, sys
+from pathlib import Path
+import uvloop
+from agent_core.reloading import Restart
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    restart = Restart()
+    print(Path.cwd().name, os.environ.get("WORD"), os.environ.get("TOKENWIRE_GRPC_PORT"))
+    marker = Path(sys.argv[1])
+    if marker.exists():
+        return
+    marker.touch()
+    os.environ["WORD"] = "an agent's"
+    os.chdir("/")
+    when = sys.argv[2]
+    if when == "before":
+        os.kill(os.getpid(), signal.SIGTERM)
+    await restart.begin_again(
+        stop, lambda: os.kill(os.getpid(), signal.SIGTERM) if when == "meanwhile" else None, port=7
+    )
+    print("stopped")
+
+uvloop.run(main())
+"""
+
+
+def run_again(folder: Path, when: str) -> str:
+    """Return what the process has printed that was to begin again, and its successor."""
+    command = [sys.executable, "-c", AGAIN, str(folder / "marker"), when]
+    environment = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_process_that_begins_again_is_as_it_was(tmp_path: Path) -> None:
+    """In its folder and environment, whatever agents have made of them; its port is the one it had."""
+    assert run_again(tmp_path, "never") == f"{tmp_path.name} None None\n{tmp_path.name} None 7\n"
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_signal_is_heard_until_a_process_begins_again(tmp_path: Path, when: str) -> None:
+    """Also while traces are exported, when the event loop stands still."""
+    assert run_again(tmp_path, when) == f"{tmp_path.name} None None\nstopped\n"
