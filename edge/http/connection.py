@@ -198,6 +198,8 @@ class StreamProtocol(HttpToolsProtocol):
         From the first call on, the transport does not wait for the end of the loop's turn with what is
         written, and holds back whoever writes until it has gone.
         """
+        if self.transport.is_closing():
+            return False  # uvloop's lets nobody set limits any more
         if self._is_serving and not self._is_unbuffered:
             self._is_unbuffered = True
             self.transport.set_write_buffer_limits(high=0)
