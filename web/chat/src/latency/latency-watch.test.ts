@@ -118,3 +118,15 @@ it("the switch is kept in the tab", () => {
   new LatencySwitch(sessionStorage).choose({ open: true });
   expect(new LatencySwitch(sessionStorage).getChoice()).toEqual({ open: true, reports: false });
 });
+
+it("the switch works where there is no room to keep it", () => {
+  const setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const latency = new LatencySwitch({ getItem: () => null, removeItem: () => {}, setItem });
+  const heard = vi.fn();
+  latency.subscribe(heard);
+  latency.choose({ open: true });
+  expect(heard).toHaveBeenCalledOnce();
+  expect(latency.getChoice().open).toBe(true);
+});
