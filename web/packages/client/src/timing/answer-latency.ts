@@ -242,7 +242,8 @@ function stampsOf({ timing }: StreamEvent, receivedMs: number): Stamps | undefin
 
 function spreadOf(times: readonly number[]): Spread | undefined {
   if (times.length === 0) return undefined;
-  const sorted = times.toSorted((one, other) => one - other);
+  // Several times as fast as an array with a comparison: a page does this beside what it measures.
+  const sorted = Float64Array.from(times).sort();
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
   return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }
