@@ -83,6 +83,17 @@ describe("a token that comes late", () => {
     expect(hops.page?.max).toBeCloseTo(600);
   });
 
+  it("is measured by each stream's own clock: one that stood still while the computer slept lags behind", () => {
+    const asleep = 3_600_000;
+    const { latency, token, open, caughtUp } = stage();
+    open();
+    for (let count = 0; count < 10; count += 1) token(STARTED + count * 20);
+    open();
+    caughtUp();
+    for (let count = 0; count < 10; count += 1) token(STARTED + asleep + count * 20, { page: -asleep });
+    expect(latency.summary().hops.page?.max).toBeCloseTo(0);
+  });
+
   it("is none behind a tool call: that is what was waited for", () => {
     const { latency, token, say } = stage();
     token(STARTED);

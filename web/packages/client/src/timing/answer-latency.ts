@@ -56,7 +56,7 @@ export interface LatencySummary {
   /** The times between tokens. Undefined before the second one. */
   readonly gap: Spread | undefined;
   /**
-   * `page` counts from its fastest token on, for the clocks of page and edge may differ by any time; so does `link`
+   * `page` counts from the fastest token of each stream on, for the clocks of page and edge may differ by any time; so does `link`
    * where a token would have arrived before it was sent.
    */
   readonly hops: HopTimes;
@@ -94,9 +94,9 @@ export class AnswerLatency {
   #stalls: readonly TokenStall[] = [];
   #stallCount = 0;
   #rows: TokenRow[] = [];
-  /** Of each row, the time in each hop; NaN for the model's where there is no gap. */
-  #times: (readonly number[])[] = [];
-  #least: readonly number[] | undefined;
+  /** Of each row, its stream, and the time in each hop; NaN for the model's where there is no gap. */
+  #times: { readonly stream: TimedStream; readonly times: readonly number[] }[] = [];
+  #stream: TimedStream = {};
   #before: Stamps | undefined;
   #opened = false;
   /** Events come from the log; undefined within: when the edge received the first of them. */
@@ -151,6 +151,8 @@ export class AnswerLatency {
     // A stream that is taken up again begins with what was missed.
     if (this.#opened) this.#replay = { sinceMs: undefined };
     this.#opened = true;
+    // The computer may have slept meanwhile, and the page's clock with it.
+    this.#stream = {};
     this.#break();
   }
 
@@ -181,19 +183,20 @@ export class AnswerLatency {
   #add(event: Delta, stamps: Stamps, receivedAtMs: number, sequence: number): void {
     const atMs = receivedAtMs - this.#startedAtMs;
     const times = hopTimes(stamps);
-    const least = (this.#least ??= times);
+    const stream = this.#stream;
+    const least = (stream.least ??= times);
     const before = this.#before;
     if (before === undefined) {
       this.#rows.push({ sequence, atMs });
-      this.#times.push([NaN, ...times]);
+      this.#times.push({ stream, times: [NaN, ...times] });
     } else {
       const gapMs = stamps[4] - before[4];
       const hop = blame(stamps, before, least);
       this.#rows.push({ sequence, atMs, gapMs, hop });
-      this.#times.push([stamps[0] - before[0], ...times]);
+      this.#times.push({ stream, times: [stamps[0] - before[0], ...times] });
       if (gapMs > this.#stallMs) this.#stall({ sequence, atMs, gapMs, hop });
     }
-    this.#least = lesser(times, least);
+    stream.least = lesser(times, least);
     this.#before = stamps;
     this.#count(event.tokens, receivedAtMs);
     // Half at once: to shift a long array for each token is work.
@@ -222,17 +225,24 @@ export class AnswerLatency {
   }
 
   #hops(): HopTimes {
-    const [, , link = 0, page = 0] = this.#least ?? [];
-    const shifts: HopShifts = { model: 0, log: 0, send: 0, link: Math.min(0, link), page };
     const spreads = LATENCY_HOPS.map((hop, index) => {
-      const times = this.#times.map((row) => (row[index] ?? NaN) - shifts[hop]);
+      const times = this.#times.map(({ stream, times }) => (times[index] ?? NaN) - shiftOf(hop, stream));
       return [hop, spreadOf(times.filter((time) => !Number.isNaN(time)))];
     });
     return Object.fromEntries(spreads) as HopTimes;
   }
 }
 
-type HopShifts = Readonly<Record<LatencyHop, number>>;
+/** What each hop but the model's took at least in one stream. */
+interface TimedStream {
+  least?: readonly number[];
+}
+
+/** Return what to take off the times in a hop for clocks that differ. */
+function shiftOf(hop: LatencyHop, { least = [] }: TimedStream): number {
+  const [, , link = 0, page = 0] = least;
+  return hop === "page" ? page : hop === "link" ? Math.min(0, link) : 0;
+}
 
 function stampsOf({ timing }: StreamEvent, receivedMs: number): Stamps | undefined {
   const stamps = STAGES.map((stage) => timing?.[stage]);
