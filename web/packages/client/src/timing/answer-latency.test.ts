@@ -119,10 +119,25 @@ describe("what was in the log already", () => {
     expect(latency.rows.map(({ gapMs }) => gapMs && Math.round(gapMs))).toEqual([undefined, undefined, 20]);
   });
 
-  it("is told by its stamps, too, where another tab reads and no one says that the replay is over", () => {
-    const { latency, token, open } = stage({ joined: true });
+  it("is all until a joined stream has caught up, also where another tab read it live before", () => {
+    const { latency, token, open, caughtUp } = stage({ joined: true });
+    token(STARTED - 5_000, { page: 5_000 });
+    token(STARTED - 4_000, { page: 4_000 });
+    caughtUp();
     open();
-    token(STARTED - 500, { send: 900 });
+    token(STARTED + 500);
+    const { replayed, tokens, firstTokenMs, hops } = latency.summary();
+    expect({ replayed, tokens, firstTokenMs }).toEqual({ replayed: 2, tokens: 1, firstTokenMs: undefined });
+    expect(hops.page?.max).toBeCloseTo(0);
+  });
+
+  it("is what another run has said before it is followed instead of this one", () => {
+    const { latency, token, open, caughtUp } = stage();
+    latency.take({ kind: "reconnecting", attempt: 1 });
+    latency.take({ kind: "joined", runId: "r" });
+    open();
+    token(STARTED - 5_000, { page: 5_000 });
+    caughtUp();
     token(STARTED + 500);
     expect(latency.summary()).toMatchObject({ replayed: 1, tokens: 1, firstTokenMs: undefined });
   });

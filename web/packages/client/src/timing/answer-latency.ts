@@ -99,15 +99,15 @@ export class AnswerLatency {
   #stream: TimedStream = {};
   #before: Stamps | undefined;
   #opened = false;
-  /** Events come from the log; undefined within: when the edge received the first of them. */
-  #replay: { sinceMs: number | undefined } | undefined;
+  /** Events come from the log, until `caught_up`. */
+  #isReplay: boolean;
   #tokens = 0;
   #firstTokens = 0;
   #replayed = 0;
   #unstamped = 0;
   #firstAtMs: number | undefined;
   #lastAtMs = 0;
-  readonly #joined: boolean;
+  #joined: boolean;
 
   constructor(options: AnswerLatencyOptions) {
     const { startedAtMs, joined = false, stallMs = 250, originMs = performance.timeOrigin } = options;
@@ -115,7 +115,7 @@ export class AnswerLatency {
     this.#joined = joined;
     this.#stallMs = stallMs;
     this.#originMs = originMs;
-    if (joined) this.#replay = { sinceMs: undefined };
+    this.#isReplay = joined;
   }
 
   /** Live tokens, oldest first: the newest 5,000 at least. The array grows in place. */
@@ -126,8 +126,9 @@ export class AnswerLatency {
   /** Take a signal of the run: from `RunOptions.onSignal`, or a session's `listen`. */
   take(signal: Signal): void {
     if (signal.kind === "opened") this.#open();
+    else if (signal.kind === "joined") this.#isReplay = this.#joined = true;
     else if (signal.kind === "gap") this.#break();
-    else if (signal.kind === "control" && signal.frame.control === "caught_up") this.#replay = undefined;
+    else if (signal.kind === "control" && signal.frame.control === "caught_up") this.#isReplay = false;
     else if (signal.kind === "event") this.#takeEvent(signal);
   }
 
@@ -149,7 +150,7 @@ export class AnswerLatency {
 
   #open(): void {
     // A stream that is taken up again begins with what was missed.
-    if (this.#opened) this.#replay = { sinceMs: undefined };
+    if (this.#opened) this.#isReplay = true;
     this.#opened = true;
     // The computer may have slept meanwhile, and the page's clock with it.
     this.#stream = {};
@@ -164,20 +165,10 @@ export class AnswerLatency {
   #takeEvent({ event, atMs, cursor }: Extract<Signal, { kind: "event" }>): void {
     if (event.type === "tool_start" || event.type === "tool_result") this.#break();
     const stamps = stampsOf(event, this.#originMs + atMs);
-    const isReplayed = stamps !== undefined && this.#isReplayed(stamps);
     if (event.type !== "text_delta" && event.type !== "reasoning_delta") return;
     if (stamps === undefined) this.#unstamped += event.tokens;
-    else if (isReplayed) this.#replayed += event.tokens;
+    else if (this.#isReplay) this.#replayed += event.tokens;
     else this.#add(event, stamps, atMs, cursor?.sequence ?? 0);
-  }
-
-  /** Return whether an event was in the log before its stream began. */
-  #isReplayed([, logged, , recv]: Stamps): boolean {
-    if (this.#replay === undefined) return false;
-    this.#replay.sinceMs ??= recv;
-    // Stamps grow: once an event was live, so are all behind it.
-    if (logged >= this.#replay.sinceMs) this.#replay = undefined;
-    return this.#replay !== undefined;
   }
 
   #add(event: Delta, stamps: Stamps, receivedAtMs: number, sequence: number): void {
