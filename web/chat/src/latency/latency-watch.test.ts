@@ -67,6 +67,20 @@ describe("the watch", () => {
     expect(watch.getSnapshot().summary).toMatchObject({ tokens: 1 });
   });
 
+  it("goes on showing an answer to a listener that comes back in its middle, as in StrictMode", () => {
+    vi.useFakeTimers();
+    const watch = new LatencyWatch({ reports: () => false, send: vi.fn(), originMs: 0 });
+    const stop = watch.subscribe(vi.fn());
+    watch.hear(token(300), live);
+    stop();
+    const heard = vi.fn();
+    watch.subscribe(heard);
+    watch.hear(token(320), live);
+    vi.runAllTimers();
+    vi.useRealTimers();
+    expect(heard).toHaveBeenCalledOnce();
+  });
+
   it("reports each stream once, when the user wants that", async () => {
     const send = vi.fn(async () => {});
     const watch = new LatencyWatch({ reports: () => true, send, originMs: 0 });
