@@ -22,6 +22,12 @@ describe("the list of conversations", () => {
     expect(conversations.getList()).toEqual([{ ...said("a", "first words", 2) }, { ...said("b") }]);
   });
 
+  it("has a name for a conversation whose first words the server has forgotten", () => {
+    const conversations = new Conversations(localStorage);
+    conversations.touch(said("a", " \n"));
+    expect(conversations.getList()[0]?.title).toBe("Untitled");
+  });
+
   it("is bounded, and so are its titles", () => {
     const conversations = new Conversations(localStorage);
     for (let number = 0; number < MAX_CONVERSATIONS + 5; number += 1) {

@@ -115,8 +115,9 @@ function readEntry(entry: unknown): Conversation | undefined {
   return { sessionId, title, agent: typeof agent === "string" ? agent : undefined, atMs };
 }
 
-/** Return the beginning of a message, on one line. */
+/** Return the beginning of a message, on one line. A link without words could not be read, nor spoken. */
 function titleOf(message: string): string {
   const line = message.replace(/\s+/g, " ").trim();
+  if (line === "") return "Untitled";
   return line.length <= MAX_TITLE ? line : `${Array.from(line).slice(0, MAX_TITLE).join("")}…`;
 }
