@@ -17,6 +17,7 @@ from agent_core.errors import (
 from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError
 from tokenwire.outage import Repeats
 from tokenwire.principal import (
+    JWT_PREFIX,
     METADATA_KEY,
     PrincipalClockError,
     PrincipalError,
@@ -127,12 +128,26 @@ class Callers:
 
     def _named(self, common_name: bytes) -> str:
         try:
-            return require_name(common_name.decode())
+            return require_common_name(common_name.decode())
         except (PrincipalError, UnicodeDecodeError) as error:
             self._refused.log(
                 logger, logging.WARNING, "a client certificate was refused: its common name: %s", error
             )
             raise UnauthenticatedError from error
+
+
+def require_common_name(name: str) -> str:
+    """Return the principal that a certificate names.
+
+    Args:
+        name: Its common name.
+
+    Raises:
+        PrincipalError: It can't be a principal's, or can be that of a user of a JWT issuer alone.
+    """
+    if name.startswith(JWT_PREFIX):
+        raise PrincipalError(f"the name begins with {JWT_PREFIX}, as those of the issuer's users alone do")
+    return require_name(name)
 
 
 def _authorization_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:

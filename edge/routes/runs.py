@@ -56,10 +56,10 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
 ) -> ASGIResponse:
     """Follow a run, or resume following it."""
     del ticket  # the guard has looked at it
-    del after, last_event_id_in_query  # of several of one name, only the last is told here
+    del after, last_event_id_in_query, last_event_id  # of several of one name, only one is told here
     query = request.query_params
     given = {
-        "Last-Event-ID": [last_event_id or ""],
+        "Last-Event-ID": request.headers.getall("last-event-id", []),
         "lastEventId": query.getall("lastEventId", []),
         "after": query.getall("after", []),
     }

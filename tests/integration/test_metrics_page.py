@@ -201,7 +201,7 @@ def test_an_edge_that_shares_its_port_says_what_that_means(processes: Processes)
     """Numbers of one process and then of another look like counters that were set back."""
     command = [*TOKENWIRE, "edge", "--core", "127.0.0.1:1", "--port", str(free_port())]
     edge = processes.start("edge", command, {"TOKENWIRE_REUSE_PORT": "1"})
-    wait_until(lambda: "Set TOKENWIRE_METRICS_PORT for each" in edge.stderr, "the warning")
+    wait_until(lambda: "set TOKENWIRE_METRICS_PORT for each" in edge.stderr, "the warning")
 
 
 def test_processes_serve_their_metrics_where_they_were_asked_to(processes: Processes) -> None:

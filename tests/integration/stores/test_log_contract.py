@@ -14,6 +14,7 @@ from agent_core.runs.log.contract import (
     RunInfo,
     RunLog,
 )
+from agent_core.runs.log.redis_store import connection
 from agent_core.runs.outcome import Outcome
 from tests.support.stores import (
     FAR,
@@ -54,8 +55,13 @@ async def test_events_get_their_numbers_and_the_logged_stamp(log: RunLog) -> Non
     assert (batch.complete, batch.last) == (False, Position(1, 2))
 
 
-async def test_hundreds_who_ask_at_once_are_all_answered(log: RunLog) -> None:
+async def test_hundreds_who_ask_at_once_are_all_answered(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When an edge goes down, all of its readers come back within the same second."""
+    # On a busy machine it is this process, not Redis, that needs a second until it looks at its connection.
+    monkeypatch.setattr(connection, "CONNECT_S", 10.0)
+    log = await open_log()
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 2))
 

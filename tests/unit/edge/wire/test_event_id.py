@@ -89,10 +89,18 @@ def test_the_first_place_that_names_an_event_decides(given: dict[str, list[str]]
     assert resume_position(RUN_ID, given) == position
 
 
-@pytest.mark.parametrize("text", ["x", f"{OTHER_RUN_ID}.1.1", f"{RUN_ID}.1.8"])
-def test_a_cursor_that_can_not_be_meant_is_refused_where_it_stands(text: str) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        ["x"],
+        [f"{OTHER_RUN_ID}.1.1"],
+        [f"{RUN_ID}.1.7", f"{OTHER_RUN_ID}.1.7"],
+        [f"{RUN_ID}.1.7", f"{RUN_ID}.1.8"],
+    ],
+)
+def test_a_cursor_that_can_not_be_meant_is_refused_where_it_stands(query: list[str]) -> None:
     """Damaged, another run's, or one of two: refused though another place decides."""
-    given = {"header": [f"{RUN_ID}.1.9"], "query": [f"{RUN_ID}.1.7", text]}
+    given = {"header": [f"{RUN_ID}.1.9"], "query": query}
     with pytest.raises(RequestError) as caught:
         resume_position(RUN_ID, given)
     assert (caught.value.code, caught.value.details) == ("INVALID_ARGUMENT", {"field": "query"})
