@@ -74,7 +74,9 @@ class OpenAIAgent:
         finally:
             result.cancel()  # its task would go on without anybody who reads
         used = result.context_wrapper.usage
-        yield Finish(reason or translation.reason, Usage(used.input_tokens, used.output_tokens))
+        known = used.input_tokens or used.output_tokens  # 0 stands for what no provider has told
+        usage = Usage(used.input_tokens, used.output_tokens) if known else None
+        yield Finish(reason or translation.reason, usage)
 
 
 class Translation:
