@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from agent_core.agents.pydantic_ai.errors import ModelCallError
+from agent_core.agents.pydantic_ai.kinds import MALFORMED
 from agent_core.agents.split_characters import CharacterJoiner
 
 _JSON_MARKS: Final = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
@@ -21,6 +23,11 @@ _PLACEHOLDER: Final = "{}"
 
 _BEGUN: Final = 3
 """Characters of an object after which the same characters again are its beginning, told again."""
+
+
+MAX_CHARACTERS: Final = 16 * 1024 * 1024
+"""How long the calls of one answer may be together. Nothing of a call is told before it is complete, so the
+limit of what a run may say does not end one without an end."""
 
 
 class _Call:
@@ -81,6 +88,8 @@ class ToolCallAssembler:
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
         self._ids: set[str] = set()
+        self._length = 0
+        """Of all ids, names and arguments that are kept, in characters."""
         self._halves: dict[int, _Call] = {}
         """The calls whose arguments end in half a character, by their index."""
 
@@ -90,7 +99,11 @@ class ToolCallAssembler:
         return bool(self._calls)
 
     def feed(self, given: object) -> list[dict[str, Any]]:
-        """Return the deltas of a chunk as OpenAI's API has them; none where nothing is new."""
+        """Return the deltas of a chunk as OpenAI's API has them; none where nothing is new.
+
+        Raises:
+            ModelCallError: The calls are longer than any can be.
+        """
         told: list[dict[str, Any]] = []
         named: set[_Call] = set()
         for delta in given if isinstance(given, list) else [given]:
@@ -134,6 +147,9 @@ class ToolCallAssembler:
         if name:
             named.add(call)
         new_name, rest = _new_name(call, name), self._new_arguments(call, arguments)
+        self._length += len(new_name) + len(rest) + (len(call.call_id) if len(self._calls) > known else 0)
+        if self._length > MAX_CHARACTERS:
+            raise ModelCallError(MALFORMED, f"tool calls of more than {MAX_CHARACTERS} characters")
         if not new_name and not rest and len(self._calls) == known:
             return None
         return _told(call, new_name, rest, delta)

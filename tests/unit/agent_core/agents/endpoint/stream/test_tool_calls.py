@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_core.agents.endpoint.stream import tool_calls
 from agent_core.agents.endpoint.stream.tool_calls import ToolCallAssembler
+from agent_core.agents.pydantic_ai.errors import ModelCallError
 from agent_core.agents.split_characters import CharacterJoiner
 
 ARGUMENTS = st.dictionaries(
@@ -135,6 +137,26 @@ def test_an_id_made_for_a_call_is_no_other_calls() -> None:
     calls = [{"index": index, "id": name, "function": functions[index]} for index, name in IDS]
     ids = [call.ids for call in put_together([calls])]
     assert len(ids) == len(set().union(*ids)) == len(IDS)
+
+
+@pytest.mark.parametrize("field", ["id", "name", "arguments"])
+def test_calls_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    """Whatever of them has none; what is only repeated does not count."""
+    monkeypatch.setattr(tool_calls, "MAX_CHARACTERS", 1000)
+    again = ToolCallAssembler()
+    for _ in range(100):
+        again.feed([{"index": 0, "id": "i" * 100, "function": {"name": "n" * 100, "arguments": "{}"}}])
+    assembler = ToolCallAssembler()
+    given = {"id": "i", "name": "n", "arguments": '{"a": 1}'}
+
+    def feed(index: int) -> None:
+        values = {**given, field: f"{index:0100}"}
+        assembler.feed([{"index": index, "id": values.pop("id"), "function": values}])
+
+    for index in range(8):
+        feed(index)
+    with pytest.raises(ModelCallError):
+        [feed(index) for index in range(8, 12)]
 
 
 def test_a_flush_looks_only_at_calls_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
