@@ -154,3 +154,23 @@ def test_the_end_stays_in_view_until_the_reader_scrolls_away(browser: Browser, p
     page.get_by_test_id("stop").click()
     expect(page.get_by_test_id("send")).to_be_visible(timeout=PATIENCE_MS)
     assert complaints == []
+
+
+def test_one_line_up_by_an_arrow_key_leaves_the_end(browser: Browser, pace: Stack) -> None:
+    """Also while tokens come: a keyboard moves less than a wheel, and must not be pulled back."""
+    page, complaints = open_page(browser, pace.url)
+    page.set_viewport_size({"width": 400, "height": 500})
+    page.get_by_test_id("question").fill(json.dumps({"tokens": 3000, "size": 8, "rate": 150}))
+    page.get_by_test_id("send").click()
+    page.wait_for_function("() => document.querySelector('.tw-thread').scrollTop > 200", timeout=PATIENCE_MS)
+    thread = page.get_by_role("group", name="Conversation")
+    thread.press("ArrowUp")
+    expect(page.get_by_role("button", name="Latest")).to_be_visible(timeout=PATIENCE_MS)
+    page.wait_for_function(
+        "() => { const { scrollHeight, clientHeight, scrollTop } = document.querySelector('.tw-thread');"
+        " return scrollHeight - clientHeight - scrollTop > 300 }",
+        timeout=PATIENCE_MS,
+    )
+    page.get_by_test_id("stop").click()
+    expect(page.get_by_test_id("send")).to_be_visible(timeout=PATIENCE_MS)
+    assert complaints == []

@@ -1,5 +1,5 @@
-import { beforeEach, describe, expect, it } from "vitest";
-import { ApiKey, isKey, browserStorage } from "./api-key.ts";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { ApiKey, isKey, browserStorage, type KeyStorage } from "./api-key.ts";
 
 beforeEach(() => {
   sessionStorage.clear();
@@ -33,11 +33,29 @@ describe("the key", () => {
     expect(key.getState()).toEqual({ held: false, wanted: undefined });
   });
 
-  it("lives as long as the page where storage is forbidden", () => {
-    const key = new ApiKey(undefined);
+  const full: KeyStorage = {
+    getItem: () => null,
+    removeItem: () => {},
+    setItem: () => {
+      throw new DOMException("full", "QuotaExceededError");
+    },
+  };
+
+  it.each([
+    ["forbidden", undefined],
+    ["full", full],
+  ])("lives as long as the page where storage is %s", (_, storage) => {
+    const key = new ApiKey(storage);
     key.use("secret");
     expect(key.headers()).toEqual({ Authorization: "Bearer secret" });
+    expect(key.getState().held).toBe(true);
   });
+});
+
+it("a storage that is null, as in a WebView without one, is no storage", () => {
+  vi.stubGlobal("localStorage", null);
+  expect(browserStorage("localStorage")).toBeUndefined();
+  vi.unstubAllGlobals();
 });
 
 it("a refusal asks for a key, or says that the one that was sent is wrong and drops it", () => {

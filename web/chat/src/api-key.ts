@@ -14,7 +14,7 @@ const ENTRY = "tokenwire.api-key";
 /**
  * The user's API key: kept in this tab's storage and sent as a header, nowhere else.
  *
- * Without a storage (the browser may forbid it) it lives as long as the page.
+ * Without a storage (the browser may forbid it), or room in it, it lives as long as the page.
  */
 export class ApiKey {
   readonly #storage: KeyStorage | undefined;
@@ -58,8 +58,7 @@ export class ApiKey {
 
   #keep(key: string | undefined): void {
     this.#key = key;
-    if (key === undefined) this.#storage?.removeItem(ENTRY);
-    else this.#storage?.setItem(ENTRY, key);
+    store(this.#storage, ENTRY, key);
   }
 
   #change(state: KeyState): void {
@@ -71,9 +70,23 @@ export class ApiKey {
 /** Return the tab's or the browser's storage, or undefined where it is forbidden to look at it. */
 export function browserStorage(name: "localStorage" | "sessionStorage"): KeyStorage | undefined {
   try {
-    return window[name];
+    // An Android WebView without DOM storage has null here.
+    const { [name]: storage } = window as Record<typeof name, Storage | null>;
+    return storage ?? undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** Store a text, or that there is none; return false where there is no room for it: then all is as it was. */
+export function store(storage: KeyStorage | undefined, entry: string, text: string | undefined): boolean {
+  try {
+    if (text === undefined) storage?.removeItem(entry);
+    else storage?.setItem(entry, text);
+    return true;
+  } catch (error) {
+    if (error instanceof DOMException) return false;
+    throw error;
   }
 }
 

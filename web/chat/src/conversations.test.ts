@@ -22,6 +22,12 @@ describe("the list of conversations", () => {
     expect(conversations.getList()).toEqual([{ ...said("a", "first words", 2) }, { ...said("b") }]);
   });
 
+  it("has a name for a conversation whose first words the server has forgotten", () => {
+    const conversations = new Conversations(localStorage);
+    conversations.touch(said("a", " \n"));
+    expect(conversations.getList()[0]?.title).toBe("Untitled");
+  });
+
   it("is bounded, and so are its titles", () => {
     const conversations = new Conversations(localStorage);
     for (let number = 0; number < MAX_CONVERSATIONS + 5; number += 1) {
@@ -55,13 +61,15 @@ describe("the list of conversations", () => {
     stop();
   });
 
-  it.each(["{", "3", '[null, {"sessionId": 1}, {"sessionId": "a"}]'])(
-    "passes over what is none: %s",
-    (text) => {
-      localStorage.setItem("tokenwire.conversations", text);
-      expect(new Conversations(localStorage).getList()).toEqual([]);
-    },
-  );
+  it.each([
+    "{",
+    "3",
+    '[null, {"sessionId": 1}, {"sessionId": "a"}]',
+    '[{"sessionId": "a", "title": "a time that no date has", "atMs": 1e300}]',
+  ])("passes over what is none: %s", (text) => {
+    localStorage.setItem("tokenwire.conversations", text);
+    expect(new Conversations(localStorage).getList()).toEqual([]);
+  });
 
   it("lives as long as the page where there is no room", () => {
     const full = {
@@ -73,6 +81,18 @@ describe("the list of conversations", () => {
     };
     const conversations = new Conversations(full);
     conversations.touch(said("a"));
-    expect(ids(conversations)).toEqual(["a"]);
+    conversations.touch(said("b"));
+    expect(ids(conversations)).toEqual(["b", "a"]);
+  });
+
+  it("has each conversation once, and no more than fit, whatever was stored", () => {
+    const stored = Array.from({ length: 200 }, (_, number) =>
+      said(`s${Math.floor(number / 2)}`, `${number}`),
+    );
+    localStorage.setItem("tokenwire.conversations", JSON.stringify(stored));
+    const known = ids(new Conversations(localStorage));
+    expect(new Conversations(localStorage).getList()[1]).toEqual(said("s1", "2"));
+    expect(known).toHaveLength(MAX_CONVERSATIONS);
+    expect(new Set(known).size).toBe(MAX_CONVERSATIONS);
   });
 });

@@ -1,4 +1,4 @@
-import type { KeyStorage } from "./api-key.ts";
+import { type KeyStorage, store } from "./api-key.ts";
 
 /** A conversation that was begun in this browser. */
 export interface Conversation {
@@ -29,6 +29,8 @@ export class Conversations {
   readonly #storage: KeyStorage | undefined;
   readonly #listeners = new Set<() => void>();
   #list: readonly Conversation[];
+  /** The storage has the list; false where there was no room for it. */
+  #isStored = true;
 
   constructor(storage: KeyStorage | undefined) {
     this.#storage = storage;
@@ -67,21 +69,18 @@ export class Conversations {
 
   readonly #hearTabs = ({ key }: StorageEvent): void => {
     // A storage that was cleared as a whole names no key.
-    if (key === ENTRY || key === null) this.#tell(this.#read() ?? []);
+    if (key !== ENTRY && key !== null) return;
+    this.#isStored = true;
+    this.#tell(this.#read() ?? []);
   };
 
   #read(): readonly Conversation[] | undefined {
-    return this.#storage === undefined ? undefined : readList(this.#storage.getItem(ENTRY));
+    if (this.#storage === undefined || !this.#isStored) return undefined;
+    return readList(this.#storage.getItem(ENTRY));
   }
 
   #change(list: readonly Conversation[]): void {
-    try {
-      if (list.length === 0) this.#storage?.removeItem(ENTRY);
-      else this.#storage?.setItem(ENTRY, JSON.stringify(list));
-    } catch (error) {
-      // The storage is full: then the list lives as long as the page.
-      if (!(error instanceof DOMException)) throw error;
-    }
+    this.#isStored = store(this.#storage, ENTRY, list.length === 0 ? undefined : JSON.stringify(list));
     this.#tell(list);
   }
 
@@ -96,7 +95,10 @@ function readList(text: string | null): readonly Conversation[] {
   if (text === null) return [];
   try {
     const stored: unknown = JSON.parse(text);
-    return Array.isArray(stored) ? stored.flatMap((entry) => readEntry(entry) ?? []) : [];
+    const entries = Array.isArray(stored) ? stored.flatMap((entry) => readEntry(entry) ?? []) : [];
+    const bySession = new Map<string, Conversation>();
+    for (const entry of entries) if (!bySession.has(entry.sessionId)) bySession.set(entry.sessionId, entry);
+    return [...bySession.values()].slice(0, MAX_CONVERSATIONS);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     return [];
@@ -108,11 +110,14 @@ function readEntry(entry: unknown): Conversation | undefined {
   const { sessionId, title, agent, atMs } = entry as Record<string, unknown>;
   if (typeof sessionId !== "string" || typeof title !== "string" || typeof atMs !== "number")
     return undefined;
+  // A number may be more than a date can be, which throws where it is shown.
+  if (Number.isNaN(new Date(atMs).getTime())) return undefined;
   return { sessionId, title, agent: typeof agent === "string" ? agent : undefined, atMs };
 }
 
-/** Return the beginning of a message, on one line. */
+/** Return the beginning of a message, on one line. A link without words could not be read, nor spoken. */
 function titleOf(message: string): string {
   const line = message.replace(/\s+/g, " ").trim();
+  if (line === "") return "Untitled";
   return line.length <= MAX_TITLE ? line : `${Array.from(line).slice(0, MAX_TITLE).join("")}…`;
 }

@@ -1,4 +1,4 @@
-import type { KeyStorage } from "../api-key.ts";
+import { type KeyStorage, store } from "../api-key.ts";
 
 export interface LatencyChoice {
   /** The panel is shown, and runs are asked for with stamps from the next one on. */
@@ -31,7 +31,7 @@ export class LatencySwitch {
   readonly choose = (choice: Partial<LatencyChoice>): void => {
     this.#choice = { ...this.#choice, ...choice };
     const words = Object.entries(this.#choice).flatMap(([word, isChosen]) => (isChosen ? [word] : []));
-    this.#storage?.setItem(ENTRY, words.join(" "));
+    store(this.#storage, ENTRY, words.join(" "));
     for (const listener of this.#listeners) listener();
   };
 }

@@ -67,6 +67,20 @@ describe("the watch", () => {
     expect(watch.getSnapshot().summary).toMatchObject({ tokens: 1 });
   });
 
+  it("goes on showing an answer to a listener that comes back in its middle, as in StrictMode", () => {
+    vi.useFakeTimers();
+    const watch = new LatencyWatch({ reports: () => false, send: vi.fn(), originMs: 0 });
+    const stop = watch.subscribe(vi.fn());
+    watch.hear(token(300), live);
+    stop();
+    const heard = vi.fn();
+    watch.subscribe(heard);
+    watch.hear(token(320), live);
+    vi.runAllTimers();
+    vi.useRealTimers();
+    expect(heard).toHaveBeenCalledOnce();
+  });
+
   it("reports each stream once, when the user wants that", async () => {
     const send = vi.fn(async () => {});
     const watch = new LatencyWatch({ reports: () => true, send, originMs: 0 });
@@ -117,4 +131,16 @@ it("the switch is kept in the tab", () => {
   sessionStorage.clear();
   new LatencySwitch(sessionStorage).choose({ open: true });
   expect(new LatencySwitch(sessionStorage).getChoice()).toEqual({ open: true, reports: false });
+});
+
+it("the switch works where there is no room to keep it", () => {
+  const setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const latency = new LatencySwitch({ getItem: () => null, removeItem: () => {}, setItem });
+  const heard = vi.fn();
+  latency.subscribe(heard);
+  latency.choose({ open: true });
+  expect(heard).toHaveBeenCalledOnce();
+  expect(latency.getChoice().open).toBe(true);
 });

@@ -94,6 +94,27 @@ describe("turns of before", () => {
     expect(calls(session)).toEqual([0]);
   });
 
+  it("leave it to the server to close a stream that was read to its end", async () => {
+    const edge = await edgeWith(1);
+    const { fetch } = edge;
+    const signals: (AbortSignal | null | undefined)[] = [];
+    let close: () => void = () => undefined;
+    Object.assign(edge, {
+      fetch: async (url: string, init?: RequestInit) => {
+        if (!url.endsWith("/events")) return fetch(url, init);
+        signals.push(init?.signal);
+        const { headers, body } = await fetch(url, init);
+        const flush = () => new Promise<void>((resolve) => (close = resolve));
+        return new Response(body?.pipeThrough(new TransformStream({ flush })), { headers });
+      },
+    });
+    const session = open(edge);
+    await session.load();
+    await vi.waitFor(() => expect(calls(session)).toEqual([1]));
+    expect(signals.map((signal) => signal?.aborted)).toEqual([false]);
+    close();
+  });
+
   it("are left when the session closes", async () => {
     const edge = await edgeWith(1);
     edge.run.frames.pop();

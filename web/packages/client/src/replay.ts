@@ -11,12 +11,11 @@ export async function replayRun(
   runId: string,
   signal: AbortSignal,
 ): Promise<RunState | undefined> {
-  const log = { isTrimmed: false, isWhole: false };
+  const log = { isTrimmed: false, hasEnded: false };
   const onSignal = (heard: Signal) => {
     if (heard.kind === "gap" && !heard.complete) log.isTrimmed = true;
     // An error without a place in the run is the server's own.
-    if (heard.kind === "event" && heard.cursor !== undefined)
-      log.isWhole = isTerminal(heard.event) && !log.isTrimmed;
+    if (heard.kind === "event" && heard.cursor !== undefined) log.hasEnded = isTerminal(heard.event);
   };
   const run = client.followRun(runId, { keepEvents: false, onSignal });
   const leave = () => {
@@ -25,9 +24,9 @@ export async function replayRun(
   signal.addEventListener("abort", leave);
   await run.finished;
   signal.removeEventListener("abort", leave);
-  // One that was given up waits to be taken up again otherwise.
-  leave();
-  return log.isWhole ? run.state : undefined;
+  // One that was given up waits to be taken up again otherwise. Of one that was read, the server closes the stream.
+  if (!log.hasEnded) leave();
+  return log.hasEnded && !log.isTrimmed ? run.state : undefined;
 }
 
 /** Whether nothing of the run comes after it. */

@@ -13,8 +13,8 @@ type Letter =
   /** To that tab: all of it, or undefined when the reader does not have it any more. */
   | { readonly kind: "backfill"; readonly to: string; readonly messages: readonly SseMessage[] | undefined }
   | { readonly kind: "messages"; readonly messages: readonly SseMessage[] }
-  /** How the reader's connection and its Stop fare. */
-  | { readonly kind: "signal"; readonly signal: Signal }
+  /** How the reader's connection and its Stop fare; `to`: news for that tab alone. */
+  | { readonly kind: "signal"; readonly signal: Signal; readonly to?: string }
   /** From a listener: Stop. */
   | { readonly kind: "stop" }
   /** The reader is there, though nothing comes. */
@@ -252,7 +252,7 @@ export class SharedRun {
     const signal: Signal = isOpen
       ? { kind: "opened", runId: this.#runId, traceId: this.#state.traceId }
       : { kind: "reconnecting", attempt };
-    this.#send({ kind: "signal", signal });
+    this.#send({ kind: "signal", signal, to: letter.from });
   }
 
   /** Return what came after an event: all, for a cursor that is not among what was kept is passed over. */
@@ -271,11 +271,13 @@ export class SharedRun {
       }
       this.#filled = true;
       this.#takeAll(letter.messages);
+      this.#emit({ kind: "control", frame: { control: "caught_up", cursor: this.#reader?.cursor ?? "" } });
     } else if (letter.kind === "alive" && !this.#filled) {
       this.#join();
       return;
     } else if (letter.kind === "messages" && this.#filled) this.#takeAll(letter.messages);
-    else if (letter.kind === "signal" && this.#filled) this.#hearSignal(letter.signal);
+    else if (letter.kind === "signal" && this.#filled && (letter.to ?? this.#id) === this.#id)
+      this.#hearSignal(letter.signal);
     if (this.#filled && this.#own === undefined) this.#watch(FROZEN_MS);
   }
 

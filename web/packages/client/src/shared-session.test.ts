@@ -65,6 +65,26 @@ describe("tabs of one browser", () => {
     expect(browser.open.size).toBe(0);
   });
 
+  it("are told where what came before they joined ends", async () => {
+    const { edge, browser, second } = await twoTabs();
+    const third = tab(edge, browser);
+    const heard: string[] = [];
+    const opened = vi.fn();
+    second.listen(({ kind }) => {
+      if (kind === "opened") opened();
+    });
+    third.listen((signal) => {
+      if (signal.kind === "event") heard.push(signal.event.type);
+      if (signal.kind === "control") heard.push(signal.frame.control);
+    });
+    await third.load();
+    await show([third], ["a"]);
+    edge.run.say("b");
+    await show([third], ["ab"]);
+    expect(heard).toEqual(["run_started", "text_delta", "caught_up", "text_delta"]);
+    expect(opened).not.toHaveBeenCalled();
+  });
+
   it("go on without a gap or a duplicate when the one that reads goes", async () => {
     const { edge, first, second } = await twoTabs();
     const third = tab(edge, new ScriptedTabs());

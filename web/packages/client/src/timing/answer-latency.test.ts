@@ -83,6 +83,17 @@ describe("a token that comes late", () => {
     expect(hops.page?.max).toBeCloseTo(600);
   });
 
+  it("is measured by each stream's own clock: one that stood still while the computer slept lags behind", () => {
+    const asleep = 3_600_000;
+    const { latency, token, open, caughtUp } = stage();
+    open();
+    for (let count = 0; count < 10; count += 1) token(STARTED + count * 20);
+    open();
+    caughtUp();
+    for (let count = 0; count < 10; count += 1) token(STARTED + asleep + count * 20, { page: -asleep });
+    expect(latency.summary().hops.page?.max).toBeCloseTo(0);
+  });
+
   it("is none behind a tool call: that is what was waited for", () => {
     const { latency, token, say } = stage();
     token(STARTED);
@@ -108,10 +119,25 @@ describe("what was in the log already", () => {
     expect(latency.rows.map(({ gapMs }) => gapMs && Math.round(gapMs))).toEqual([undefined, undefined, 20]);
   });
 
-  it("is told by its stamps, too, where another tab reads and no one says that the replay is over", () => {
-    const { latency, token, open } = stage({ joined: true });
+  it("is all until a joined stream has caught up, also where another tab read it live before", () => {
+    const { latency, token, open, caughtUp } = stage({ joined: true });
+    token(STARTED - 5_000, { page: 5_000 });
+    token(STARTED - 4_000, { page: 4_000 });
+    caughtUp();
     open();
-    token(STARTED - 500, { send: 900 });
+    token(STARTED + 500);
+    const { replayed, tokens, firstTokenMs, hops } = latency.summary();
+    expect({ replayed, tokens, firstTokenMs }).toEqual({ replayed: 2, tokens: 1, firstTokenMs: undefined });
+    expect(hops.page?.max).toBeCloseTo(0);
+  });
+
+  it("is what another run has said before it is followed instead of this one", () => {
+    const { latency, token, open, caughtUp } = stage();
+    latency.take({ kind: "reconnecting", attempt: 1 });
+    latency.take({ kind: "joined", runId: "r" });
+    open();
+    token(STARTED - 5_000, { page: 5_000 });
+    caughtUp();
     token(STARTED + 500);
     expect(latency.summary()).toMatchObject({ replayed: 1, tokens: 1, firstTokenMs: undefined });
   });
