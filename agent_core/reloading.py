@@ -44,9 +44,9 @@ class ReloadWatch:
 
     def __init__(self, sources: Iterable[AgentSource]) -> None:
         self._folders = folders_of(sources)
-        self._first = stand_of(
-            files_of(self._folders, loaded=False)
-        )  # what changes during an import has changed
+        files = tuple(files_of(self._folders, loaded=False))
+        self._first = stand_of(files)
+        self._first_contents = {path: _content_of(path) for path in files}
         if not self._folders:
             logger.warning("--reload has no effect: all agents are built in, so there are no files to watch")
 
@@ -59,9 +59,7 @@ class ReloadWatch:
             loaded: Whether the agents are loaded: then only what they have imported matters.
         """
         now = await self._stand(loaded=loaded)
-        before = (
-            now if not loaded else {**now, **{path: self._first.get(path, was) for path, was in now.items()}}
-        )
+        before = await asyncio.to_thread(self._before_import, now) if loaded else now
         while True:
             await asyncio.sleep(LOOK_S)
             now = await self._stand(loaded=loaded)
@@ -78,8 +76,26 @@ class ReloadWatch:
                 logger.warning("reloading: %s", ", ".join(sorted(path.name for path in changed)))
                 return
 
+    def _before_import(self, now: Stand) -> Stand:
+        """Return how files stood before the import: what was saved meanwhile has changed.
+
+        Not a file that holds what it held: an agent that writes one of its own modules whenever it is
+        imported would be reloaded for ever.
+        """
+        first, contents = self._first, self._first_contents
+        saved = {path for path in first.keys() & now.keys() if _content_of(path) != contents[path]}
+        return {**now, **{path: first[path] for path in saved}}
+
     async def _stand(self, *, loaded: bool) -> Stand:
         return await asyncio.to_thread(lambda: stand_of(files_of(self._folders, loaded=loaded)))
+
+
+def _content_of(path: Path) -> int:
+    """Return what tells a file's content from another; 0 for one that can't be read."""
+    try:
+        return hash(path.read_bytes())
+    except OSError:
+        return 0
 
 
 def stand_of(files: Iterable[Path]) -> Stand:

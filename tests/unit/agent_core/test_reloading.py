@@ -101,6 +101,18 @@ async def test_a_change_while_the_agent_was_imported_is_seen(folder: Path) -> No
     await ended(asyncio.create_task(watch.changed(loaded=True)))
 
 
+async def test_a_module_that_an_agent_writes_at_each_import_is_no_change(folder: Path) -> None:
+    """As generators of code do: the core would be reloaded for ever."""
+    watch = ReloadWatch([source("reloaded_agent")])
+    importlib.import_module("reloaded_agent")
+    helper = folder / "reloaded_helper.py"
+    helper.write_text(helper.read_text())
+    os.utime(helper, (1, 1))
+    task = await until_changed(watch)
+    helper.write_text("WORD = 'another'\n")
+    await ended(task)
+
+
 async def test_a_syntax_error_keeps_the_core_until_it_is_mended(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
