@@ -14,7 +14,7 @@ from agent_core.errors import (
     IssuerUnavailableError,
     UnauthenticatedError,
 )
-from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError
+from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError, authorization_of
 from tokenwire.outage import Repeats
 from tokenwire.principal import (
     JWT_PREFIX,
@@ -151,13 +151,8 @@ def require_common_name(name: str) -> str:
 
 
 def _authorization_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """Return what a call bears; empty for nothing.
-
-    Several entries are one with commas, as everywhere in HTTP, and so prove nobody: a proxy could have looked
-    at another one than the core.
-
-    Source: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
-    """
-    values = [value for key, value in metadata if key == AUTHORIZATION]
-    texts = (text.decode("ascii", "replace") if isinstance(text, bytes) else text for text in values)
-    return ", ".join(text for text in texts if text.strip())
+    """Return what a call bears; empty for nothing."""
+    values = (value for key, value in metadata if key == AUTHORIZATION)
+    return authorization_of(
+        value.decode("ascii", "replace") if isinstance(value, bytes) else value for value in values
+    )

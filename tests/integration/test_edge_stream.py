@@ -214,6 +214,12 @@ async def test_a_cursor_that_is_none_is_refused_before_the_200(stack: Stack, cur
         await stack.client.get(url, headers=[("last-event-id", each) for each in given])
         for given in ([cursor], [good, cursor], [cursor, good])
     ]
+    repeated = {"message": "a", "sessionId": "s1", "agent": "echo"}
+    by_header += [
+        await stack.client.post(
+            "/api/chat", json=repeated, headers=[("last-event-id", each) for each in (good, cursor)]
+        )
+    ]
     in_query = {
         name: [
             await stack.client.get(
