@@ -15,7 +15,7 @@ import uvloop
 from agent_core.agents.embedded.settings import ModelSettings
 from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.loading import AgentLoadError, parse_sources
-from agent_core.reloading import ReloadWatch, begin_again
+from agent_core.reloading import ReloadWatch, Restart
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tokenwire.descriptors import DescriptorWatch, raise_limit, warn_if_short
@@ -47,6 +47,7 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
         WrongSettingError: It never can as it is set up.
     """
     stop, hurry = _hear_signals()
+    restart = Restart()
     core = CoreServer(settings)
     reloading = ReloadWatch(parse_sources(settings.agent)) if settings.reload else None
     await metrics.start()
@@ -67,11 +68,16 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
     loop_lag().stop()
     await metrics.stop()
     logger.info("core stopped")
-    if not stop.is_set() or core.manager.strays:
+
+    def clean_up() -> None:
         stop_telemetry()
         logging.shutdown()
-        if not stop.is_set():
-            begin_again()
+
+    if not stop.is_set():
+        await restart.begin_again(stop, clean_up, port=core.port)
+        os._exit(0)
+    if core.manager.strays:
+        clean_up()
         # The event loop waits for ever for the tasks of agents that do not stop.
         os._exit(0)
 

@@ -14,9 +14,10 @@ from agent_core.errors import (
     IssuerUnavailableError,
     UnauthenticatedError,
 )
-from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError
+from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError, authorization_of
 from tokenwire.outage import Repeats
 from tokenwire.principal import (
+    JWT_PREFIX,
     METADATA_KEY,
     PrincipalClockError,
     PrincipalError,
@@ -127,7 +128,7 @@ class Callers:
 
     def _named(self, common_name: bytes) -> str:
         try:
-            return require_name(common_name.decode())
+            return require_common_name(common_name.decode())
         except (PrincipalError, UnicodeDecodeError) as error:
             self._refused.log(
                 logger, logging.WARNING, "a client certificate was refused: its common name: %s", error
@@ -135,14 +136,23 @@ class Callers:
             raise UnauthenticatedError from error
 
 
-def _authorization_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """Return what a call bears; empty for nothing.
+def require_common_name(name: str) -> str:
+    """Return the principal that a certificate names.
 
-    Several entries are one with commas, as everywhere in HTTP, and so prove nobody: a proxy could have looked
-    at another one than the core.
+    Args:
+        name: Its common name.
 
-    Source: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
+    Raises:
+        PrincipalError: It can't be a principal's, or can be that of a user of a JWT issuer alone.
     """
-    values = [value for key, value in metadata if key == AUTHORIZATION]
-    texts = (text.decode("ascii", "replace") if isinstance(text, bytes) else text for text in values)
-    return ", ".join(text for text in texts if text.strip())
+    if name.startswith(JWT_PREFIX):
+        raise PrincipalError(f"the name begins with {JWT_PREFIX}, as those of the issuer's users alone do")
+    return require_name(name)
+
+
+def _authorization_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """Return what a call bears; empty for nothing."""
+    values = (value for key, value in metadata if key == AUTHORIZATION)
+    return authorization_of(
+        value.decode("ascii", "replace") if isinstance(value, bytes) else value for value in values
+    )

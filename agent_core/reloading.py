@@ -9,19 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from agent_core.agents.files import files_of, folders_of
 from agent_core.agents.loading import AgentSource
+from tokenwire.signals import stop_signals
 
 LOOK_S: Final = 0.5
 """How often the files are looked at."""
 
 SETTLE_S: Final = 0.2
 """How long nothing must have changed: an editor saves in steps, a checkout writes many files."""
+
+TURN_S: Final = 0.02
+"""How long the event loop may take to tell of a signal that it has taken."""
 
 Stand: TypeAlias = Mapping[Path, tuple[int, int]]
 """When each file was changed, in nanoseconds, and its size."""
@@ -38,9 +44,9 @@ class ReloadWatch:
 
     def __init__(self, sources: Iterable[AgentSource]) -> None:
         self._folders = folders_of(sources)
-        self._first = stand_of(
-            files_of(self._folders, loaded=False)
-        )  # what changes during an import has changed
+        files = tuple(files_of(self._folders, loaded=False))
+        self._first = stand_of(files)
+        self._first_contents = {path: _content_of(path) for path in files}
         if not self._folders:
             logger.warning("--reload has no effect: all agents are built in, so there are no files to watch")
 
@@ -53,9 +59,7 @@ class ReloadWatch:
             loaded: Whether the agents are loaded: then only what they have imported matters.
         """
         now = await self._stand(loaded=loaded)
-        before = (
-            now if not loaded else {**now, **{path: self._first.get(path, was) for path, was in now.items()}}
-        )
+        before = await asyncio.to_thread(self._before_import, now) if loaded else now
         while True:
             await asyncio.sleep(LOOK_S)
             now = await self._stand(loaded=loaded)
@@ -72,8 +76,26 @@ class ReloadWatch:
                 logger.warning("reloading: %s", ", ".join(sorted(path.name for path in changed)))
                 return
 
+    def _before_import(self, now: Stand) -> Stand:
+        """Return how files stood before the import: what was saved meanwhile has changed.
+
+        Not a file that holds what it held: an agent that writes one of its own modules whenever it is
+        imported would be reloaded for ever.
+        """
+        first, contents = self._first, self._first_contents
+        saved = {path for path in first.keys() & now.keys() if _content_of(path) != contents[path]}
+        return {**now, **{path: first[path] for path in saved}}
+
     async def _stand(self, *, loaded: bool) -> Stand:
         return await asyncio.to_thread(lambda: stand_of(files_of(self._folders, loaded=loaded)))
+
+
+def _content_of(path: Path) -> int:
+    """Return what tells a file's content from another; 0 for one that can't be read."""
+    try:
+        return hash(path.read_bytes())
+    except OSError:
+        return 0
 
 
 def stand_of(files: Iterable[Path]) -> Stand:
@@ -88,9 +110,38 @@ def stand_of(files: Iterable[Path]) -> Stand:
     return stand
 
 
-def begin_again() -> None:
-    """Become a new process of the same command and the same environment. Does not return."""
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 # this very interpreter
+class Restart:
+    """How this process began: to be made before agents are imported, which may change all of it."""
+
+    def __init__(self) -> None:
+        self._environment = dict(os.environ)
+        self._folder = Path.cwd()
+
+    async def begin_again(self, stop: asyncio.Event, clean_up: Callable[[], None], *, port: int) -> None:
+        """Become a new process of the same command, in the same environment, folder and port.
+
+        Returns only where a signal has asked for the end meanwhile.
+
+        Args:
+            stop: Set by the event loop at such a signal; from now on without the loop, which stands still.
+            clean_up: Called before.
+            port: The core's port, where it has one: it may have been any free one.
+        """
+        for number in stop_signals():
+            signal.signal(number, lambda *_: stop.set())
+        await asyncio.sleep(TURN_S)
+        clean_up()
+        for stream in (sys.stdout, sys.stderr):  # what agents have printed: exec drops it
+            with suppress(OSError):  # nobody reads it
+                stream.flush()
+        # A signal from here on ends this process, as it would end one that has just begun.
+        for number in stop_signals():
+            signal.signal(number, signal.SIG_DFL)
+        if not stop.is_set():
+            environment = self._environment | ({"TOKENWIRE_GRPC_PORT": str(port)} if port else {})
+            os.chdir(self._folder)
+            command = [sys.executable, *sys.orig_argv[1:]]
+            os.execve(sys.executable, command, environment)  # noqa: S606 # this very interpreter
 
 
 def _changes(before: Stand, now: Stand, *, loaded: bool) -> set[Path]:
@@ -118,4 +169,6 @@ def _syntax_error(path: Path) -> str:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         said = error.msg if isinstance(error, SyntaxError) else str(error)
         return f"{path}{line}: {said}"
+    except (RecursionError, MemoryError) as error:  # what the compiler says of what is nested too deep
+        return f"{path}: {type(error).__name__}: {error}"
     return ""

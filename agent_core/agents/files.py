@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from agent_core.agents.loading import BUILT_INS, AgentSource
@@ -54,7 +56,9 @@ def _folder_of(source: AgentSource) -> Path | None:
 def _imported_from(folder: Path) -> Iterator[Path]:
     # A copy: imports go on in other threads.
     for module in list(sys.modules.values()):
-        if (name := getattr(module, "__file__", None)) is None:
+        # Not `module.__file__`: some import when they are asked, and then fail in any way.
+        name = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if not isinstance(name, str):
             continue
         path = Path(name)
         if path.is_relative_to(folder) and not _is_foreign(path.relative_to(folder)):
@@ -63,12 +67,15 @@ def _imported_from(folder: Path) -> Iterator[Path]:
 
 def _all_in(folder: Path) -> Iterator[Path]:
     found = 0
-    for path in folder.rglob("*.py"):
-        if not _is_foreign(path.relative_to(folder)):
-            found += 1
-            yield path
-        if found >= MOST_FILES:
-            return
+    # Folders that go away meanwhile, as at a checkout, are no error here; `rglob` raises.
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_foreign(Path(name))]
+        for name in files:
+            if name.endswith(".py") and not name.startswith("."):
+                found += 1
+                yield Path(place, name)
+            if found >= MOST_FILES:
+                return
 
 
 def _is_foreign(path: Path) -> bool:

@@ -10,7 +10,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agent_core.agents.events import AgentEvent, JsonValue, ReasoningDelta, TextDelta, ToolResult, ToolStart
+from agent_core.agents.events import (
+    AgentEvent,
+    JsonText,
+    JsonValue,
+    ReasoningDelta,
+    TextDelta,
+    ToolResult,
+    ToolStart,
+)
 
 ADAPTERS: Final = (
     ("pydantic_ai", "agent_core.agents.pydantic_ai"),
@@ -23,6 +31,13 @@ function `adapt`. The first that fits is taken. `agents` is what OpenAI's Agents
 
 SHORT_OF: Final = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length")
 """What providers call the reason of an answer that was cut short."""
+
+
+MAX_SHOWN: Final = 256 * 1024
+"""Characters of JSON that an event shows of a tool's arguments or result. The model gets it all."""
+
+MAX_SHOWN_BYTES: Final = 3 * MAX_SHOWN
+"""The same in bytes of UTF-8, with what JSON escapes: an event holds less than 1 MiB."""
 
 
 class NotAdaptableError(Exception):
@@ -99,16 +114,35 @@ def json_value(value: object) -> JsonValue:
     """Return what JSON holds of a value: texts that are JSON as what they say, anything else as its text."""
     if isinstance(value, str):
         try:
-            found: JsonValue = json.loads(value, parse_constant=_no_number)
-        except ValueError:
-            return value.encode("utf-8", "replace").decode()
-        return found if isinstance(found, dict | list) else value
+            found = json.loads(value, parse_constant=_no_number)
+        except (ValueError, RecursionError):  # the latter where it is too deep to be read
+            found = None
+        if not isinstance(found, dict | list):
+            return shown(value.encode("utf-8", "replace").decode())
+        value = found
     try:
         text = json.dumps(value, default=_dumped, ensure_ascii=False, skipkeys=True)
     except (ValueError, RecursionError):  # it contains itself
         text = json.dumps(f"a {type(value).__qualname__}")
+    if len(text) > MAX_SHOWN:
+        return shown(JsonText(text))
     result: JsonValue = json.loads(text.encode("utf-8", "replace"), parse_constant=_no_number)
     return result
+
+
+def shown(value: JsonValue) -> JsonValue:
+    """Return JSON text, or what is told in place of one that is too large for an event."""
+    if isinstance(value, str) and (len(value) > MAX_SHOWN or _size_bytes(value) > MAX_SHOWN_BYTES):
+        return f"{len(value)} characters: too many to show here."
+    return value
+
+
+def _size_bytes(value: str) -> int:
+    """Return how long a text is as JSON; one that is short in any case is not looked at."""
+    longest_escape = 6
+    if isinstance(value, JsonText) or len(value) * longest_escape <= MAX_SHOWN_BYTES:
+        return len(value.encode("utf-8", "replace"))
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _dumped(value: Any) -> object:

@@ -27,6 +27,11 @@ class CharacterJoiner:
     def __init__(self) -> None:
         self._held = ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether half a character waits for the next delta."""
+        return bool(self._held)
+
     def feed(self, text: str) -> str:
         """Return what can be told of a text now; it may be empty."""
         if not self._held and text.isascii():

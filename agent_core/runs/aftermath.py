@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from agent_core.runs.agent_thread import AgentThread
 from agent_core.runs.log.contract import RunLog
 from agent_core.runs.orphans import reap_when_possible
 
@@ -47,6 +48,8 @@ class Aftermath:
             await asyncio.wait(tuple(self.strays), timeout=STRAY_S)
         if self.strays:
             logger.error("%d agents did not stop", len(self.strays))
+        if busy := await AgentThread.busy(STRAY_S):
+            logger.error("%d agents that are not async did not stop: their `finally` blocks do not run", busy)
         for reaping in self._reaping:
             reaping.cancel()
 

@@ -12,10 +12,19 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
+from agent_core.agents.events import AgentError
+
 Result = TypeVar("Result")
 
 END: Final = object()
 """What `next` gives at an iterator's end: no future can hold StopIteration."""
+
+MAX_BUSY: Final = 512
+"""Threads of runs that were stopped which may still be busy before no further one is begun. Each Stop of an
+agent that blocks leaves one, and a process has only so many: without threads, its store fails too."""
+
+_leaving: Final[set[AgentThread]] = set()
+"""Threads that are to end, and have not yet: their code goes on, or hangs."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +37,23 @@ class AgentThread:
 
     Args:
         name: The thread's name.
+
+    Raises:
+        AgentError: Too many threads of runs that were stopped are still busy.
     """
 
     def __init__(self, name: str) -> None:
+        if len(_leaving) >= MAX_BUSY:
+            raise AgentError(
+                "RESOURCE_EXHAUSTED",
+                "Too many stopped runs are still busy. Try again later.",
+                retryable=True,
+                details={"reason": "AGENT_BUSY"},
+            )
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     async def do(self, work: Callable[[], Result]) -> Result:
@@ -54,11 +74,28 @@ class AgentThread:
         """
         if last is not None:
             self._jobs.put(partial(self._clean_up, last))
+        _leaving.add(self)
         self._jobs.put(None)
+
+    @staticmethod
+    async def busy(timeout_s: float = 0.0) -> int:
+        """Return how many threads of this event loop still do what they were given, though they are to end.
+
+        Args:
+            timeout_s: How long to wait for them, in seconds.
+        """
+        loop = asyncio.get_running_loop()
+        ends = [thread._ended for thread in tuple(_leaving) if thread._loop is loop]  # noqa: SLF001 # of this class
+        if not ends:
+            return 0
+        _, busy = await asyncio.wait(ends, timeout=timeout_s)
+        return len(busy)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._context.run(job)
+        _leaving.discard(self)
+        self._settle(self._ended, partial(self._ended.set_result, None))
 
     def _do(self, work: Callable[[], Result], done: asyncio.Future[Result]) -> None:
         try:

@@ -113,8 +113,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _is_sound(error: AgentError) -> bool:
     """Return whether an `Error` event can hold all that an AgentError says."""
-    texts = (error.message, *error.details, *error.details.values())
-    return error.code in CODES and len(error.details) <= MAX_DETAILS and all(map(_is_text, texts))
+    try:
+        texts = (error.message, *error.details, *error.details.values())
+        return error.code in CODES and len(error.details) <= MAX_DETAILS and all(map(_is_text, texts))
+    except (AttributeError, TypeError):  # a subclass that does not call AgentError's own, details of None
+        return False
 
 
 def _is_text(value: object) -> bool:

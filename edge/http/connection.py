@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from edge.http.connection_limits import ConnectionLimits, RefusedError
 from edge.http.extensions import ABORT_EXTENSION, ARRIVED_EXTENSION, FLUSH_EXTENSION, PROBE_EXTENSION
 from edge.http.half_close import HalfClose
-from edge.http.other_versions import answer_without_chunks, head_without_upgrade
+from edge.http.other_versions import answer_without_chunks, check_version, head_without_upgrade
 from edge.http.problem import raw_problem
 from tokenwire.numbers import plain_number
 from tokenwire.telemetry import monotonic_nano
@@ -164,6 +164,7 @@ class StreamProtocol(HttpToolsProtocol):
         self._in_head, self._held_bytes = False, 0
         if self._head_bytes > self._limits.header_bytes:
             raise self._too_large()
+        check_version(self.parser.get_http_version())
         self._check_host()
         if self.parser.should_upgrade():
             # The parser takes what follows for another protocol's. `_feed` has the head parsed once more.
@@ -197,6 +198,8 @@ class StreamProtocol(HttpToolsProtocol):
         From the first call on, the transport does not wait for the end of the loop's turn with what is
         written, and holds back whoever writes until it has gone.
         """
+        if self.transport.is_closing():
+            return False  # uvloop's lets nobody set limits any more
         if self._is_serving and not self._is_unbuffered:
             self._is_unbuffered = True
             self.transport.set_write_buffer_limits(high=0)

@@ -42,7 +42,12 @@ class HalfClose:
         self._timer: asyncio.TimerHandle | None = None
 
     def probe_with(self, probe: Callable[[], None]) -> None:
-        """Take how to ask the response that runs to write something; ask at once if the side has ended."""
+        """Take how to ask the response that runs to write something; ask at once if the side has ended.
+
+        Not where the connection is lost already: a response may begin behind that, and nothing stops it then.
+        """
+        if self._transport.is_closing():
+            return
         self._probe = probe
         if self.has_ended:
             self._ask()

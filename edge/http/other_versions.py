@@ -8,6 +8,21 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from edge.http.connection_limits import RefusedError
+
+
+def check_version(version: str) -> None:
+    """Let a request of HTTP/1.1 or 1.0 pass. The parser also takes request lines of HTTP/2.0 and HTTP/0.9.
+
+    Args:
+        version: As the parser tells it.
+
+    Raises:
+        RefusedError: 400, it is of another one.
+    """
+    if version not in {"1.0", "1.1"}:
+        raise RefusedError(400, f"This server speaks HTTP/1.1, not HTTP/{version}.")
+
 
 def head_without_upgrade(
     parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[tuple[bytes, bytes]]

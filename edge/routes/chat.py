@@ -19,7 +19,7 @@ from edge.http.stream_policy import CONTENT_TYPE, HeartbeatKind, StreamLook
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
 from edge.telemetry.server_span import STREAMS, traceparent
-from edge.wire.event_id import Cursor, parse_event_id
+from edge.wire.event_id import Cursor, EventId, named_event
 from tokenwire.v1 import run_pb2
 
 MAX_REQUEST_ID: Final = 128
@@ -68,8 +68,9 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     ] = None,
 ) -> ASGIResponse:
     """Start a run and stream it; or resume one; or start one to be followed elsewhere."""
-    if last_event_id:
-        return await _resume(request, edge, last_event_id, StreamLook(heartbeat, timing))
+    del last_event_id  # of several, only one is told here
+    if reached := named_event("Last-Event-ID", request.headers.getall("last-event-id", [])):
+        return await _resume(request, edge, reached, StreamLook(heartbeat, timing))
     if edge.drain.started:
         raise EdgeError("UNAVAILABLE", "This server is going down. Try again.", retry_after_s=1)
     run = data.to_run_spec()
@@ -98,10 +99,10 @@ async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_p
 
 
 async def _resume(
-    request: Request[Any, Any, Any], edge: EdgeContext, last_event_id: str, look: StreamLook
+    request: Request[Any, Any, Any], edge: EdgeContext, reached: EventId, look: StreamLook
 ) -> ASGIResponse:
     """Go on with the run that the id names: a client that repeats its POST wants no second one."""
-    run_id, after = parse_event_id(last_event_id)
+    run_id, after = reached
     run = await edge.run_to_follow(request, run_id)
     if run is None:
         return edge.come_back_later()

@@ -10,6 +10,7 @@ from litestar.params import FromQuery, HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from edge.http.authentication import TAKES_TICKETS
+from edge.http.head import is_head
 from edge.http.limited_stream import LimitedStream
 from edge.http.stream_policy import HeartbeatKind, StreamLook
 from edge.routes.context import EdgeDependency, caller_of
@@ -56,10 +57,10 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
 ) -> ASGIResponse:
     """Follow a run, or resume following it."""
     del ticket  # the guard has looked at it
-    del after, last_event_id_in_query  # of several of one name, only the last is told here
+    del after, last_event_id_in_query, last_event_id  # of several of one name, only one is told here
     query = request.query_params
     given = {
-        "Last-Event-ID": [last_event_id or ""],
+        "Last-Event-ID": request.headers.getall("last-event-id", []),
         "lastEventId": query.getall("lastEventId", []),
         "after": query.getall("after", []),
     }
@@ -69,7 +70,7 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
         return edge.come_back_later()
     if run.state == run_pb2.RUN_STATE_ENDED and cursor == (run.last.epoch, run.last.sequence):
         return ASGIResponse(status_code=204)
-    if cursor != START:
+    if cursor != START and not is_head(request.scope):
         RESUMES.add(1, BY_CLIENT)
     look = StreamLook(heartbeat, timing)
     return LimitedStream(edge.follow_stream(request, run_id, cursor, look), edge.limits, starts=False)

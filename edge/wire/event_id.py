@@ -87,18 +87,33 @@ def resume_position(run_id: str, given: Mapping[str, Iterable[str]]) -> Cursor:
         RequestError: INVALID_ARGUMENT, whether it decides or not: an event id that is none, is another
             run's, or differs from another one in the same place. `details.field` names that place.
     """
-    positions = [_named_position(run_id, field, filter(None, texts)) for field, texts in given.items()]
+    positions = [_named_position(run_id, field, texts) for field, texts in given.items()]
     return next((position for position in positions if position is not None), START)
+
+
+def named_event(field: str, texts: Iterable[str]) -> EventId | None:
+    """Return the one event that a header or parameter names; None when it names none.
+
+    Args:
+        field: The header or parameter.
+        texts: What it says, each time that it stands in the request. Empty texts say nothing.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, an event id that is none, or two that differ. `details.field` is the
+            field.
+    """
+    ids = {parse_event_id(text, field) for text in texts if text}
+    if len(ids) > 1:
+        raise RequestError("INVALID_ARGUMENT", f"There is more than one {field}.", details={"field": field})
+    return next(iter(ids), None)
 
 
 def _named_position(run_id: str, field: str, texts: Iterable[str]) -> Cursor | None:
     """Return the one position that a field names; None when it says nothing."""
-    ids = {parse_event_id(text, field) for text in texts}
-    if len(ids) > 1:
-        raise RequestError("INVALID_ARGUMENT", f"There is more than one {field}.", details={"field": field})
-    for named_run, cursor in ids:
-        if named_run != run_id:
-            message = "The event id is another run's."
-            raise RequestError("INVALID_ARGUMENT", message, details={"field": field})
-        return cursor
-    return None
+    named = named_event(field, texts)
+    if named is None:
+        return None
+    if named.run_id != run_id:
+        message = "The event id is another run's."
+        raise RequestError("INVALID_ARGUMENT", message, details={"field": field})
+    return named.cursor

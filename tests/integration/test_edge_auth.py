@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,10 +35,11 @@ INVALID = 'Bearer error="invalid_token"'
         ({"authorization": f"Basic {KEY}"}, "Bearer"),
         ({"authorization": f"Bearer {KEY}x"}, INVALID),
         ({"authorization": b"Bearer \xff\xfe"}, INVALID),
+        ([("authorization", f"Bearer {KEY}"), ("authorization", f"Bearer {KEY}x")], INVALID),
     ],
-    ids=["none", "empty", "wrong", "basic", "longer", "not ascii"],
+    ids=["none", "empty", "wrong", "basic", "longer", "not ascii", "two"],
 )
-async def test_without_a_valid_key_nothing_is_served(headers: dict[str, str], challenge: str) -> None:
+async def test_without_a_valid_key_nothing_is_served(headers: Any, challenge: str) -> None:
     """Every API route answers 401 and says how to ask; nothing tells a wrong key from an unknown one."""
     async with running_stack(CORE, auth="keys", api_keys=ENTRY, principal_key=PRINCIPAL_KEY) as stack:
         run = "a" * 30

@@ -210,14 +210,27 @@ async def test_a_cursor_that_is_none_is_refused_before_the_200(stack: Stack, cur
     """A damaged or foreign id is a 400, never a stream from somewhere: wherever it stands, beside what."""
     run_id = await stack.start("a", agent="echo")
     url, good = f"/api/runs/{run_id}/events", f"{run_id}.1.1"
-    by_header = await stack.client.get(url, headers={"last-event-id": cursor})
-    asked = {"Last-Event-ID": by_header}
-    for name in ("lastEventId", "after"):
-        asked[name] = await stack.client.get(
-            url, params=[(name, good), (name, cursor)], headers={"last-event-id": good}
+    by_header = [
+        await stack.client.get(url, headers=[("last-event-id", each) for each in given])
+        for given in ([cursor], [good, cursor], [cursor, good])
+    ]
+    repeated = {"message": "a", "sessionId": "s1", "agent": "echo"}
+    by_header += [
+        await stack.client.post(
+            "/api/chat", json=repeated, headers=[("last-event-id", each) for each in (good, cursor)]
         )
-    told = {name: (answer.status_code, answer.json()["details"]) for name, answer in asked.items()}
-    assert told == {name: (400, {"field": name}) for name in asked}
+    ]
+    in_query = {
+        name: [
+            await stack.client.get(
+                url, params=[(name, good), (name, cursor)], headers={"last-event-id": good}
+            )
+        ]
+        for name in ("lastEventId", "after")
+    }
+    for name, answers in {"Last-Event-ID": by_header, **in_query}.items():
+        told = [(answer.status_code, answer.json().get("details")) for answer in answers]
+        assert told == [(400, {"field": name})] * len(answers)
 
 
 @pytest.mark.parametrize(

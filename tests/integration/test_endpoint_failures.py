@@ -24,6 +24,8 @@ from tests.support.endpoint_assistant import SUM, WITHIN_S, assistant_with, fail
 from tests.support.scripted_endpoint import (
     KEY,
     MODEL,
+    Endpoint,
+    Exchange,
     Step,
     calls,
     hangs_up,
@@ -218,3 +220,38 @@ async def test_cancelling_while_it_waits_to_try_again() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert len(endpoint.asked) == 1
+
+
+def questions_for_usage(endpoint: Endpoint) -> list[bool]:
+    """Return which model calls asked for the usage."""
+    return ["stream_options" in exchange.body for exchange in endpoint.asked]
+
+
+REFUSES_OPTIONS = refuses(400, {"message": "Unknown parameter: stream_options"})
+
+
+async def test_a_refusal_that_only_quotes_a_user_does_not_end_the_usage() -> None:
+    """Without the question it is refused too: then that was not the reason."""
+    async with assistant_with(REFUSES_OPTIONS, REFUSES_OPTIONS, says("Hello"), retries=0) as (
+        assistant,
+        endpoint,
+    ):
+        _, error = await failed(assistant)
+        assert error.details["reason"] == "MODEL_REQUEST_REFUSED"
+        assert text_of(await told(assistant)) == "Hello"
+        assert questions_for_usage(endpoint) == [True, False, True]
+
+
+async def test_runs_that_begin_together_learn_together_that_there_is_no_usage() -> None:
+    """Each repeats its own request: what one has learned is no refusal of the other's."""
+    both = asyncio.Barrier(2)
+
+    async def refuses_both(exchange: Exchange) -> None:
+        await both.wait()
+        await REFUSES_OPTIONS(exchange)
+
+    script = (refuses_both, refuses_both, says("Hello"), says("Hello"), says("Hello"))
+    async with assistant_with(*script, retries=0) as (assistant, endpoint):
+        answers = await asyncio.gather(told(assistant), told(assistant))
+        assert [text_of(events) for events in (*answers, await told(assistant))] == ["Hello"] * 3
+        assert questions_for_usage(endpoint) == [True, True, False, False, False]

@@ -6,7 +6,7 @@ Nothing here knows HTTP or gRPC: each process tells its callers in its own way w
 
 from tokenwire.authentication.api_keys import ApiKeys, load_keys
 from tokenwire.authentication.bearer import KeysAndTokens
-from tokenwire.authentication.contract import Bearers, CredentialsError, IssuerAwayError
+from tokenwire.authentication.contract import Bearers, CredentialsError, IssuerAwayError, authorization_of
 from tokenwire.authentication.key_set import KeySet, KeySource, read_key_file
 from tokenwire.authentication.settings import AuthenticationSettings
 from tokenwire.authentication.tokens import JwtRules, JwtTokens
@@ -22,6 +22,7 @@ __all__ = [
     "KeySet",
     "KeySource",
     "KeysAndTokens",
+    "authorization_of",
     "load_keys",
     "read_key_file",
 ]

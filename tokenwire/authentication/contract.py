@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
@@ -61,6 +62,20 @@ class Bearers(Protocol):
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Return the context within which it can be asked: it may have to fetch keys meanwhile."""
+
+
+def authorization_of(values: Iterable[str]) -> str:
+    """Return what all Authorization headers of a call say together; empty for nothing.
+
+    Several are one with commas, as everywhere in HTTP, and so prove nobody: a proxy could have looked at
+    another one than this process.
+
+    Args:
+        values: Of each header; blank ones say nothing.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
+    """
+    return ", ".join(value for value in values if value.strip())
 
 
 def bearer_of(authorization: str) -> str:

@@ -44,6 +44,12 @@ HOW_TO_PROVE: Final = (
 )
 """What to do where the core wants to know who calls, and nothing was sent that could prove it."""
 
+OTHER_KEY: Final = (
+    "The call was signed with TOKENWIRE_PRINCIPAL_KEY, which must be that of the core. To call with "
+    "TOKENWIRE_API_KEY instead, unset it."
+)
+"""What to do where the core takes no signed principal, though there is an API key: it was not sent."""
+
 _LOST: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -185,8 +191,8 @@ class GrpcDoor:
         """Return what a status means: only a server's own words come with rich details."""
         code, text = error.code(), error.details() or ""
         packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
-        if code is grpc.StatusCode.UNAUTHENTICATED and not self._access.api_key:
-            text = f"{text} {HOW_TO_PROVE}"
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            text = f"{text} {how_to_prove(self._access)}".rstrip()
         if isinstance(packed, bytes):
             facts, retry_s = _details(packed)
             if retry_s is not None and len(self._cores) > 1:
@@ -197,6 +203,17 @@ class GrpcDoor:
         if self._is_connected:
             return BrokenError(f"the connection to {self.place} was lost ({code.name})")
         return self._unreachable()
+
+
+def how_to_prove(access: Access) -> str:
+    """Return what to do where a core refuses a call; empty where its own words about the API key say it.
+
+    Args:
+        access: What the call was made with.
+    """
+    if not access.api_key:
+        return HOW_TO_PROVE
+    return OTHER_KEY if access.principal_key else ""
 
 
 def _details(packed: bytes) -> tuple[dict[str, str], float | None]:

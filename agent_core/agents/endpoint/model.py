@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, cast
 
 from openai import AsyncOpenAI, omit
@@ -40,6 +41,10 @@ _NONSENSE: Final = (AttributeError, TypeError, LookupError, ValueError)
 
 _STREAM_OPTIONS: Final = ("stream_options", "include_usage")
 """What endpoints name that do not know how to tell the usage of a stream, when they refuse the question."""
+
+
+_without_usage: ContextVar[bool] = ContextVar("without_usage", default=False)
+"""Whether the request that is being made leaves out that question."""
 
 
 class EndpointStream(OpenAIStreamedResponse):
@@ -203,18 +208,27 @@ class EndpointModel(OpenAIChatModel):
             run_context: As there.
         """
         asked = (messages, model_settings, model_request_parameters, run_context)
+        asks_usage = self._asks_usage  # another run may turn it off while this one waits
         try:
             return await stack.enter_async_context(super().request_stream(*asked))
         except ModelAPIError as error:
-            if not self._asks_usage or not _refuses_stream_options(error):
+            if not asks_usage or not _refuses_stream_options(error):
                 raise
+        token = _without_usage.set(True)
+        try:
+            response = await stack.enter_async_context(super().request_stream(*asked))
+        finally:
+            _without_usage.reset(token)
+        # Only now is it certain: an endpoint may have quoted a user's words.
+        if not self._asks_usage:
+            return response
         log.warning(
             "%s refuses `stream_options`: requests are sent without it from now on, so runs have no usage. "
             "Set TOKENWIRE_MODEL_USAGE=off to avoid the refused request.",
             self._endpoint.url,
         )
         self._asks_usage = False
-        return await stack.enter_async_context(super().request_stream(*asked))
+        return response
 
     def _get_stream_options(
         self, model_settings: OpenAIChatModelSettings
@@ -222,7 +236,9 @@ class EndpointModel(OpenAIChatModel):
         """Return what is asked beside the answer. Pydantic AI's place for this."""
         del model_settings
         # The OpenAI library leaves out what is `omit`.
-        return {"include_usage": True} if self._asks_usage else cast("ChatCompletionStreamOptionsParam", omit)
+        if self._asks_usage and not _without_usage.get():
+            return {"include_usage": True}
+        return cast("ChatCompletionStreamOptionsParam", omit)
 
     @property
     def _streamed_response_cls(self) -> type[OpenAIStreamedResponse]:

@@ -14,6 +14,10 @@ _AROUND: Final = " \t\r\n\v\f\0\u00a0\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"
 """White space and invisible characters, which editors and terminals put around a key."""
 
 
+SHORTEST_CUT: Final = 4
+"""Characters of a key at the end of a text that are taken for its beginning: `sk-` is no secret."""
+
+
 class EndpointSettings(BaseSettings):
     """Which model `assistant` calls, and how."""
 
@@ -122,9 +126,15 @@ class EndpointSettings(BaseSettings):
         return url
 
     def hide(self, text: str) -> str:
-        """Return a text without the key: a server may quote it."""
+        """Return a text without the key, which a server may quote, also where the text is cut inside it."""
         key = self.key.get_secret_value() if self.key else ""
-        return text.replace(key, "***") if key else text
+        if not key:
+            return text
+        text = text.replace(key, "***")
+        cut = next(
+            (size for size in range(len(key) - 1, SHORTEST_CUT - 1, -1) if text.endswith(key[:size])), 0
+        )
+        return text[:-cut] + "***" if cut else text
 
 
 def _source() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import pydantic_core
 from pydantic_ai.messages import (
@@ -36,9 +36,7 @@ from agent_core.agents.events import (
     ToolStart,
     Turn,
 )
-
-MAX_SHOWN: Final = 256 * 1024
-"""Characters of JSON that an event shows of a tool's arguments or result. The model gets it all."""
+from agent_core.agents.foreign import shown
 
 
 class NotJsonError(Exception):
@@ -152,13 +150,6 @@ def arguments(args: str | dict[str, Any] | None) -> JsonValue:
     except ValueError:
         return text
     return JsonText(text)
-
-
-def shown(value: JsonValue) -> JsonValue:
-    """Return JSON text, or what is told in place of one that is too large for an event."""
-    if isinstance(value, str) and len(value) > MAX_SHOWN:
-        return f"{len(value)} characters: too many to show here."
-    return value
 
 
 def sound(text: str) -> str:

@@ -8,7 +8,7 @@ from litestar.handlers import BaseRouteHandler
 
 from edge.http.authentication.contract import ANONYMOUS, Connection, bearing_principal
 from edge.http.authentication.tickets import Tickets
-from tokenwire.authentication import Bearers
+from tokenwire.authentication import Bearers, authorization_of
 
 TAKES_TICKETS: Final = "tokenwire_takes_tickets"
 """The `opt` of a route that a ticket opens. No other route looks at one."""
@@ -34,7 +34,8 @@ async def require_principal(connection: Connection, handler: BaseRouteHandler) -
         principal = tickets.principal_of(ticket, str(connection.path_params["run_id"]))
     else:
         bearers: Bearers = edge.authenticator
-        principal = await bearing_principal(bearers, connection.headers.get("authorization", ""))
+        authorization = authorization_of(connection.headers.getall("authorization", []))
+        principal = await bearing_principal(bearers, authorization)
     connection.scope["state"][_PRINCIPAL_KEY] = principal
 
 

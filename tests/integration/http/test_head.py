@@ -75,7 +75,7 @@ def headers_in(head: bytes) -> dict[str, Any]:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_head_of_a_stream_opens_none(stack: Stack) -> None:
-    """It takes no slot, starts no call to the core, and counts as no follower of the run."""
+    """It takes no slot, opens no stream at the core, and counts as no follower of the run."""
     run_id = await stack.start("hi", "silent", onDisconnect="cancel")
     async with raw_connection(stack.url) as connection:
         await connection.send(f"HEAD /api/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

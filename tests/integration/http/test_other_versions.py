@@ -75,3 +75,14 @@ async def test_a_get_that_asks_for_an_upgrade_gets_its_plain_answer(
         await connection.send(head.encode() + b"\r\n" + HEALTH)
         assert (await connection.answer()).status == status
         assert (await connection.answer()).status == 200
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("version", [b"2.0", b"0.9"])
+async def test_a_request_line_of_another_version_is_refused(stack: Stack, version: bytes) -> None:
+    """Such a client can't read chunks, and need not say for which host it asks; the connection closes."""
+    async with raw_connection(stack.url) as connection:
+        await connection.send(HEALTH.replace(b"HTTP/1.1", b"HTTP/" + version))
+        whole = await connection.closed()
+    assert whole.startswith(b"HTTP/1.1 400 ")
+    assert b"not HTTP/" + version in whole

@@ -92,6 +92,7 @@ async def test_what_proves_nothing_is_refused(callers: Callers, given: list[tupl
         (b"bill\xff", "codec can't decode"),
         ("\u202ebilling".encode(), "can't be printed"),
         (b"x" * 300, "longer than"),
+        (b"jwt:alice", "the issuer's users"),
     ],
     ids=ascii,
 )

@@ -32,6 +32,9 @@ _QUOTED: Final = 300
 _DOCUMENTS: Final = {"<": WRONG_URL, "{": CUT_OFF, "[": CUT_OFF}
 """What a document is that is no JSON, by its first character: a web page, or JSON whose end is missing."""
 
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""How much may come without a value: no run may say more, and what has no end would fill the memory."""
+
 _DECODE: Final = json.JSONDecoder(strict=False).decode
 """Lets control characters stand in strings, which some servers do not escape."""
 
@@ -56,6 +59,7 @@ class BodyReader:
         self._data: list[str] = []
         self._document: list[str] = []
         self._read = False
+        self._waiting_bytes = 0
 
     def feed(self, data: bytes) -> Iterator[object]:
         """Yield the JSON values that are complete now, and DONE. To be read to its end.
@@ -70,12 +74,19 @@ class BodyReader:
         for line in data.splitlines(keepends=True):
             if line[-1] not in b"\r\n":
                 self._partial.append(line)
+                self._waiting_bytes += len(line)
                 continue
             if self._partial:
                 line = b"".join((*self._partial, line))  # noqa: PLW2901 # the rest of it came before
                 self._partial.clear()
-            yield from self._line(line.rstrip(b"\r\n"))
+            values = self._line(line.rstrip(b"\r\n"))
+            if values:
+                self._waiting_bytes = 0
+                yield from values
+            self._waiting_bytes += len(line)
         self._after_cr = data.endswith(b"\r")
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            raise ModelCallError(MALFORMED, f"{self._waiting_bytes} bytes without an answer in them")
 
     def finish(self) -> Iterator[object]:
         """Yield what the end of the body completes.

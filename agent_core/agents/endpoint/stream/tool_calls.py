@@ -80,6 +80,9 @@ class ToolCallAssembler:
         self._calls: list[_Call] = []
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
+        self._ids: set[str] = set()
+        self._halves: dict[int, _Call] = {}
+        """The calls whose arguments end in half a character, by their index."""
 
     @property
     def called(self) -> bool:
@@ -89,7 +92,7 @@ class ToolCallAssembler:
     def feed(self, given: object) -> list[dict[str, Any]]:
         """Return the deltas of a chunk as OpenAI's API has them; none where nothing is new."""
         told: list[dict[str, Any]] = []
-        named: list[_Call] = []
+        named: set[_Call] = set()
         for delta in given if isinstance(given, list) else [given]:
             if isinstance(delta, Mapping):
                 new = self._delta(delta, named)
@@ -99,10 +102,10 @@ class ToolCallAssembler:
 
     def flush(self) -> list[dict[str, Any]]:
         """Return deltas for what still waits: halves of characters without the other half."""
-        held = [(call, call.joiner.flush()) for call in self._calls]
-        return [_told(call, "", rest, {}) for call, rest in held if rest]
+        held, self._halves = self._halves, {}
+        return [_told(call, "", call.joiner.flush(), {}) for call in held.values()]
 
-    def _delta(self, delta: Mapping[str, Any], named: list[_Call]) -> dict[str, Any] | None:
+    def _delta(self, delta: Mapping[str, Any], named: set[_Call]) -> dict[str, Any] | None:
         """Return what is new in a delta.
 
         Args:
@@ -123,13 +126,13 @@ class ToolCallAssembler:
                 name = name or self._name_at(index)
             call = self._start(given_id)
         elif given_id and not call.given_id:
-            call.given_id = call.call_id = given_id
+            call.given_id, call.call_id = given_id, self._own_id(given_id, call.index)
         if given_id:
             self._by_id[given_id] = call
         if index is not None:
             self._by_index[index] = call
         if name:
-            named.append(call)
+            named.add(call)
         new_name, rest = _new_name(call, name), self._new_arguments(call, arguments)
         if not new_name and not rest and len(self._calls) == known:
             return None
@@ -157,13 +160,20 @@ class ToolCallAssembler:
     def _start(self, given_id: str) -> _Call:
         """Return a new call."""
         index = len(self._calls)
-        call_id = f"{given_id}-{index + 1}" if given_id in self._by_id else given_id
-        call = _Call(index, call_id, given_id)
+        call = _Call(index, self._own_id(given_id, index), given_id)
         self._calls.append(call)
         return call
 
-    @staticmethod
-    def _new_arguments(call: _Call, arguments: str) -> str:
+    def _own_id(self, given_id: str, index: int) -> str:
+        """Return a call's id: that of the endpoint, or one made of it where another call has it."""
+        call_id = given_id
+        while call_id in self._ids:
+            call_id = f"{call_id}-{index + 1}"
+        if call_id:
+            self._ids.add(call_id)
+        return call_id
+
+    def _new_arguments(self, call: _Call, arguments: str) -> str:
         """Return what is new in a call's arguments, and keep it."""
         if not call.length and arguments.strip() == _PLACEHOLDER:
             call.placeholder = True
@@ -171,7 +181,12 @@ class ToolCallAssembler:
         rest = call.new_in(arguments)
         if rest:
             call.add(rest)
-        return call.joiner.feed(rest)
+        told = call.joiner.feed(rest)
+        if call.joiner.holds:
+            self._halves[call.index] = call
+        else:
+            self._halves.pop(call.index, None)
+        return told
 
 
 def _takes_new_id(call: _Call, name: str, arguments: str) -> bool:

@@ -30,6 +30,8 @@ LOOP.append(LOOP)
         ('{"a": NaN}', {"a": None}),
         ("[1", "[1"),
         ("5", "5"),
+        ('"\ud83d"', '"?"'),
+        ('{"a": "\\ud83d"}', {"a": "?"}),
         ("plain", "plain"),
         ("\ud83d", "?"),
         (float("nan"), None),
@@ -42,6 +44,15 @@ LOOP.append(LOOP)
 def test_any_value_becomes_what_json_holds(value: object, json: object) -> None:
     """Text that is JSON as what it says; what JSON has not, as text; nothing fails a run."""
     assert json_value(value) == json
+
+
+def test_what_no_event_can_hold_is_not_shown() -> None:
+    """Its size is; and what is too deep to be read stays a text."""
+    assert json_value("[" * 100_000) == "[" * 100_000
+    for value in ("x" * 2_000_000, "\0" * 250_000):  # JSON escapes the latter
+        assert json_value(value) == f"{len(value)} characters: too many to show here."
+    for holder in (["x" * 2_000_000], f'["{"x" * 2_000_000}"]'):
+        assert json_value(holder) == "2000004 characters: too many to show here."
 
 
 def test_a_call_is_told_once_and_its_result_with_it() -> None:

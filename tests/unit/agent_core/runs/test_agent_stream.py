@@ -13,10 +13,15 @@ from typing import Any
 
 import pytest
 
-from agent_core.agents import RunRequest, TextDelta
+from agent_core.agents import AgentError, RunRequest, TextDelta
+from agent_core.runs import agent_thread
+from agent_core.runs.aftermath import Aftermath
 from agent_core.runs.agent_code import may_block, place_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
+from agent_core.runs.agent_thread import AgentThread
 from agent_core.runs.failures import RubbishError
+from agent_core.runs.log.budget import LogBudget
+from agent_core.runs.log.memory import MemoryLog
 
 REQUEST = RunRequest("hi", run_id="r1")
 CALLER: ContextVar[str] = ContextVar("CALLER", default="nobody")
@@ -171,6 +176,57 @@ async def test_stop_does_not_wait_for_code_that_blocks() -> None:
     assert not closed.is_set()
     go_on.set()
     assert await asyncio.to_thread(closed.wait, 10)
+
+
+async def test_a_core_waits_for_what_stopped_generators_still_do(caplog: pytest.LogCaptureFixture) -> None:
+    """Else their `finally` blocks would be cut off with the process. What hangs is told, and left."""
+    go_on, closed = threading.Event(), threading.Event()
+
+    def agent(_: RunRequest) -> Iterator[str]:
+        try:
+            yield "x"
+        finally:
+            go_on.wait(20)
+            closed.set()
+
+    stream = open_stream(agent, REQUEST)
+    await anext(stream)
+    await close_stream(stream)
+    aftermath = Aftermath(MemoryLog(LogBudget()))
+    await aftermath.aclose()
+    assert not closed.is_set()
+    assert "1 agents that are not async did not stop" in caplog.text
+    caplog.clear()
+    go_on.set()
+    await aftermath.aclose()
+    assert closed.is_set()
+    assert not caplog.records
+
+
+async def test_runs_that_are_stopped_again_and_again_do_not_use_up_all_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of an agent that blocks stay until it is done: then no more are begun."""
+    monkeypatch.setattr(agent_thread, "MAX_BUSY", 3)
+    go_on = threading.Event()
+
+    def agent(_: RunRequest) -> str:
+        go_on.wait(20)
+        return "done"
+
+    for _ in range(3):
+        run = asyncio.create_task(read(agent))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        run.cancel()
+        await asyncio.wait({run})
+    with pytest.raises(AgentError) as refused:
+        await read(agent)
+    assert (refused.value.code, refused.value.retryable) == ("RESOURCE_EXHAUSTED", True)
+    assert refused.value.details == {"reason": "AGENT_BUSY"}
+    go_on.set()
+    assert await AgentThread.busy(20) == 0
+    assert await read(agent) == ["done"]
 
 
 async def test_an_error_while_a_stopped_generator_is_closed_is_logged(

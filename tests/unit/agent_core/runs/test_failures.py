@@ -19,6 +19,13 @@ def test_an_agent_error_speaks_for_itself() -> None:
     assert failure_of(error) == Failure("UNAVAILABLE", "Try later.", True, {"provider": "x"})
 
 
+class HalfMadeError(AgentError):
+    """One whose author has forgotten what it is made of."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "secret")
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -31,6 +38,8 @@ def test_an_agent_error_speaks_for_itself() -> None:
         AgentError("INTERNAL", "x" * 10_000),
         AgentError("INTERNAL", "x", details={"n": 1}),
         AgentError("INTERNAL", "x", details={str(n): "" for n in range(33)}),
+        AgentError(["INTERNAL"], "x"),  # type: ignore[arg-type]
+        HalfMadeError(),
     ],
 )
 def test_anything_else_says_only_that_the_agent_failed(error: BaseException) -> None:

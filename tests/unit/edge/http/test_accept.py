@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.http.accept import preferred
+from edge.http.accept import MAX_RANGES, preferred
 
 STREAM, JSON = "text/event-stream", "application/json"
 OFFERS = (STREAM, JSON)
@@ -65,3 +65,10 @@ def test_json_is_sent_to_who_likes_it_better(accept: str) -> None:
 def test_any_header_is_answered_with_an_offer(accept: str) -> None:
     """Nothing that a client sends makes it fail."""
     assert preferred(accept, OFFERS) in OFFERS
+
+
+def test_only_so_many_ranges_are_looked_at() -> None:
+    """A header of 32,000 would hold up all streams of the process; what comes behind is like none at all."""
+    others = "a/b," * (MAX_RANGES - 1)
+    assert preferred(f"{others}{JSON}", OFFERS) == JSON
+    assert preferred(f"a/b,{others}{JSON}", OFFERS) == STREAM

@@ -118,6 +118,10 @@ def test_a_key_is_hidden_in_what_is_logged() -> None:
     """Where a server quotes it."""
     settings = EndpointSettings(key=SecretStr("sk-1"))
     assert settings.hide("bad key sk-1") == "bad key ***"
+    cut_off = EndpointSettings(key=SecretStr("sk-secret-1"))
+    assert cut_off.hide("bad key sk-secr") == "bad key ***", "what the log has room for"
+    assert cut_off.hide("bad key sk-secret-1, sk-s") == "bad key ***, ***"
+    assert cut_off.hide("keys begin with sk-") == "keys begin with sk-"
     assert EndpointSettings().hide("fine") == "fine"
     assert "sk-1" not in repr(settings)
 

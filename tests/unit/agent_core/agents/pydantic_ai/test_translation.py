@@ -29,8 +29,8 @@ from pydantic_ai.messages import (
 )
 
 from agent_core.agents import JsonText, ReasoningDelta, TextDelta, ToolResult, ToolStart, Turn
+from agent_core.agents.foreign import MAX_SHOWN
 from agent_core.agents.pydantic_ai.translation import (
-    MAX_SHOWN,
     NotJsonError,
     Translation,
     arguments,
@@ -168,6 +168,10 @@ def test_a_result_that_no_event_can_hold_is_not_shown() -> None:
     """Its size is."""
     (event,) = told(result(content="x" * (MAX_SHOWN + 1)))
     assert event.result == f"{MAX_SHOWN + 1} characters: too many to show here."
+    (event,) = told(result(content="\0" * MAX_SHOWN))  # JSON escapes each
+    assert event.result == f"{MAX_SHOWN} characters: too many to show here."
+    (event,) = told(result(content="x" * MAX_SHOWN))
+    assert event.result == "x" * MAX_SHOWN
 
 
 def test_a_session_is_what_was_said() -> None:

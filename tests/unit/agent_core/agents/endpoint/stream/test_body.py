@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_core.agents.endpoint.stream import body as body_module
 from agent_core.agents.endpoint.stream.body import BodyReader, Done
 from agent_core.agents.pydantic_ai.errors import ModelCallError
 from tests.support.endpoint_cases import cases, encoded, kinds
@@ -45,12 +46,26 @@ def test_a_body_may_come_in_any_pieces() -> None:
             assert read(body[:at], body[at:]) == whole, (name, at)
 
 
-@given(st.lists(st.text(max_size=8), max_size=4), st.sampled_from(["\n", "\r", "\r\n"]), st.data())
+TEXTS = st.text(max_size=8).filter(lambda text: text.upper() != "[DONE]")
+
+
+@given(st.lists(TEXTS, max_size=4), st.sampled_from(["\n", "\r", "\r\n"]), st.data())
 def test_lines_may_end_in_any_way(texts: list[str], end: str, data: st.DataObject) -> None:
     """LF, CR and CR LF, also where a piece ends between the two, and whatever stands in the JSON."""
     body = "".join(f"data: {json.dumps(text)}{end}{end}" for text in texts).encode()
     cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=5))), len(body)]
     assert read(*(body[a:b] for a, b in pairwise(cuts))) == texts
+
+
+@pytest.mark.parametrize("piece", [b"x" * 100, b"data: {\n", b"<html>\n"], ids=["line", "event", "document"])
+def test_what_has_no_end_is_refused(monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
+    """Before it fills the memory; values in between begin the count anew."""
+    monkeypatch.setattr(body_module, "MAX_WAITING_BYTES", 1000)
+    assert read(*([b'data: "' + b"x" * 500 + b'"\n\n'] * 10)) == ["x" * 500] * 10
+    reader, held = BodyReader(), piece * (900 // len(piece))
+    assert not list(reader.feed(held)), "as much as there may be"
+    with pytest.raises(ModelCallError):
+        list(reader.feed(held))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_core.agents.endpoint.stream.tool_calls import ToolCallAssembler
+from agent_core.agents.split_characters import CharacterJoiner
 
 ARGUMENTS = st.dictionaries(
     st.text(st.sampled_from('a"\\{}[] é😀'), min_size=1, max_size=4),
@@ -18,6 +20,7 @@ ARGUMENTS = st.dictionaries(
     min_size=1,
     max_size=3,
 )
+IDS = ((0, "a"), (1, "a"), (2, "a-2"), (3, "a"), (4, "a-4"))
 CALLS = st.lists(st.tuples(st.sampled_from(["add", "look_up"]), ARGUMENTS), min_size=1, max_size=4)
 
 
@@ -124,3 +127,31 @@ def test_a_long_call_is_looked_at_once() -> None:
         assembler.feed(delta)
     (call,) = assembler._calls
     assert call.length == 400_002
+
+
+def test_an_id_made_for_a_call_is_no_other_calls() -> None:
+    """Not even where the endpoint tells just the id that was made."""
+    functions = [{"name": f"call_{index}", "arguments": '{"a": 1}'} for index, _ in IDS]
+    calls = [{"index": index, "id": name, "function": functions[index]} for index, name in IDS]
+    ids = [call.ids for call in put_together([calls])]
+    assert len(ids) == len(set().union(*ids)) == len(IDS)
+
+
+def test_a_flush_looks_only_at_calls_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some endpoints tell a finish reason in each chunk: all calls anew each time would be quadratic."""
+    flushed: list[CharacterJoiner] = []
+    flush = CharacterJoiner.flush
+
+    def counted(joiner: CharacterJoiner) -> str:
+        flushed.append(joiner)
+        return flush(joiner)
+
+    monkeypatch.setattr(CharacterJoiner, "flush", counted)
+    assembler = ToolCallAssembler()
+    for index in range(100):
+        arguments = '{"a": "\ud83d' if index == 50 else "{}"
+        assembler.feed(
+            [{"index": index, "id": f"{index}", "function": {"name": "f", "arguments": arguments}}]
+        )
+        assembler.flush()
+    assert len(flushed) == 1
