@@ -54,6 +54,18 @@ describe("the events that a page received", () => {
     expect(received.report(3)).toBeUndefined();
   });
 
+  it("are not told when the page's clock stood still meanwhile, as while the computer slept", () => {
+    const received = new ReceivedEvents(0);
+    received.take(opened("t"));
+    received.take(event(1, 1));
+    const awakeMs = Date.now() + 60_000;
+    vi.spyOn(Date, "now").mockReturnValueOnce(awakeMs);
+    expect(received.report(2)).toBeUndefined();
+    received.take(opened("t"));
+    received.take(event(1, 1));
+    expect(received.report(2)).toBeDefined();
+  });
+
   it("fit into a request", () => {
     const received = new ReceivedEvents(1_795_838_597_718.123);
     received.take(opened("t"));

@@ -25,6 +25,10 @@ export interface TimingTarget {
 const MAX_EVENTS = 12_000;
 const MAX_PARTS = 64;
 
+// More than a wall clock is set by in passing. Where the page's clock stops while the computer sleeps, it is the
+// time of sleep. Source: https://www.w3.org/TR/hr-time-3/#sec-monotonic-clock
+const MAX_DRIFT_MS = 1_000;
+
 interface Part {
   readonly first: number;
   readonly receivedMs: number[];
@@ -41,6 +45,8 @@ export class ReceivedEvents {
   #runId: string | undefined;
   #parts: Part[] = [];
   #count = 0;
+  /** How far the wall clock was ahead of the page's when the stream was opened. */
+  #aheadMs = 0;
 
   /**
    * @param originMs - What makes a signal's `atMs` Unix milliseconds. Default: this page's `performance.timeOrigin`.
@@ -61,6 +67,7 @@ export class ReceivedEvents {
       this.#runId = signal.runId ?? this.#runId;
       this.#parts = [];
       this.#count = 0;
+      this.#aheadMs = aheadMs();
     }
     if (signal.kind === "event" && signal.cursor !== undefined) {
       this.#runId = signal.cursor.runId;
@@ -70,13 +77,15 @@ export class ReceivedEvents {
 
   /**
    * Return the report of the stream so far, and forget it: an edge takes one of each stream. Undefined where there is
-   * nothing to report, as for a stream without `timing`, or one that another tab reads.
+   * nothing to report, as for a stream without `timing`, or one that another tab reads; and where the computer slept
+   * since the stream was opened, for the page's clock may have stood still: an edge could not place the times.
    */
   report(nowMs: number): TimingReport | undefined {
     const [token, parts] = [this.#token, this.#parts];
     this.#token = undefined;
     this.#parts = [];
     if (token === undefined || parts.length === 0) return undefined;
+    if (Math.abs(aheadMs() - this.#aheadMs) > MAX_DRIFT_MS) return undefined;
     return { token, sentMs: this.#unixMs(nowMs), parts };
   }
 
@@ -93,6 +102,10 @@ export class ReceivedEvents {
   #unixMs(atMs: number): number {
     return Math.round((this.#originMs + atMs) * 1_000) / 1_000;
   }
+}
+
+function aheadMs(): number {
+  return Date.now() - performance.now();
 }
 
 /**
