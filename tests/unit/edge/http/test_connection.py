@@ -39,7 +39,7 @@ async def flushed_after_a_reset() -> bool:
             told.set_exception(error)
 
     limits = ConnectionLimits(65_536, 65_536, 15, 75, IdleConnections(10))
-    config = uvicorn.Config(app, http=partial(StreamProtocol, limits=limits), lifespan="off")  # type: ignore[arg-type]
+    config = uvicorn.Config(app, http=partial(StreamProtocol, limits=limits), lifespan="off", log_config=None)  # type: ignore[arg-type]
     config.load()
     make = partial(StreamProtocol, limits=limits, config=config, server_state=ServerState(), app_state={})
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
