@@ -81,6 +81,8 @@ def traced_processes(
             "TOKENWIRE_STALL_MS": str(STALL_MS),
             "TOKENWIRE_AGENT": AGENT,
             "TOKENWIRE_STORE": store,
+            # The 200 waits for its run's name, its header `Run-Id`: a busy machine takes over 250 ms.
+            "TOKENWIRE_COMMIT_MS": "10000",
             # A reader that has stopped must find what it has missed.
             "TOKENWIRE_LOG_RUN_BYTES": str(64 * 2**20),
         }
