@@ -18,18 +18,16 @@ from agent_core.agents.events import ToolStart
 from agent_core.agents.loading import model_of
 from agent_core.runs.agent_code import place_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
+from agent_core.runs.failure_log import log_failure
 from agent_core.runs.failures import (
-    AGENT_FAILED,
     PRODUCER_LOST,
     SHUT_DOWN,
     TIMED_OUT,
     AgentExitError,
-    Failure,
     RubbishError,
     RunTooLargeError,
     ToolLimitError,
     failure_of,
-    hides_a_bug,
 )
 from agent_core.runs.hooks import RunHooks
 from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
@@ -296,26 +294,10 @@ class Run:
                     return self._state.meet_tool_limit(now)
                 failure = failure_of(error)
         trace_id = self.span.trace_id if self.span is not None else ""
-        self._log_failure(failure, error, trace_id)
-        return self._state.fail(failure, now, trace_id=trace_id)
-
-    def _log_failure(self, failure: Failure, error: BaseException | None, trace_id: str) -> None:
-        """Log what the run's `Error` leaves out: who quotes its run id or trace id is to be found here."""
-        # Of a task group's exceptions, one may have spoken to the user, and another one be a bug.
-        is_bug = failure is AGENT_FAILED or (hides_a_bug(error) and not self._stop.done())
-        why = failure.details.get("reason", failure.code)
-        if isinstance(error, RubbishError):
-            why = f"{why}: {error}"
-        logger.log(
-            logging.ERROR if is_bug else logging.INFO,
-            "run %s failed: %s%s",
-            self.record.run_id,
-            why,
-            f" (trace {trace_id})" if trace_id else "",
-            # What an agent may not yield was found in our own code: the line above names the agent's.
-            exc_info=error if is_bug and not isinstance(error, RubbishError) else None,
-            extra=self._log_fields(),
+        log_failure(
+            failure, error, self.record.run_id, trace_id, stopped=self._stop.done(), fields=self._log_fields()
         )
+        return self._state.fail(failure, now, trace_id=trace_id)
 
     def _error_of(self, pump: asyncio.Task[None]) -> BaseException | None:
         """Return what the agent raised; None when it raised nothing, or still runs."""
