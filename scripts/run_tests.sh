@@ -13,6 +13,19 @@ suite() {
   "$@" || failed+=("$name")
 }
 
+# Of a test in a group pytest-xdist remembers `test@group`, a name that the second run does not know: it would
+# leave the test out, or run all tests where it knows none of the names.
+forget_groups() {
+  "$PYTHON" - <<'PYTHON'
+import json, re
+from pathlib import Path
+
+failed = Path(".pytest_cache/v/cache/lastfailed")
+names = json.loads(failed.read_text())
+failed.write_text(json.dumps({re.sub(r"@[^\]@]*$", "", name): True for name in names}))
+PYTHON
+}
+
 # Half of a test's time is waiting: two workers a core. Tests of one `xdist_group` share what is dear to set up.
 # What fails beside others is tried once more, alone: the machine may have been too busy for it. That is told
 # in the end all the same: such a test is to be mended.
@@ -22,6 +35,7 @@ in_parallel() {
   "$PYTHON" -m pytest -n "$workers" --dist loadgroup "$@" || status=$?
   [ "$status" = 1 ] || return "$status"
   echo "== what failed, once more and alone"
+  forget_groups || return 1
   "$PYTHON" -m pytest --last-failed --last-failed-no-failures none "$@" -n 0 || return 1
   twice=yes
 }
