@@ -29,10 +29,6 @@ ADAPTERS: Final = (
 """The module, or what it lies in, that defines a class of the library, and the adapter of its objects, with a
 function `adapt`. The first that fits is taken. `agents` is what OpenAI's Agents SDK calls itself."""
 
-SHORT_OF: Final = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length")
-"""What providers call the reason of an answer that was cut short."""
-
-
 MAX_SHOWN: Final = 256 * 1024
 """Characters of JSON that an event shows of a tool's arguments or result. The model gets it all."""
 

@@ -25,8 +25,8 @@ from pydantic_ai.tools import RunContext
 from agent_core.agents.endpoint.clock import ChunkClock
 from agent_core.agents.endpoint.retry import attempts
 from agent_core.agents.endpoint.settings import EndpointSettings
+from agent_core.agents.finish_reasons import ending_of
 from agent_core.agents.pydantic_ai.errors import ModelCallError, model_call_error
-from agent_core.agents.pydantic_ai.finish_reasons import ending_of
 from agent_core.agents.pydantic_ai.kinds import BROKEN, CUT_OFF, EMPTY, MALFORMED, STALLED
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent_core.agents.events import AgentEvent, FinishReasonName, RunRequest, Usage
-from agent_core.agents.foreign import SHORT_OF, Telling
+from agent_core.agents.finish_reasons import ending_of
+from agent_core.agents.foreign import Telling
 
 
 def history_of(request: RunRequest) -> list[Any]:
@@ -66,7 +67,7 @@ class ModelTally:
                 self._tokens[name] = self._tokens.get(name, 0) + max(0, round(tokens))
         told = getattr(message, "response_metadata", None) or {}
         if reason := told.get("finish_reason") or told.get("stop_reason"):
-            self.reason = "length" if reason in SHORT_OF else "stop"
+            self.reason = "length" if ending_of(str(reason)) == "length" else "stop"
 
 
 def tool_result(telling: Telling, call_id: str, tool: str, output: Any) -> Iterator[AgentEvent]:

@@ -16,7 +16,8 @@ from agent_core.agents.events import (
     RunRequest,
     Usage,
 )
-from agent_core.agents.foreign import SHORT_OF, Telling
+from agent_core.agents.finish_reasons import ending_of
+from agent_core.agents.foreign import Telling
 
 TEXT: Final = ("response.output_text.delta", "response.refusal.delta")
 REASONING: Final = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
@@ -107,7 +108,7 @@ class Translation:
             yield from self._telling.reasoning(data.delta)
         elif data.type in ENDS:
             details = data.response.incomplete_details
-            self.reason = "length" if details is not None and details.reason in SHORT_OF else "stop"
+            self.reason = "length" if details and ending_of(details.reason or "") == "length" else "stop"
 
     def _item(self, name: str, item: Any) -> Iterator[AgentEvent]:
         """Yield the beginning or the end of a tool call."""

@@ -16,8 +16,8 @@ from pydantic_ai.exceptions import OutputTokenLimitExceeded, UsageLimitExceeded
 from pydantic_ai.models import Model
 
 from agent_core.agents.events import AgentEvent, Finish, FinishReasonName, RunRequest, TextDelta
+from agent_core.agents.finish_reasons import ending_of
 from agent_core.agents.pydantic_ai.errors import ModelCallError, model_call_error
-from agent_core.agents.pydantic_ai.finish_reasons import ending_of
 from agent_core.agents.pydantic_ai.kinds import BROKEN, CUT_OFF, FILTERED
 from agent_core.agents.pydantic_ai.observer import Observer, ToolLimits, usage_of
 from agent_core.agents.pydantic_ai.translation import Translation, messages_of, to_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.agents.pydantic_ai.finish_reasons import _WORDS, ending_of
+from agent_core.agents.finish_reasons import _WORDS, ending_of
 
 
 @pytest.mark.parametrize("ending", _WORDS)
