@@ -26,9 +26,9 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from bench.kept import as_text
 from bench.machine import machine, versions
+from edge.sse.dialects import NativeDialect
+from edge.sse.stream import StreamState
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
-from edge.wire.dialects import NativeDialect
-from edge.wire.stream import StreamState
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.telemetry import clock_id, monotonic_nano
 from tokenwire.telemetry.clock import clock_tag

@@ -22,8 +22,8 @@ import msgspec
 from google.protobuf.json_format import MessageToDict
 from litestar.response.sse import ServerSentEventMessage
 
-from edge.wire.dialects import NativeDialect
-from edge.wire.stream import StreamState
+from edge.sse.dialects import NativeDialect
+from edge.sse.stream import StreamState
 from tokenwire.v1 import agent_service_pb2
 
 RUN_ID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"

@@ -18,7 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PURE = (
-    "edge/wire/**/*.py",
+    "edge/sse/**/*.py",
+    "tokenwire/cursor.py",
+    "tokenwire/events.py",
+    "tokenwire/translate.py",
     "agent_core/runs/state.py",
     "agent_core/runs/presence.py",
     "agent_core/runs/failures.py",

@@ -23,12 +23,12 @@ from edge.http.drain import Drain
 from edge.http.extensions import ABORT_EXTENSION, FLUSH_EXTENSION, PROBE_EXTENSION
 from edge.http.problem import problem, request_log_fields
 from edge.http.stream_policy import CONTENT_TYPE, STREAM_HEADERS, StreamPolicy
+from edge.sse.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING, write_retry
+from edge.sse.stream import StreamState, opening
 from edge.telemetry.server_span import server_span, trace_id, traceparent
 from edge.telemetry.stream_recorder import Outcome, StreamRecorder
 from edge.upstream import RunCall
-from edge.wire import events
-from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING, write_retry
-from edge.wire.stream import StreamState, opening
+from tokenwire import events
 from tokenwire.latency import Hop
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.outage import Repeats

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from litestar.response.base import ASGIResponse
 
-from edge.wire.stream import opening
+from edge.sse.stream import opening
 
 CONTENT_TYPE: Final = "text/event-stream"
 """Exactly so: with a charset behind it, fetch-event-source retries for ever."""

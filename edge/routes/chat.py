@@ -18,8 +18,9 @@ from edge.http.limited_stream import LimitedStream
 from edge.http.stream_policy import CONTENT_TYPE, HeartbeatKind, StreamLook
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
+from edge.sse.event_id import named_event
 from edge.telemetry.server_span import STREAMS, traceparent
-from edge.wire.event_id import Cursor, EventId, named_event
+from tokenwire.cursor import Cursor, EventId
 from tokenwire.v1 import run_pb2
 
 MAX_REQUEST_ID: Final = 128

@@ -20,14 +20,14 @@ from edge.http.extensions import ARRIVED_EXTENSION
 from edge.http.limits import Limits
 from edge.http.stream_policy import StreamLook, StreamPolicy, come_back_later
 from edge.settings import EdgeSettings
+from edge.sse.dialects import NativeDialect
+from edge.sse.stream import StreamState
 from edge.telemetry.browser_timing import BrowserTiming
 from edge.telemetry.server_span import server_context, server_span, traceparent
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
 from edge.upstream import Caller, Progress, RunCall, Upstream
-from edge.wire.dialects import NativeDialect
-from edge.wire.event_id import START, Cursor
-from edge.wire.stream import StreamState
 from tokenwire.authentication import Bearers
+from tokenwire.cursor import START, Cursor
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1 import agent_service_pb2, run_pb2
 

@@ -13,9 +13,9 @@ from litestar.params import PathParameter
 from edge.http.problem import MEDIA_TYPE as PROBLEM
 from edge.http.problem import Problem
 from edge.http.stream_policy import CONTENT_TYPE
-from edge.wire.event_id import RUN_ID, EventId
-from edge.wire.events import StreamEvent
-from edge.wire.translate import cursor_of
+from tokenwire.cursor import RUN_ID, EventId
+from tokenwire.events import StreamEvent
+from tokenwire.translate import cursor_of
 from tokenwire.v1 import run_pb2
 
 OnDisconnect = Literal["cancel", "grace", "continue"]

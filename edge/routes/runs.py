@@ -22,8 +22,9 @@ from edge.routes.requests import (
     RunView,
     view_of,
 )
+from edge.sse.event_id import check_run_id, resume_position
 from edge.telemetry.server_span import STREAMS
-from edge.wire.event_id import START, check_run_id, resume_position
+from tokenwire.cursor import START
 from tokenwire.telemetry.metrics.instruments import BY_CLIENT, RESUMES
 from tokenwire.v1 import agent_service_pb2, run_pb2
 

@@ -11,7 +11,7 @@ from litestar import Request, Response, post
 from edge.http.authentication import principal_of
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, RunIdInPath
-from edge.wire.event_id import check_run_id
+from edge.sse.event_id import check_run_id
 
 
 class RunTicket(msgspec.Struct, rename="camel"):

@@ -13,8 +13,8 @@ from edge.errors import EdgeError, RequestError
 from edge.http.authentication import principal_of
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, RunIdInPath, refusal
+from edge.sse.event_id import check_run_id
 from edge.telemetry.browser_timing import MAX_EVENTS
-from edge.wire.event_id import check_run_id
 from tokenwire.latency.browser import Received
 
 MAX_PARTS: Final = 64

@@ -8,7 +8,7 @@ from typing import Final
 
 from opentelemetry.util.types import AttributeValue
 
-from edge.wire.stamps import EdgeClock
+from edge.sse.stamps import EdgeClock
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.telemetry import attributes, monotonic_nano
 from tokenwire.telemetry.clock import clock_id, clock_tag

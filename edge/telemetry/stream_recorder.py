@@ -9,10 +9,10 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
+from edge.sse.stamps import StreamStamps
 from edge.telemetry.browser_timing import WriteTimes
 from edge.telemetry.clocks import clock_attributes, own_clock
-from edge.wire.events import Error
-from edge.wire.stamps import StreamStamps
+from tokenwire.events import Error
 from tokenwire.latency import Hop
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.latency.series import Stall

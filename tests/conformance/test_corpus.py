@@ -11,11 +11,11 @@ from httpx import Response
 from httpx_sse import EventSource, ServerSentEvent
 
 from edge.errors import EdgeError
-from edge.wire.dialects import NativeDialect
-from edge.wire.event_id import Cursor
-from edge.wire.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
-from edge.wire.stream import StreamState, opening
+from edge.sse.dialects import NativeDialect
+from edge.sse.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
+from edge.sse.stream import StreamState, opening
 from tests.conformance.corpus import Case, load_cases
+from tokenwire.cursor import Cursor
 from tokenwire.v1 import agent_service_pb2, event_pb2, stream_pb2
 
 CASES = load_cases()

@@ -15,10 +15,10 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 
-from edge.wire.frames import write_event
-from edge.wire.translate import translate
+from edge.sse.frames import write_event
 from tests.support.certificates import Authority, Certificate
 from tests.support.processes import ROOT, clean_environment
+from tokenwire.translate import translate
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.event_pb2 import Event

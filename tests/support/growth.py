@@ -36,10 +36,10 @@ from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import MAX_PIECE_LENGTH
-from edge.wire.dialects import NativeDialect
-from edge.wire.events import Done
-from edge.wire.stream import StreamState
+from edge.sse.dialects import NativeDialect
+from edge.sse.stream import StreamState
 from tests.support.memory import held_bytes
+from tokenwire.events import Done
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
 
 MIB: Final = 1024 * 1024

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from edge.wire.dialects import NativeDialect
-from edge.wire.stamps import EdgeClock, StreamStamps
-from edge.wire.stream import StreamState
+from edge.sse.dialects import NativeDialect
+from edge.sse.stamps import EdgeClock, StreamStamps
+from edge.sse.stream import StreamState
 from tokenwire.latency.clock_bounds import ClockBounds, Offset
 from tokenwire.latency.segments import Segment
 from tokenwire.latency.series import Stall, TokenSeries

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from edge.wire.dialects import NativeDialect
-from edge.wire.stamps import EdgeClock, StreamStamps
-from edge.wire.stream import StreamState
+from edge.sse.dialects import NativeDialect
+from edge.sse.stamps import EdgeClock, StreamStamps
+from edge.sse.stream import StreamState
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.latency.segments import Segment
 from tokenwire.latency.series import TokenSeries

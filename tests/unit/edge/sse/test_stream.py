@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import EdgeError, StreamBrokenError
-from edge.wire.dialects import NativeDialect
-from edge.wire.event_id import Cursor
-from edge.wire.stamps import EdgeClock, StreamStamps
-from edge.wire.stream import StreamState, opening
+from edge.sse.dialects import NativeDialect
+from edge.sse.stamps import EdgeClock, StreamStamps
+from edge.sse.stream import StreamState, opening
+from tokenwire.cursor import Cursor
 from tokenwire.latency.series import TokenSeries
 from tokenwire.v1 import agent_service_pb2, event_pb2, run_pb2, stream_pb2
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from edge.errors import EdgeError, StreamBrokenError
-from edge.wire import events, frames
-from edge.wire.dialects import Dialect
-from edge.wire.event_id import START, Cursor
-from edge.wire.stamps import StreamStamps
-from edge.wire.translate import cursor_of, translate, translate_control
+from edge.sse import frames
+from edge.sse.dialects import Dialect
+from edge.sse.stamps import StreamStamps
+from tokenwire import events
+from tokenwire.cursor import START, Cursor
+from tokenwire.translate import cursor_of, translate, translate_control
 from tokenwire.v1 import agent_service_pb2, event_pb2, stream_pb2
 
 _Delta: TypeAlias = events.TextDelta | events.ReasoningDelta

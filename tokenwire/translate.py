@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from edge.wire import events
-from edge.wire.event_id import Cursor, EventId
+from tokenwire import events
+from tokenwire.cursor import Cursor, EventId
 from tokenwire.v1 import event_pb2, run_pb2, stream_pb2
 
 FINISH_REASON: Final[dict[int, str]] = {

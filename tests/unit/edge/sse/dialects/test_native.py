@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge.wire import events
-from edge.wire.dialects.native import NativeDialect
+from edge.sse.dialects.native import NativeDialect
+from tokenwire import events
 
 
 def test_an_event_in_the_log_has_the_id_that_resumes_after_it() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from edge.wire.events import CaughtUp, ControlEvent, Degraded, Reconnect, Resync, StreamEvent
+from tokenwire.events import CaughtUp, ControlEvent, Degraded, Reconnect, Resync, StreamEvent
 
 HEARTBEAT_COMMENT: Final = b": heartbeat\n"
 """A comment in silence. No blank line follows: a comment alone is no block, and parsers that take

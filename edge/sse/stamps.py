@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from edge.wire import events
+from tokenwire import events
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.latency.core_stamps import placed_stamps
 from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, TokenSeries

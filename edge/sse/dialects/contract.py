@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from edge.wire.events import ControlEvent, StreamEvent
+from tokenwire.events import ControlEvent, StreamEvent
 
 
 class Dialect(Protocol):

@@ -6,7 +6,7 @@ import typing
 
 import msgspec
 
-from edge.wire import events
+from tokenwire import events
 from tokenwire.v1 import event_pb2
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge.wire import frames
-from edge.wire.events import ControlEvent, StreamEvent
+from edge.sse import frames
+from tokenwire.events import ControlEvent, StreamEvent
 
 
 class NativeDialect:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from edge.wire import events
-from edge.wire.event_id import Cursor
-from edge.wire.translate import cursor_of, translate, translate_control
+from tokenwire import events
+from tokenwire.cursor import Cursor
+from tokenwire.translate import cursor_of, translate, translate_control
 from tokenwire.v1 import event_pb2, run_pb2, stream_pb2
 
 RUN_ID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from edge.wire import events
-from edge.wire.stamps import EdgeClock, StreamStamps
+from edge.sse.stamps import EdgeClock, StreamStamps
+from tokenwire import events
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.latency.segments import Segment
 from tokenwire.latency.series import TokenSeries

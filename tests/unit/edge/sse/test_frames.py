@@ -6,8 +6,8 @@ import typing
 
 import pytest
 
-from edge.wire import events
-from edge.wire.frames import CONTROL_NAME, write_control, write_event, write_opening, write_retry
+from edge.sse.frames import CONTROL_NAME, write_control, write_event, write_opening, write_retry
+from tokenwire import events
 
 
 def test_a_frame_is_a_data_line_an_id_and_a_blank_line() -> None:
