@@ -79,10 +79,9 @@ class Batch(NamedTuple):
 
 def fitting(events: Sequence[bytes], max_bytes: int) -> Sequence[bytes]:
     """Return the first of some events that are so many bytes together, one at least."""
-    if len(events) > 1:
-        for count, size_bytes in enumerate(accumulate(map(len, events))):
-            if size_bytes > max_bytes:
-                return events[: max(1, count)]
+    for count, size_bytes in enumerate(accumulate(map(len, events))):
+        if size_bytes > max_bytes:
+            return events[: max(1, count)]
     return events
 
 
@@ -242,7 +241,7 @@ class RunLog(Protocol):
 
     @property
     def waits(self) -> bool:
-        """False when `append` and `close` are always done at once, in one step of the event loop."""
+        """False for an InstantLog: all is done at once, in one step of the event loop."""
 
     @property
     def forgets(self) -> bool:
@@ -400,6 +399,13 @@ class RunLog(Protocol):
             owner: The principal whose session it is.
             session_id: The session; not empty.
         """
+
+
+class InstantLog(RunLog, Protocol):
+    """A store that never waits: RunLog.waits is False."""
+
+    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write events as `append` does."""
 
 
 class RestorableLog(RunLog, Protocol):
