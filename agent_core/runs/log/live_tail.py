@@ -61,12 +61,14 @@ class LiveEvents:
         if self.gone:
             raise LogGoneError
         # Dense: the event with number n stands at n - 1 - trimmed.
-        start = max(0, after - self.trimmed)
-        events: Sequence[bytes] = self.events[start : start + max_events]
+        trimmed, all_events = self.trimmed, self.events
+        start = after - trimmed if after > trimmed else 0
+        held = len(all_events)
+        events: Sequence[bytes] = all_events[start : start + max_events]
         if len(events) > 1:
             events = fitting(events, max_bytes)
-        complete = self.closed and start + len(events) >= len(self.events)
-        return Batch(self.trimmed + start + 1, events, complete, self.last)
+        complete = self.closed and start + len(events) >= held
+        return Batch(trimmed + start + 1, events, complete, Position(self.epoch, trimmed + held))
 
     def add(self, events: Sequence[bytes], epoch: int) -> int:
         """Take events that follow on the last one, unless nothing more may come. Wakes nobody.
