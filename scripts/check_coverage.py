@@ -27,8 +27,9 @@ PURE = (
     "agent_core/runs/failures.py",
     "agent_core/runs/values.py",
     "agent_core/runs/run_id.py",
-    "edge/upstream/patience.py",
+    "edge/upstream/retry_policy.py",
     "edge/upstream/placement.py",
+    "edge/upstream/reader.py",
 )
 """The modules that are held to it: the wire core and the state of runs."""
 

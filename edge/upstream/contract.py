@@ -41,7 +41,7 @@ class RunSink(Protocol):
     """Is told what comes of a run: in order, without gap and duplicate, in the turn in which it came.
 
     All of it is told synchronously, by the one who reads the link or the call: none of the methods may
-    raise. What one sink raises all the same ends its own stream alone.
+    raise. What one sink raises all the same ends its own stream alone: its `end` is told INTERNAL.
 
     A worked sequence: `begin`, `arrived`, `event`, `event`, `flush`, `arrived`, `control`, `flush`,
     `arrived`, `event` (terminal), `flush`, `end(None)`.
@@ -49,14 +49,16 @@ class RunSink(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether more waits for the client than its budget allows. Nothing comes then until `RunCall.resume`,
-        but for what is under way."""
+        """Whether more waits for the client than its budget allows.
+
+        Nothing comes then until `RunCall.resume`, but for what is under way: as much again at most.
+        """
 
     def begin(self, run_id: str) -> None:
         """Learn the run's id. Told once, before any event."""
 
     def arrived(self, clock: stream_pb2.Clock, recv_nano: int, size_bytes: int) -> None:
-        """Learn that a message has come, whose events or control follow.
+        """Learn that a message has come, whose events or control follow, if it has some.
 
         Args:
             clock: What it says of its sender's clock.
@@ -74,7 +76,11 @@ class RunSink(Protocol):
         """
 
     def control(self, control: stream_pb2.Control) -> None:
-        """Take a control: caught_up, resync, degraded. That a core goes down is the upstream's own affair."""
+        """Take a control: caught_up, resync, degraded. That a core goes down is the upstream's own affair.
+
+        After a stream went on elsewhere, caught_up comes again. A degraded of the upstream's own, while no
+        core can read the log, comes without `arrived`.
+        """
 
     def flush(self) -> None:
         """Write what was told since `arrived`, if the client can be written to."""
