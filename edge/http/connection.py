@@ -219,9 +219,7 @@ class StreamProtocol(HttpToolsProtocol):
         return writer
 
     def _unbuffer(self) -> None:
-        """Have the transport not wait for the end of the loop's turn, and hold back whoever writes until the
-        kernel has taken all. Where it already is closing, uvloop's lets nobody set limits any more.
-        """
+        """Have the transport write at once, and tell when the kernel has taken all."""
         self._is_unbuffered = True
         self.transport.set_write_buffer_limits(high=0)
 

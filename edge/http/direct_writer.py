@@ -55,8 +55,9 @@ class DirectWriter:
             return self._write_first(body)
         try:
             self._transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._is_chunked else body)
-        except Exception:  # noqa: BLE001 # whatever it is, this client's stream alone must end of it
-            self._cut()
+        except Exception as error:  # noqa: BLE001 # whatever it is, this client's stream alone must end of it
+            logger.debug("a transport has failed: %s", error)
+            self._transport.abort()  # the loop then tells that the connection is lost
             return False
         return not (self._flow.write_paused or self._transport.is_closing())
 
@@ -70,11 +71,6 @@ class DirectWriter:
             unbuffer()
             taken = not self._flow.write_paused
         return taken
-
-    def _cut(self) -> None:
-        """End a connection whose transport has raised: the loop then tells that it is lost."""
-        logger.debug("a transport has failed", exc_info=True)
-        self._transport.abort()
 
     async def aclose(self) -> None:
         """Tell nothing more."""

@@ -325,19 +325,19 @@ class EventStream(StreamState):
         # Much more or fewer clients than when this one was told when to come back: it is told again.
         factor = policy.spread_ms(self._drain.streams) / self._told_spread_ms
         self._retry_due = not 1 / RETELL_FACTOR < factor < RETELL_FACTOR
-        next_s = policy.write_deadline_s
+        next_s = min(policy.write_deadline_s, policy.heartbeat_s)
         if self._phase is _WRITING:
             if waited_s >= policy.write_deadline_s:
                 self._evict()
                 return
-            next_s -= waited_s
+            next_s = min(next_s, policy.write_deadline_s - waited_s)
         elif self._heartbeats:
-            if waited_s >= policy.heartbeat_s:
-                waited_s = 0.0
+            if waited_s < policy.heartbeat_s:
+                next_s = min(next_s, policy.heartbeat_s - waited_s)
+            else:
                 self.probe()
                 if self._phase is _ENDED:
                     return
-            next_s = min(next_s, policy.heartbeat_s - waited_s)
         self._timer = self._loop.call_later(max(0.001, next_s), self._tick)
 
     def _evict(self) -> None:

@@ -47,4 +47,4 @@ class Writer(Protocol):
 
 
 OpenWriter: TypeAlias = Callable[[WriterClient], Writer]
-"""Returns the writer of the response that runs; its client may be told of having gone before the first write."""
+"""Returns the writer of the response that runs. That the client has gone may be told before any write."""

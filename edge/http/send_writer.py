@@ -54,7 +54,7 @@ class SendWriter:
             self._woken.clear()
             try:
                 await self._send({"type": "http.response.body", "body": self._body, "more_body": True})
-            except Exception:  # noqa: BLE001 # servers raise what they like once a client has gone
+            except Exception:  # servers raise what they like once a client has gone
                 logger.debug("a server could not send", exc_info=True)
                 self._client.gone()
                 return

@@ -115,7 +115,12 @@ class EdgeContext:
         return come_back_later(self.policy.jittered_retry_ms(self.drain.streams))
 
     def _stream(
-        self, open_call: Callable[[], RunCall], request: Request[Any, Any, Any], look: StreamLook, *, starts: bool
+        self,
+        open_call: Callable[[], RunCall],
+        request: Request[Any, Any, Any],
+        look: StreamLook,
+        *,
+        starts: bool,
     ) -> EventStream:
         """Return the response that streams what a call tells."""
         return EventStream(

@@ -29,7 +29,7 @@ _KIND: Final[dict[type[events.StreamEvent | None], int]] = {
 
 
 Row: TypeAlias = tuple[int, int, int, int, int, int]
-"""Sequence, kind, and the stamps `model`, `logged`, `send` and `recv`, in nanoseconds of our monotonic clock."""
+"""Sequence, kind, and the stamps `model`, `logged`, `send`, `recv`: nanoseconds of our monotonic clock."""
 
 
 class EdgeClock(NamedTuple):
@@ -101,8 +101,8 @@ class StreamStamps:
         self.recv_nano = 0
         """When it came."""
         self.is_plain = False
-        """Whether the next event needs no look beyond its stamps, if it is text and they are of our clock: then
-        its row may be added without `event`."""
+        """Whether the next event needs no look beyond its stamps, if it is text and they are of our clock:
+        then its row may be added without `event`."""
         self._lag_nano = 0
         self._lags: dict[int, int] | None = None
         self.run_traceparent = ""

@@ -115,13 +115,15 @@ class StreamState:
                 stamps.response(clock, recv_nano)
 
     def event(self, epoch: int, sequence: int, event: event_pb2.Event) -> None:
-        """Take in the next event. It is copied from: nothing of the message is kept.
+        """Take in the next event. Nothing of its message is kept. Behind the terminal event none counts.
 
         Args:
             epoch: Its epoch.
             sequence: Its sequence.
             event: The event.
         """
+        if self.terminal is not None:
+            return
         payload = event.WhichOneof("payload")
         kind = _DELTAS.get(payload)
         stamps = self._stamps
@@ -170,7 +172,7 @@ class StreamState:
             control: The control.
         """
         translated = translate_control(control, self.run_id)
-        if translated is None:
+        if translated is None or self.terminal is not None:
             return
         if isinstance(translated, events.CaughtUp):
             if self._caught_up:

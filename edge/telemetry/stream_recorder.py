@@ -88,7 +88,7 @@ class StreamRecorder:
         self.written = self._tokens.written
         """Called with the time when the kernel has taken what was handed to it, in nanoseconds."""
         self.written_at_once = self._tokens.written_at_once
-        """Called with the time when the kernel has taken, at once, all that was told so far, in nanoseconds."""
+        """The same of all that was told so far: the kernel has taken it at once."""
 
     @property
     def run_id(self) -> str:
