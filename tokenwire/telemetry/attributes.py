@@ -54,6 +54,8 @@ STREAM_BYTES: Final = "tokenwire.stream.bytes"
 STREAM_UNKNOWN: Final = "tokenwire.stream.unknown_events"
 """Events of a newer core that this edge does not know and has left out. Absent for none."""
 
+TRANSPORT: Final = "tokenwire.transport"
+"""What carries a run between core and edge: `link` or `call`."""
 RECONNECT_ATTEMPTS: Final = "tokenwire.reconnect.attempts"
 """How often a broken stream was followed again, until that worked or was given up."""
 
