@@ -109,8 +109,8 @@ class CallSource:
         except StreamBrokenError as error:
             self.close(Leave.BROKEN)
             owner.on_failed(error)
-        except Exception:  # noqa: BLE001 # of this one's sink: it is logged where it is handled
-            owner.on_crashed()
+        except Exception as error:  # noqa: BLE001 # its owner logs it, and ends this one stream
+            owner.on_crashed(error)
 
     def _fail(self, error: EdgeError) -> None:
         owner, self._owner = self._owner, None

@@ -188,11 +188,11 @@ class FollowCall:
         self._forget_source()
         self._recover(error)
 
-    def on_crashed(self) -> None:
+    def on_crashed(self, error: Exception) -> None:
         """Learn that the reader, or its sink, has raised what it must not: this stream ends, and no other."""
         run_id = self.reader.run_id
         fields = log_fields(run_id=run_id)
-        logger.error("reading run %s failed", run_id or "(unnamed)", extra=fields, exc_info=True)
+        logger.error("reading run %s failed", run_id or "(unnamed)", extra=fields, exc_info=error)
         self._drop(Leave.BROKEN)
         self._end(EdgeError("INTERNAL"))
 

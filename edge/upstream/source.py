@@ -31,8 +31,12 @@ class SourceOwner(Protocol):
             error: Why.
         """
 
-    def on_crashed(self) -> None:
-        """Learn that the reader, or its sink, has raised what it must not. Called where it is handled."""
+    def on_crashed(self, error: Exception) -> None:
+        """Learn that the reader, or its sink, has raised what it must not.
+
+        Args:
+            error: The same.
+        """
 
     def on_refused(self) -> None:
         """Learn that the source was never used, since the core has no link: another one is to be opened."""
