@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -52,8 +53,9 @@ class CallSource:
         """Go on: the sink has room again."""
         self._room.set()
 
-    def leave(self) -> bool:
+    def leave(self, otherwise: Callable[[], None]) -> bool:
         """Return False: a call that is cancelled may as well have broken."""
+        del otherwise
         return False
 
     def finish(self) -> None:
