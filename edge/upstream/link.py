@@ -24,9 +24,9 @@ from edge.upstream.contract import Leave
 from edge.upstream.link_follow import LinkFollow, Outgoing
 from edge.upstream.source import ended_early
 from edge.upstream.status import upstream_error
+from tokenwire.latency.sender_clock import read_clock
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.link_pb2 import LinkHeartbeat, LinkHello, LinkRequest, LinkResponse
-from tokenwire.v1.stream_pb2 import Clock
 
 HEARTBEAT_S: Final = 1.0
 """How often the core learns that the edge is alive: it ends a link after 15 s of silence."""
@@ -81,7 +81,8 @@ class Link:
         self._reading: asyncio.Task[None] | None = None
         self._beating: asyncio.TimerHandle | None = None
         self._written = asyncio.Event()
-        self._is_open = False
+        self.is_open = False
+        """Whether the core has answered the hello, and the link has not broken since."""
         self._silent_beats = 0
         self._refused_until_s: float | None = None
 
@@ -141,7 +142,7 @@ class Link:
             return
         try:
             async with asyncio.timeout(timeout_s):
-                while self._is_open and self._outgoing:
+                while self.is_open and self._outgoing:
                     self._written.clear()
                     await self._written.wait()
         except TimeoutError:
@@ -187,9 +188,9 @@ class Link:
     def _dispatch(self, response: LinkResponse, recv_nano: int) -> None:
         """Hand each batch of a message to the reader of its follow."""
         self._silent_beats = 0
-        if not self._is_open:
+        if not self.is_open:
             self._opened()
-        clock = response.clock
+        clock = read_clock(response.clock)
         lag_nano = clock.loop_lag_nano
         total_nano = self.lag_nano = self.lag_nano + lag_nano
         follows = self._follows
@@ -200,7 +201,7 @@ class Link:
             try:
                 missed_nano = total_nano - follow.lag_nano
                 follow.lag_nano = total_nano
-                told = clock if missed_nano == lag_nano else _with_lag(clock, missed_nano)
+                told = clock if missed_nano == lag_nano else clock._replace(loop_lag_nano=missed_nano)
                 follow.take(batch, told, recv_nano)
             except StreamBrokenError as error:
                 follow.close(Leave.BROKEN)
@@ -211,7 +212,7 @@ class Link:
             self._peer.drains()
 
     def _opened(self) -> None:
-        self._is_open = True
+        self.is_open = True
         self._woken.set()
         logger.debug("the link to %s is open", self._peer.target)
 
@@ -222,7 +223,7 @@ class Link:
             while True:
                 await self._woken.wait()
                 self._woken.clear()
-                while self._is_open and self._outgoing:
+                while self.is_open and self._outgoing:
                     await self._write_next(call)
                 self._written.set()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
@@ -245,17 +246,17 @@ class Link:
         self._silent_beats += self._peer.answers()
         if self._silent_beats >= SILENT_BEATS and self._call is not None:
             logger.warning("the link to core %s is silent, though that answers: given up", self._peer.target)
-            if not self._is_open:
+            if not self.is_open:
                 self._refused_until_s = self._loop.time() + REFUSED_S
             self._call.cancel()
             return
-        if self._is_open and not self._outgoing:
+        if self.is_open and not self._outgoing:
             self.send(Outgoing(_HEARTBEAT))
         self._beating = self._loop.call_later(HEARTBEAT_S, self._beat)
 
     def _refuses(self, code: grpc.StatusCode, failure: UpstreamError) -> bool:
         """Return whether the core has answered, and has no link for this edge."""
-        if self._is_open:
+        if self.is_open:
             return False
         if code is grpc.StatusCode.UNIMPLEMENTED:
             logger.info("core %s has no link: each stream takes a call of its own", self._peer.target)
@@ -269,7 +270,7 @@ class Link:
 
     def _broke(self, failure: UpstreamError, *, is_refusal: bool) -> None:
         """Have all follows go on elsewhere, or over the next link."""
-        self._is_open = False
+        self.is_open = False
         outgoing, self._outgoing = self._outgoing, deque()
         follows, self._follows = self._follows, {}
         logger.debug("the link to %s broke with %d follows: %s", self._peer.target, len(follows), failure)
@@ -281,11 +282,3 @@ class Link:
                 follow.broke(failure, is_refusal=is_refusal)
             except Exception as error:  # noqa: BLE001 # as in `_dispatch`
                 follow.owner.on_crashed(error)
-
-
-def _with_lag(clock: Clock, lag_nano: int) -> Clock:
-    """Return the clock of a message as a follow sees it that had no part in some messages before."""
-    own = Clock()
-    own.CopyFrom(clock)
-    own.loop_lag_nano = lag_nano
-    return own

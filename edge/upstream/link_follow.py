@@ -12,9 +12,9 @@ from edge.telemetry.client_span import StreamSpan
 from edge.upstream.contract import Leave
 from edge.upstream.source import SourceOwner, ended_early
 from edge.upstream.status import link_error
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.v1 import link_pb2
 from tokenwire.v1.link_pb2 import FollowCredit, LinkBatch, LinkCredit, LinkRequest, LinkUnfollow
-from tokenwire.v1.stream_pb2 import Clock
 
 if TYPE_CHECKING:
     from edge.upstream.link import Link
@@ -91,7 +91,7 @@ class LinkFollow:
         """Return what the core may send at first."""
         return FollowCredit(events=self._events, bytes=self._bytes)
 
-    def take(self, batch: LinkBatch, clock: Clock, recv_nano: int) -> None:
+    def take(self, batch: LinkBatch, clock: SenderClock, recv_nano: int) -> None:
         """Feed the reader with what has come, and give credit for more.
 
         Args:

@@ -187,6 +187,11 @@ class Member:
             return None
         return self._link if self.status is None or self.status.link else None
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether its link is open."""
+        return self._link is not None and self._link.is_open
+
     async def is_gone(self) -> bool:
         """Return whether it is proven that its process is gone.
 

@@ -15,9 +15,11 @@ from edge.upstream.member import Member
 from tests.support.core import Core, running_core
 from tests.support.redis_server import shared_redis
 from tests.support.relay import relay_to
-from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
+from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, transport, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
 from tokenwire.v1.run_pb2 import RunSpec
+
+__all__ = ["transport"]
 
 
 @pytest.fixture
@@ -43,9 +45,11 @@ def reading_from(members: list[Member]) -> list[str]:
 
 @pytest.mark.needs("redis")
 @pytest.mark.usefixtures("metrics")
-async def test_a_stream_leaves_a_core_that_goes_down_for_one_that_does_not(cores: list[Core]) -> None:
+async def test_a_stream_leaves_a_core_that_goes_down_for_one_that_does_not(
+    cores: list[Core], transport: str
+) -> None:
     """With two of three going down, and without a gap: the third is busy, and takes it all the same."""
-    async with upstream(*map(target, cores)) as (way, members):
+    async with upstream(*map(target, cores), transport=transport) as (way, members):
         reader = Reader()
         call = way.stream_run(spec(), CALLER)
         call.start(reader)
@@ -70,9 +74,9 @@ async def test_a_stream_leaves_a_core_that_goes_down_for_one_that_does_not(cores
 
 
 @pytest.mark.needs("redis")
-async def test_a_stream_stays_where_nobody_else_is_ready(cores: list[Core]) -> None:
+async def test_a_stream_stays_where_nobody_else_is_ready(cores: list[Core], transport: str) -> None:
     """A core that goes down serves it to its end."""
-    async with upstream(target(cores[0])) as (way, members):
+    async with upstream(target(cores[0]), transport=transport) as (way, members):
         reader = Reader()
         call = way.stream_run(spec(), CALLER)
         call.start(reader)
@@ -94,11 +98,13 @@ async def test_a_stream_stays_where_nobody_else_is_ready(cores: list[Core]) -> N
 
 @pytest.mark.needs("redis")
 @pytest.mark.usefixtures("metrics")
-async def test_a_link_that_breaks_again_and_again_is_not_noticed(cores: list[Core]) -> None:
+async def test_a_link_that_breaks_again_and_again_is_not_noticed(cores: list[Core], transport: str) -> None:
     """Each event comes once and in order, to the one end, at whichever core; each going on is counted."""
     async with AsyncExitStack() as stack:
         relays = [stack.enter_context(relay_to(target(core))) for core in cores[:2]]
-        way, members = await stack.enter_async_context(upstream(*(relay.address for relay in relays)))
+        way, members = await stack.enter_async_context(
+            upstream(*(relay.address for relay in relays), transport=transport)
+        )
         reader = Reader()
         call = way.stream_run(spec(), CALLER)
         call.start(reader)

@@ -17,8 +17,10 @@ from edge.upstream.member import Member
 from tests.support.core import Core, running_core
 from tests.support.redis_server import shared_redis
 from tests.support.relay import Relay, relay_to
-from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
+from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, transport, upstream
 from tokenwire.v1.run_pb2 import RunSpec
+
+__all__ = ["transport"]
 
 
 @dataclass
@@ -54,14 +56,14 @@ class Two:
 
 
 @pytest.fixture
-async def two() -> AsyncIterator[Two]:
+async def two(transport: str) -> AsyncIterator[Two]:
     """Two cores on one Redis, and the way to them."""
     settings = {"store": shared_redis().url, "redis_prefix": uuid4().hex, "drain_s": 1.0}
     async with AsyncExitStack() as stack:
         one, other = [await stack.enter_async_context(running_core(**settings)) for _ in range(2)]
         relay = stack.enter_context(relay_to(f"127.0.0.1:{one.server.port}"))
         targets = relay.address, f"127.0.0.1:{other.server.port}"
-        way, members = await stack.enter_async_context(upstream(*targets))
+        way, members = await stack.enter_async_context(upstream(*targets, transport=transport))
         yield Two(way, members[0], relay, one, other)
         relay.thaw()
 
@@ -135,14 +137,14 @@ async def test_a_run_of_a_core_that_hangs_is_told_of_and_stopped_by_another(two:
 
 
 async def test_a_start_at_the_only_core_ends_in_an_error_when_that_hangs(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     """Streamed or not: UNAVAILABLE, retryable, with the reason."""
     monkeypatch.setattr(start_call, "START_SILENCE_S", 1.0)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(running_core())
         relay = stack.enter_context(relay_to(f"127.0.0.1:{core.server.port}"))
-        way, _ = await stack.enter_async_context(upstream(relay.address))
+        way, _ = await stack.enter_async_context(upstream(relay.address, transport=transport))
         relay.freeze()
         reader = Reader()
         way.stream_run(question(), CALLER).start(reader)

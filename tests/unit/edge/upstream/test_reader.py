@@ -9,13 +9,14 @@ import pytest
 from edge.errors import EdgeError, StreamBrokenError
 from edge.upstream.reader import RunReader
 from tokenwire.cursor import START, Cursor
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 from tokenwire.v1.event_pb2 import Done, Error, Event, TextDelta
 from tokenwire.v1.link_pb2 import LinkBatch
 from tokenwire.v1.run_pb2 import Cursor as CursorMessage
-from tokenwire.v1.stream_pb2 import CaughtUp, Clock, Control, Degraded, Draining, Resync
+from tokenwire.v1.stream_pb2 import CaughtUp, Control, Degraded, Draining, Resync
 
-CLOCK = Clock(id=7, send_nano=5)
+CLOCK = SenderClock(7, 5, 0, 0)
 
 
 class Sink:
@@ -35,7 +36,7 @@ class Sink:
     def begin(self, run_id: str) -> None:
         self._note(f"begin {run_id}")
 
-    def arrived(self, clock: Clock, recv_nano: int, size_bytes: int) -> None:
+    def arrived(self, clock: SenderClock, recv_nano: int, size_bytes: int) -> None:
         self._note(f"arrived {clock.send_nano} {recv_nano} {size_bytes}")
 
     def event(self, epoch: int, sequence: int, event: Event) -> None:
@@ -86,7 +87,7 @@ def test_each_event_is_told_once_and_in_order() -> None:
 def test_a_response_of_a_call_is_read_as_a_batch_of_a_link_is() -> None:
     """They have the same fields."""
     sink = Sink()
-    fed(reading(sink), FollowRunResponse(run_id="r1", clock=CLOCK, events=[delta(1)]))
+    fed(reading(sink), FollowRunResponse(run_id="r1", events=[delta(1)]))
     assert sink.told == ["begin r1", "arrived 5 9 100", "1.1 text_delta", "flush"]
 
 
