@@ -10,7 +10,7 @@ from typing import Final
 
 from agent_core.runs.encoding import varint
 from agent_core.runs.follower import CaughtUp, Degraded, Draining, Given, Resync
-from agent_core.runs.log.contract import Entry, Position
+from agent_core.runs.log.contract import Position
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 from tokenwire.v1.run_pb2 import Cursor
 from tokenwire.v1.stream_pb2 import Clock, Control
@@ -67,7 +67,7 @@ class ResponseEncoder:
             control = _control(given).SerializeToString()
             fields: Iterable[bytes] = (_CONTROL, varint(len(control)), control)
         else:
-            fields = _events(given.entries)
+            fields = _events(given.events)
         if self._is_first or loop_lag_nano:
             clock = Clock(id=self._clock_id, send_nano=send_nano, loop_lag_nano=loop_lag_nano)
             if self._is_first:
@@ -77,11 +77,10 @@ class ResponseEncoder:
         return b"".join((self._head, send_nano.to_bytes(8, "little"), *fields))
 
 
-def _events(entries: Iterable[Entry]) -> list[bytes]:
+def _events(events: Iterable[bytes]) -> list[bytes]:
     """Return the fields that hold some events."""
     fields: list[bytes] = []
-    for entry in entries:
-        event = entry.event
+    for event in events:
         fields += (_EVENT, varint(len(event)), event)
     return fields
 

@@ -314,7 +314,7 @@ async def _write(follower: Follower, context: ServicerContext, recorder: CallRec
         now = monotonic_nano()
         stood_nano = lag.lag_within(before_nano, now)
         if recorder is not None and isinstance(given, Batch):
-            recorder.add(given.entries)
+            recorder.add(given.events)
         elif recorder is not None and isinstance(given, CaughtUp):
             recorder.caught_up()
         told_nano = stood_nano if stood_nano > LAG_TOLD_NANO else 0
