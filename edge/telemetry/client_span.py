@@ -97,6 +97,10 @@ class StreamSpan:
         """Take note that a message has come: the span is like any other."""
         self._attempt = Attempt.FIRST
 
+    def discard(self) -> None:
+        """End the span and do not export it: nothing was asked."""
+        discard(self._span)
+
     def end(self, code: str, *, answered: bool = False) -> None:
         """End the span, unless it has ended.
 

@@ -3,12 +3,14 @@
 from edge.upstream.contract import Caller, Leave, RunCall, RunSink, RunsPage, TranscriptQuery, Upstream
 from edge.upstream.core import CoreSecurity
 from edge.upstream.grpc_upstream import GrpcUpstream
+from edge.upstream.member import LinkSettings
 
 __all__ = [
     "Caller",
     "CoreSecurity",
     "GrpcUpstream",
     "Leave",
+    "LinkSettings",
     "RunCall",
     "RunSink",
     "RunsPage",

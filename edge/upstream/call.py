@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -13,6 +14,7 @@ from edge.telemetry.client_span import StreamSpan
 from edge.upstream.contract import Leave
 from edge.upstream.source import SourceOwner, ended_early
 from edge.upstream.status import upstream_error
+from tokenwire.latency.sender_clock import read_clock
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 
@@ -52,8 +54,9 @@ class CallSource:
         """Go on: the sink has room again."""
         self._room.set()
 
-    def leave(self) -> bool:
+    def leave(self, otherwise: Callable[[], None]) -> bool:
         """Return False: a call that is cancelled may as well have broken."""
+        del otherwise
         return False
 
     def finish(self) -> None:
@@ -104,13 +107,13 @@ class CallSource:
             owner.on_first()
         try:
             response = _parse(message)
-            if owner.reader.feed(response, response.clock, recv_nano, len(message)):
+            if owner.reader.feed(response, read_clock(response.clock), recv_nano, len(message)):
                 owner.on_change()
         except StreamBrokenError as error:
             self.close(Leave.BROKEN)
             owner.on_failed(error)
-        except Exception:  # noqa: BLE001 # of this one's sink: it is logged where it is handled
-            owner.on_crashed()
+        except Exception as error:  # noqa: BLE001 # its owner logs it, and ends this one stream
+            owner.on_crashed(error)
 
     def _fail(self, error: EdgeError) -> None:
         owner, self._owner = self._owner, None

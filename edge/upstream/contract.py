@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanContext
 
 from edge.errors import EdgeError
 from tokenwire.cursor import Cursor
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.v1 import agent_service_pb2, event_pb2, run_pb2, stream_pb2
 
 
@@ -57,7 +58,7 @@ class RunSink(Protocol):
     def begin(self, run_id: str) -> None:
         """Learn the run's id. Told once, before any event."""
 
-    def arrived(self, clock: stream_pb2.Clock, recv_nano: int, size_bytes: int) -> None:
+    def arrived(self, clock: SenderClock, recv_nano: int, size_bytes: int) -> None:
         """Learn that a message has come, whose events or control follow, if it has some.
 
         Args:

@@ -16,6 +16,7 @@ from edge.telemetry import client_span
 from edge.telemetry.client_span import Attempt, StreamSpan, Transport
 from edge.upstream.call import StreamCall
 from edge.upstream.contract import Caller
+from edge.upstream.link import LinkCall
 from edge.upstream.status import upstream_error
 from tokenwire.addresses import channel_options, split_target
 from tokenwire.cursor import Cursor
@@ -25,6 +26,7 @@ from tokenwire.telemetry import tracer
 from tokenwire.telemetry.traceparent import unsampled
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import agent_service_pb2_grpc, run_pb2
+from tokenwire.v1.link_pb2 import LinkCaller, LinkRequest
 
 CHANNEL_OPTIONS: Final = (
     # A core that comes back is found within a second: the default back-off grows to two minutes.
@@ -93,6 +95,9 @@ class Core:
         self._follow_run: Any = self._channel.unary_stream(
             f"/{client_span.SERVICE}/FollowRun", request_serializer=pb.FollowRunRequest.SerializeToString
         )
+        self._link: Any = self._channel.stream_stream(
+            f"/{client_span.SERVICE}/Link", request_serializer=LinkRequest.SerializeToString
+        )
 
     async def close(self) -> None:
         """Close the channel; calls that are still open end as cancelled."""
@@ -109,6 +114,11 @@ class Core:
         cursor = run_pb2.Cursor(epoch=after.epoch, sequence=after.sequence)
         request = pb.FollowRunRequest(run_id=run_id, after=cursor, relay=True)
         call: StreamCall = self._follow_run(request, metadata=metadata)
+        return call
+
+    def open_link(self) -> LinkCall:
+        """Return the call that is the edge's link to it."""
+        call: LinkCall = self._link(metadata=self.metadata({}, EDGE_PRINCIPAL))
         return call
 
     def stream_span(
@@ -128,6 +138,19 @@ class Core:
     def principal_token(self, principal: str) -> str:
         """Return the proof of on whose behalf a call is made; empty if there is no key to sign it with."""
         return sign_principal(principal, self._principal_key) if self._principal_key else ""
+
+    def link_caller(self, carrier: Mapping[str, str], principal: str) -> LinkCaller:
+        """Return what stands for the metadata of a call on a link.
+
+        Args:
+            carrier: The context of its span.
+            principal: On whose behalf it is made.
+        """
+        return LinkCaller(
+            principal_token=self.principal_token(principal),
+            traceparent=carrier.get("traceparent", ""),
+            tracestate=carrier.get("tracestate", ""),
+        )
 
     def metadata(self, carrier: Mapping[str, str], principal: str) -> Metadata:
         """Return the metadata of a call.

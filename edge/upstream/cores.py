@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from edge.errors import CORE_AWAY, EdgeError, UpstreamError
 from edge.upstream.core import Core, CoreSecurity
-from edge.upstream.member import Member
+from edge.upstream.member import LinkSettings, Member
 from edge.upstream.placement import for_run, for_start, is_ready, is_shared
 from edge.upstream.tasks import BackgroundTasks
 from tokenwire.latency.clock_bounds import ClockBook
@@ -45,10 +45,13 @@ class Cores:
         targets: HOST:PORT of each.
         security: How they are spoken to.
         clocks: Learns how far the clocks of cores on other machines are apart from ours.
+        link: How runs are carried.
     """
 
-    def __init__(self, targets: Sequence[str], security: CoreSecurity, clocks: ClockBook) -> None:
-        self.members = [Member(Core(target, security, clocks)) for target in targets]
+    def __init__(
+        self, targets: Sequence[str], security: CoreSecurity, clocks: ClockBook, link: LinkSettings
+    ) -> None:
+        self.members = [Member(Core(target, security, clocks), link) for target in targets]
         """The cores, in the order in which they were named."""
         self.tasks = BackgroundTasks()
         """Open and recover streams."""
@@ -63,6 +66,7 @@ class Cores:
         await self.tasks.aclose()
         for member in self.members:
             await member.aclose()
+        await self.tasks.aclose()  # of those that lost their source by that
 
     async def ready(self) -> bool:
         """Return whether one of them starts runs now: they are asked."""

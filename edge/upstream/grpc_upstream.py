@@ -11,6 +11,7 @@ from edge.upstream.contract import Caller, RunsPage, TranscriptQuery
 from edge.upstream.core import CoreSecurity
 from edge.upstream.cores import Cores
 from edge.upstream.departures import Departures
+from edge.upstream.member import LinkSettings
 from edge.upstream.reader import RunReader
 from edge.upstream.run_call import FollowCall
 from edge.upstream.start_call import StartCall, StartTimeout, session_of, starts_elsewhere
@@ -29,12 +30,17 @@ class GrpcUpstream:
         targets: HOST:PORT of each core.
         security: How they are spoken to.
         clocks: Learns how far the clocks of cores on other machines are apart from ours.
+        link: How runs are carried.
     """
 
     def __init__(
-        self, targets: Sequence[str], security: CoreSecurity, clocks: ClockBook | None = None
+        self,
+        targets: Sequence[str],
+        security: CoreSecurity,
+        clocks: ClockBook | None = None,
+        link: LinkSettings = LinkSettings(),  # noqa: B008 # it can't be changed
     ) -> None:
-        self._cores = Cores(targets, security, clocks or ClockBook(clock_id()))
+        self._cores = Cores(targets, security, clocks or ClockBook(clock_id()), link)
         self._departures = Departures(self.cancel_run)
         self._cores.start()
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from edge.errors import EdgeError
 from edge.telemetry.client_span import Attempt
 from edge.upstream.call import CallSource
 from edge.upstream.contract import Caller
 from edge.upstream.core import Core
+from edge.upstream.link import Link, LinkPeer
+from edge.upstream.link_follow import LinkFollow
 from edge.upstream.source import Source, SourceOwner
 from edge.upstream.tasks import BackgroundTasks
 from tokenwire.outage import Outage
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2
+from tokenwire.v1.link_pb2 import LinkFollow as LinkFollowRequest
+from tokenwire.v1.link_pb2 import LinkRequest, LinkStart
 
 ASK_EVERY_S: Final = 1.0
 """How often each core is asked how it stands."""
@@ -30,13 +34,30 @@ PROOF_TIMEOUT_S: Final = 0.5
 CLOSE_TIMEOUT_S: Final = 1.0
 """How long those who read calls may take to learn that the channel is closed."""
 
+MAX_LINK_START_BYTES: Final = 256 * 1024
+"""A larger run is started by a call: a message that the core takes for too large would break the link."""
+
 logger = logging.getLogger(__name__)
 
 
-class Member:
-    """One of the cores, and what is known of it."""
+class LinkSettings(NamedTuple):
+    """How runs are carried from the cores."""
 
-    def __init__(self, core: Core) -> None:
+    enabled: bool = True
+    """Whether over one link for each core that has links. Else each by a call of its own."""
+    budget_bytes: int = 256 * 1024
+    """How many bytes of events may wait for one client: the core sends no more ahead over a link."""
+
+
+class Member:
+    """One of the cores, and what is known of it.
+
+    Args:
+        core: The way to it.
+        link: How runs are carried.
+    """
+
+    def __init__(self, core: Core, link: LinkSettings) -> None:
         self.core = core
         """The way to it."""
         self.status: pb.Core | None = None
@@ -59,6 +80,10 @@ class Member:
         self._watching: asyncio.Task[None] | None = None
         self._proof: asyncio.Future[bool] | None = None
         self._reading = BackgroundTasks()
+        self._link: Link | None = None
+        if link.enabled:
+            peer = LinkPeer(self.target, core.open_link, lambda: self.answers, self.drains)
+            self._link = Link(peer, link.budget_bytes)
 
     @property
     def target(self) -> str:
@@ -122,6 +147,14 @@ class Member:
             caller: On whose behalf.
             run: What to run.
         """
+        link = self._usable_link()
+        if link is not None and run.ByteSize() <= MAX_LINK_START_BYTES:
+            span, carrier = self.core.stream_span("StreamRun", caller, "link")
+            follow = LinkFollow(link, span, owner, is_start=True)
+            start = LinkStart(follow_id=follow.id, run=run, credit=follow.first_credit())
+            start.caller.CopyFrom(self.core.link_caller(carrier, caller.principal))
+            link.add(follow, LinkRequest(start=start))
+            return follow
         span, carrier = self.core.stream_span("StreamRun", caller, "call")
         call = self.core.stream_run(run, self.core.metadata(carrier, caller.principal))
         return self._read(CallSource(call, span, owner))
@@ -134,10 +167,30 @@ class Member:
             caller: On whose behalf.
             attempt: Whether it is one of several of a reconnect.
         """
+        run_id, after = owner.reader.run_id, owner.reader.cursor
+        link = self._usable_link()
+        if link is not None:
+            span, carrier = self.core.stream_span("FollowRun", caller, "link", attempt)
+            follow = LinkFollow(link, span, owner, is_start=False)
+            request = LinkFollowRequest(follow_id=follow.id, run_id=run_id, credit=follow.first_credit())
+            request.after.epoch, request.after.sequence = after
+            request.caller.CopyFrom(self.core.link_caller(carrier, caller.principal))
+            link.add(follow, LinkRequest(follow=request))
+            return follow
         span, carrier = self.core.stream_span("FollowRun", caller, "call", attempt)
-        metadata = self.core.metadata(carrier, caller.principal)
-        call = self.core.follow_run(owner.reader.run_id, owner.reader.cursor, metadata)
+        call = self.core.follow_run(run_id, after, self.core.metadata(carrier, caller.principal))
         return self._read(CallSource(call, span, owner))
+
+    def _usable_link(self) -> Link | None:
+        """Return the link; None where the core has none, or it is not to be used."""
+        if self._link is None or not self._link.is_usable:
+            return None
+        return self._link if self.status is None or self.status.link else None
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether its link is open."""
+        return self._link is not None and self._link.is_open
 
     async def is_gone(self) -> bool:
         """Return whether it is proven that its process is gone.
@@ -157,12 +210,23 @@ class Member:
                 await asyncio.wait({task})
         if self._proof is not None:
             self._proof.cancel()
+        if self._link is not None:
+            await self._link.aclose(CLOSE_TIMEOUT_S)
         await self.core.close()
         await self._reading.aclose(CLOSE_TIMEOUT_S)
 
     def _read(self, source: CallSource) -> Source:
         self._reading.spawn(source.read(), f"read {self.target}")
         return source
+
+    def _meet(self, status: pb.Core) -> None:
+        """Take note of how it stands, and open the link where there is none."""
+        before, self.status, self._answered_s = self.status, status, self._loop.time()
+        if self._link is None or not status.link:
+            return
+        if before is None or before.incarnation != status.incarnation:
+            self._link.retry()
+        self._link.open()
 
     def _proven(self, _: asyncio.Future[bool]) -> None:
         self._proof = None
@@ -188,6 +252,6 @@ class Member:
             return
         if self.status is None:
             logger.info("core %s answers", self.target)
-        self.status, self._answered_s = status, self._loop.time()
+        self._meet(status)
         self._outage.end(f"{self._interrupted} streams were interrupted, {self._failed} of them failed")
         self._interrupted = self._failed = 0

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from edge.errors import StreamBrokenError
 from edge.upstream.contract import RunSink
 from tokenwire.cursor import Cursor
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.v1 import event_pb2, stream_pb2
 
 _TERMINAL: Final = frozenset({"done", "error"})
@@ -60,7 +61,7 @@ class RunReader:
         """The last event that the sink has: the next source begins after it."""
         return Cursor(self._epoch, self._sequence)
 
-    def feed(self, message: RunMessage, clock: stream_pb2.Clock, recv_nano: int, size_bytes: int) -> bool:
+    def feed(self, message: RunMessage, clock: SenderClock, recv_nano: int, size_bytes: int) -> bool:
         """Take in a message, and tell the sink. What comes after the terminal event is dropped.
 
         Args:

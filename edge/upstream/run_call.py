@@ -131,16 +131,20 @@ class FollowCall:
             Whether the source is still needed for it.
         """
         source, run_id = self._source, self.reader.run_id
-        if source is not None and source.leave():
+        if source is not None and source.leave(self._tell_departure):
             self._forget_source()
         elif run_id:
-            self._departures.tell(run_id, self._caller)
+            self._tell_departure()
         elif self._member is not None:  # A core has been asked to start the run, and may have done so.
             begun = self._begun = asyncio.get_running_loop().create_future()
             self.reader.sink = BegunSink(self._on_begun)
             self._departures.tasks.spawn(self._leave_once_begun(begun), "leave a run that begins")
             return True
         return False
+
+    def _tell_departure(self) -> None:
+        if self.reader.run_id:
+            self._departures.tell(self.reader.run_id, self._caller)
 
     def _on_begun(self, run_id: str) -> None:
         if self._begun is not None and not self._begun.done():
@@ -188,11 +192,11 @@ class FollowCall:
         self._forget_source()
         self._recover(error)
 
-    def on_crashed(self) -> None:
+    def on_crashed(self, error: Exception) -> None:
         """Learn that the reader, or its sink, has raised what it must not: this stream ends, and no other."""
         run_id = self.reader.run_id
         fields = log_fields(run_id=run_id)
-        logger.error("reading run %s failed", run_id or "(unnamed)", extra=fields, exc_info=True)
+        logger.error("reading run %s failed", run_id or "(unnamed)", extra=fields, exc_info=error)
         self._drop(Leave.BROKEN)
         self._end(EdgeError("INTERNAL"))
 

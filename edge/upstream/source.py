@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from opentelemetry.trace import SpanContext
@@ -31,8 +32,12 @@ class SourceOwner(Protocol):
             error: Why.
         """
 
-    def on_crashed(self) -> None:
-        """Learn that the reader, or its sink, has raised what it must not. Called where it is handled."""
+    def on_crashed(self, error: Exception) -> None:
+        """Learn that the reader, or its sink, has raised what it must not.
+
+        Args:
+            error: The same.
+        """
 
     def on_refused(self) -> None:
         """Learn that the source was never used, since the core has no link: another one is to be opened."""
@@ -48,8 +53,11 @@ class Source(Protocol):
     def resume(self) -> None:
         """Go on: the sink has room again."""
 
-    def leave(self) -> bool:
+    def leave(self, otherwise: Callable[[], None]) -> bool:
         """Tell the core that the follower left by itself, and close.
+
+        Args:
+            otherwise: Called where that could not be done after all.
 
         Returns:
             Whether that was done. If not, it is still open, and the core has to be told otherwise.

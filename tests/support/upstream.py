@@ -6,16 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from opentelemetry.context import Context
 
 from edge.errors import EdgeError
-from edge.upstream import Caller, CoreSecurity, GrpcUpstream
+from edge.upstream import Caller, CoreSecurity, GrpcUpstream, LinkSettings
 from edge.upstream.member import Member
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import event_pb2, stream_pb2
 
 WITHIN_S = 30.0
 CALLER = Caller(Context(), "anonymous")
+
+
+@pytest.fixture(params=["link", "call"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries the runs: each test that uses it runs over a link, and again over calls."""
+    return str(request.param)
 
 
 class Reader:
@@ -26,7 +34,7 @@ class Reader:
         self.run_id = ""
         self.sequences: list[int] = []
         self.controls: list[str] = []
-        self.clocks: list[stream_pb2.Clock] = []
+        self.clocks: list[SenderClock] = []
         self.flushes = 0
         self.ends: list[EdgeError | None] = []
         self._changed = asyncio.Event()
@@ -40,7 +48,7 @@ class Reader:
         assert not self.run_id, "it begins once"
         self.run_id = run_id
 
-    def arrived(self, clock: stream_pb2.Clock, recv_nano: int, size_bytes: int) -> None:
+    def arrived(self, clock: SenderClock, recv_nano: int, size_bytes: int) -> None:
         assert self.run_id
         assert recv_nano > 0
         assert size_bytes >= 0
@@ -83,12 +91,16 @@ class Reader:
 
 
 @asynccontextmanager
-async def upstream(*targets: str) -> AsyncIterator[tuple[GrpcUpstream, list[Member]]]:
-    """Run the way to some cores; every one of them has told how it stands."""
-    cores = GrpcUpstream(targets, CoreSecurity())
+async def upstream(
+    *targets: str, transport: str = "link", budget_bytes: int = 256 * 1024
+) -> AsyncIterator[tuple[GrpcUpstream, list[Member]]]:
+    """Run the way to some cores, each of which has told how it stands, and has its link where it is to."""
+    cores = GrpcUpstream(targets, CoreSecurity(), link=LinkSettings(transport == "link", budget_bytes))
     try:
         async with asyncio.timeout(WITHIN_S):
             while not all(member.status for member in cores._cores.members):
+                await asyncio.sleep(0.01)
+            while transport == "link" and not all(member.is_linked for member in cores._cores.members):
                 await asyncio.sleep(0.01)
         yield cores, cores._cores.members
     finally:
