@@ -6,6 +6,10 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+DEFAULT_PATIENCE_S: Final = 15.0
+"""How long clients try to reach a server again, in seconds: longer than a lone core takes to come back, and
+two cores to agree that a third is gone (7 s)."""
+
 FACTOR: Final = 2.0
 """How much longer each wait is than the one before."""
 

@@ -46,7 +46,9 @@ class ClientError(Exception):
 
     def __str__(self) -> str:
         """Return code, message and facts on one line."""
-        facts = "; ".join(f"{name}: {value}" for name, value in sorted(self.details.items()) if name != "reason")
+        facts = "; ".join(
+            f"{name}: {value}" for name, value in sorted(self.details.items()) if name != "reason"
+        )
         return ": ".join(filter(None, (self.code, self.message))) + (f" ({facts})" if facts else "")
 
 
