@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.relay import relay_to
 
 from agent_core.errors import RefusalError
 from agent_core.link.links import Links
@@ -18,7 +19,6 @@ from edge.upstream import GrpcUpstream, Leave, RunCall
 from edge.upstream.link_follow import WINDOW_EVENTS
 from edge.upstream.member import Member
 from tests.support.core import Core, running_core
-from tests.support.relay import relay_to
 from tests.support.spans import Spans, spans
 from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
