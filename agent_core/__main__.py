@@ -19,6 +19,7 @@ from agent_core.reloading import ReloadWatch, Restart
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tokenwire.descriptors import DescriptorWatch, raise_limit, warn_if_short
+from tokenwire.garbage import GarbageCollection
 from tokenwire.logs import set_up_logging
 from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.settings import WRONG_SETTINGS, WrongSettingError, read_settings
@@ -60,7 +61,7 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
         await core.agents.aclose()
         await metrics.stop()
         raise
-    with LoopWatchdog():
+    with LoopWatchdog(), GarbageCollection():
         await _until_stop_or_change(stopping, reloading, loaded=loaded)
     logger.info("core stopping")
     watch.cancel()
