@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tests.integration.test_core_link import nothing_left
+from tests.integration.test_core_link_life import nothing_left
 from tests.integration.test_core_traces import PARENT_ID, RPC, TRACE_ID
 from tests.support.core import running_core
 from tests.support.link_client import LinkClient, linked, opened

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from agent_core.agents.catalogue import NamedAgent
-from tests.integration.test_core_link import nothing_left
+from tests.integration.test_core_link_life import nothing_left
 from tests.integration.test_core_presence import ends, goes_on, word
 from tests.support.core import Core, running_core
 from tests.support.link_client import WITHIN_S, LinkClient, linked
