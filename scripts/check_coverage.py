@@ -46,7 +46,7 @@ def modules() -> Iterator[Path]:
 def only_declares(path: Path) -> bool:
     """Return whether nothing in a module runs: only imports, names and Protocols, as in an `__init__`."""
     return all(
-        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)
+        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         or (isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases))
         for node in ast.parse(path.read_text()).body

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import rich_click as click
 
-from tokenwire.addresses import read_host, read_targets
+from tokenwire.addresses import is_exposed, read_host, read_targets
 from tokenwire.cli.environment import environment_of
 from tokenwire.cli.options import (
     agent_option,
@@ -35,6 +35,8 @@ DEFAULT_GRPC_PORT = 50051
 MAX_WORKERS = 256
 DEFAULT_PATIENCE_S = 15.0
 """Longer than a lone core takes to come back, and two cores to agree that a third is gone (7 s)."""
+
+PLAIN_HTTP = "the key is sent over plain HTTP, so others can read it on the way. Use an https:// URL."
 
 Value = TypeVar("Value")
 
@@ -250,6 +252,8 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
     access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
     _checked("--key", access.require_private, cores if via == "grpc" else ())
+    if via == "sse" and api_key and is_exposed(url):
+        click.echo(f"tokenwire: --url: {PLAIN_HTTP}", err=True)
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
     sys.exit(
         ask_and_show(question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s)
