@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.proxy import proxy_to
 
 from agent_core.errors import RefusalError
 from agent_core.link.links import Links
@@ -19,7 +20,6 @@ from edge.upstream import core as core_module
 from edge.upstream.link_follow import WINDOW_EVENTS
 from edge.upstream.member import Member
 from tests.support.core import Core, running_core
-from tests.support.relay import relay_to
 from tests.support.spans import Spans, spans
 from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
@@ -109,7 +109,7 @@ async def test_a_client_that_does_not_read_holds_nobody_up_and_misses_nothing(co
 async def test_a_link_that_is_cut_goes_on_at_each_cursor(core: Core) -> None:
     """All streams of the core, over the next link; each going on is counted."""
     async with AsyncExitStack() as stack:
-        relay = stack.enter_context(relay_to(f"127.0.0.1:{core.server.port}"))
+        relay = stack.enter_context(proxy_to(f"127.0.0.1:{core.server.port}"))
         way, (member,) = await stack.enter_async_context(upstream(relay.address))
         readers, calls = await started(way, 30)
         for cut in range(1, 4):
@@ -126,7 +126,7 @@ async def test_a_link_that_is_cut_goes_on_at_each_cursor(core: Core) -> None:
 async def test_a_core_that_stands_still_for_seconds_has_not_broken_its_link(core: Core) -> None:
     """Where no other core can go on: nothing is opened anew, and nothing is missed."""
     async with AsyncExitStack() as stack:
-        relay = stack.enter_context(relay_to(f"127.0.0.1:{core.server.port}"))
+        relay = stack.enter_context(proxy_to(f"127.0.0.1:{core.server.port}"))
         way, (member,) = await stack.enter_async_context(upstream(relay.address))
         readers, calls = await started(way, 30)
         relay.freeze()

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tokenwire.cli import commands, main
-from tokenwire.cli.doors import Access
+from tokenwire.cli.access import Access
 
 Become = tuple[str, list[str], dict[str, str]]
 
@@ -94,7 +94,7 @@ def test_the_command_line_imports_neither_process() -> None:
     """It starts them: what one of them drags in must not slow `ask` down, nor bind their versions."""
     code = (
         "import sys; from tokenwire.cli import main; import tokenwire.cli.up, tokenwire.cli.ask, "
-        "tokenwire.cli.grpc_door, tokenwire.cli.sse_door; "
+        "tokenwire.client.grpc_transport, tokenwire.client.sse_transport; "
         "sys.exit(bool({'edge', 'agent_core', 'litestar'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
