@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support.proxy import proxy_to
 
 from agent_core.errors import RefusalError
 from agent_core.link.links import Links
@@ -20,6 +19,7 @@ from edge.upstream import core as core_module
 from edge.upstream.link_follow import WINDOW_EVENTS
 from edge.upstream.member import Member
 from tests.support.core import Core, running_core
+from tests.support.proxy import Proxy, proxy_to
 from tests.support.spans import Spans, spans
 from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
@@ -237,13 +237,13 @@ async def test_streams_of_a_core_whose_process_is_gone_end_at_once(
         return await refuses(self, timeout_s)
 
     monkeypatch.setattr(core_module.Core, "refuses_connections", counted)
-    with relay_to(f"127.0.0.1:{core.server.port}") as relay:
-        async with upstream(relay.address, transport=transport) as (way, (member,)):
-            readers, _ = await started(way, 20)
-            relay.close()
-            failures = [await reader.read_to_end() for reader in readers]
-            assert {failure and (failure.code, failure.details["reason"]) for failure in failures} == {
-                ("UNAVAILABLE", "CORE_LOST")
-            }
-            assert member.streams == 0
+    proxy = Proxy(f"127.0.0.1:{core.server.port}")
+    async with upstream(proxy.address, transport=transport) as (way, (member,)):
+        readers, _ = await started(way, 20)
+        proxy.close()
+        failures = [await reader.read_to_end() for reader in readers]
+        assert {failure and (failure.code, failure.details["reason"]) for failure in failures} == {
+            ("UNAVAILABLE", "CORE_LOST")
+        }
+        assert member.streams == 0
     assert len(proofs) < len(readers)
