@@ -89,13 +89,14 @@ class LinkFollows:
     async def unfollow(self, unfollow: link_pb2.LinkUnfollow) -> None:
         """End a follow. Nothing happens when it has ended already."""
         follow = self._follows.get(unfollow.follow_id)
-        if follow is None:
+        if follow is None or follow.is_over:
             return
+        follow.is_over = True
         by_itself = unfollow.reason == UNFOLLOW_REASON_LEFT
         if follow.opening is not None:
             # What was asked for is done all the same, and counts as followed and ended then.
             del self._follows[follow.id]
-            follow.is_over, follow.left_by_itself = True, by_itself
+            follow.left_by_itself = by_itself
         elif follow.reading is not None:
             self._spawn(self._close(follow, CANCELLED, by_itself=by_itself))
         else:
@@ -118,7 +119,7 @@ class LinkFollows:
     ) -> None:
         """Begin a follow. A task of its own opens it: an agent may take seconds to load."""
         other = self._follows.get(follow_id)
-        if other is not None:
+        if other is not None and not other.is_over:
             # Whatever was sent for this id now could be taken for the one or the other.
             self._end(other, FollowIdReusedError())
             return
@@ -185,6 +186,8 @@ class LinkFollows:
         follow.is_over = follow.is_closed = True
         if self._follows.get(follow.id) is follow:
             del self._follows[follow.id]
+        if follow.queued:
+            self.writer.skips()
         if follow.timer is not None:
             follow.timer.cancel()
         try:

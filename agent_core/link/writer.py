@@ -25,6 +25,7 @@ from agent_core.link.codec import (
 from agent_core.link.follow import SLICE_BYTES, LinkFollow
 from agent_core.refusals import Refusals
 from agent_core.responses import LAG_TOLD_NANO
+from agent_core.runs.encoding import NANO
 from agent_core.runs.follower import NOT_HERE
 from agent_core.runs.log.contract import Batch
 from tokenwire.telemetry import clock_id, monotonic_nano
@@ -33,9 +34,9 @@ from tokenwire.telemetry.loop_lag import loop_lag
 HEAD_BYTES: Final = 1024
 """Room for what a message has besides its batches: the clock takes 42 bytes."""
 
-MAX_SAID: Final = 1_000
-"""How many refusals may wait to be sent. No more requests are read meanwhile: an edge that asks and does not
-read would fill the memory."""
+MAX_WAITING: Final = 1_000
+"""How many refusals may wait to be sent, and how many follows that have ended to be skipped. No more requests
+are read meanwhile: an edge that asks and does not read would fill the memory."""
 
 Close = Callable[[LinkFollow, str], Awaitable[None]]
 """Frees what a follow holds, and ends its span with the name of a gRPC code."""
@@ -57,6 +58,7 @@ class LinkWriter:
         self._encoder = MessageEncoder(clock_id())
         self._queue: deque[LinkFollow] = deque()
         self._said: deque[bytes] = deque()
+        self._skipped = 0
         self._room = asyncio.Event()
         self._room.set()
         self._wake = asyncio.Event()
@@ -75,9 +77,13 @@ class LinkWriter:
             batch: A field of a LinkResponse.
         """
         self._said.append(batch)
-        if len(self._said) >= MAX_SAID:
-            self._room.clear()
+        self._look_for_room()
         self._wake.set()
+
+    def skips(self) -> None:
+        """Take note that a follow in the queue has ended."""
+        self._skipped += 1
+        self._look_for_room()
 
     async def room(self) -> None:
         """Return once not too much waits to be sent."""
@@ -89,12 +95,13 @@ class LinkWriter:
         self._wake.set()
 
     def beat(self, period_s: float) -> None:
-        """Send a message, where none was sent for some time.
+        """Send a message, where none was sent since about the beat before.
 
         Args:
-            period_s: How long.
+            period_s: The time between two beats.
         """
-        self._beats = monotonic_nano() - self._written_nano >= period_s * 1e9
+        # Half of it: the message of the beat before was sent a little after that beat.
+        self._beats = monotonic_nano() - self._written_nano >= period_s * NANO / 2
         if self._beats:
             self._wake.set()
 
@@ -120,7 +127,9 @@ class LinkWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._queue or self._said or self._draining or self._beats:
-                await self._send(await self._fields())
+                beats, fields = self._beats, await self._fields()
+                if fields or beats:
+                    await self._send(fields)
             if finished():
                 return
 
@@ -149,15 +158,15 @@ class LinkWriter:
         while self._said and (not batches or len(self._said[0]) <= room):
             batches.append(self._said.popleft())
             room -= len(batches[-1])
-        if len(self._said) < MAX_SAID:
-            self._room.set()
         while self._queue and room > SLICE_BYTES:
             follow = self._queue.popleft()
             follow.queued = False
             if follow.is_over:
+                self._skipped -= follow.is_closed
                 continue
             batch, code = self._batch(follow)
             if code is not None:
+                follow.is_over = True
                 over.append((follow, code))
             if len(batch) > room and batches:
                 # One large event: alone in the next message.
@@ -166,7 +175,14 @@ class LinkWriter:
             if batch:
                 batches.append(batch)
                 room -= len(batch)
+        self._look_for_room()
         return batches, over
+
+    def _look_for_room(self) -> None:
+        if len(self._said) + self._skipped < MAX_WAITING:
+            self._room.set()
+        else:
+            self._room.clear()
 
     def _batch(self, follow: LinkFollow) -> tuple[bytes, str | None]:
         """Return the next batch of a follow, empty for none, and the code that it ends with if it is over."""

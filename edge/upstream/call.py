@@ -14,7 +14,7 @@ from edge.telemetry.client_span import StreamSpan
 from edge.upstream.contract import Leave
 from edge.upstream.source import SourceOwner, ended_early
 from edge.upstream.status import upstream_error
-from tokenwire.latency.sender_clock import read_clock
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 
@@ -107,7 +107,9 @@ class CallSource:
             owner.on_first()
         try:
             response = _parse(message)
-            if owner.reader.feed(response, read_clock(response.clock), recv_nano, len(message)):
+            sent = response.clock
+            clock = SenderClock(sent.id, sent.send_nano, sent.send_unix_nano, sent.loop_lag_nano)
+            if owner.reader.feed(response, clock, recv_nano, len(message)):
                 owner.on_change()
         except StreamBrokenError as error:
             self.close(Leave.BROKEN)

@@ -21,10 +21,10 @@ import grpc
 
 from edge.errors import StreamBrokenError, UpstreamError
 from edge.upstream.contract import Leave
-from edge.upstream.link_follow import LinkFollow, Outgoing
+from edge.upstream.link_follow import LOW_EVENTS, LinkFollow, Outgoing
 from edge.upstream.source import ended_early
 from edge.upstream.status import upstream_error
-from tokenwire.latency.sender_clock import read_clock
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.link_pb2 import LinkHeartbeat, LinkHello, LinkRequest, LinkResponse
 
@@ -160,8 +160,10 @@ class Link:
         self._silent_beats = 0
         self._beating = self._loop.call_later(HEARTBEAT_S, self._beat)
         failure, is_refusal = UpstreamError("UNAVAILABLE"), False
+        read, eof, dispatch = call.read, grpc.aio.EOF, self._dispatch
         try:
-            await self._read(call)
+            while (message := await read()) is not eof:
+                dispatch(_parse(cast(bytes, message)), monotonic_nano())
             failure = ended_early()
         except grpc.aio.AioRpcError as error:
             failure = upstream_error(error)
@@ -179,21 +181,19 @@ class Link:
             self._written.set()
             self._broke(failure, is_refusal=is_refusal)
 
-    async def _read(self, call: LinkCall) -> None:
-        """Dispatch what comes until the core ends the link."""
-        read, eof = call.read, grpc.aio.EOF
-        while (message := await read()) is not eof:
-            self._dispatch(_parse(cast(bytes, message)), monotonic_nano())
+    def _dispatch(self, response: LinkResponse, recv_nano: int) -> None:  # noqa: C901 # see below
+        """Hand each batch of a message to the reader of its follow.
 
-    def _dispatch(self, response: LinkResponse, recv_nano: int) -> None:
-        """Hand each batch of a message to the reader of its follow."""
+        All of it in one function, since every token passes here: credit is counted in passing.
+        """
         self._silent_beats = 0
         if not self.is_open:
             self._opened()
-        clock = read_clock(response.clock)
-        lag_nano = clock.loop_lag_nano
+        sent = response.clock
+        lag_nano = sent.loop_lag_nano
+        clock = SenderClock(sent.id, sent.send_nano, sent.send_unix_nano, lag_nano)
         total_nano = self.lag_nano = self.lag_nano + lag_nano
-        follows = self._follows
+        follows, low_bytes = self._follows, self.budget_bytes // 2
         for batch in response.batches:
             follow = follows.get(batch.follow_id)
             if follow is None:
@@ -202,7 +202,19 @@ class Link:
                 missed_nano = total_nano - follow.lag_nano
                 follow.lag_nano = total_nano
                 told = clock if missed_nano == lag_nano else clock._replace(loop_lag_nano=missed_nano)
-                follow.take(batch, told, recv_nano)
+                count, is_end = len(batch.events), batch.HasField("end")
+                if count or not is_end:
+                    if not follow.heard:
+                        follow.first()
+                    size_bytes = batch.event_bytes
+                    follow.events_left -= count
+                    follow.bytes_left -= size_bytes
+                    if follow.owner.reader.feed(batch, told, recv_nano, size_bytes):
+                        follow.owner.on_change()
+                if is_end:
+                    follow.end(batch.end)
+                elif follow.events_left < LOW_EVENTS or follow.bytes_left < low_bytes:
+                    follow.resume()
             except StreamBrokenError as error:
                 follow.close(Leave.BROKEN)
                 follow.owner.on_failed(error)

@@ -12,15 +12,17 @@ from edge.telemetry.client_span import StreamSpan
 from edge.upstream.contract import Leave
 from edge.upstream.source import SourceOwner, ended_early
 from edge.upstream.status import link_error
-from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.v1 import link_pb2
-from tokenwire.v1.link_pb2 import FollowCredit, LinkBatch, LinkCredit, LinkRequest, LinkUnfollow
+from tokenwire.v1.link_pb2 import FollowCredit, LinkCredit, LinkRequest, LinkUnfollow
 
 if TYPE_CHECKING:
     from edge.upstream.link import Link
 
 WINDOW_EVENTS: Final = 1_024
 """How many events the core may send before it is given more credit. The bytes are the client's budget."""
+
+LOW_EVENTS: Final = WINDOW_EVENTS // 2
+"""More credit is given when less than so much is left; of the bytes, too, when less than half is."""
 
 UNFOLLOW: Final = {
     Leave.LEFT: link_pb2.UNFOLLOW_REASON_LEFT,
@@ -53,13 +55,13 @@ class LinkFollow:
     """
 
     __slots__ = (
-        "_bytes",
-        "_events",
-        "_heard",
         "_is_over",
         "_is_start",
         "_link",
         "_span",
+        "bytes_left",
+        "events_left",
+        "heard",
         "id",
         "is_sent",
         "lag_nano",
@@ -75,11 +77,15 @@ class LinkFollow:
         """Whether it was asked for."""
         self.lag_nano = link.lag_nano
         """As much of the link's as its sink was told."""
+        self.events_left = WINDOW_EVENTS
+        """How many events the core may still send. As `bytes_left`, counted down by the link."""
+        self.bytes_left = link.budget_bytes
+        """How many bytes of events it may still send. The last event may take more."""
+        self.heard = False
+        """Whether `first` was called."""
         self._link = link
         self._span = span
-        self._events, self._bytes = WINDOW_EVENTS, link.budget_bytes
         self._is_start = is_start
-        self._heard = False
         self._is_over = False
 
     @property
@@ -89,45 +95,24 @@ class LinkFollow:
 
     def first_credit(self) -> FollowCredit:
         """Return what the core may send at first."""
-        return FollowCredit(events=self._events, bytes=self._bytes)
+        return FollowCredit(events=self.events_left, bytes=self.bytes_left)
 
-    def take(self, batch: LinkBatch, clock: SenderClock, recv_nano: int) -> None:
-        """Feed the reader with what has come, and give credit for more.
-
-        Args:
-            batch: What has come.
-            clock: What its message says of the core's clock.
-            recv_nano: When it came, in nanoseconds of the monotonic clock.
-
-        Raises:
-            StreamBrokenError: An event is missing.
-            Exception: Whatever the sink raises.
-        """
-        count, size_bytes, is_end = len(batch.events), batch.event_bytes, batch.HasField("end")
-        if count or not is_end:
-            if not self._heard:
-                self._heard = True
-                self._span.heard()
-                self.owner.on_first()
-            self._events -= count
-            self._bytes -= size_bytes
-            if self.owner.reader.feed(batch, clock, recv_nano, size_bytes):
-                self.owner.on_change()
-        if is_end:
-            self._end(batch.end)
-        elif self._events < WINDOW_EVENTS // 2 or self._bytes < self._link.budget_bytes // 2:
-            self.resume()
+    def first(self) -> None:
+        """Learn that something comes, for the first time."""
+        self.heard = True
+        self._span.heard()
+        self.owner.on_first()
 
     def resume(self) -> None:
-        """Give the core credit for what was taken, if that is much and the sink has room."""
+        """Give the core credit for what was taken, if that is more than half and the sink has room."""
         sink = self.owner.reader.sink
         if self._is_over or sink is None or sink.full:
             return
         budget_bytes = self._link.budget_bytes
-        if self._events >= WINDOW_EVENTS // 2 and self._bytes >= budget_bytes // 2:
+        if self.events_left >= LOW_EVENTS and self.bytes_left >= budget_bytes // 2:
             return
-        more = FollowCredit(events=WINDOW_EVENTS - self._events, bytes=budget_bytes - self._bytes)
-        self._events, self._bytes = WINDOW_EVENTS, budget_bytes
+        more = FollowCredit(events=WINDOW_EVENTS - self.events_left, bytes=budget_bytes - self.bytes_left)
+        self.events_left, self.bytes_left = WINDOW_EVENTS, budget_bytes
         self._link.send(Outgoing(LinkRequest(credit=LinkCredit(follow_id=self.id, credit=more))))
 
     def leave(self, otherwise: Callable[[], None]) -> bool:
@@ -171,8 +156,12 @@ class LinkFollow:
         self._span.end(failure.code, answered="reason" in failure.details)
         self.owner.on_failed(failure)
 
-    def _end(self, end: link_pb2.LinkEnd) -> None:
-        """Learn that the core has ended it."""
+    def end(self, end: link_pb2.LinkEnd) -> None:
+        """Learn that the core has ended it.
+
+        Args:
+            end: Why.
+        """
         if self._is_over:
             return
         if end.HasField("error"):

@@ -120,7 +120,7 @@ class FollowCall:
         """
         if self._is_over or self._begun is not None:
             return
-        if reason is Leave.LEFT and self._leave():
+        if reason is Leave.LEFT and not self.reader.ended and self._leave():
             return
         self._stop(reason)
 
@@ -179,9 +179,6 @@ class FollowCall:
     def on_change(self) -> None:
         """Learn that the run has ended, or that the core shuts down: then leave it for another one."""
         if self.reader.ended:
-            source = self._forget_source()
-            if source is not None:
-                source.finish()
             self._end(None)
         elif self.reader.draining:
             self.reader.draining = False
@@ -356,7 +353,11 @@ class FollowCall:
     def _drop(self, reason: Leave) -> None:
         """Close the source, if there is one."""
         source = self._forget_source()
-        if source is not None:
+        if source is None:
+            return
+        if self.reader.ended:
+            source.finish()  # The core ends it by itself: that must not look cancelled.
+        else:
             source.close(reason)
 
     def _forget_source(self) -> Source | None:

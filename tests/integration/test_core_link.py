@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-import grpc
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from agent_core.agents.catalogue import NamedAgent
+from agent_core.link import follows as link_follows
+from agent_core.link import links as link_links
+from agent_core.link import session as link_session
 from tests.integration.test_core_stream import assert_dense
-from tests.support.core import running_core
-from tests.support.link_client import linked, opened
-from tokenwire.v1.link_pb2 import FollowCredit, LinkHeartbeat, LinkRequest
+from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
+from tests.support.link_client import WITHIN_S, LinkClient, linked, opened
+from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.v1.event_pb2 import FINISH_REASON_CANCELLED, Error
+from tokenwire.v1.link_pb2 import (
+    UNFOLLOW_REASON_DRAIN,
+    FollowCredit,
+    LinkCaller,
+    LinkCancel,
+    LinkHeartbeat,
+    LinkHello,
+    LinkRequest,
+)
+from tokenwire.v1.run_pb2 import RUN_STATE_ENDED
+
+PLENTY_BYTES = 1_000_000
 
 
 async def test_a_link_answers_its_hello_and_streams_what_it_starts() -> None:
     """The welcome names the core, the first batch the run; the end comes with the terminal event."""
     async with running_core() as core, linked(core) as link:
         assert link.responses[0].hello.incarnation == core.server.manager.incarnation
-        assert link.responses[0].clock.send_unix_nano
         await link.start(7, "scripted")
         last = await link.ended(7)
         batches = link.batches(7)
@@ -26,10 +49,19 @@ async def test_a_link_answers_its_hello_and_streams_what_it_starts() -> None:
         for batch in batches:
             assert batch.event_bytes == sum(event.ByteSize() for event in batch.events)
             assert not batch.HasField("control")
+        clocks = [response.clock for response in link.responses]
+        assert all(clock.id and clock.send_unix_nano for clock in clocks)
+        assert [clock.send_nano for clock in clocks] == sorted(clock.send_nano for clock in clocks)
+
+
+async def test_a_core_says_that_it_has_links() -> None:
+    """An edge need not try."""
+    async with running_core() as core:
+        assert (await core.stub.GetCore(pb.GetCoreRequest())).core.link
 
 
 async def test_a_follow_goes_on_after_its_cursor() -> None:
-    """What is in the log, the word that this was all, then what comes."""
+    """What is in the log, the word that this was all, then what comes; an ended run ends at once."""
     async with running_core() as core, linked(core) as link:
         run_id = await core.start("slow")
         await link.follow(1, run_id)
@@ -38,12 +70,22 @@ async def test_a_follow_goes_on_after_its_cursor() -> None:
         await link.until(lambda: "caught_up" in link.controls(2) and len(link.events(2)) >= 2)
         assert link.events(2)[0].sequence == 3
         assert link.controls(1) == link.controls(2) == ["caught_up"]
+        await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
+        last = (await link.ended(2)).events[-1]
+        await link.follow(3, run_id, sequence=last.sequence)
+        end = await link.ended(3)
+        assert not end.events
+        assert not end.end.HasField("error")
+        await link.follow(4, run_id, sequence=last.sequence + 7)
+        await link.ended(4)
+        assert link.controls(4) == ["resync"]
+        assert_dense(link.events(4))
 
 
 async def test_credit_is_kept_to_and_what_waits_comes_from_the_log() -> None:
     """Not an event more than was allowed, while another follow goes on."""
     async with running_core() as core, linked(core) as link:
-        await link.start(1, "scripted", credit=FollowCredit(events=2, bytes=1_000_000))
+        await link.start(1, "scripted", credit=FollowCredit(events=2, bytes=PLENTY_BYTES))
         await link.start(2, "scripted")
         await link.ended(2)
         assert [event.sequence for event in link.events(1)] == [1, 2]
@@ -54,8 +96,387 @@ async def test_credit_is_kept_to_and_what_waits_comes_from_the_log() -> None:
         assert_dense(link.events(1))
 
 
-async def test_what_is_no_hello_ends_a_link() -> None:
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_a_run_that_says_more_than_the_credit_arrives_whole(store: str, tmp_path: Any) -> None:
+    """Credit comes back as the edge goes on, of so few bytes that single events overdraw it."""
+    url = "memory" if store == "memory" else f"sqlite:{tmp_path / 'log.db'}"
+    async with running_core(store=url) as core, linked(core) as link:
+        await link.start(1, "echo", "word " * 3_000, credit=FollowCredit(events=10, bytes=100))
+        events = size_bytes = 0
+        while events < 300:
+            await link.until(lambda before=events: len(link.events(1)) > before)
+            new, told = len(link.events(1)), sum(batch.event_bytes for batch in link.batches(1))
+            assert new <= events + 10
+            await link.credit(1, new - events, told - size_bytes)
+            events, size_bytes = new, told
+        await link.credit(1, 100_000, 100_000_000)
+        await link.ended(1)
+        assert_dense(link.events(1))
+        assert len(link.events(1)) == 3_003
+
+
+async def test_a_follow_that_is_behind_the_memory_of_a_store_reads_it(tmp_path: Any) -> None:
+    """All of a long run, while another run goes on over the same link."""
+    async with running_core(store=f"sqlite:{tmp_path / 'log.db'}") as core, linked(core) as link:
+        run_id = await core.start("echo", "word " * 6_000)
+        await link.start(2, "slow")
+        async with asyncio.timeout(WITHIN_S):
+            while (await core.run(run_id)).state != RUN_STATE_ENDED:
+                await asyncio.sleep(0.02)
+        await link.follow(1, run_id)
+        await link.ended(1)
+        assert_dense(link.events(1))
+        assert len(link.events(1)) == 6_003
+        assert not link.has_ended(2)
+
+
+async def told(link: LinkClient, follow_id: int) -> Error:
+    """Return with what a follow ends, without what names it in the log."""
+    error = (await link.ended(follow_id)).end.error
+    assert len(error.trace_id) == 32
+    error.trace_id = ""
+    return error
+
+
+async def told_by_call(call: Any) -> Error:
+    """Return the same of a refused call."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await rest_of(call)
+    refusal = refusal_of(caught.value)
+    details = {"reason": refusal.info.reason, **refusal.info.metadata}
+    if refusal.bad_request.field_violations:
+        violation = refusal.bad_request.field_violations[0]
+        details |= {"field": violation.field, "violation": violation.description}
+    if refusal.retry.HasField("retry_delay"):
+        details["retry_after_ms"] = str(refusal.retry.retry_delay.ToMilliseconds())
+    retryable = refusal.code in {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"}
+    return Error(code=refusal.code, message=refusal.message, details=details, retryable=retryable)
+
+
+STARTS: list[dict[str, Any]] = [
+    {"agent": "nobody"},
+    {"agent": "echo", "message": ""},
+    {"agent": "echo", "session_id": "a b", "timeout": Duration(seconds=-1)},
+    {"agent": "echo", "message": "other", "request_id": "used"},
+    {"agent": "echo", "session_id": "busy"},
+]
+
+
+async def test_what_is_refused_is_refused_as_the_call_would_be() -> None:
+    """Code, message, reason and details; one of them never ends the link, nor its neighbours."""
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow", session_id="busy")
+        await core.start("echo", "first", request_id="used")
+        await link.until(lambda: bool(link.events(1)))
+        for number, given in enumerate(STARTS, 100):
+            spec = {"message": "hi", **given}
+            await link.start(number, **spec)
+            assert await told(link, number) == await told_by_call(core.stub.StreamRun(stream_request(**spec)))
+        tag = core.server.manager.incarnation
+        other = ("a" if tag[0] != "a" else "b") + tag[1:]
+        for number, run_id in enumerate((tag + "a" * 26, other + "a" * 26, "nonsense", ""), 200):
+            await link.follow(number, run_id)
+            call = core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id, relay=True))
+            assert await told(link, number) == await told_by_call(call)
+        before = len(link.events(1))
+        await link.until(lambda: len(link.events(1)) > before)
+
+
+async def test_a_start_that_takes_long_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent may take seconds to be loaded; others start, and those who left it are not kept."""
+    loaded = asyncio.Event()
+    async with running_core() as core:
+        get = core.server.agents.get
+
+        async def slowly(name: str) -> NamedAgent:
+            if name == "scripted":
+                await loaded.wait()
+            return await get(name)
+
+        monkeypatch.setattr(core.server.agents, "get", slowly)
+        async with linked(core) as link:
+            await link.start(1, "scripted")
+            await link.start(2, "echo")
+            await link.ended(2)
+            assert not link.batches(1)
+            loaded.set()
+            await link.ended(1)
+            assert_dense(link.events(1))
+
+
+async def test_only_so_many_requests_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beyond is refused at once, and works later."""
+    monkeypatch.setattr(link_follows, "MAX_OPENING", 2)
+    loaded = asyncio.Event()
+    async with running_core() as core:
+        get = core.server.agents.get
+
+        async def slowly(name: str) -> NamedAgent:
+            await loaded.wait()
+            return await get(name)
+
+        monkeypatch.setattr(core.server.agents, "get", slowly)
+        async with linked(core) as link:
+            for follow_id in (1, 2, 3):
+                await link.start(follow_id, "echo")
+            error = (await link.ended(3)).end.error
+            assert (error.code, error.details["reason"]) == ("RESOURCE_EXHAUSTED", "LINK_REQUESTS_LIMIT")
+            assert error.retryable
+            loaded.set()
+            await link.ended(1)
+            await link.ended(2)
+            await link.start(4, "echo")
+            assert not (await link.ended(4)).end.HasField("error")
+
+
+async def test_a_bug_in_one_follow_is_that_follows_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """INTERNAL, with a trace id that the log has beside the traceback."""
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow")
+        await link.until(lambda: bool(link.events(1)))
+        monkeypatch.setattr(core.server.manager, "follow", None)
+        await link.start(2, "slow")
+        error = (await link.ended(2)).end.error
+        assert (error.code, error.details["reason"]) == ("INTERNAL", "CORE_FAILED")
+        assert "NoneType" not in error.message
+        assert "NoneType" in caplog.text
+        before = len(link.events(1))
+        await link.until(lambda: len(link.events(1)) > before)
+
+
+async def test_an_id_that_is_used_twice_ends_what_it_could_be_taken_for() -> None:
+    """Not the link: the edge is told, and its other streams go on."""
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow")
+        await link.start(2, "slow")
+        await link.until(lambda: bool(link.events(1)) and bool(link.events(2)))
+        await link.start(1, "echo")
+        error = (await link.ended(1)).end.error
+        assert (error.code, error.details["reason"]) == ("INVALID_ARGUMENT", "FOLLOW_ID_REUSED")
+        before = len(link.events(2))
+        await link.until(lambda: len(link.events(2)) > before)
+        assert await core.server.manager.runs("anonymous", "", 1, None) == []
+
+
+async def test_what_names_no_follow_is_passed_over() -> None:
+    """Credit and unfollow of one that has ended or never was, a second hello, and what a newer edge knows."""
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "echo")
+        await link.ended(1)
+        for follow_id in (1, 2):
+            await link.credit(follow_id, 1, 1)
+            await link.unfollow(follow_id, UNFOLLOW_REASON_DRAIN)
+        await link.send(LinkRequest(hello=LinkHello(edge_id="again")))
+        await link.send(LinkRequest())
+        await link.send(LinkRequest.FromString(b"\xfa\x01\x02hi"))
+        await link.start(3, "echo")
+        await link.ended(3)
+        assert [response.HasField("hello") for response in link.responses].count(True) == 1
+
+
+async def test_a_cancelled_run_tells_its_followers() -> None:
+    """The text so far stands; of an unknown run nothing happens."""
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow")
+        await link.until(lambda: len(link.events(1)) > 2)
+        for run_id in ("nonsense", core.server.manager.incarnation + "a" * 26, link.run_id(1)):
+            await link.send(LinkRequest(cancel=LinkCancel(run_id=run_id)))
+        last = await link.ended(1)
+        assert last.events[-1].done.finish_reason == FINISH_REASON_CANCELLED
+
+
+async def test_a_repeated_request_gets_the_same_run() -> None:
+    """From its first event on, by both doors."""
+    async with running_core() as core, linked(core) as link:
+        for follow_id in (1, 2):
+            await link.start(follow_id, "slow", request_id="r1")
+            await link.until(lambda follow_id=follow_id: bool(link.events(follow_id)))
+        assert link.run_id(1) == link.run_id(2) == await core.start("slow", request_id="r1")
+        assert link.events(2)[0].sequence == 1
+
+
+@pytest.mark.parametrize("late", [Duration(), Duration(seconds=-5), Duration(nanos=-1)])
+async def test_a_deadline_that_has_passed_is_refused(late: Duration) -> None:
+    """Nothing is started."""
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow", caller=LinkCaller(deadline=late))
+        error = (await link.ended(1)).end.error
+        assert (error.code, error.details["reason"]) == ("DEADLINE_EXCEEDED", "DEADLINE_PASSED")
+        assert not core.server.manager._live
+
+
+async def test_a_deadline_ends_the_run_that_was_started_and_only_the_follow_of_another() -> None:
+    """As the deadlines of StreamRun and FollowRun do; far or malformed ones are none."""
+    soon = LinkCaller(deadline=Duration(nanos=300_000_000))
+    never = LinkCaller(deadline=Duration(seconds=2**63 - 1, nanos=2**31 - 1))
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow", caller=soon)
+        await link.start(2, "slow", caller=never, request_id="r2")
+        await link.until(lambda: bool(link.events(2)))
+        await link.start(3, "slow", caller=soon, request_id="r3")
+        await link.follow(4, link.run_id(2), caller=soon)
+        for follow_id in (1, 3):
+            last = await link.ended(follow_id)
+            assert last.events[-1].error.code == "DEADLINE_EXCEEDED"
+        last = await link.ended(4)
+        assert last.end.error.code == "DEADLINE_EXCEEDED"
+        before = len(link.events(2))
+        await link.until(lambda: len(link.events(2)) > before)
+
+
+async def test_a_deadline_also_ends_a_start_that_is_still_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that can't be loaded in time."""
+    async with running_core() as core, linked(core) as link:
+        monkeypatch.setattr(core.server.agents, "get", lambda _: asyncio.Event().wait())
+        await link.start(1, "slow", caller=LinkCaller(deadline=Duration(nanos=50_000_000)))
+        assert (await link.ended(1)).end.error.code == "DEADLINE_EXCEEDED"
+    assert not core.server._links._parts.tasks
+
+
+async def no_hello(link: LinkClient) -> None:
+    await link.send(LinkRequest(heartbeat=LinkHeartbeat()))
+
+
+async def nothing_at_all(link: LinkClient) -> None:
+    await link.call.done_writing()
+
+
+@pytest.mark.parametrize("first", [no_hello, nothing_at_all])
+async def test_what_is_no_hello_ends_a_link(first: Callable[[LinkClient], Awaitable[None]]) -> None:
     """The first message says who is there."""
     async with running_core() as core, opened(core.stub.Link()) as link:
-        await link.send(LinkRequest(heartbeat=LinkHeartbeat()))
-        assert await link.over() is grpc.StatusCode.INVALID_ARGUMENT
+        await first(link)
+        assert await link.refused() == ("INVALID_ARGUMENT", "LINK_HELLO_MISSING")
+
+
+async def test_a_hello_must_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who opens a link and says nothing holds a place."""
+    monkeypatch.setattr(link_session, "REQUEST_S", 0.05)
+    async with running_core() as core, opened(core.stub.Link()) as link:
+        assert await link.refused() == ("DEADLINE_EXCEEDED", "REQUEST_TIMEOUT")
+
+
+async def test_what_can_not_be_decoded_ends_a_link() -> None:
+    """After it nothing could be understood for certain."""
+    async with running_core() as core:
+        raw: Any = core.channel.stream_stream("/tokenwire.v1.AgentService/Link")
+        hello: Message = LinkRequest(hello=LinkHello())
+        call = raw(iter([hello.SerializeToString(), b"\xff"]))
+        error = await told_by_call(call)
+        assert error.details["reason"] == "REQUEST_UNREADABLE"
+
+
+async def test_a_silent_edge_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that sends heartbeats is not; both are sent some."""
+    monkeypatch.setattr(link_session, "HEARTBEAT_S", 0.04)
+    async with running_core() as core, linked(core) as alive, linked(core) as silent:
+        await silent.start(1, "slow")
+        over = asyncio.create_task(silent.refused())
+        while not over.done():
+            await alive.send(LinkRequest(heartbeat=LinkHeartbeat()))
+            await asyncio.sleep(0.02)
+        assert await over == ("UNAVAILABLE", "LINK_SILENT")
+        assert not alive.call.done()
+        assert len(alive.responses) > 2
+        assert not any(response.batches for response in alive.responses)
+
+
+async def test_a_link_that_its_edge_ends_ends_well() -> None:
+    """Half-closed, it is over; its follows count as ended by an edge that goes down."""
+    async with running_core(disconnect_grace_s=0.0) as core, linked(core) as link:
+        await link.start(1, "slow")
+        await link.until(lambda: bool(link.events(1)))
+        await link.call.done_writing()
+        assert await link.over() is grpc.StatusCode.OK
+        async with asyncio.timeout(WITHIN_S):
+            while (await core.run(link.run_id(1))).state != RUN_STATE_ENDED:
+                await asyncio.sleep(0.02)
+
+
+async def test_links_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One beyond is refused, and has its place when another one is over."""
+    monkeypatch.setattr(link_links, "MAX_LINKS_PER_HOST", 1)
+    async with running_core() as core:
+        async with linked(core) as link:
+            async with opened(core.stub.Link()) as other:
+                assert await other.refused() == ("RESOURCE_EXHAUSTED", "LINKS_LIMIT")
+            await link.start(1, "echo")
+            await link.ended(1)
+        async with asyncio.timeout(WITHIN_S):
+            while core.server._links._slots.in_use:
+                await asyncio.sleep(0.01)
+        async with linked(core) as link:
+            pass
+
+
+async def test_a_core_that_goes_down_tells_and_ends_its_links() -> None:
+    """Each follow has its control, each link its word; runs come to their ends, then the links to theirs."""
+    async with running_core(drain_s=20.0) as core, linked(core) as link, linked(core) as idle:
+        await link.start(1, "scripted")
+        await link.until(lambda: bool(link.events(1)))
+        stopping = asyncio.create_task(core.server.stop())
+        await link.until(lambda: "draining" in link.controls(1))
+        await link.start(2, "scripted")
+        error = (await link.ended(2)).end.error
+        assert error.details["reason"] == "CORE_DRAINING"
+        await link.ended(1)
+        assert_dense(link.events(1))
+        assert await link.over() is await idle.over() is grpc.StatusCode.OK
+        await stopping
+        for told_link in (link, idle):
+            assert [response.draining.retry_ms for response in told_link.responses].count(1000) == 1
+
+
+async def test_a_link_that_is_opened_while_the_core_goes_down_is_told() -> None:
+    """Runs may still be followed there."""
+    async with running_core(drain_s=20.0) as core:
+        run_id = await core.start("slow")
+        hurry = asyncio.Event()
+        stopping = asyncio.create_task(core.server.stop(hurry))
+        await asyncio.sleep(0)
+        async with linked(core) as link:
+            await link.follow(1, run_id)
+            await link.until(lambda: any(response.HasField("draining") for response in link.responses))
+            await link.until(lambda: "draining" in link.controls(1) and bool(link.events(1)))
+            hurry.set()
+            assert (await link.ended(1)).events[-1].error.code == "UNAVAILABLE"
+        await stopping
+
+
+async def test_both_doors_tell_the_same_of_a_run() -> None:
+    """Event for event."""
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "scripted")
+        await link.ended(1)
+        assert link.events(1) == events_of(await core.follow(link.run_id(1)))
+
+
+async def test_nothing_is_left_of_links_that_broke_anywhere(caplog: pytest.LogCaptureFixture) -> None:
+    """Wherever it meets what was under way: no follower, no place, no task, no line in the log."""
+    async with running_core(disconnect_grace_s=0.0) as core:
+        for pause in range(12):
+            async with linked(core) as link:
+                for follow_id in range(20):
+                    await link.start(follow_id, "slow")
+                    await link.follow(100 + follow_id, "nonsense")
+                for _ in range(pause * 3):
+                    await asyncio.sleep(0)
+        await nothing_left(core)
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+
+
+async def nothing_left(core: Core) -> None:
+    """Return when a core has neither runs nor follows any more."""
+    manager, limiter = core.server.manager, core.server.manager._limiter
+    async with asyncio.timeout(WITHIN_S):
+        while (
+            manager._live
+            or manager._followers
+            or limiter.follows.in_use
+            or limiter.runs.in_use
+            or core.server._links._parts.tasks
+            or core.server._links._slots.in_use
+        ):
+            await asyncio.sleep(0.01)

@@ -13,8 +13,8 @@ import pytest
 from edge.upstream import CoreSecurity, GrpcUpstream, Leave
 from edge.upstream.member import Member
 from tests.support.core import Core, running_core
+from tests.support.proxy import proxy_to
 from tests.support.redis_server import shared_redis
-from tests.support.relay import relay_to
 from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, transport, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
 from tokenwire.v1.run_pb2 import RunSpec
@@ -101,7 +101,7 @@ async def test_a_stream_stays_where_nobody_else_is_ready(cores: list[Core], tran
 async def test_a_link_that_breaks_again_and_again_is_not_noticed(cores: list[Core], transport: str) -> None:
     """Each event comes once and in order, to the one end, at whichever core; each going on is counted."""
     async with AsyncExitStack() as stack:
-        relays = [stack.enter_context(relay_to(target(core))) for core in cores[:2]]
+        relays = [stack.enter_context(proxy_to(target(core))) for core in cores[:2]]
         way, members = await stack.enter_async_context(
             upstream(*(relay.address for relay in relays), transport=transport)
         )

@@ -15,8 +15,8 @@ from edge.errors import UpstreamError
 from edge.upstream import GrpcUpstream, Leave, RunsPage, cores, member, run_call, start_call
 from edge.upstream.member import Member
 from tests.support.core import Core, running_core
+from tests.support.proxy import Proxy, proxy_to
 from tests.support.redis_server import shared_redis
-from tests.support.relay import Relay, relay_to
 from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, transport, upstream
 from tokenwire.v1.run_pb2 import RunSpec
 
@@ -29,7 +29,7 @@ class Two:
 
     way: GrpcUpstream
     hangs: Member
-    relay: Relay
+    relay: Proxy
     core: Core
     """The one that hangs."""
     other: Core
@@ -61,7 +61,7 @@ async def two(transport: str) -> AsyncIterator[Two]:
     settings = {"store": shared_redis().url, "redis_prefix": uuid4().hex, "drain_s": 1.0}
     async with AsyncExitStack() as stack:
         one, other = [await stack.enter_async_context(running_core(**settings)) for _ in range(2)]
-        relay = stack.enter_context(relay_to(f"127.0.0.1:{one.server.port}"))
+        relay = stack.enter_context(proxy_to(f"127.0.0.1:{one.server.port}"))
         targets = relay.address, f"127.0.0.1:{other.server.port}"
         way, members = await stack.enter_async_context(upstream(*targets, transport=transport))
         yield Two(way, members[0], relay, one, other)
@@ -143,7 +143,7 @@ async def test_a_start_at_the_only_core_ends_in_an_error_when_that_hangs(
     monkeypatch.setattr(start_call, "START_SILENCE_S", 1.0)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(running_core())
-        relay = stack.enter_context(relay_to(f"127.0.0.1:{core.server.port}"))
+        relay = stack.enter_context(proxy_to(f"127.0.0.1:{core.server.port}"))
         way, _ = await stack.enter_async_context(upstream(relay.address, transport=transport))
         relay.freeze()
         reader = Reader()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 
 from tests.support.core import Core
 from tokenwire.v1.event_pb2 import Event
@@ -137,6 +138,15 @@ class LinkClient:
         async with asyncio.timeout(WITHIN_S):
             code: grpc.StatusCode = await self.call.code()
         return code
+
+    async def refused(self) -> tuple[str, str]:
+        """Return the code and the reason with which the link ends."""
+        code = await self.over()
+        metadata = dict(await self.call.trailing_metadata() or ())
+        status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
+        info = error_details_pb2.ErrorInfo()
+        status.details[0].Unpack(info)
+        return code.name, info.reason
 
     async def _read(self) -> None:
         try:

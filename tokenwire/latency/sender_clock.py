@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tokenwire.v1 import stream_pb2
-
 
 class SenderClock(NamedTuple):
     """A `Clock` of the contract, read once: many followers share a message of a link."""
@@ -18,12 +16,3 @@ class SenderClock(NamedTuple):
     """The same moment in Unix time; 0 if it was not told."""
     loop_lag_nano: int
     """How long the sender's event loop stood still since the message before, in nanoseconds."""
-
-
-def read_clock(clock: stream_pb2.Clock) -> SenderClock:
-    """Return a message's clock.
-
-    Args:
-        clock: As the message has it.
-    """
-    return SenderClock(clock.id, clock.send_nano, clock.send_unix_nano, clock.loop_lag_nano)

@@ -45,9 +45,7 @@ class HotRun(LiveEvents):
             gone: The run was forgotten.
         """
         if events:
-            self.events += events
-            self.event_bytes += sum(map(len, events))
-            self.epoch = epoch
+            self.add(events, epoch)
         keep_bytes = self._hot_bytes // 2 if self.event_bytes > self._hot_bytes else self.event_bytes
         self.trim(self.trimmed + len(self.events) + 1 - first, keep_bytes)
         self.closed |= closed
@@ -60,7 +58,7 @@ class HotRun(LiveEvents):
         Args:
             last: The store's last event.
         """
-        self.events.clear()
+        self.events = []
         self.event_bytes = 0
         self.epoch, self.trimmed = last
         self.wake()

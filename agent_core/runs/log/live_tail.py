@@ -10,7 +10,7 @@ collection looks at it. What else is to be known of an event follows from its pl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from agent_core.runs.log.contract import START, Batch, LogGoneError, Position, fitting
@@ -31,8 +31,9 @@ class LiveEvents:
     def __init__(self, last: Position = START) -> None:
         self.epoch = last.epoch
         """The last event's."""
-        self.events: list[bytes] = []
-        """Whole encoded Events, in order."""
+        self.events: list[bytes] | tuple[bytes, ...] = []
+        """Whole encoded Events, in order. A tuple where nothing more comes: the collector does not even look
+        at what that holds."""
         self.trimmed = last.sequence
         """The number of the event before the first one here."""
         self.event_bytes = 0
@@ -65,6 +66,18 @@ class LiveEvents:
         complete = self.closed and start + len(events) >= len(self.events)
         return Batch(self.trimmed + start + 1, events, complete, self.last)
 
+    def add(self, events: Sequence[bytes], epoch: int) -> None:
+        """Take events that follow on the last one, unless nothing more may come. Wakes nobody.
+
+        Args:
+            events: Whole encoded Events.
+            epoch: The last one's.
+        """
+        assert isinstance(self.events, list)  # noqa: S101 # nobody adds to what is closed
+        self.events += events
+        self.event_bytes += sum(map(len, events))
+        self.epoch = epoch
+
     def trim(self, max_events: int, max_bytes: int) -> int:
         """Drop the oldest events until the others fit; never the last. Return how many were dropped."""
         events = self.events
@@ -73,7 +86,10 @@ class LiveEvents:
         while left > max_bytes and count < len(events) - 1:
             left -= len(events[count])
             count += 1
-        del events[:count]
+        if isinstance(events, list):
+            del events[:count]
+        else:
+            self.events = events[count:]
         self.event_bytes = left
         self.trimmed += count
         return count

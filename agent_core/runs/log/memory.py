@@ -244,8 +244,7 @@ class MemoryLog:
             return Appended(AppendStatus.GONE)
         if epoch != log.epoch:
             return Appended(AppendStatus.FENCED)
-        events = log.events
-        following = log.trimmed + len(events) + 1
+        following = log.trimmed + len(log.events) + 1
         known = following - first
         if known < 0:
             return Appended(AppendStatus.GAP, expected=following)
@@ -254,14 +253,13 @@ class MemoryLog:
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         now = self._stamp()
-        size = 0
-        before = len(events)
-        for sequence, payload in enumerate(payloads[known:] if known else payloads, following):
-            event = seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
-            size += len(event)
-            events.append(event)
-        log.event_bytes += size
-        self._keep_to_budget(log, size + (len(events) - before) * EVENT_OVERHEAD_BYTES)
+        before = log.event_bytes
+        events = [
+            seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
+            for sequence, payload in enumerate(payloads[known:] if known else payloads, following)
+        ]
+        log.add(events, epoch)
+        self._keep_to_budget(log, log.event_bytes - before + len(events) * EVENT_OVERHEAD_BYTES)
         log.wake()
         return _OK
 
@@ -313,15 +311,13 @@ class MemoryLog:
     def _close(self, log: MemoryRun, outcome: Outcome) -> None:
         """Close a log, once."""
         if log.outcome is None:
-            log.outcome, log.closed = outcome, True
-            log.end_unix_nano = self._unix_nano()
-            log.expire_unix_nano = log.end_unix_nano + int(self._budget.retention_s * NANO)
+            end = self._unix_nano()
+            log.close(outcome, end, end + int(self._budget.retention_s * NANO))
             self._ended[log.record.run_id] = log
             account = self._accounts[self._shares.account_of(log.record.owner)]
             account.ended[log.record.run_id] = log
             account.live_message_bytes -= log.beyond_bytes
             self._sessions.end(log.record)
-            log.wake()
 
     def _known(self, run_id: str) -> MemoryRun:
         """Return a run's log."""

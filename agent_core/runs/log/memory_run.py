@@ -65,6 +65,13 @@ class MemoryRun(LiveEvents):
             expire_unix_nano=self.expire_unix_nano,
         )
 
+    def close(self, outcome: Outcome, end_unix_nano: int, expire_unix_nano: int) -> None:
+        """Take note of the end, and wake those who wait."""
+        self.outcome, self.closed = outcome, True
+        self.end_unix_nano, self.expire_unix_nano = end_unix_nano, expire_unix_nano
+        self.events = tuple(self.events)
+        self.wake()
+
     def left(self) -> None:
         """Count one reader less."""
         self.readers -= 1

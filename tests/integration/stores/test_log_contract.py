@@ -202,7 +202,9 @@ async def test_a_waiting_reader_wakes_for_events_for_the_end_and_for_an_interrup
         await log.close(RUN, 1, 2, payloads(2, 1), STOP)
         assert texts((await waiting).events) == ["2"]
         assert waiting.result().complete
-        assert await tail.next() == (3, [], True, Position(1, 2))
+        after_the_end = await tail.next()
+        assert not after_the_end.events
+        assert (after_the_end.first, after_the_end.complete, after_the_end.last) == (3, True, (1, 2))
         await tail.aclose()
 
 

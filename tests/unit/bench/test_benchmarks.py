@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.processes import ROOT
 
 RUN_BY = {
+    "bench.gc_pauses": "tests/unit/bench/test_gc_pauses.py",
     "bench.herd": "tests/e2e/test_herd.py",
     "bench.page_script": "tests/e2e/test_page_script.py",
     "bench.recorder_cost": "tests/unit/bench/test_recorder_cost.py",
