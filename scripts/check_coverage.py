@@ -19,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PURE = (
     "edge/sse/**/*.py",
+    "tokenwire/backoff.py",
+    "tokenwire/client/progress.py",
     "tokenwire/cursor.py",
     "tokenwire/events.py",
     "tokenwire/translate.py",
