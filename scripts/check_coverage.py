@@ -23,6 +23,7 @@ PURE = (
     "tokenwire/client/progress.py",
     "tokenwire/cursor.py",
     "tokenwire/events.py",
+    "tokenwire/reasons.py",
     "tokenwire/translate.py",
     "agent_core/runs/state.py",
     "agent_core/runs/presence.py",
