@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,12 @@ PRODUCT_CALLS: Final = "Tokenwire (calls)"
 NAIVE: Final = "naive"
 GO: Final = "Go by hand"
 NODE: Final = "Node"
+GATEWAY: Final = "grpc-gateway"
+TWO_WORKERS: Final = "Tokenwire (2 workers)"
 RAW: Final = "raw uvloop"
 
 BUILD_WITHIN_S: Final = 600.0
+CONTRACT_IN_GO: Final = "example.com/tokenwire/go-client/tokenwire/v1"
 
 
 def _nothing_to_build() -> None:
@@ -46,6 +50,8 @@ class Bridge:
     versions: Callable[[], dict[str, str]] = dict
     """Returns the versions of what it is made of."""
     has_core: bool = True
+    request: Callable[[str], str] = str
+    """Returns the body that it wants, from the one that our edge wants."""
 
 
 def packages(*names: str) -> Callable[[], dict[str, str]]:
@@ -98,6 +104,20 @@ def build_go(package: str) -> None:
     """Compile one of the programs in bench/peers/go."""
     BUILD.mkdir(exist_ok=True)
     build_with([tool("go"), "build", "-o", str(BUILD / f"go-{package}"), f"./{package}"], PEERS / "go")
+
+
+def _build_gateway() -> None:
+    """Generate the handler from the contract, into a folder that is not in git, and compile it."""
+    plugin, out = BUILD / "protoc-gen-grpc-gateway", Path("build", "gateway")
+    package = "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway"
+    build_with([tool("go"), "build", "-o", str(plugin), package], PEERS / "go")
+    (PEERS / "go" / out).mkdir(parents=True, exist_ok=True)
+    options = ["standalone=true", "grpc_api_configuration=gateway/gateway.yaml", f"module={CONTRACT_IN_GO}"]
+    plugins = [{"local": str(plugin), "out": str(out), "opt": options}]
+    template = json.dumps({"version": "v2", "plugins": plugins})
+    buf = str(Path(sys.executable).parent / "buf")
+    build_with([buf, "generate", str(ROOT / "proto"), "--template", template], PEERS / "go")
+    build_go("gateway")
 
 
 def go_versions() -> dict[str, str]:
@@ -159,6 +179,20 @@ BRIDGES: Final = (
     ),
 )
 """In the order of the tables. Each has a core process of its own, so that none pays for another one's log."""
+
+
+FULL_BRIDGES: Final = (
+    Bridge(
+        GATEWAY,
+        "grpc-gateway's handler, with a marshaler for events",
+        lambda port, core: [str(BUILD / "go-gateway"), f"127.0.0.1:{port}", core],
+        build=_build_gateway,
+        versions=go_versions,
+        request=lambda body: f'{{"run":{body}}}',
+    ),
+    Bridge(TWO_WORKERS, "our edge, two processes", our_edge, {"TOKENWIRE_WORKERS": "2"}, versions=OURS),
+)
+"""Those of `--full` besides."""
 
 
 def buildable(bridges: Sequence[Bridge]) -> tuple[list[Bridge], dict[str, str]]:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bench.streams.bridges import GO, NAIVE, NODE, PRODUCT, PRODUCT_CALLS, RAW
+from bench.streams.bridges import GATEWAY, GO, NAIVE, NODE, PRODUCT, PRODUCT_CALLS, RAW
 from bench.streams.figures import Figures
+from bench.streams.full import ALONE, CROWDED, DISCONNECTS, NONE_SLOW, SLOW
+from bench.streams.rounds import Case
 
 MEASURED: TypeAlias = Callable[[Figures], float | None]
 BUSY, MIDDLE, FULL = "100 x 50/s", "500 x 20/s", "500 x 50/s"
@@ -97,5 +99,32 @@ def _budgets() -> Iterator[Budget]:
     yield Budget("events lost, doubled or out of order; refusals; errors", 0, Figures.own_faults)
 
 
+def _ratio_of_loads(load: Case, to: Case, figure: str) -> MEASURED:
+    def measured(figures: Figures) -> float | None:
+        found = figures.ratio_of_loads(PRODUCT, load.name, to.name, figure)
+        return found.median if found else None
+
+    return measured
+
+
+def _full_budgets() -> Iterator[Budget]:
+    for load in (BUSY, MIDDLE):
+        yield Budget(f"edge CPU a token, to {GATEWAY}, {load}", 1.0, _edge_to(GATEWAY, load))
+    for name in ("500 left within 5 s", "500 stopped within 5 s"):
+        yield Budget(
+            f"client's deed to agent's end p99, {name}", 50, _of_product(name, "cancel_ms.p99"), " ms"
+        )
+    slow = _ratio_of_loads(SLOW, NONE_SLOW, "latency_ms.p99")
+    yield Budget(f"latency p99, {SLOW.name}, to none", 1.1, slow)
+    yield Budget(f"edge CPU a token, {CROWDED.name}, to none", 1.1, _ratio_of_loads(CROWDED, ALONE, EDGE))
+    for name in ("core", "edge"):
+        grown = _of_product(DISCONNECTS.name, f"{name}_rss_bytes_per_stream")
+        yield Budget(f"growth of the {name}'s memory per disconnect", 200, grown, " B")
+    yield Budget("events lost, doubled or out of order; refusals; errors", 0, Figures.own_faults)
+
+
 BUDGETS: Final = tuple(_budgets())
 """Those about streams. Stores have their own benchmark, `bench.run_log`."""
+
+FULL_BUDGETS: Final = tuple(_full_budgets())
+"""Those that `--full` measures."""

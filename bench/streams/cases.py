@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from bench.streams.loader import Load, faults_of, run_loader
+from bench.streams.loader import faults_of, run_loader
 from bench.streams.started import Started
 
 TOKEN_BYTES: Final = 5
@@ -46,8 +46,7 @@ class Steady:
         """Return the row of one window."""
         options = {"open": self.open_s, "warm": self.warm_s, "window": self.window_s}
         text = body(tokens=round(self.rate * LONG_S), rate=self.rate)
-        load = Load(started.port, text, self.streams, options, started.pids)
-        row = run_loader(loader, load)
+        row = run_loader(loader, started.load(text, self.streams, options))
         return {**row, "tokens_per_s": row["tokens"] / row["seconds"], **per(row, row["tokens"], "token")}
 
 
@@ -66,8 +65,7 @@ class Visits:
     def run(self, loader: Path, started: Started) -> dict[str, Any]:
         """Return the row of all of them."""
         text = body(tokens=1000, rate=50)
-        load = Load(started.port, text, self.at_once, {"visits": self.visits}, started.pids)
-        row = run_loader(loader, load)
+        row = run_loader(loader, started.load(text, self.at_once, {"visits": self.visits}))
         return {**row, **per(row, row["streams"], "stream")}
 
 
@@ -91,8 +89,7 @@ class Whole:
             RuntimeError: Not all ended, and nothing was counted as wrong.
         """
         text = body(tokens=self.tokens, rate=self.rate)
-        load = Load(started.port, text, self.streams, {"open": 0.3, "until-end": None}, started.pids)
-        row = run_loader(loader, load)
+        row = run_loader(loader, started.load(text, self.streams, {"open": 0.3, "until-end": None}))
         whole = row["ended"] == self.streams and row["tokens"] == self.streams * self.tokens
         if not whole and not faults_of(row):
             raise RuntimeError(f"{row['ended']} of {self.streams} answers ended, with {row['tokens']} tokens")
@@ -116,7 +113,7 @@ class Idle:
         """Return the row: memory, and the CPU of being there."""
         options = {"open": self.streams / self.per_s, "warm": 1, "window": self.window_s}
         text = body(tokens=1, rate=1, delay_s=SILENT_S)
-        row = run_loader(loader, Load(started.port, text, self.streams, options, started.pids))
+        row = run_loader(loader, started.load(text, self.streams, options))
         grown = {
             f"{name}_kib_per_stream": (used["rss_kib"] - used["rss_kib_before"]) / self.streams
             for name, used in row["processes"].items()

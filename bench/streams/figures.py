@@ -70,6 +70,11 @@ class Figures:
         mine, others = self.by_round(load, bridge, figure), self.by_round(load, to, figure)
         return spread([mine[number] / others[number] for number in mine if others.get(number)])
 
+    def ratio_of_loads(self, bridge: str, load: str, to: str, figure: str) -> Spread | None:
+        """Return the ratio of a bridge's figure under two loads in the same round."""
+        mine, others = self.by_round(load, bridge, figure), self.by_round(to, bridge, figure)
+        return spread([mine[number] / others[number] for number in mine if others.get(number)])
+
     def difference(self, load: str, bridge: str, to: str, figure: str) -> Spread | None:
         """Return how much more a bridge's figure is than another one's in the same round."""
         mine, others = self.by_round(load, bridge, figure), self.by_round(load, to, figure)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -15,6 +16,16 @@ from bench.streams.loader import faults_of
 from bench.streams.started import Started, started
 
 Row: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What everything is measured with."""
+
+    loader: Path
+    """The program."""
+    traces: Mapping[str, str]
+    """The variables that turn tracing on, in core and edge."""
 
 
 class Case(Protocol):
@@ -32,12 +43,12 @@ WARM_UP: Final[Sequence[Case]] = (Whole(100, 50, 50), Visits(20, 5))
 """What each bridge serves before the first round: compilers and caches are warm then."""
 
 
-def measure(case: Case, loader: Path, bridge: Started, round_number: int) -> Row:
+def measure(means: Means, case: Case, bridge: Started, round_number: int) -> Row:
     """Return the row of one case of one bridge, once what was before has come to rest."""
     bridge.wait_quiet()
     kind = type(case).__name__.lower()
     facts = {"round": round_number, "case": kind, "load": case.name, "bridge": bridge.bridge.name}
-    row = {**facts, **case.run(loader, bridge)}
+    row = {**facts, **case.run(means.loader, bridge)}
     show(row)
     return row
 
@@ -59,35 +70,27 @@ def show(row: Mapping[str, Any]) -> None:
 
 
 def interleaved(
-    cases: Sequence[Case], bridges: Sequence[Bridge], rounds: int, loader: Path, traces: Mapping[str, str]
+    means: Means, cases: Sequence[Case], bridges: Sequence[Bridge], rounds: int, *, first_round: int = 1
 ) -> list[Row]:
     """Return a row for each round, case and bridge. All bridges run from the first round to the last."""
     rows = []
     with ExitStack() as stack:
-        running = [stack.enter_context(started(bridge, traces)) for bridge in bridges]
+        running = [stack.enter_context(started(bridge, means.traces)) for bridge in bridges]
         for each in running:
             for case in WARM_UP:
-                case.run(loader, each)
-        for number in range(1, rounds + 1):
+                case.run(means.loader, each)
+        for number in range(first_round, first_round + rounds):
             for place, case in enumerate(cases):
                 order = list(running)
                 random.Random(number * len(cases) + place).shuffle(order)  # noqa: S311 # an order, no secret
-                rows += [measure(case, loader, bridge, number) for bridge in order]
+                rows += [measure(means, case, each, number) for each in order]
     return rows
 
 
-def on_fresh_processes(
-    case: Case,
-    bridges: Sequence[Bridge],
-    loader: Path,
-    traces: Mapping[str, str],
-    *,
-    told: Callable[[Row], None] = lambda _: None,
-) -> list[Row]:
+def on_fresh_processes(means: Means, case: Case, bridges: Sequence[Bridge]) -> list[Row]:
     """Return a row for each bridge, each on processes that have served nothing before."""
     rows = []
     for bridge in bridges:
-        with started(bridge, traces) as running:
-            rows.append(measure(case, loader, running, 1))
-            told(rows[-1])
+        with started(bridge, means.traces) as running:
+            rows.append(measure(means, case, running, 1))
     return rows

@@ -13,7 +13,15 @@ from typing import Final
 
 from bench.process_cpu import cpu_s
 from bench.streams.bridges import Bridge
-from tests.support.processes import Running, clean_environment, core_is_serving, edge_is_ready, free_port
+from bench.streams.loader import Load
+from tests.support.processes import (
+    Running,
+    clean_environment,
+    core_is_serving,
+    descendants,
+    edge_is_ready,
+    free_port,
+)
 
 NO_LIMITS: Final = {
     "TOKENWIRE_MAX_RUNS": "0",
@@ -42,6 +50,8 @@ EDGE_SETTINGS: Final = {
 QUIET_SHARE: Final = 0.04
 """The share of a CPU below which core and bridge count as done with the load before."""
 QUIET_STEP_S: Final = 0.1
+QUIET_STEPS: Final = 2
+"""So many steps in a row: in one alone, others may have kept the process from running."""
 QUIET_WITHIN_S: Final = 10.0
 
 
@@ -58,7 +68,17 @@ class Started:
     def pids(self) -> dict[str, Sequence[int]]:
         """Return the processes to measure, by name."""
         core = {"core": [self.core.pid]} if self.core else {}
-        return {"edge": [self.edge.pid], **core}
+        return {"edge": [self.edge.pid, *descendants(self.edge.pid)], **core}
+
+    def load(self, body: str, streams: int, options: Mapping[str, float | int | str | None]) -> Load:
+        """Return a load for it.
+
+        Args:
+            body: Of each request, as our own edge wants it.
+            streams: How many at once.
+            options: Of the loader.
+        """
+        return Load(self.port, self.bridge.request(body), streams, options, self.pids)
 
     def wait_quiet(self) -> None:
         """Return when the load before is cleared away: what it has left would be counted as the next one's.
@@ -68,10 +88,13 @@ class Started:
         """
         deadline = time.monotonic() + QUIET_WITHIN_S
         pids = [pid for each in self.pids.values() for pid in each]
+        quiet_steps = 0
         while time.monotonic() < deadline:
             before = sum(map(cpu_s, pids))
             time.sleep(QUIET_STEP_S)
-            if sum(map(cpu_s, pids)) - before < QUIET_STEP_S * QUIET_SHARE:
+            is_quiet = sum(map(cpu_s, pids)) - before < QUIET_STEP_S * QUIET_SHARE
+            quiet_steps = quiet_steps + 1 if is_quiet else 0
+            if quiet_steps == QUIET_STEPS:
                 return
         raise RuntimeError(f"{self.bridge.name} is still busy {QUIET_WITHIN_S:g} s after its last stream")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bench.streams.bridges import PRODUCT
-from bench.streams.budgets import BUDGETS, CORE, EDGE, Budget
+from bench.streams.budgets import BUDGETS, CORE, EDGE, FULL_BUDGETS, Budget
 from bench.streams.figures import Figures
 
 NONE: Final = "-"
@@ -78,7 +78,28 @@ def streams(figures: Figures) -> str:
     return table(["", *figures.bridges], rows, 1)
 
 
-def verdict(figures: Figures) -> str:
+def extremes(figures: Figures) -> str:
+    """Return the table of the cases that only `--full` has."""
+
+    def row(load: str, bridge: str, what: str, figure: str, digits: int = 1) -> list[str]:
+        return [load, bridge, what, number(figures.median(load, bridge, figure), digits)]
+
+    def rows() -> Iterator[list[str]]:
+        for load in figures.loads("beside"):
+            yield row(load, PRODUCT, "latency p50 ms", "latency_ms.p50", 2)
+            yield row(load, PRODUCT, "latency p99 ms", "latency_ms.p99", 2)
+            yield row(load, PRODUCT, "edge µs a token", EDGE)
+        for load in figures.loads("ending"):
+            yield row(load, PRODUCT, "cancelled after p50 ms", "cancel_ms.p50", 2)
+            yield row(load, PRODUCT, "cancelled after p99 ms", "cancel_ms.p99", 2)
+        for load in figures.loads("disconnects"):
+            for name in ("core", "edge"):
+                yield row(load, PRODUCT, f"{name}: bytes a disconnect", f"{name}_rss_bytes_per_stream")
+
+    return table(["case", "bridge", "what", "median"], rows(), 3)
+
+
+def verdict(figures: Figures, *, full: bool = False) -> str:
     """Return the table of the budgets: what is wanted, what was measured, and whether it holds."""
 
     def row(budget: Budget) -> list[str]:
@@ -93,7 +114,7 @@ def verdict(figures: Figures) -> str:
             "holds" if budget.holds(value) else "**NO**",
         ]
 
-    return table(["budget", "limit", "measured", ""], map(row, BUDGETS), 1)
+    return table(["budget", "limit", "measured", ""], map(row, FULL_BUDGETS if full else BUDGETS), 1)
 
 
 def origin(result: Mapping[str, Any]) -> str:
@@ -119,6 +140,7 @@ def report(result: Mapping[str, Any]) -> str:
     """Return everything that a result says."""
     figures = Figures(result)
     left_out = [f"**Left out: {name}**: {why}" for name, why in result["left_out"].items()]
+    full = bool(result.get("full"))
     parts = [
         origin(result),
         *left_out,
@@ -126,6 +148,7 @@ def report(result: Mapping[str, Any]) -> str:
         "Ratios are those of one round: the median of all rounds (least to most).",
         ratios(figures),
         streams(figures),
-        verdict(figures),
+        *([extremes(figures)] if full else []),
+        verdict(figures, full=full),
     ]
     return "\n\n".join(parts)

@@ -22,9 +22,11 @@ from bench.streams.bridges import (
     build_with,
     tool,
 )
-from bench.streams.cases import QUICK
+from bench.streams.cases import QUICK, Steady
+from bench.streams.extremes import FLOOD, Beside, Disconnects
+from bench.streams.full import disconnects, endings
 from bench.streams.loader import build_loader, faults_of
-from bench.streams.rounds import interleaved
+from bench.streams.rounds import Means, interleaved
 from tests.support.processes import ROOT
 
 
@@ -59,5 +61,27 @@ def test_the_bridge_in_go_serves_every_case(tmp_path: Path) -> None:
     build_with([tool("go"), "build", "-o", str(program), "./edge"], folder)
     known = next(bridge for bridge in BRIDGES if bridge.name == GO)
     bridge = replace(known, command=lambda port, core: [str(program), f"127.0.0.1:{port}", core])
-    rows = interleaved(QUICK, [bridge], 1, build_loader(), {})
+    rows = interleaved(Means(build_loader(), {}), QUICK, [bridge], 1)
     assert [faults_of(row) for row in rows] == [0] * len(QUICK)
+
+
+def test_streams_that_are_left_or_stopped_are_cancelled() -> None:
+    """Each agent, whether its client went away or asked for it; the journal has the time of each."""
+    rows = list(endings(Means(build_loader(), {}), BRIDGES[0], streams=10, rounds=1))
+    assert [row["load"].split()[1] for row in rows] == ["left", "left", "stopped", "stopped"]
+    assert all(0 < row["cancel_ms"]["p50"] <= row["cancel_ms"]["max"] for row in rows)
+    assert [faults_of(row) for row in rows] == [0] * 4
+
+
+def test_nothing_is_left_of_many_disconnects() -> None:
+    """In its smallest form: how much memory grows is not told by so few."""
+    row = disconnects(Means(build_loader(), {}), BRIDGES[0], Disconnects(200, steps=2, at_once=10))
+    assert (row["streams"], row["not_at_rest"]) == (200, {})
+    assert len(row["checkpoints"]) == 2
+
+
+def test_a_reader_that_never_reads_is_there_beside_the_others() -> None:
+    """The others receive all that is theirs."""
+    case = Beside(Steady(20, 20, open_s=0.2, warm_s=0.2, window_s=0.5), 2, FLOOD, "that never read")
+    (row,) = interleaved(Means(build_loader(), {}), [case], BRIDGES[:1], 1)
+    assert (row["streams"], row["open"], faults_of(row)) == (22, 22, 0)
