@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, TypeAlias
 
+from agent_core.agents.events import FinishReasonName
+from agent_core.agents.model_failures import BROKEN, CUT_OFF, FILTERED, ModelCallError
+
 Ending: TypeAlias = Literal["stop", "length", "tool_call", "content_filter", "error"]
 """How an answer ends, in Pydantic AI's words."""
 
@@ -60,3 +63,19 @@ def ending_of(word: str) -> Ending | None:
     for prefix in _PREFIXES:
         plain = plain.removeprefix(prefix)
     return _ENDINGS.get(plain)
+
+
+def finish_of(ending: Ending | None, word: object) -> FinishReasonName:
+    """Return how a run finishes whose last answer ended so.
+
+    Args:
+        ending: What the provider's word means; None for one that is no end.
+        word: The provider's own, for the log.
+
+    Raises:
+        ModelCallError: The answer was cut off or withheld, or its provider failed.
+    """
+    kind = {None: CUT_OFF, "content_filter": FILTERED, "error": BROKEN}.get(ending)
+    if kind is not None:
+        raise ModelCallError(kind, f"finish reason {word!r}")
+    return "length" if ending == "length" else "stop"

@@ -24,7 +24,7 @@ from tests.support.processes import (
     core_is_serving,
     free_port,
 )
-from tests.support.scripted_endpoint import Endpoint, calls, running_endpoint, says, stalls
+from tests.support.scripted_endpoint import Endpoint, calls, responds, running_endpoint, says, stalls
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.event_pb2 import (
@@ -44,7 +44,7 @@ pytestmark = [
 AGENTS = "tests.support.framework_agents"
 NAMES = (
     *("graph", "graph_with_memory", "reporting_graph", "approving_graph", "looping_graph", "refusing_graph"),
-    *("chain", "model", "shouting", "answering", "using_tools", "assistant"),
+    *("chain", "model", "shouting", "answering", "using_tools", "assistant", "responder"),
 )
 LOAD = """
 import sys
@@ -65,6 +65,11 @@ class Core:
     stub: Any
     endpoint: Endpoint
     processes: Processes
+    process: Running
+
+    def log(self) -> str:
+        """Return what the core has logged."""
+        return self.process.stdout + self.process.stderr
 
     async def ask(self, agent: str, message: str, session: str = "") -> list[Event]:
         """Return the events of a run."""
@@ -98,7 +103,7 @@ async def core(module_processes: Processes) -> AsyncIterator[Core]:
         address, process = start(module_processes, NAMES, endpoint.url)
         process.wait_ready(lambda: core_is_serving(address))
         async with grpc.aio.insecure_channel(address) as channel:
-            yield Core(AgentServiceStub(channel), endpoint, module_processes)
+            yield Core(AgentServiceStub(channel), endpoint, module_processes, process)
 
 
 def pieces(events: list[Event]) -> list[str]:
@@ -157,10 +162,67 @@ async def test_stop_stops_the_model(core: Core, agent: str) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("agent", ["graph", "model"])
-async def test_an_answer_that_was_cut_short_says_so(core: Core, agent: str) -> None:
-    """By what the provider calls it."""
-    assert (await core.ask(agent, "long"))[-1].done.finish_reason == FINISH_REASON_LENGTH
+ENDS = [
+    ("finish_reason=length", "length"),
+    ("stopReason=max_tokens", "length"),
+    ("incomplete=max_output_tokens", "length"),
+    ("stop_reason=end_turn", "stop"),
+    ("done_reason=stop", "stop"),
+    ("twice finish_reason=stop", "stop"),
+    ("finish_reason=content_filter", "CONTENT_FILTERED"),
+    ("twice finish_reason=SAFETY", "CONTENT_FILTERED"),
+    ("stop_reason=refusal", "CONTENT_FILTERED"),
+    ("finish_reason=error", "MODEL_FAILED"),
+    ("finish_reason=abort", "MODEL_CUT_OFF"),
+    ("finish_reason=brand_new_word", "MODEL_CUT_OFF"),
+]
+"""What providers say at the end of an answer, as their libraries have it, and how the run ends for it."""
+
+
+def end_of(events: list[Event]) -> str:
+    """Return how a run ended: its finish reason, or the reason of its error."""
+    last = events[-1]
+    if last.HasField("error"):
+        return last.error.details["reason"]
+    return {FINISH_REASON_LENGTH: "length", FINISH_REASON_STOP: "stop"}[last.done.finish_reason]
+
+
+@pytest.mark.parametrize("agent", ["graph", "model", "chain"])
+async def test_an_answer_ends_as_its_provider_says(core: Core, agent: str) -> None:
+    """One that was filtered, cut off, or ended in an unknown word is no whole answer; its text is kept."""
+    ended = {said: await core.ask(agent, f"ends {said}") for said, _ in ENDS}
+    assert {said: end_of(events) for said, events in ended.items()} == dict(ENDS)
+    assert {"".join(pieces(events)).startswith("Heard ") for events in ended.values()} == {True}
+
+
+CHAT_ENDS = [("stop", "stop"), ("length", "length"), ("content_filter", "CONTENT_FILTERED")]
+CHAT_ENDS += [("SAFETY", "CONTENT_FILTERED"), ("abort", "MODEL_CUT_OFF"), ("error", "MODEL_FAILED")]
+
+
+@pytest.mark.parametrize("text", ["So far", ""])
+async def test_an_answer_of_the_sdk_ends_as_its_provider_says(core: Core, text: str) -> None:
+    """Chat Completions, whose finish reason the SDK leaves out; words that it makes up are not told."""
+    for word, expected in CHAT_ENDS[0 if text else 1 :]:
+        core.endpoint.script.append(says(*[text] * bool(text), reason=word))
+        events = await core.ask("assistant", "hi")
+        assert (word, end_of(events), "".join(pieces(events))) == (word, expected, text)
+    assert "The provider says: finish reason 'abort'" in core.log()
+
+
+async def test_a_response_of_the_sdk_ends_as_its_provider_says(core: Core) -> None:
+    """The SDK raises for an incomplete one: too long is `length`, and its text stays."""
+    for ending, more, expected in [
+        ("completed", {}, "stop"),
+        ("incomplete", {"incomplete_details": {"reason": "max_output_tokens"}}, "length"),
+        ("incomplete", {"incomplete_details": {"reason": "content_filter"}}, "CONTENT_FILTERED"),
+        ("incomplete", {}, "MODEL_CUT_OFF"),
+        ("failed", {"error": {"code": "server_error", "message": "a secret"}}, "MODEL_FAILED"),
+    ]:
+        core.endpoint.script.append(responds("So far", ending, **more))
+        events = await core.ask("responder", "hi")
+        assert (ending, more, end_of(events), pieces(events)) == (ending, more, expected, ["So far"])
+        assert "secret" not in str(events)
+    assert "The provider says: finish reason 'a secret'" in core.log()
 
 
 async def test_what_a_node_says_by_itself_is_told(core: Core) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",  # tests may run as root
@@ -31,6 +31,10 @@ _SET_HIDDEN = """hidden => {
 }"""
 
 
+EXPECT_MS = 30_000
+"""How long an `expect` waits by default: Playwright's 5 s are too short beside other tests on two CPUs."""
+
+
 @contextmanager
 def running_chromium(path: str) -> Iterator[Browser]:
     """Run the browser.
@@ -38,6 +42,7 @@ def running_chromium(path: str) -> Iterator[Browser]:
     Args:
         path: The system's Chromium: no test downloads one of its own.
     """
+    expect.set_options(timeout=EXPECT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         try:

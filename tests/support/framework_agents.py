@@ -12,7 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from agents import Agent, OpenAIChatCompletionsModel, RunContextWrapper, function_tool, set_tracing_disabled
+from agents import (
+    Agent,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    RunContextWrapper,
+    function_tool,
+    set_tracing_disabled,
+)
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -60,7 +67,13 @@ class ScriptedModel(GenericFakeChatModel):
             await asyncio.sleep(0)
             yield ChatGenerationChunk(message=AIMessageChunk(word))
         used = {"input_tokens": 20, "output_tokens": 4, "total_tokens": 24}
-        reason = {"finish_reason": "length" if asked == "long" else "stop"}
+        # "ends stop_reason=end_turn": how the provider's library says it; "twice" says it in two chunks.
+        name, _, word = asked.removeprefix("ends ").removeprefix("twice ").partition("=")
+        reason: dict[str, Any] = {name: word} if asked.startswith("ends ") else {"finish_reason": "stop"}
+        if name == "incomplete":
+            reason = {"incomplete_details": {"reason": word}}
+        if asked.startswith("ends twice"):
+            yield ChatGenerationChunk(message=AIMessageChunk("", response_metadata=reason))
         yield ChatGenerationChunk(
             message=AIMessageChunk("", usage_metadata=used, response_metadata=reason)  # type: ignore[arg-type]
         )
@@ -190,14 +203,17 @@ def multiply(context: RunContextWrapper[RunRequest], a: int, b: int) -> str:
     return f"{a * b} for {context.context.user_id}"
 
 
-def scripted() -> OpenAIChatCompletionsModel:
+def client() -> AsyncOpenAI:
     url = os.environ.get("TOKENWIRE_TEST_ENDPOINT", "http://127.0.0.1:9/v1")
-    return OpenAIChatCompletionsModel(
-        "scripted-1", AsyncOpenAI(base_url=url, api_key="sk-test", max_retries=0)
-    )
+    return AsyncOpenAI(base_url=url, api_key="sk-test", max_retries=0)
+
+
+def scripted() -> OpenAIChatCompletionsModel:
+    return OpenAIChatCompletionsModel("scripted-1", client())
 
 
 specialist = Agent("specialist", instructions="You multiply.", model=scripted(), tools=[multiply])
 assistant = Agent(
     "assistant", instructions="You answer.", model=scripted(), tools=[multiply], handoffs=[specialist]
 )
+responder = Agent("responder", instructions="You answer.", model=OpenAIResponsesModel("scripted-1", client()))

@@ -138,6 +138,32 @@ def sends(*data: str, then: Sequence[str] = ()) -> Step:
     return step
 
 
+def responds(text: str, ending: str, **response: Any) -> Step:
+    """Return a step that answers as OpenAI's Responses do: a text, and an end such as `incomplete`."""
+
+    async def step(exchange: Exchange) -> None:
+        await exchange.head()
+        whole: dict[str, Any] = {
+            "id": "r1",
+            "object": "response",
+            "created_at": 1,
+            "model": MODEL,
+            "output": [],
+        }
+        whole |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": [], "status": "in_progress"}
+        delta = {"item_id": "m1", "output_index": 0, "content_index": 0, "delta": text, "logprobs": []}
+        said = {"type": "output_text", "text": text, "annotations": []}
+        message = {"id": "m1", "type": "message", "role": "assistant", "status": ending, "content": [said]}
+        end = {**whole, "status": ending, "output": [message], **response}
+        for number, (kind, fields) in enumerate(
+            [("created", {"response": whole}), ("output_text.delta", delta), (ending, {"response": end})]
+        ):
+            event = {"type": f"response.{kind}", "sequence_number": number, **fields}
+            await exchange.send(f"event: response.{kind}\ndata: {json.dumps(event)}\n\n".encode())
+
+    return step
+
+
 def stalls(*pieces: str, comments: bool = False) -> Step:
     """Return a step that says something and then nothing more, but for comments."""
 

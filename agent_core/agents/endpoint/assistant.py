@@ -16,10 +16,9 @@ from agent_core.agents.endpoint.model import EndpointModel
 from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.endpoint.tools import make_tools
 from agent_core.agents.events import AgentError, AgentEvent, RunRequest, Turn
+from agent_core.agents.model_failures import CONTEXT_OVERFLOW, ModelCallError
 from agent_core.agents.portfolio.database import Database
 from agent_core.agents.pydantic_ai.adapter import PydanticAgent
-from agent_core.agents.pydantic_ai.errors import ModelCallError
-from agent_core.agents.pydantic_ai.kinds import CONTEXT_OVERFLOW
 from agent_core.agents.pydantic_ai.observer import ToolLimits
 
 log = logging.getLogger(__name__)

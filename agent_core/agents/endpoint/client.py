@@ -11,17 +11,19 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.endpoint.stream.decoder import EndpointClient
-from agent_core.agents.pydantic_ai.errors import MAX_SAID, ModelCallError, redirection
-from agent_core.agents.pydantic_ai.kinds import (
+from agent_core.agents.model_failures import (
     AWAY,
     KEY_REFUSED,
     MALFORMED,
+    MAX_SAID,
     NOT_ALLOWED,
     NOT_CHOSEN,
     TIMED_OUT,
     WRONG_URL,
     Kind,
+    ModelCallError,
 )
+from agent_core.agents.pydantic_ai.errors import redirection
 from tokenwire.addresses import unproxied
 
 MAX_CONNECTIONS: Final = 1000

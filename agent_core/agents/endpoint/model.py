@@ -26,8 +26,8 @@ from agent_core.agents.endpoint.clock import ChunkClock
 from agent_core.agents.endpoint.retry import attempts
 from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.finish_reasons import ending_of
-from agent_core.agents.pydantic_ai.errors import ModelCallError, model_call_error
-from agent_core.agents.pydantic_ai.kinds import BROKEN, CUT_OFF, EMPTY, MALFORMED, STALLED
+from agent_core.agents.model_failures import BROKEN, CUT_OFF, EMPTY, MALFORMED, STALLED, ModelCallError
+from agent_core.agents.pydantic_ai.errors import model_call_error
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from typing import Final
 import stamina
 
 from agent_core.agents.endpoint.settings import EndpointSettings
-from agent_core.agents.pydantic_ai.errors import ModelCallError
-from agent_core.agents.pydantic_ai.kinds import AWAY, BROKEN, BUSY, CUT_OFF
+from agent_core.agents.model_failures import AWAY, BROKEN, BUSY, CUT_OFF, ModelCallError
 
 AGAIN: Final = frozenset(kind.reason for kind in (AWAY, BROKEN, BUSY, CUT_OFF))
 """The failures that another attempt may mend. None that took long: nobody waits for two time-outs."""

@@ -37,7 +37,11 @@ class LangChainAgent:
         return self.run(request)
 
     async def run(self, request: RunRequest) -> AsyncGenerator[AgentEvent]:
-        """Yield the events of a run, each as soon as it is there."""
+        """Yield the events of a run, each as soon as it is there.
+
+        Raises:
+            ModelCallError: Its last answer was cut off or withheld.
+        """
         translation = Translation()
         asked = self._ask(request)
         config = config_of(request)
@@ -45,7 +49,7 @@ class LangChainAgent:
             async for event in events:
                 for ours in translation.feed(event):
                     yield ours
-        yield Finish(translation.tally.reason, translation.tally.usage)
+        yield Finish(translation.tally.finish(), translation.tally.usage)
 
 
 class Translation:
@@ -58,11 +62,13 @@ class Translation:
         self.tally = ModelTally()
         self._telling = Telling()
         self._root = ""
+        self._ended: set[str] = set()
 
     def feed(self, event: Mapping[str, Any]) -> Iterator[AgentEvent]:
         """Yield what an event of theirs means: mostly one, often none."""
         name, data, run_id = event["event"], event["data"], str(event["run_id"])
         self._root = self._root or run_id  # the first that begins
+        self._end(name, data, run_id)
         if name == "on_chat_model_stream":
             yield from self._telling.reasoning(reasoning_of(data["chunk"]))
         elif name == "on_chat_model_end":
@@ -76,6 +82,17 @@ class Translation:
             yield from self._telling.tool_result(run_id, event["name"], said, is_error=True)
         if run_id == self._root:
             yield from self._answer(name, data)
+
+    def _end(self, name: str, data: Mapping[str, Any], run_id: str) -> None:
+        """Take in how a model's answer ended.
+
+        By its chunks, if they say so: the whole answer has their texts joined, and `stopstop` of a provider
+        that says it twice.
+        """
+        if name in {"on_chat_model_stream", "on_llm_stream"} and self.tally.end(data["chunk"]):
+            self._ended.add(run_id)
+        elif name == "on_chat_model_end" and run_id not in self._ended:
+            self.tally.end(data["output"])
 
     def _answer(self, name: str, data: Mapping[str, Any]) -> Iterator[AgentEvent]:
         """Yield a piece of the answer; all of it at the end, where it did not come in pieces."""

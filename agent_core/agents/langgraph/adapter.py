@@ -46,7 +46,11 @@ class LangGraphAgent:
         return self.run(request)
 
     async def run(self, request: RunRequest) -> AsyncGenerator[AgentEvent]:
-        """Yield the events of a run, each as soon as it is there."""
+        """Yield the events of a run, each as soon as it is there.
+
+        Raises:
+            ModelCallError: Its last answer was cut off or withheld.
+        """
         translation = Translation()
         recursion: Any = importlib.import_module("langgraph.errors").GraphRecursionError
         reason: FinishReasonName | None = None
@@ -60,7 +64,7 @@ class LangGraphAgent:
                         yield event
             except recursion:
                 reason = "tool_limit"  # more steps than its recursion_limit, which tools are made of
-        yield Finish(reason or translation.tally.reason, translation.tally.usage)
+        yield Finish(reason or translation.tally.finish(), translation.tally.usage)
 
 
 class Translation:
@@ -85,6 +89,7 @@ class Translation:
             yield from tool_result(self._telling, message.tool_call_id, message.name or "tool", message)
         elif message.type in {"ai", "AIMessageChunk"}:
             self.tally.count(message)
+            self.tally.end(message)
             yield from self._telling.reasoning(reasoning_of(message))
             yield from self._telling.text(text_of(message))
 

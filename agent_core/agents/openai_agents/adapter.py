@@ -16,12 +16,15 @@ from agent_core.agents.events import (
     RunRequest,
     Usage,
 )
-from agent_core.agents.finish_reasons import ending_of
+from agent_core.agents.finish_reasons import Ending, ending_of, finish_of
 from agent_core.agents.foreign import Telling
+from agent_core.agents.model_failures import ModelCallError
+from agent_core.agents.openai_agents.endings import watch_chat_completions, word_of
 
-TEXT: Final = ("response.output_text.delta", "response.refusal.delta")
+REFUSAL: Final = "response.refusal.delta"
+TEXT: Final = ("response.output_text.delta", REFUSAL)
 REASONING: Final = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
-ENDS: Final = ("response.completed", "response.incomplete")
+RESPONSES: Final = ("response.created", "response.completed", "response.incomplete", "response.failed")
 
 
 class OpenAIAgent:
@@ -34,6 +37,7 @@ class OpenAIAgent:
     def __init__(self, agent: Any) -> None:
         self._agent = agent
         self._sdk: Any = importlib.import_module("agents")
+        watch_chat_completions()
 
     @property
     def model(self) -> str:
@@ -50,6 +54,7 @@ class OpenAIAgent:
 
         Raises:
             AgentError: A guardrail has stopped it.
+            ModelCallError: Its last answer was cut off or withheld, or its provider failed.
         """
         translation = Translation()
         turns = [{"role": turn.role, "content": turn.content} for turn in request.history]
@@ -72,22 +77,48 @@ class OpenAIAgent:
                 "The agent's rules do not allow this answer.",
                 details={"reason": "GUARDRAIL"},
             ) from error
+        except self._sdk.AgentsException:
+            # Misbehaviour for the SDK, and told better as what it was: too long, filtered, failed.
+            if translation.is_whole:
+                raise
         finally:
             result.cancel()  # its task would go on without anybody who reads
         used = result.context_wrapper.usage
         known = used.input_tokens or used.output_tokens  # 0 stands for what no provider has told
         usage = Usage(used.input_tokens, used.output_tokens) if known else None
-        yield Finish(reason or translation.reason, usage)
+        yield Finish(reason or translation.finish(), usage)
 
 
 class Translation:
     """The SDK's events as those of an agent. No I/O, no waiting."""
 
     def __init__(self) -> None:
-        self.reason: FinishReasonName = "stop"
-        """Why the last answer ended."""
         self._telling = Telling()
         self._agent = ""
+        self._response: Any = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last answer came to an end, as far as is known."""
+        return self._ending() in {"stop", "tool_call"}
+
+    def finish(self) -> FinishReasonName:
+        """Return how the run finishes: as its last answer did; `stop` where no model has told.
+
+        Raises:
+            ModelCallError: The last answer was cut off or withheld, or its provider failed. It is in the log.
+        """
+        said = getattr(getattr(self._response, "error", None), "message", None)
+        try:
+            return finish_of(self._ending(), said or word_of(self._response))
+        except ModelCallError as error:
+            error.log()
+            raise
+
+    def _ending(self) -> Ending | None:
+        """Return how the last answer ended."""
+        word = word_of(self._response)
+        return ending_of(word) if word else "stop"
 
     def feed(self, event: Any) -> Iterator[AgentEvent]:
         """Yield what an event of theirs means: mostly one, often none."""
@@ -102,13 +133,14 @@ class Translation:
 
     def _raw(self, data: Any) -> Iterator[AgentEvent]:
         """Yield a piece of what the model says or thinks."""
-        if data.type in TEXT:
+        if data.type in RESPONSES:
+            self._response = data.response
+        elif data.type == REFUSAL and self._ending() == "content_filter":
+            pass  # the SDK's own words for it
+        elif data.type in TEXT:
             yield from self._telling.text(data.delta)
         elif data.type in REASONING:
             yield from self._telling.reasoning(data.delta)
-        elif data.type in ENDS:
-            details = data.response.incomplete_details
-            self.reason = "length" if details and ending_of(details.reason or "") == "length" else "stop"
 
     def _item(self, name: str, item: Any) -> Iterator[AgentEvent]:
         """Yield the beginning or the end of a tool call."""

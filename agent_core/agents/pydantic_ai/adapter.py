@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
@@ -16,13 +15,11 @@ from pydantic_ai.exceptions import OutputTokenLimitExceeded, UsageLimitExceeded
 from pydantic_ai.models import Model
 
 from agent_core.agents.events import AgentEvent, Finish, FinishReasonName, RunRequest, TextDelta
-from agent_core.agents.finish_reasons import ending_of
-from agent_core.agents.pydantic_ai.errors import ModelCallError, model_call_error
-from agent_core.agents.pydantic_ai.kinds import BROKEN, CUT_OFF, FILTERED
+from agent_core.agents.finish_reasons import ending_of, finish_of
+from agent_core.agents.model_failures import ModelCallError
+from agent_core.agents.pydantic_ai.errors import model_call_error
 from agent_core.agents.pydantic_ai.observer import Observer, ToolLimits, usage_of
 from agent_core.agents.pydantic_ai.translation import Translation, messages_of, to_json
-
-log = logging.getLogger(__name__)
 
 NO_LIMITS: Final = ToolLimits()
 
@@ -90,8 +87,7 @@ class PydanticAgent:
         observer.close(failure)
         if failure is not None:
             if isinstance(failure, ModelCallError):
-                said = self._hide(failure.provider_said) or "-"
-                log.warning("A model call failed: %s. The provider says: %s", failure.reason, said)
+                failure.log(self._hide)
                 # What it was made of holds the provider's words, and a traceback shows it: in the trace too.
                 failure.__cause__ = failure.__context__ = None
             raise failure
@@ -140,17 +136,7 @@ def _reason(result: AgentRunResult[Any]) -> FinishReasonName:
     """
     word = (result.response.provider_details or {}).get("finish_reason")
     ending = result.response.finish_reason
-    if ending is None and isinstance(word, str):
-        # Pydantic AI does not know the word. One that is not known here either is no end.
-        ending = ending_of(word)
-        if ending is None:
-            raise ModelCallError(CUT_OFF, f"finish reason {word!r}")
-    match ending:
-        case "length":
-            return "length"
-        case "content_filter":
-            raise ModelCallError(FILTERED, f"finish reason {word!r}")
-        case "error":
-            raise ModelCallError(BROKEN, f"finish reason {word!r}")
-        case _:
-            return "stop"
+    if isinstance(word, str) or ending is not None:
+        # A word that Pydantic AI does not know, and that is not known here either, is no end.
+        return finish_of(ending or ending_of(str(word)), word)
+    return "stop"

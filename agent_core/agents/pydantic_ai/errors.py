@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic_ai import exceptions as ai
 
-from agent_core.agents.events import AgentError
-from agent_core.agents.pydantic_ai.kinds import (
+from agent_core.agents.model_failures import (
     AWAY,
     BROKEN,
     BUSY,
@@ -34,11 +33,8 @@ from agent_core.agents.pydantic_ai.kinds import (
     UNKNOWN_MODEL,
     WRONG_URL,
     Kind,
+    ModelCallError,
 )
-from tokenwire.numbers import plain_number
-
-MAX_SAID: Final = 500
-"""Characters of a provider's words that are logged."""
 
 _OVERFLOW_TYPES: Final = frozenset({"exceed_context_size_error"})
 """How servers that Pydantic AI does not know call it: llama.cpp.
@@ -52,25 +48,6 @@ _STATUSES: Final = {403: NOT_ALLOWED, 408: TIMED_OUT}
 _REDIRECTION: Final = 300
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
-
-
-class ModelCallError(AgentError):
-    """A model call failed.
-
-    Args:
-        kind: What happened.
-        said: The provider's own words, for the log alone.
-        retry_after_s: When the provider wants to be asked again; None when it did not say.
-    """
-
-    def __init__(self, kind: Kind, said: str = "", *, retry_after_s: float | None = None) -> None:
-        details = {"reason": kind.reason}
-        if retry_after_s is not None:
-            details["retry_after_s"] = plain_number(retry_after_s)
-        super().__init__(kind.code, kind.message, retryable=kind.retryable, details=details)
-        self.reason = kind.reason
-        self.retry_after_s = retry_after_s
-        self.provider_said = said[:MAX_SAID]
 
 
 _KINDS: Final[tuple[tuple[type[Exception], Kind], ...]] = (

@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from agent_core.agents.pydantic_ai.errors import ModelCallError
-from agent_core.agents.pydantic_ai.kinds import CUT_OFF, MALFORMED, WRONG_URL
+from agent_core.agents.model_failures import CUT_OFF, MALFORMED, WRONG_URL, ModelCallError
 
 
 class Done:

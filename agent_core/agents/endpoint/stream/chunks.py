@@ -15,8 +15,7 @@ from agent_core.agents.endpoint.stream.errors import error_of, find_error
 from agent_core.agents.endpoint.stream.thinking import ThoughtSplitter
 from agent_core.agents.endpoint.stream.tool_calls import ToolCallAssembler
 from agent_core.agents.endpoint.stream.usage import UsageReading
-from agent_core.agents.pydantic_ai.errors import ModelCallError
-from agent_core.agents.pydantic_ai.kinds import CUT_OFF, MALFORMED
+from agent_core.agents.model_failures import CUT_OFF, MALFORMED, ModelCallError
 from agent_core.agents.split_characters import CharacterJoiner
 
 Chunk: TypeAlias = dict[str, Any]

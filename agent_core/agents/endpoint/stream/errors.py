@@ -8,8 +8,7 @@ from typing import Any, Final
 import httpx2
 from openai import APIError, APIStatusError
 
-from agent_core.agents.pydantic_ai.errors import ModelCallError
-from agent_core.agents.pydantic_ai.kinds import FILTERED
+from agent_core.agents.model_failures import FILTERED, ModelCallError
 
 _REQUEST: Final = httpx2.Request("POST", "http://endpoint.invalid/chat/completions")
 """What the OpenAI library's errors want to have. Nothing reads it."""

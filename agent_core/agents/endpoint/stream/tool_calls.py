@@ -13,8 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agent_core.agents.pydantic_ai.errors import ModelCallError
-from agent_core.agents.pydantic_ai.kinds import MALFORMED
+from agent_core.agents.model_failures import MALFORMED, ModelCallError
 from agent_core.agents.split_characters import CharacterJoiner
 
 _JSON_MARKS: Final = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.agents.finish_reasons import _WORDS, ending_of
+from agent_core.agents.finish_reasons import _WORDS, Ending, ending_of, finish_of
+from agent_core.agents.model_failures import ModelCallError
 
 
 @pytest.mark.parametrize("ending", _WORDS)
@@ -38,3 +39,15 @@ def test_each_word_has_one_meaning_in_any_case(ending: str) -> None:
 def test_what_is_no_end_is_none(word: str) -> None:
     """Words for an answer that was cut off, and words that nobody knows."""
     assert ending_of(word) is None
+
+
+@pytest.mark.parametrize("ending", [*_WORDS, None])
+def test_a_run_finishes_as_its_last_answer_did(ending: Ending | None) -> None:
+    """Withheld, failed and cut off are errors, with the provider's word for the log; the rest is not."""
+    failed = {None: "MODEL_CUT_OFF", "content_filter": "CONTENT_FILTERED", "error": "MODEL_FAILED"}
+    if ending not in failed:
+        assert finish_of(ending, "x") == ("length" if ending == "length" else "stop")
+        return
+    with pytest.raises(ModelCallError) as caught:
+        finish_of(ending, "word")
+    assert (caught.value.reason, caught.value.provider_said) == (failed[ending], "finish reason 'word'")

@@ -11,9 +11,9 @@ import pytest
 from pydantic_ai import exceptions as ai
 
 from agent_core.agents import AgentError
-from agent_core.agents.pydantic_ai import kinds
-from agent_core.agents.pydantic_ai.errors import MAX_SAID, ModelCallError, model_call_error
-from agent_core.agents.pydantic_ai.kinds import Kind
+from agent_core.agents import model_failures as kinds
+from agent_core.agents.model_failures import MAX_SAID, Kind, ModelCallError
+from agent_core.agents.pydantic_ai.errors import model_call_error
 from agent_core.runs.failures import CODES, failure_of
 from tests.support.processes import ROOT
 

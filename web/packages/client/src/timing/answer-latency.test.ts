@@ -5,7 +5,7 @@ import { AnswerLatency, type AnswerLatencyOptions } from "./answer-latency.ts";
 const STARTED = 1_000;
 
 /** An answer whose core and edge have the page's own clock, unless a test says otherwise. */
-function stage(options: Partial<AnswerLatencyOptions> = {}) {
+function stage(options: Partial<AnswerLatencyOptions> = {}, late = false) {
   const latency = new AnswerLatency({ startedAtMs: STARTED, originMs: 0, ...options });
   let sequence = 0;
   const token = (model: number, late: Partial<Record<"log" | "send" | "link" | "page", number>> = {}) => {
@@ -23,6 +23,7 @@ function stage(options: Partial<AnswerLatencyOptions> = {}) {
   };
   const open = () => latency.take({ kind: "opened", runId: "r", traceId: undefined });
   const caughtUp = () => latency.take({ kind: "control", frame: { control: "caught_up", cursor: "r.1.1" } });
+  if (!late && options.joined !== true) open();
   return { latency, token, say, open, caughtUp };
 }
 
@@ -36,6 +37,13 @@ describe("an answer that comes evenly", () => {
     expect(gap?.p50).toBeCloseTo(20);
     expect([tokens, stalls.length]).toEqual([101, 0]);
     expect(hops.link?.p99).toBeCloseTo(0.5);
+  });
+
+  it("has no time to the first token when it was watched only after that", () => {
+    const { latency, token } = stage({}, true);
+    for (let count = 0; count < 3; count += 1) token(STARTED + 300 + count * 20);
+    expect(latency.summary()).toMatchObject({ tokens: 3, firstTokenMs: undefined });
+    expect(latency.summary().tokensPerSecond).toBeCloseTo(50);
   });
 
   it("is nothing before its first token", () => {
@@ -86,7 +94,6 @@ describe("a token that comes late", () => {
   it("is measured by each stream's own clock: one that stood still while the computer slept lags behind", () => {
     const asleep = 3_600_000;
     const { latency, token, open, caughtUp } = stage();
-    open();
     for (let count = 0; count < 10; count += 1) token(STARTED + count * 20);
     open();
     caughtUp();
@@ -106,7 +113,6 @@ describe("a token that comes late", () => {
 describe("what was in the log already", () => {
   it("is counted and not measured, when a lost connection is back", () => {
     const { latency, token, open, caughtUp } = stage();
-    open();
     token(STARTED);
     open();
     // Both have waited in the log: received long after they were made.
@@ -117,6 +123,16 @@ describe("what was in the log already", () => {
     token(STARTED + 9_080);
     expect(latency.summary()).toMatchObject({ tokens: 3, replayed: 2, stalls: [] });
     expect(latency.rows.map(({ gapMs }) => gapMs && Math.round(gapMs))).toEqual([undefined, undefined, 20]);
+  });
+
+  it("is counted and not measured, when the connection was lost that was watched only later", () => {
+    const { latency, token, open, caughtUp } = stage({}, true);
+    token(STARTED);
+    open();
+    token(STARTED + 20, { send: 9_000 });
+    caughtUp();
+    token(STARTED + 9_060);
+    expect(latency.summary()).toMatchObject({ tokens: 2, replayed: 1, stalls: [] });
   });
 
   it("is all until a joined stream has caught up, also where another tab read it live before", () => {

@@ -49,7 +49,7 @@ export interface LatencySummary {
   readonly replayed: number;
   /** Tokens without stamps: of a stream that was not asked for any. */
   readonly unstamped: number;
-  /** From the request to the first token. Undefined before it, and where its answer was joined later. */
+  /** From the request to the first token. Undefined before it, and where its answer was joined or watched only later. */
   readonly firstTokenMs: number | undefined;
   /** The rate since the first token. Undefined before the second one. */
   readonly tokensPerSecond: number | undefined;
@@ -163,6 +163,8 @@ export class AnswerLatency {
   }
 
   #takeEvent({ event, atMs, cursor }: Extract<Signal, { kind: "event" }>): void {
+    // Watched only after the stream was opened: nobody knows here which token was the first.
+    if (!this.#opened && !this.#joined) this.#opened = this.#joined = true;
     if (event.type === "tool_start" || event.type === "tool_result") this.#break();
     const stamps = stampsOf(event, this.#originMs + atMs);
     if (event.type !== "text_delta" && event.type !== "reasoning_delta") return;

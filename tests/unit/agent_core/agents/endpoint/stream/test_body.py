@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent_core.agents.endpoint.stream import body as body_module
 from agent_core.agents.endpoint.stream.body import BodyReader, Done
-from agent_core.agents.pydantic_ai.errors import ModelCallError
+from agent_core.agents.model_failures import ModelCallError
 from tests.support.endpoint_cases import cases, encoded, kinds
 
 BODIES = {

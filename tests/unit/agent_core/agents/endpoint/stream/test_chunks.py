@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from agent_core.agents.endpoint.stream.body import BodyReader, Done
 from agent_core.agents.endpoint.stream.chunks import Chunk, ChunkNormalizer
-from agent_core.agents.pydantic_ai.errors import ModelCallError
+from agent_core.agents.model_failures import ModelCallError
 from tests.support.endpoint_cases import encoded
 
 VALUES = st.recursive(

@@ -8,7 +8,7 @@ import pytest
 from openai import APIError, APIStatusError
 
 from agent_core.agents.endpoint.stream.errors import error_of, find_error
-from agent_core.agents.pydantic_ai.errors import ModelCallError
+from agent_core.agents.model_failures import ModelCallError
 
 
 @pytest.mark.parametrize(

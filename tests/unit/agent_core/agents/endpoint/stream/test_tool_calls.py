@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent_core.agents.endpoint.stream import tool_calls
 from agent_core.agents.endpoint.stream.tool_calls import ToolCallAssembler
-from agent_core.agents.pydantic_ai.errors import ModelCallError
+from agent_core.agents.model_failures import ModelCallError
 from agent_core.agents.split_characters import CharacterJoiner
 
 ARGUMENTS = st.dictionaries(

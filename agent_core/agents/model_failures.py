@@ -5,10 +5,21 @@ docs/agents.md has this table: a test compares them.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Final, NamedTuple
+
+from agent_core.agents.events import AgentError
+from tokenwire.numbers import plain_number
+
+log = logging.getLogger(__name__)
 
 CONTEXT_OVERFLOW: Final = "CONTEXT_OVERFLOW"
 """The reason of a conversation that is longer than the model can read; the embedded model's word too."""
+
+
+MAX_SAID: Final = 500
+"""Characters of a provider's words that are logged."""
 
 
 class Kind(NamedTuple):
@@ -142,3 +153,31 @@ MISBEHAVED: Final = Kind(
     "The model keeps calling tools in a wrong way.",
     "the model keeps calling tools in a wrong way",
 )
+
+
+class ModelCallError(AgentError):
+    """A model call failed.
+
+    Args:
+        kind: What happened.
+        said: The provider's own words, for the log alone.
+        retry_after_s: When the provider wants to be asked again; None when it did not say.
+    """
+
+    def __init__(self, kind: Kind, said: str = "", *, retry_after_s: float | None = None) -> None:
+        details = {"reason": kind.reason}
+        if retry_after_s is not None:
+            details["retry_after_s"] = plain_number(retry_after_s)
+        super().__init__(kind.code, kind.message, retryable=kind.retryable, details=details)
+        self.reason = kind.reason
+        self.retry_after_s = retry_after_s
+        self.provider_said = said[:MAX_SAID]
+
+    def log(self, hide: Callable[[str], str] = str) -> None:
+        """Write the provider's words to the log.
+
+        Args:
+            hide: Takes out of them what must not be there.
+        """
+        said = hide(self.provider_said) or "-"
+        log.warning("A model call failed: %s. The provider says: %s", self.reason, said)
