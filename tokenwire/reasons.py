@@ -166,7 +166,9 @@ class Reason(enum.StrEnum):
     AGENT_UNAVAILABLE = _call(
         "AGENT_UNAVAILABLE", "UNAVAILABLE", "try later, or use another agent", "agent", retry=Retry.MAYBE
     )
-    LINK_HELLO_MISSING = _call("LINK_HELLO_MISSING", "INVALID_ARGUMENT", "begin a [link](#links) with `hello`")
+    LINK_HELLO_MISSING = _call(
+        "LINK_HELLO_MISSING", "INVALID_ARGUMENT", "begin a [link](#links) with `hello`"
+    )
     FOLLOW_ID_REUSED = _call(
         "FOLLOW_ID_REUSED", "INVALID_ARGUMENT", "of a follow on a link: give each follow an id of its own"
     )
