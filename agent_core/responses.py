@@ -21,18 +21,21 @@ DRAIN_RETRY_MS: Final = 1_000
 DEGRADED: Final = "The answer is still being written, but can't be shown at the moment."
 """What followers are told while the log is away."""
 
+LAG_TOLD_NANO: Final = 10_000_000
+"""From what on readers are told that the event loop stood still."""
+
 _LENGTH_DELIMITED: Final = 2
 
 
-def _tag(field_number: int) -> bytes:
+def tag(field_number: int) -> bytes:
     """Return the tag of a field that holds a message or a string."""
     return varint(field_number << 3 | _LENGTH_DELIMITED)
 
 
-_RUN_ID: Final = _tag(FollowRunResponse.RUN_ID_FIELD_NUMBER)
-_CLOCK: Final = _tag(FollowRunResponse.CLOCK_FIELD_NUMBER)
-_EVENT: Final = _tag(FollowRunResponse.EVENTS_FIELD_NUMBER)
-_CONTROL: Final = _tag(FollowRunResponse.CONTROL_FIELD_NUMBER)
+_RUN_ID: Final = tag(FollowRunResponse.RUN_ID_FIELD_NUMBER)
+_CLOCK: Final = tag(FollowRunResponse.CLOCK_FIELD_NUMBER)
+_EVENT: Final = tag(FollowRunResponse.EVENTS_FIELD_NUMBER)
+_CONTROL: Final = tag(FollowRunResponse.CONTROL_FIELD_NUMBER)
 
 
 class ResponseEncoder:
@@ -64,7 +67,7 @@ class ResponseEncoder:
             loop_lag_nano: How long this process's event loop stood still since the response before.
         """
         if isinstance(given, CaughtUp | Resync | Draining | Degraded):
-            control = _control(given).SerializeToString()
+            control = control_of(given).SerializeToString()
             fields: Iterable[bytes] = (_CONTROL, varint(len(control)), control)
         else:
             fields = _events(given.events)
@@ -85,7 +88,7 @@ def _events(events: Iterable[bytes]) -> list[bytes]:
     return fields
 
 
-def _control(given: CaughtUp | Resync | Draining | Degraded) -> Control:
+def control_of(given: CaughtUp | Resync | Draining | Degraded) -> Control:
     """Return a control."""
     control = Control()
     match given:

@@ -56,6 +56,8 @@ class FollowOrder(NamedTuple):
     """It passes the events on to somebody else."""
     say_caught_up: bool
     """Tell when the replay has met the live end."""
+    max_bytes: int = MAX_BYTES
+    """The most bytes of events that are read from the store at once."""
 
 
 Given: TypeAlias = Batch | CaughtUp | Resync | Draining | Degraded
@@ -124,6 +126,8 @@ class Follower:
         self.run_id = opened.info.record.run_id
         self.finished = False
         """True when the terminal event has been given."""
+        self.client_left = False
+        """Set before `aclose` where the one behind a relay has left by itself."""
         self._reopen = reopen
         self._given_first: list[Given] = []
         self._held: Batch | None = None
