@@ -22,6 +22,7 @@ PURE = (
     "tokenwire/cursor.py",
     "tokenwire/events.py",
     "tokenwire/translate.py",
+    "agent_core/link/codec.py",
     "agent_core/runs/state.py",
     "agent_core/runs/presence.py",
     "agent_core/runs/failures.py",
