@@ -98,7 +98,7 @@ class LinkFollows:
             del self._follows[follow.id]
             follow.left_by_itself = by_itself
         elif follow.reading is not None:
-            self._spawn(self._close(follow, CANCELLED, by_itself=by_itself))
+            self.spawn_close(self._close(follow, CANCELLED, by_itself=by_itself))
         else:
             await self._close(follow, CANCELLED, by_itself=by_itself)
 
@@ -171,7 +171,7 @@ class LinkFollows:
         if not follow.is_over:
             self.writer.say(batch)
         follow.is_over = True
-        self._spawn(self._close(follow, code))
+        self.spawn_close(self._close(follow, code))
 
     async def _close(self, follow: LinkFollow, code: str, *, by_itself: bool = False) -> None:
         """Free what a follow holds, and end its span. A repetition does nothing.
@@ -219,6 +219,13 @@ class LinkFollows:
             self._parts.refusals.log(refusal, CANCEL_RUN, span)
         finally:
             end_rpc_span(span, code)
+
+    def spawn_close(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Let something be closed beside. Nobody cancels it."""
+        task = asyncio.create_task(work)
+        self._parts.closing.add(task)
+        task.add_done_callback(self._parts.closing.discard)
+        return task
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Let something be done beside. The set keeps it though the link may be over before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from agent_core.calls import REQUEST_S, Call
@@ -64,11 +64,8 @@ class LinkSession:
                 task.result()
         finally:
             self._timer.cancel()
-            self._broken.cancel()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, self._broken, return_exceptions=True)
-            await self._follows.close()
+            # Shielded: of a call that broke the requests end, and some turns later this task is cancelled.
+            await asyncio.shield(self._follows.spawn_close(self._end(tasks)))
 
     def drain(self) -> None:
         """Tell the edge that the core goes down."""
@@ -78,6 +75,14 @@ class LinkSession:
         """End the link as soon as all of its follows have ended."""
         self._finishing = True
         self._writer.wake()
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Stop reading and writing, and end all follows."""
+        for task in tasks:
+            task.cancel()
+        self._broken.cancel()
+        await asyncio.gather(*tasks, self._broken, return_exceptions=True)
+        await self._follows.close()
 
     def _is_finished(self) -> bool:
         return self._finishing and not len(self._follows)

@@ -77,6 +77,14 @@ async def test_a_follow_goes_on_after_its_cursor() -> None:
         assert_dense(link.events(4))
 
 
+async def test_that_the_replay_is_over_is_said_though_nothing_comes() -> None:
+    """The run is silent: its follower must not wait for its next event to hear of it."""
+    async with running_core() as core, linked(core) as link:
+        await link.follow(1, await core.start("silent"))
+        await link.until(lambda: link.controls(1) == ["caught_up"])
+        assert len(link.events(1)) == 1
+
+
 async def test_credit_is_kept_to_and_what_waits_comes_from_the_log() -> None:
     """Not an event more than was allowed, while another follow goes on."""
     async with running_core() as core, linked(core) as link:
@@ -319,6 +327,16 @@ async def test_a_deadline_ends_the_run_that_was_started_and_only_the_follow_of_a
         assert last.end.error.code == "DEADLINE_EXCEEDED"
         before = len(link.events(2))
         await link.until(lambda: len(link.events(2)) > before)
+
+
+async def test_a_deadline_ends_a_run_that_an_earlier_request_has_started() -> None:
+    """As that of a repeated StreamRun does."""
+    soon = LinkCaller(deadline=Duration(nanos=100_000_000))
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow", request_id="r1")
+        await link.start(2, "slow", request_id="r1", caller=soon)
+        for follow_id in (1, 2):
+            assert (await link.ended(follow_id)).events[-1].error.code == "DEADLINE_EXCEEDED"
 
 
 async def test_a_deadline_also_ends_a_start_that_is_still_under_way(monkeypatch: pytest.MonkeyPatch) -> None:

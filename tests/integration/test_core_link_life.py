@@ -74,7 +74,7 @@ async def test_a_silent_edge_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_a_link_that_its_edge_ends_ends_well() -> None:
     """Half-closed, it is over; its follows count as ended by an edge that goes down."""
-    async with running_core(disconnect_grace_s=0.0) as core, linked(core) as link:
+    async with running_core(disconnect_grace_s=0.2) as core, linked(core) as link:
         await link.start(1, "slow")
         await link.until(lambda: bool(link.events(1)))
         await link.call.done_writing()
@@ -134,6 +134,41 @@ async def test_a_link_that_is_opened_while_the_core_goes_down_is_told() -> None:
         await stopping
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_what_a_link_carried_is_closed_wherever_its_call_is_cancelled(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken call is told of twice: the requests end, and some turns later the handler is cancelled."""
+    serve, read = link_session.LinkSession.serve, link_session.LinkSession._read
+    handlers: list[asyncio.Task[Any] | None] = []
+
+    async def served(session: link_session.LinkSession, requests: Any) -> None:
+        handlers.append(asyncio.current_task())
+        await serve(session, requests)
+
+    async def then_cancelled() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert handlers[0] is not None
+        handlers[0].cancel()
+
+    async def to_its_end(session: link_session.LinkSession, requests: Any) -> None:
+        await read(session, requests)
+        cancelling.append(asyncio.create_task(then_cancelled()))
+
+    cancelling: list[asyncio.Task[None]] = []
+    monkeypatch.setattr(link_session.LinkSession, "serve", served)
+    monkeypatch.setattr(link_session.LinkSession, "_read", to_its_end)
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow")
+        await link.until(lambda: bool(link.events(1)))
+        await link.call.done_writing()
+        async with asyncio.timeout(WITHIN_S):
+            while core.server.manager._followers or core.server.manager._limiter.follows.in_use:
+                await asyncio.sleep(0.01)
+        assert cancelling
+
+
 async def test_nothing_is_left_of_links_that_broke_anywhere(caplog: pytest.LogCaptureFixture) -> None:
     """Wherever it meets what was under way: no follower, no place, no task, no line in the log."""
     async with running_core(disconnect_grace_s=0.0) as core:
@@ -158,6 +193,7 @@ async def nothing_left(core: Core) -> None:
             or limiter.follows.in_use
             or limiter.runs.in_use
             or core.server._links._parts.tasks
+            or core.server._links._parts.closing
             or core.server._links._slots.in_use
         ):
             await asyncio.sleep(0.01)
