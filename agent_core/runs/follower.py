@@ -287,6 +287,7 @@ class Follower:
         if self._closed:
             return
         self._closed = True
+        self._callback = None  # It may hold what holds this follower: a cycle would wait for a collection.
         try:
             await self._tail.aclose()
         finally:
