@@ -28,6 +28,10 @@ class BackgroundTasks:
         task.add_done_callback(self._done)
         return task
 
+    def __len__(self) -> int:
+        """Return how many are not done."""
+        return len(self._tasks)
+
     async def aclose(self, timeout_s: float = 0.0) -> None:
         """End them all.
 

@@ -8,10 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from edge.upstream import GrpcUpstream, Leave
+from edge.errors import UpstreamError
+from edge.upstream import GrpcUpstream, Leave, departures, run_call
 from tests.support.core import Core, running_core
 from tests.support.upstream import CALLER, WITHIN_S, Reader, transport, upstream
 from tokenwire.cursor import START
+from tokenwire.outage import Repeats
 from tokenwire.v1 import run_pb2
 from tokenwire.v1.run_pb2 import Run, RunSpec
 
@@ -119,3 +121,51 @@ async def test_what_can_not_be_started_or_followed_says_why(way: GrpcUpstream) -
     assert failures[1]
     assert failures[1].details["field"] == "message"
     assert [reader.run_id for reader in readers] == [""] * 3
+
+
+async def test_a_start_that_hangs_is_left_in_time(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a client that does not know its run: over calls the edge waits for the id, and then gives up."""
+    monkeypatch.setattr(run_call, "LEAVE_TIMEOUT_S", 0.1)
+    asked = asyncio.Event()
+
+    async def never(*args: object, **more: object) -> str:
+        del args, more
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(core.server.manager, "start", never)
+    async with upstream(f"127.0.0.1:{core.server.port}", transport="call") as (way, (member,)):
+        reader = Reader()
+        call = way.stream_run(spec(), CALLER)
+        call.start(reader)
+        async with asyncio.timeout(WITHIN_S):
+            await asked.wait()
+            call.close(Leave.LEFT)
+            assert member.streams == 1
+            while member.streams:
+                await asyncio.sleep(0.01)
+    assert reader.ends == []
+
+
+async def test_a_core_that_can_not_be_told_of_a_client_that_left_is_logged(
+    way: GrpcUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, transport: str
+) -> None:
+    """Over a link there is nothing to be told twice: it says so in one step."""
+    monkeypatch.setattr(departures, "_untold", Repeats())
+
+    async def refuse(*args: object) -> Run:
+        del args
+        raise UpstreamError("INTERNAL")
+
+    monkeypatch.setattr(way._departures, "_cancel_run", refuse)
+    reader = Reader()
+    call = way.stream_run(spec(), CALLER)
+    call.start(reader)
+    await reader.read_events(2)
+    call.close(Leave.LEFT)
+    async with asyncio.timeout(WITHIN_S):
+        while way._departures.tasks:
+            await asyncio.sleep(0.01)
+    said = f"can't tell the core that the client of run {reader.run_id} left: INTERNAL" in caplog.text
+    assert said == (transport == "call")

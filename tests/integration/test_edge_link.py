@@ -10,15 +10,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support.proxy import proxy_to
 
 from agent_core.errors import RefusalError
 from agent_core.link.links import Links
 from agent_core.service import AgentService
 from edge.upstream import GrpcUpstream, Leave, RunCall
+from edge.upstream import core as core_module
 from edge.upstream.link_follow import WINDOW_EVENTS
 from edge.upstream.member import Member
 from tests.support.core import Core, running_core
+from tests.support.proxy import Proxy, proxy_to
 from tests.support.spans import Spans, spans
 from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
@@ -222,3 +223,27 @@ async def test_the_spans_of_a_stream_say_what_carries_it(core: Core, spans: Span
     assert call.span_context.span_id == client.context.span_id
     assert server.parent
     assert server.parent.span_id == client.context.span_id
+
+
+@pytest.mark.parametrize("transport", ["link", "call"])
+async def test_streams_of_a_core_whose_process_is_gone_end_at_once(
+    core: Core, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """Its memory was their log. That nobody listens at its address is proof, and one proof is for all."""
+    proofs, refuses = [], core_module.Core.refuses_connections
+
+    async def counted(self: core_module.Core, timeout_s: float) -> bool:
+        proofs.append(self)
+        return await refuses(self, timeout_s)
+
+    monkeypatch.setattr(core_module.Core, "refuses_connections", counted)
+    proxy = Proxy(f"127.0.0.1:{core.server.port}")
+    async with upstream(proxy.address, transport=transport) as (way, (member,)):
+        readers, _ = await started(way, 20)
+        proxy.close()
+        failures = [await reader.read_to_end() for reader in readers]
+        assert {failure and (failure.code, failure.details["reason"]) for failure in failures} == {
+            ("UNAVAILABLE", "CORE_LOST")
+        }
+        assert member.streams == 0
+    assert len(proofs) < len(readers)
