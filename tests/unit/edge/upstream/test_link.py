@@ -510,3 +510,25 @@ async def test_what_waits_is_written_before_the_link_is_closed(core: Core, link:
     owner.follow.leave(lambda: None)
     await link.aclose(WITHIN_S)
     assert core.asked == ["hello", "follow", "unfollow"]
+
+
+async def test_a_large_message_leaves_others_their_turns(core: Core, link: Link) -> None:
+    """The backlogs of many streams; what held the core up is told each of them once."""
+    owners = [Owner(link) for _ in range(3)]
+    await core.welcome()
+    turns: list[int] = []
+
+    async def take_turns() -> None:
+        while len(turns) < 20:
+            turns.append(sum(len(owner.sink.sequences) for owner in owners))
+            await asyncio.sleep(0)
+
+    text = "a" * (link_module.PART_BYTES // 2)
+    events = [Event(sequence=n, epoch=1, text_delta=TextDelta(content=text)) for n in (1, 2)]
+    taking = asyncio.create_task(take_turns())
+    await core.say(*(batch(owner, *events, size=len(text)) for owner in owners), lag=50)
+    await taking
+    assert {0, 2, 4, 6} == set(turns)
+    await core.say(*(batch(owner, delta(3)) for owner in owners))
+    lags = [[clock.loop_lag_nano for clock in owner.sink.clocks] for owner in owners]
+    assert lags == [[50, 0]] * 3
