@@ -19,8 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PURE = (
     "edge/sse/**/*.py",
+    "tokenwire/backoff.py",
+    "tokenwire/client/progress.py",
     "tokenwire/cursor.py",
     "tokenwire/events.py",
+    "tokenwire/reasons.py",
     "tokenwire/translate.py",
     "agent_core/runs/state.py",
     "agent_core/runs/presence.py",

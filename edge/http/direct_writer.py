@@ -51,9 +51,9 @@ class DirectWriter:
         """Write a piece, as a chunk where the client knows chunks; return whether the kernel has taken it."""
         if self._cycle.disconnected:
             return False
-        if self._unbuffer is not None:
-            return self._write_first(body)
         try:
+            if self._unbuffer is not None:
+                self._begin(self._unbuffer)
             self._transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._is_chunked else body)
         except Exception as error:  # noqa: BLE001 # whatever it is, this client's stream alone must end of it
             logger.debug("a transport has failed: %s", error)
@@ -61,16 +61,11 @@ class DirectWriter:
             return False
         return not (self._flow.write_paused or self._transport.is_closing())
 
-    def _write_first(self, body: bytes) -> bool:
-        """Write the first piece: still buffered, so that it leaves together with the head."""
-        unbuffer, self._unbuffer = self._unbuffer, None
-        # HTTP/1.0 has none (`answer_without_chunks`).
-        self._is_chunked = bool(self._cycle.chunked_encoding)
-        taken = self.write(body)
-        if unbuffer is not None and not self._transport.is_closing():
-            unbuffer()
-            taken = not self._flow.write_paused
-        return taken
+    def _begin(self, unbuffer: Callable[[], None]) -> None:
+        """Make the transport and the framing ready: the head was sent."""
+        self._unbuffer = None
+        self._is_chunked = bool(self._cycle.chunked_encoding)  # HTTP/1.0 has none (`answer_without_chunks`)
+        unbuffer()
 
     async def aclose(self) -> None:
         """Tell nothing more."""

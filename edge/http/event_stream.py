@@ -345,11 +345,11 @@ class EventStream(StreamState):
         fields = log_fields(run_id=self.run_id)
         text = "client of run %s does not read: cut off"
         _evictions.log(logger, logging.WARNING, text, self.run_id, **fields)
-        self._finish("evicted", Leave.EVICTED)
         abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
         if callable(abort):
-            abort()
-        else:
+            abort()  # first: the server knows of it then before this response has returned
+        self._finish("evicted", Leave.EVICTED)
+        if not callable(abort):
             logger.error(
                 "the ASGI server has no %s: the stuck client stays connected", ABORT_EXTENSION, extra=fields
             )

@@ -83,8 +83,7 @@ class Proxy:
     """
 
     def __init__(self, target: str, *, cuts_by_header: bool = False) -> None:
-        host, _, port = target.removeprefix("http://").rpartition(":")
-        self._target = host, int(port)
+        self.send_to(target)
         self._cuts_by_header = cuts_by_header
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._lock = threading.Lock()
@@ -125,6 +124,11 @@ class Proxy:
         """Those that are open."""
         with self._lock:
             return set(self._open)
+
+    def send_to(self, target: str) -> None:
+        """Connect new clients to another server: one that was restarted elsewhere."""
+        host, _, port = target.removeprefix("http://").rpartition(":")
+        self._target = host, int(port)
 
     def swallow(self, marker: bytes) -> None:
         """Cut all connections instead of passing on the first answer that holds these bytes."""

@@ -91,8 +91,9 @@ class Client:
             agent: The agent to ask; empty for the core's default.
             session_id: The conversation; empty for one of its own.
             user_id: A label for the user, never an identity.
-            on_disconnect: What happens to the run when its last follower has disconnected by itself. A
-                connection that breaks, or a client that dies, counts as `grace` at most.
+            on_disconnect: What happens to the run when its last follower has disconnected: `cancel`,
+                `grace` (after 30 s, unless it is followed again) or `continue`. A connection that breaks
+                counts as `grace` at a core; an edge can't tell it from a client that has left.
             timeout_s: The longest time that the run may take, in seconds; None for the server's limit. A core
                 ends a longer run in `error` `DEADLINE_EXCEEDED`; over HTTP the client itself cancels it, and
                 reading it ends in `DeadlineExceededError`.

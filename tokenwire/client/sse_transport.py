@@ -155,12 +155,14 @@ class SseTransport:
                 run_id = response.headers.get("Run-Id", run_id)
                 if response.status_code == httpx.codes.NO_CONTENT:
                     return
-                last_id = ""
+                last_id, received = "", None
                 async with aclosing(EventSource(response).aiter_sse()) as messages:
                     async for message in messages:
                         received = read_message(message, run_id, last_id)
                         run_id, last_id = received.run_id, message.id
                         yield received
+                if received is None or not isinstance(received.event, events.Done | events.Error):
+                    await _abandon(response)
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         except (SSEError, ValueError) as error:
@@ -176,6 +178,17 @@ class SseTransport:
     def _not_an_edge(self) -> RefusedError:
         text = f"{self._place} does not answer like an edge: check the URL."
         return RefusedError("UNKNOWN", text, {"reason": NOT_AN_EDGE})
+
+
+async def _abandon(response: httpx.Response) -> None:
+    """Close a connection whose stream ended in good order, but before its run: the edge is going down.
+
+    It would be used again for the next request, and lead to the same edge: to none of those that share its
+    address.
+    """
+    network = response.extensions.get("network_stream")
+    if network is not None:
+        await network.aclose()
 
 
 _event_decoder: Final[msgspec.json.Decoder[events.StreamEvent]] = msgspec.json.Decoder(events.StreamEvent)

@@ -4,93 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from opentelemetry.trace import INVALID_SPAN
 
 from agent_core.errors import CoreDrainingError
 from agent_core.link import writer as writer_module
 from agent_core.link.codec import MAX_MESSAGE_BYTES
-from agent_core.link.follow import SLICE_BYTES, LinkFollow
-from agent_core.link.writer import LinkWriter
-from agent_core.refusals import Refusals
-from agent_core.runs.follower import CaughtUp, Follower
+from agent_core.link.follow import SLICE_BYTES
+from agent_core.runs.follower import CaughtUp
 from agent_core.runs.log.contract import LogAwayError, LogGoneError, Position
 from tests.support.scripted_follower import RUN_ID, ScriptedFollower
-from tokenwire.v1.event_pb2 import Event, TextDelta
-from tokenwire.v1.link_pb2 import FollowCredit, LinkResponse
-
-PLENTY = FollowCredit(events=1_000_000, bytes=1_000_000_000)
-TURNS = 5
-"""After so many turns of the loop all that can happen has."""
-
-
-def event(sequence: int, size: int = 1) -> bytes:
-    return Event(sequence=sequence, epoch=1, text_delta=TextDelta(content="x" * size)).SerializeToString()
-
-
-def some(count: int, size: int = 1) -> list[bytes]:
-    return [event(sequence, size) for sequence in range(1, count + 1)]
-
-
-class Edge:
-    """What a writer writes to."""
-
-    def __init__(self) -> None:
-        self.responses: list[LinkResponse] = []
-        self.sizes: list[int] = []
-        self.over: list[tuple[int, str]] = []
-        self.may_write = asyncio.Event()
-        self.may_write.set()
-        self.writer = LinkWriter(self.write, Refusals(), self.close)
-
-    async def write(self, message: bytes) -> None:
-        await self.may_write.wait()
-        self.responses.append(LinkResponse.FromString(message))
-        self.sizes.append(len(message))
-
-    async def close(self, follow: LinkFollow, code: str) -> None:
-        follow.is_closed = True
-        self.over.append((follow.id, code))
-
-    def follow(self, follow_id: int, follower: ScriptedFollower, credit: FollowCredit = PLENTY) -> LinkFollow:
-        """Begin a follow."""
-        made = LinkFollow(
-            follow_id, "tokenwire.v1.AgentService/StreamRun", INVALID_SPAN, credit, self.writer.mark
-        )
-        made.follower = cast(Follower, follower)
-        made.begin()
-        return made
-
-    def sequences(self, follow_id: int) -> list[int]:
-        return [
-            event.sequence
-            for response in self.responses
-            for batch in response.batches
-            if batch.follow_id == follow_id
-            for event in batch.events
-        ]
-
-
-async def turns(count: int = TURNS) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def writing() -> AsyncIterator[Edge]:
-    """Have a writer at work."""
-    edge = Edge()
-    task = asyncio.create_task(edge.writer.run(lambda: False))
-    await turns()
-    try:
-        yield edge
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+from tests.support.scripted_link import Edge, event, some, turns, writing
 
 
 async def test_what_became_ready_in_one_turn_is_one_message() -> None:
@@ -134,52 +59,6 @@ async def test_a_token_of_a_live_follow_is_polled_for_once() -> None:
         assert len(follower.polled) == before + 1
 
 
-async def test_the_credit_bounds_what_is_polled_for() -> None:
-    """In events and in bytes; the last event may take more bytes than are left, which later credit pays."""
-    async with writing() as edge:
-        size = len(event(1, 100))
-        follower = ScriptedFollower(some(9, 100))
-        follow = edge.follow(1, follower, FollowCredit(events=3, bytes=2 * size + 1))
-        await turns()
-        assert edge.sequences(1) == [1, 2, 3]
-        assert (follow.events, follow.size_bytes) == (0, 1 - size)
-        follow.add(FollowCredit(events=5, bytes=size - 1))
-        await turns()
-        assert edge.sequences(1) == [1, 2, 3], "0 bytes are left"
-        follow.add(FollowCredit(bytes=1))
-        await turns()
-        assert edge.sequences(1) == [1, 2, 3, 4]
-        follow.add(FollowCredit(bytes=100 * size))
-        await turns()
-        assert edge.sequences(1) == [1, 2, 3, 4, 5, 6, 7, 8]
-        assert all(events > 0 and size_bytes > 0 for events, size_bytes in follower.polled)
-
-
-async def test_a_follow_without_credit_is_not_looked_at() -> None:
-    """Whatever its run says: not until it may be sent to."""
-    async with writing() as edge:
-        follower = ScriptedFollower(some(1))
-        follow = edge.follow(1, follower, FollowCredit())
-        for sequence in range(2, 10):
-            follower.add(event(sequence))
-            await turns(1)
-        assert not follower.polled
-        follow.add(FollowCredit(events=100, bytes=1))
-        await turns()
-        assert edge.sequences(1) == [1]
-        follow.add(FollowCredit(bytes=1_000))
-        await turns()
-        assert edge.sequences(1) == [*range(1, 10)]
-
-
-async def test_an_event_larger_than_the_whole_credit_is_sent() -> None:
-    """One that never fits would stop its run for good."""
-    async with writing() as edge:
-        edge.follow(1, ScriptedFollower([event(1, 5_000)]), FollowCredit(events=1, bytes=1))
-        await turns()
-        assert edge.sequences(1) == [1]
-
-
 async def test_a_backlog_takes_turns_with_what_is_new() -> None:
     """A token of another follow waits for a slice of the backlog, not for all of it."""
     async with writing() as edge:
@@ -194,15 +73,6 @@ async def test_a_backlog_takes_turns_with_what_is_new() -> None:
         assert all(
             batch.event_bytes <= SLICE_BYTES for response in edge.responses for batch in response.batches
         )
-
-
-async def test_a_batch_has_at_most_512_events() -> None:
-    """However small they are."""
-    async with writing() as edge:
-        edge.follow(1, ScriptedFollower(some(1_200)))
-        await turns()
-        counts = [len(batch.events) for response in edge.responses for batch in response.batches]
-        assert counts == [512, 512, 176]
 
 
 async def test_one_large_event_goes_into_a_message_of_its_own() -> None:
@@ -274,38 +144,6 @@ async def test_what_fails_in_one_follow_ends_that_one_alone(
         await turns()
         assert edge.sequences(2) == [1, 2]
         assert len(failing.polled) == 1
-
-
-async def test_what_is_not_in_memory_is_read_beside() -> None:
-    """A task reads the store; meanwhile the others are served, and the follow is not polled again."""
-    async with writing() as edge:
-        behind, other = ScriptedFollower(some(3)), ScriptedFollower(some(1))
-        behind.is_away = True
-        follow = edge.follow(1, behind, FollowCredit(events=2, bytes=1_000))
-        edge.follow(2, other)
-        await turns()
-        assert edge.sequences(2) == [1]
-        assert edge.sequences(1) == [1, 2]
-        assert len(behind.polled) == 1
-        assert follow.reading is None
-        follow.add(FollowCredit(events=1))
-        await turns()
-        assert edge.sequences(1) == [1, 2, 3]
-
-
-async def test_what_fails_to_be_read_ends_the_follow() -> None:
-    """The store said no, and not to this loop."""
-    async with writing() as edge:
-        follower = ScriptedFollower(some(1))
-        follower.is_away = True
-
-        async def fails(*_: Any) -> None:
-            raise LogGoneError
-
-        follower.next = fails  # type: ignore[method-assign,assignment]
-        edge.follow(1, follower)
-        await turns()
-        assert edge.responses[0].batches[0].end.error.code == "NOT_FOUND"
 
 
 async def test_a_slow_edge_is_waited_for_and_finds_all_in_one_message() -> None:
