@@ -201,14 +201,13 @@ NO_FILE = {**JWT, "TOKENWIRE_JWT_KEYS_FILE": "/nowhere", "TOKENWIRE_SHARED_OWNER
     ("settings", "status", "said"),
     [
         ({}, 1, "can't listen on 127.0.0.1:{port}: Address already in use"),
-        ({"TOKENWIRE_AUTH": "keys"}, 2, "TOKENWIRE_PRINCIPAL_KEY"),
         (
             {**JWT, "TOKENWIRE_JWT_KEYS_FILE": "/nowhere", "TOKENWIRE_SHARED_OWNER": "1"},
             2,
             "/nowhere: No such file",
         ),
     ],
-    ids=["port", "setting", "file"],
+    ids=["port", "file"],
 )
 def test_what_keeps_all_workers_from_starting_is_told_once(
     processes: Processes, settings: dict[str, str], status: int, said: str
