@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -122,3 +124,11 @@ async def test_the_name_of_another_edges_stream_is_nobodys(name: str, tmp_path: 
             assert await one.take(report_on(name))
         assert not one.is_new(name)
         assert two.is_new(name)
+
+
+def test_the_supervisor_is_light() -> None:
+    """It serves nothing: what the workers are made of would only take memory, once more."""
+    code = (
+        "import sys, edge.workers.__main__; sys.exit(bool({'grpc', 'litestar', 'uvicorn'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
