@@ -226,7 +226,8 @@ class Member:
             return
         if before is None or before.incarnation != status.incarnation:
             self._link.retry()
-        self._link.open()
+        if not status.draining:  # Such a core ends a link that nobody needs.
+            self._link.open()
 
     def _proven(self, _: asyncio.Future[bool]) -> None:
         self._proof = None
