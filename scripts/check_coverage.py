@@ -19,8 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PURE = (
     "edge/sse/**/*.py",
+    "tokenwire/backoff.py",
+    "tokenwire/client/progress.py",
     "tokenwire/cursor.py",
     "tokenwire/events.py",
+    "tokenwire/reasons.py",
     "tokenwire/translate.py",
     "agent_core/link/codec.py",
     "agent_core/runs/state.py",
@@ -28,8 +31,9 @@ PURE = (
     "agent_core/runs/failures.py",
     "agent_core/runs/values.py",
     "agent_core/runs/run_id.py",
-    "edge/upstream/patience.py",
+    "edge/upstream/retry_policy.py",
     "edge/upstream/placement.py",
+    "edge/upstream/reader.py",
 )
 """The modules that are held to it: the wire core and the state of runs."""
 
@@ -46,7 +50,7 @@ def modules() -> Iterator[Path]:
 def only_declares(path: Path) -> bool:
     """Return whether nothing in a module runs: only imports, names and Protocols, as in an `__init__`."""
     return all(
-        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)
+        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         or (isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases))
         for node in ast.parse(path.read_text()).body

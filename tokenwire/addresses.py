@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -138,6 +139,29 @@ def is_near(target: str) -> bool:
         target: From `read_target`.
     """
     return target.startswith(UNIX) or is_loopback(split_target(target)[0])
+
+
+def is_exposed(url: str) -> bool:
+    """Return whether others can read and change what is sent to a URL: plain HTTP to another machine.
+
+    Args:
+        url: Of http or https. What is none is not exposed: who uses it says so.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return parts.scheme == "http" and host != "" and not is_loopback(host)
+
+
+def first_far(targets: Iterable[str]) -> str | None:
+    """Return the first of these cores that is not on this machine; None when all are.
+
+    Args:
+        targets: From `read_targets`.
+    """
+    return next((target for target in targets if not is_near(target)), None)
 
 
 def channel_options(target: str) -> tuple[tuple[str, int], ...]:

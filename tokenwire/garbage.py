@@ -1,10 +1,10 @@
 """When a serving process collects garbage: so that no stream waits long for it.
 
-CPython collects the youngest objects after each 700 new ones, and looks at all objects that there are once
-those that survived have grown by a quarter: a core of 500 streams then stands still for 0.1 s, one of 10,000
-for seconds, however little of it is garbage. Here all that a process is made of before it serves is left out
+CPython looks at the youngest objects after each 700 new ones, and at all objects that there are once those
+that survived have grown by a quarter: a core of 500 streams then stands still for 0.1 s, one of 10,000 for
+seconds, however little of it is garbage. Here all that a process is made of before it serves is left out
 for good, the youngest are looked at less often, and when all are looked at is decided by what it costs:
-docs/decisions/0018-garbage-by-its-cost.md.
+docs/decisions/0020-garbage-by-its-cost.md.
 
 Source: https://docs.python.org/3/library/gc.html, https://devguide.python.org/internals/garbage-collector/
 """
@@ -21,12 +21,11 @@ from types import TracebackType
 from typing import Final, Self
 
 YOUNG_OBJECTS: Final = 2_000
-"""After so many more new objects than freed ones the youngest are looked at: 3 ms each time, at 500 streams.
-With CPython's 700 it is twice the CPU in all, with 5,000 each takes 8 ms."""
+"""After so many more new objects than freed ones the youngest are looked at: at 500 streams that each last
+5 s, 15 ms every 3 s. With CPython's 700 it is 6 ms, but every 0.5 s."""
 
 YOUNG_ROUNDS: Final = 4
-"""After so many of these rounds those that survived one are looked at again, once: 10 ms. With CPython's 10
-it is 30 ms."""
+"""After so many of these rounds those that survived one are looked at again, once: 22 ms every 15 s."""
 
 NEVER: Final = 2**31 - 1
 """CPython by itself never looks at all objects."""

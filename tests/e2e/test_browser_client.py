@@ -7,12 +7,11 @@ import hashlib
 import json
 from typing import Any
 
-import httpx
 import pytest
 
 from agent_core.agents.pace import pace_text
-from tests.support.cutting_proxy import cutting_proxy
 from tests.support.processes import ROOT, Processes, Stack, clean_environment, wait_until
+from tests.support.proxy import proxy_to
 
 pytestmark = [pytest.mark.needs("node"), pytest.mark.timeout(180)]
 
@@ -48,10 +47,8 @@ async def play(node: str, scene: str, url: str, agent: str = "pace", **order: An
 
 async def test_a_cut_post_is_repeated_with_its_key_and_starts_one_run(stack: Stack, node: str) -> None:
     """The first answer is cut within its head: the second request is answered with the run of the first."""
-    port = httpx.URL(stack.url).port
-    assert port is not None
-    async with cutting_proxy(port) as (proxy, through):
-        seen = await play(node, "cutPost", through)
+    with proxy_to(stack.url, cuts_by_header=True) as proxy:
+        seen = await play(node, "cutPost", proxy.url)
     assert proxy.cuts == 1
     assert seen["text"] == TEXT
     assert seen["outcome"].items() >= DONE.items()

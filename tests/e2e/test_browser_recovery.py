@@ -17,7 +17,7 @@ from tests.support.browser import running_chromium, set_hidden
 from tests.support.client_package import Tab
 from tests.support.issuer import AUDIENCE, ISSUER, Signer
 from tests.support.processes import Processes, Stack
-from tests.support.relay import relay_to
+from tests.support.proxy import proxy_to
 
 pytestmark = [
     pytest.mark.needs("chromium"),
@@ -52,7 +52,7 @@ def test_a_cut_question_is_answered_once(
     context: BrowserContext, stack: Stack, client_package: Path, cut: str
 ) -> None:
     """Wherever the answer to the POST breaks: one key, one run, and the exact text."""
-    with relay_to(stack.url.removeprefix("http://")) as relay:
+    with proxy_to(stack.url.removeprefix("http://")) as relay:
         tab = Tab(context, f"http://{relay.address}/health/live", client_package, uuid4().hex)
         match cut:
             case "before the head":
@@ -97,7 +97,7 @@ def test_a_token_that_expires_on_the_way_is_replaced(
         return signer.token(exp=expires[-1])
 
     context.expose_function("newToken", new_token)
-    with relay_to(stack.url.removeprefix("http://")) as relay:
+    with proxy_to(stack.url.removeprefix("http://")) as relay:
         tab = Tab(context, f"http://{relay.address}/health/live", client_package, uuid4().hex, tokens=True)
         message = json.dumps({"tokens": 60, "rate": 10})
         tab.send(message)

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.paced import events_at, kill, order, pace_core, places_of, port_of
 from tests.support.processes import TOKENWIRE, Processes, Running, free_port, wait_until
+from tests.support.proxy import proxy_to
 from tests.support.redis_server import RedisServer
-from tests.support.relay import relay_to
 
 PATIENT = ("--patience", "60", "--agent", "pace")
 """Long enough for a server to start on a slow machine."""
@@ -67,7 +67,7 @@ def test_a_link_that_breaks_again_and_again_costs_nothing(processes: Processes, 
     """The server is alive, the network is not: all events, each once, exit 0."""
     core, _ = pace_core(processes, {})
     url, _ = processes.edge(core)
-    with relay_to(core if via == "grpc" else url.removeprefix("http://")) as relay:
+    with proxy_to(core if via == "grpc" else url.removeprefix("http://")) as relay:
         doors = ("--via", via, "--core", relay.address, "--url", f"http://{relay.address}")
         asking = ask(processes, order(tokens=160, rate=20), "--json", *doors)
         for _ in range(3):
@@ -83,7 +83,7 @@ def test_a_link_that_breaks_again_and_again_costs_nothing(processes: Processes, 
 def test_a_start_whose_answer_was_lost_starts_no_second_run(processes: Processes) -> None:
     """It is sent again under the same id, and gets the answer of the run that the first one started."""
     core, _ = processes.core(agents=["echo"])
-    with relay_to(core) as relay:
+    with proxy_to(core) as relay:
         relay.swallow(b"echo")  # the agent's name, in the first event
         asking = processes.start("ask", [*TOKENWIRE, "ask", "a b c", "--core", relay.address])
         assert asking.wait(60) == 0, asking.stderr

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.paced import events_at, kill, order, pace_core, places_of, port_of, start_at
 from tests.support.processes import Processes, Running, wait_until
+from tests.support.proxy import proxy_to
 from tests.support.redis_server import RedisServer
-from tests.support.relay import relay_to
 
 AGENTS = ("slow", "echo")
 PATIENT = ("--json", "--patience", "60")
@@ -158,7 +158,7 @@ def test_a_link_that_breaks_again_and_again_costs_nothing(
 ) -> None:
     """The core is alive, the network is not: all events, each once, exit 0."""
     address, _ = pace_core(processes, {})
-    with relay_to(address) as relay:
+    with proxy_to(address) as relay:
         command = [*client_command, *PATIENT, "--core", relay.address, "--agent", "pace"]
         reader = processes.start("client", [*command, order(tokens=160, rate=20)])
         for _ in range(3):
@@ -175,7 +175,7 @@ def test_a_start_whose_answer_was_lost_starts_no_second_run(
 ) -> None:
     """It is sent again under the same id, and gets all events of the run that the first one started."""
     address, _ = processes.core(agents=AGENTS)
-    with relay_to(address) as relay:
+    with proxy_to(address) as relay:
         relay.swallow(b"echo")  # the agent's name, in the first event
         reader = processes.start(
             "client", [*client_command, *PATIENT, "--core", relay.address, "--agent", "echo", "a b c"]

@@ -15,9 +15,10 @@ import pytest
 
 from agent_core.agents.pace import pace_text
 from tests.support.agents import RICH_TEXT
-from tests.support.cutting_proxy import cutting_proxy
 from tests.support.processes import ROOT, Processes, clean_environment, wait_until
+from tests.support.proxy import proxy_to
 from tests.support.sse_reader import read_all
+from tokenwire.client import Client
 
 pytestmark = [pytest.mark.needs("node"), pytest.mark.timeout(300)]
 
@@ -98,30 +99,20 @@ async def test_a_reset_in_a_recorded_run_loses_and_doubles_nothing(
     """Head, framing, inside a character, between frames: the client joins the same run each time."""
     core, _ = processes.core(agents=("rich",))
     url, _ = processes.edge(core, settings={**SETTINGS, "TOKENWIRE_MERGE": merge})
-    port = httpx.URL(url).port
-    assert port is not None
-    async with cutting_proxy(port) as (proxy, through), httpx.AsyncClient(trust_env=False) as http:
-        run_id = (
-            await http.post(
-                f"{url}/api/chat",
-                json={"message": "hi", "sessionId": "s", "agent": "rich", "onDisconnect": "continue"},
-                headers={"accept": "application/json"},
-            )
-        ).json()["runId"]
-        await asyncio.to_thread(
-            wait_until,
-            lambda: httpx.get(f"{url}/api/runs/{run_id}", trust_env=False).json()["state"] == "ended",
-            "the run has ended",
-        )
-        body = (await http.get(f"{through}/api/runs/{run_id}/events")).content
+    with proxy_to(url, cuts_by_header=True) as proxy:
+        async with Client(url) as client:
+            run = await client.start("hi", agent="rich", on_disconnect="continue")
+            await run.text()
+        async with httpx.AsyncClient(trust_env=False) as http:
+            body = (await http.get(f"{proxy.url}/api/runs/{run.id}/events")).content
         # The client knows the end by the last chunk, the proxy by what follows that: the connection's end.
         await asyncio.to_thread(wait_until, lambda: proxy.passed, "the proxy has passed all of it")
         (size,) = proxy.passed
         whole = [json.loads(message.data) for message in read_all(body)]
         cuts = cuts_of(size, body, STRIDE)
         request = {"message": "hi", "agent": "rich"}
-        uncut = await read_through(node, through, runId=run_id, request=request, cuts=[None])
-        report = await read_through(node, through, runId=run_id, request=request, cuts=cuts)
+        uncut = await read_through(node, proxy.url, runId=run.id, request=request, cuts=[None])
+        report = await read_through(node, proxy.url, runId=run.id, request=request, cuts=cuts)
 
     assert proxy.cuts == len(cuts) == len(report.trials)
     (story,) = uncut.stories
@@ -139,13 +130,11 @@ async def test_a_reset_while_the_run_goes_on_loses_and_doubles_nothing(
     """The client's own POST is cut while the agent speaks; it follows the run to its end."""
     core, _ = processes.core(agents=(), settings={"TOKENWIRE_AGENT": "pace"})
     url, _ = processes.edge(core, settings=SETTINGS)
-    port = httpx.URL(url).port
-    assert port is not None
     message = json.dumps({"tokens": 40, "rate": 200})
     # From 0: a question whose answer's head was cut is sent again with its key, and starts no second run.
     cuts = random.Random(1).sample(range(6_000), 150)  # noqa: S311 - lots, no secret
-    async with cutting_proxy(port) as (proxy, through):
-        report = await read_through(node, through, request={"message": message, "agent": "pace"}, cuts=cuts)
+    with proxy_to(url, cuts_by_header=True) as proxy:
+        report = await read_through(node, proxy.url, request={"message": message, "agent": "pace"}, cuts=cuts)
     assert proxy.cuts > 50
     assert report.failed_cuts() == {}
     assert {text_of(story) for story in report.told()} == {pace_text(40, 5)}

@@ -19,7 +19,7 @@ from tests.support import system
 from tests.support.browser import running_chromium, shoot
 from tests.support.nextjs import build_once, recording_server, serve_app
 from tests.support.processes import Processes, wait_until
-from tests.support.relay import relay_to
+from tests.support.proxy import proxy_to
 
 pytestmark = [pytest.mark.needs("node"), pytest.mark.needs("chromium"), pytest.mark.xdist_group("nextjs")]
 
@@ -238,7 +238,7 @@ def test_leaving_reaches_the_core(page: Page, app: App) -> None:
 
 def test_an_answer_goes_on_after_a_cut_and_after_a_reload(browser: Browser, app: App) -> None:
     """All of a page's connections are cut twice, it is loaded anew, and shows the exact text of one run."""
-    with relay_to(urlsplit(app.url).netloc) as relay:
+    with proxy_to(urlsplit(app.url).netloc) as relay:
         page = sign_in(browser, f"http://{relay.address}")
         ask(page, order(120, 20))
         for tokens in (10, 30):

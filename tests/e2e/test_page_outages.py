@@ -19,7 +19,7 @@ from tests.support import nginx, system
 from tests.support.agents import SCRIPTED_TEXT
 from tests.support.browser import answer_text, running_chromium
 from tests.support.processes import Processes, Stack, free_port, wait_until
-from tests.support.relay import Relay, relay_to
+from tests.support.proxy import Proxy, proxy_to
 
 pytestmark = [
     pytest.mark.needs("chromium"),
@@ -130,16 +130,16 @@ def test_stop_ends_the_model_with_six_streams_open(
 
 
 @pytest.fixture
-def relay(outage_stack: Stack) -> Iterator[Relay]:
-    with relay_to(urlsplit(outage_stack.url).netloc) as relay:
+def relay(outage_stack: Stack) -> Iterator[Proxy]:
+    with proxy_to(urlsplit(outage_stack.url).netloc) as relay:
         yield relay
 
 
 def test_away_for_ten_and_for_fifty_seconds_the_answer_is_whole(
-    browser: Browser, outage_stack: Stack, relay: Relay
+    browser: Browser, outage_stack: Stack, relay: Proxy
 ) -> None:
     """Both pages go on trying, and have the exact text of their one run when the network is back."""
-    with relay_to(urlsplit(outage_stack.url).netloc) as long_relay:
+    with proxy_to(urlsplit(outage_stack.url).netloc) as long_relay:
         page, long_page = browser.new_page(), browser.new_page()
         ask_for_tokens(long_page, f"http://{long_relay.address}", 240)
         ask_for_tokens(page, f"http://{relay.address}", 75)
@@ -155,7 +155,7 @@ def test_away_for_ten_and_for_fifty_seconds_the_answer_is_whole(
             each.close()
 
 
-def come_back_in_the_middle(page: Page, relay: Relay, url: str) -> None:
+def come_back_in_the_middle(page: Page, relay: Proxy, url: str) -> None:
     """Give a page the network back while it still tries, and its run goes on."""
     assert connection_of(page) == "reconnecting"
     expect(page.get_by_test_id("connection")).to_contain_text("Reconnecting")
@@ -165,7 +165,7 @@ def come_back_in_the_middle(page: Page, relay: Relay, url: str) -> None:
 
 
 def test_a_stalled_connection_is_found_and_taken_up_again(
-    browser: Browser, outage_stack: Stack, relay: Relay
+    browser: Browser, outage_stack: Stack, relay: Proxy
 ) -> None:
     """Nothing tells the page that its open connection carries no byte: it notices by itself."""
     page = browser.new_page()

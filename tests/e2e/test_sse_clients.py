@@ -14,7 +14,7 @@ from agent_core.agents.pace import pace_text
 from tests.support import system
 from tests.support.browser import running_chromium, set_hidden
 from tests.support.processes import ROOT, Stack
-from tests.support.relay import Relay, relay_to
+from tests.support.proxy import Proxy, proxy_to
 
 pytestmark = [
     pytest.mark.needs("chromium"),
@@ -41,8 +41,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def relay(stack: Stack) -> Iterator[Relay]:
-    with relay_to(stack.url.removeprefix("http://")) as running:
+def relay(stack: Stack) -> Iterator[Proxy]:
+    with proxy_to(stack.url.removeprefix("http://")) as running:
         yield running
 
 
@@ -59,7 +59,7 @@ def serve_stock(route: Route) -> None:
     route.fulfill(path=path if path.suffix else path.with_suffix(".js"), content_type="text/javascript")
 
 
-def open_clients(browser: Browser, relay: Relay) -> tuple[Page, list[tuple[str, int]]]:
+def open_clients(browser: Browser, relay: Proxy) -> tuple[Page, list[tuple[str, int]]]:
     """Return a page behind the relay that has the clients, and its answers: growing while it lives."""
     assert MODULES.is_dir(), "run: npm ci --prefix web"
     page = browser.new_page()
@@ -96,7 +96,7 @@ def assert_whole(page: Page, stack: Stack, session_id: str) -> None:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_stream_that_is_cut_twice_is_read_to_its_end_once(
-    browser: Browser, stack: Stack, relay: Relay, client: str
+    browser: Browser, stack: Stack, relay: Proxy, client: str
 ) -> None:
     """Cut within a frame, twice: what came before is not told again, and the end ends the client."""
     page, answers = open_clients(browser, relay)
@@ -109,7 +109,7 @@ def test_a_stream_that_is_cut_twice_is_read_to_its_end_once(
 
 
 def test_a_question_whose_answers_head_is_lost_is_asked_once(
-    browser: Browser, stack: Stack, relay: Relay
+    browser: Browser, stack: Stack, relay: Proxy
 ) -> None:
     """The client of `fetch` sends it again with its Idempotency-Key, and gets the run that it has."""
     page, _ = open_clients(browser, relay)
@@ -120,7 +120,7 @@ def test_a_question_whose_answers_head_is_lost_is_asked_once(
 
 
 def test_a_tab_that_was_switched_away_asks_no_second_time(
-    browser: Browser, stack: Stack, relay: Relay
+    browser: Browser, stack: Stack, relay: Proxy
 ) -> None:
     """`fetch-event-source` leaves when it is hidden, and sends its POST again when it is shown."""
     page, answers = open_clients(browser, relay)

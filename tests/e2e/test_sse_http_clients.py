@@ -14,8 +14,8 @@ import httpx_sse
 import pytest
 
 from agent_core.agents.pace import pace_text
-from tests.support.cutting_proxy import cutting_proxy
 from tests.support.processes import ROOT, Stack, clean_environment
+from tests.support.proxy import proxy_to
 from tests.support.sse_reader import read_all
 
 MESSAGE = json.dumps({"tokens": 40, "rate": 40})
@@ -26,11 +26,9 @@ TERMINAL = {"done", "error"}
 
 async def test_httpx_sse_resumes_with_the_last_id(stack: Stack) -> None:
     """It does not reconnect itself: the loop around it does, and is told only what it lacks."""
-    port = httpx.URL(stack.url).port
-    assert port is not None
     body = {"message": MESSAGE, "sessionId": uuid4().hex, "agent": "pace"}
-    async with cutting_proxy(port) as (proxy, through):
-        told = [event async for event in read_on(f"{through}/api/chat", body, cuts=["2500", "1500"])]
+    with proxy_to(stack.url, cuts_by_header=True) as proxy:
+        told = [event async for event in read_on(f"{proxy.url}/api/chat", body, cuts=["2500", "1500"])]
     assert proxy.cuts == 2
     assert "".join(data["content"] for _, data in told if data["type"] == "text_delta") == TEXT
     assert [data["type"] for _, data in told if data["type"] in TERMINAL] == ["done"]

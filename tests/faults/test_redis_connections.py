@@ -14,8 +14,8 @@ import pytest
 
 from agent_core.runs.log.redis_store.committer import HASHES
 from tests.support.cores import CoreProcess, running_cores, steps
-from tests.support.fault_proxy import Connection, Fault, FaultProxy, Plan, fault_proxy
 from tests.support.processes import Processes, wait_until
+from tests.support.proxy import Connection, Fault, Plan, Proxy, proxy_to
 from tests.support.reader import WITHIN_S, Reader, reading
 from tests.support.redis_server import RedisServer
 
@@ -35,9 +35,9 @@ LOST_LOOKS = 4
 @asynccontextmanager
 async def behind_a_proxy(
     processes: Processes, server: RedisServer
-) -> AsyncIterator[tuple[CoreProcess, CoreProcess, FaultProxy]]:
+) -> AsyncIterator[tuple[CoreProcess, CoreProcess, Proxy]]:
     """Run two cores that reach Redis through one proxy."""
-    async with fault_proxy(server.port) as proxy:
+    with proxy_to(f"127.0.0.1:{server.port}") as proxy:
         store = f"redis://127.0.0.1:{proxy.port}/0"
         async with running_cores(processes, 2, store=store) as (one, other):
             yield one, other, proxy
@@ -187,7 +187,7 @@ async def start_when_possible(core: CoreProcess, message: str, request_id: str) 
             await asyncio.sleep(0.1)
 
 
-def subscriptions(proxy: FaultProxy) -> list[Connection]:
+def subscriptions(proxy: Proxy) -> list[Connection]:
     """Return the connections on which cores hear something."""
     return [each for each in proxy.connections if b"SUBSCRIBE" in each.said and not each.silent.is_set()]
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from tests.support.conducted import AGENT
 from tests.support.otlp_sink import OtlpSink
 from tests.support.processes import Processes, Running, wait_until
-from tests.support.relay import Relay, relay_to
+from tests.support.proxy import Proxy, proxy_to
 from tests.support.rotel import rotel_and_sink
 from tests.support.starvation import Starvation
 from tests.support.timed_stream import TimedStream
@@ -45,7 +45,7 @@ class Traced(NamedTuple):
     settings: dict[str, str]
     core: Running
     core_address: str
-    relay: Relay
+    relay: Proxy
     edge: Running
     url: str
     starvation: Starvation
@@ -87,7 +87,7 @@ def traced_processes(
             "TOKENWIRE_LOG_RUN_BYTES": str(64 * 2**20),
         }
         address, core = start(processes, settings)
-        with relay_to(address) as relay:
+        with proxy_to(address) as relay:
             url, edge = processes.edge(relay.address, settings=settings)
             starvation = Starvation(processes)
             yield Traced(processes, sink, settings, core, address, relay, edge, url, starvation)

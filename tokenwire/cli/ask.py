@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from tokenwire.cli.doors import (
-    Access,
-    BrokenError,
-    Door,
-    DoorError,
-    Question,
-    Received,
-    RefusedError,
-    UnreachableError,
-)
-from tokenwire.cli.place import Place, Verdict
+from tokenwire.cli.access import Access
 from tokenwire.cli.show import JsonView, TextView, View
+from tokenwire.client import ClientError, DeadlineExceededError, Item, RefusedError, Run
+from tokenwire.events import Error
 from tokenwire.numbers import plain_number
 
-FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 1.0
-"""How long is waited before a try to take a broken stream up again: it doubles with each."""
 CANCEL_PATIENCE_S: Final = 2.0
 """How long stopping a run is tried when nobody waits for its end any more."""
 SIGNAL_STATUS: Final = 128
@@ -41,106 +27,84 @@ class Exit(IntEnum):
 
     DONE = 0
     FAILED = 1
+    WRONG_USAGE = 2
     UNREACHABLE = 3
     LOST = 4
 
 
-def ask_and_show(  # noqa: PLR0913 - what the command line says
-    question: Question,
-    access: Access,
-    *,
-    via: str,
-    cores: Sequence[str],
-    url: str,
-    as_json: bool,
-    patience_s: float,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked."""
+
+    message: str
+    """What the user says."""
+    agent: str = ""
+    """The agent; empty for the core's default."""
+    session_id: str = ""
+    """The conversation; empty for none."""
+    timeout_s: float | None = None
+    """The longest time that the run may take, in seconds; None for the server's limit."""
+
+
+def ask_and_show(question: Question, access: Access, *, as_json: bool, patience_s: float) -> int:
     """Ask, show all that comes, and return the exit status.
 
     Args:
         question: What is asked.
-        access: What proves who asks.
-        via: `grpc` or `sse`.
-        cores: The core's address, or those of several, for grpc.
-        url: The edge, for sse.
+        access: The server, and what authenticates there.
         as_json: Whether each event is printed as a line of JSON.
         patience_s: How long a broken stream is tried to be taken up without contact, in seconds.
     """
     view: View = JsonView(sys.stdout, sys.stderr) if as_json else TextView(sys.stdout, sys.stderr)
     try:
-        return asyncio.run(_ask(question, view, lambda: _open(via, cores, url, access), patience_s))
+        return asyncio.run(_ask(Asking(access, question, view, patience_s=patience_s)))
     except BrokenPipeError:
         # Whoever read the answer has left, as `head` does. Python would complain at exit: nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNAL_STATUS + signal.SIGPIPE
 
 
-async def _ask(question: Question, view: View, open_door: Callable[[], Door], patience_s: float) -> int:
-    door = open_door()  # within the loop that uses it
-    asking = Asking(door, question, view, patience_s=patience_s)
+async def _ask(asking: Asking) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asking.stop, number)
-    try:
-        return await asking.run()
-    finally:
-        await door.aclose()
-
-
-def _open(via: str, cores: Sequence[str], url: str, access: Access) -> Door:
-    """Return the door; only its own libraries are loaded, they take a moment."""
-    if via == "sse":
-        from tokenwire.cli.sse_door import SseDoor  # noqa: PLC0415
-
-        return SseDoor(url, access)
-    from tokenwire.cli.grpc_door import GrpcDoor  # noqa: PLC0415
-
-    return GrpcDoor(cores, access)
+    return await asking.run()
 
 
 class Asking:
     """One question on its way.
 
     Args:
-        door: Where it is asked.
+        access: Where it is asked.
         question: What is asked.
         view: Shows what comes.
         patience_s: How long it is tried without contact, in seconds.
     """
 
-    def __init__(self, door: Door, question: Question, view: View, *, patience_s: float) -> None:
-        self._door = door
+    def __init__(self, access: Access, question: Question, view: View, *, patience_s: float) -> None:
+        self._access = access
         self._question = question
         self._view = view
         self._patience_s = patience_s
-        self._place = Place(is_dense=door.is_dense)
-        self._tries = 0
-        """Streams without contact."""
-        self._heard_s = 0.0
-        """When the last contact ended."""
+        self._run: Run | None = None
         self._stopped_by = 0
+        self._reading: asyncio.Task[Exit] | None = None
         self._cancelling: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Return the exit status once the run has ended, or can't be heard of any more."""
-        reading = asyncio.create_task(self._read_to_the_end())
-        self._reading = reading
-        limit_s = self._question.timeout_s
+        self._reading = asyncio.create_task(self._read_to_the_end())
         try:
-            await asyncio.wait([reading], timeout=None if limit_s is None else limit_s + self._door.guard_s)
-            if not reading.done():
-                return await self._give_up(reading)
-            return self._status(reading.result())
+            status = await self._reading
         except asyncio.CancelledError:
             # The second Ctrl-C.
             return SIGNAL_STATUS + self._stopped_by
-        except BrokenPipeError:
-            await self._cancel(CANCEL_PATIENCE_S)
-            raise
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, *filter(None, [self._cancelling]), return_exceptions=True)
-            self._finish()
+            self._reading.cancel()
+            await asyncio.gather(self._reading, *filter(None, [self._cancelling]), return_exceptions=True)
+            self._view.finish()
+        # When a signal stopped the run, its own is the status.
+        return SIGNAL_STATUS + self._stopped_by if self._stopped_by else status
 
     def stop(self, number: int) -> None:
         """Stop the run at the first signal; leave at once at the second.
@@ -149,132 +113,79 @@ class Asking:
             number: The signal's number.
         """
         if self._stopped_by:
-            self._reading.cancel()
-            if self._cancelling:
-                self._cancelling.cancel()
+            for task in filter(None, (self._reading, self._cancelling)):
+                task.cancel()
             return
         self._stopped_by = number
         self._view.say("stopping the run (press Ctrl-C again to exit at once)")
         # Its id is not known before its first event: then that event is awaited.
-        if self._door.run_id:
-            self._cancel_soon()
+        if self._run is not None:
+            self._cancelling = asyncio.create_task(self._cancel(self._run))
 
     async def _read_to_the_end(self) -> Exit:
-        """Show the run, taking it up again where the stream breaks."""
-        stream = self._door.start(self._question)
-        while True:
+        """Show the run, and return the exit status."""
+        try:
+            client = self._access.client(self._patience_s, self._on_retry)
+        except ValueError as error:
+            self._view.say(str(error))
+            return Exit.WRONG_USAGE
+        async with client:
             try:
-                terminal = await self._show_all(stream)
-                problem: DoorError = BrokenError("the stream ended before the run")
-            except DoorError as error:
-                terminal, problem = None, error
-            if terminal is not None:
-                return Exit.FAILED if terminal.type == "error" else Exit.DONE
-            if self._tries == 0:
-                self._heard_s = time.monotonic()
-            pause_s = self._pause_s(problem)
-            if self._is_final(problem) or time.monotonic() + pause_s > self._heard_s + self._patience_s:
-                return self._fail(problem)
-            if self._tries == 0:
-                again = "resuming" if self._door.run_id else "trying again"
-                self._view.say(f"{problem}: {again}")
-            self._tries += 1
-            await asyncio.sleep(pause_s)
-            await self._door.turn()
-            stream = (
-                self._door.follow(self._place.after)
-                if self._door.run_id
-                else self._door.start(self._question)
-            )
+                question = self._question
+                self._run = run = await client.start(
+                    question.message,
+                    agent=question.agent,
+                    session_id=question.session_id,
+                    timeout_s=question.timeout_s,
+                )
+                return await self._show_all(run)
+            except DeadlineExceededError:
+                self._view.finish()
+                limit = plain_number(self._question.timeout_s or 0)
+                self._view.say(f"DEADLINE_EXCEEDED: the run took longer than {limit} s")
+                return Exit.FAILED
+            except ClientError as error:
+                return self._fail(error)
 
-    async def _show_all(self, stream: AsyncIterator[Received]) -> Received | None:
-        """Show a stream's events; return the terminal one, or None when it ended without.
+    async def _show_all(self, run: Run) -> Exit:
+        """Show a run's events, and return the exit status.
 
         Raises:
-            DoorError: It broke, was refused, or left events out.
+            ClientError: They can't be had.
         """
-        async with aclosing(stream) as items:  # type: ignore[type-var] # doors are async generators
-            async for item in items:
-                if self._stopped_by and self._cancelling is None:
-                    self._cancel_soon()
-                verdict = self._take(item)
-                if verdict is Verdict.MISSING:
-                    raise BrokenError("events are missing")
-                self._tries = 0
-                if verdict is Verdict.FRESH:
-                    self._view.show(item)
-                    if item.is_terminal:
-                        return item
-        return None
+        if self._stopped_by:
+            self._cancelling = asyncio.create_task(self._cancel(run))
+        try:
+            async for item in run.items(controls=True):
+                self._view.show(item)
+        except BrokenPipeError:
+            await run.cancel(patience_s=CANCEL_PATIENCE_S)
+            raise
+        return Exit.FAILED if isinstance(run.terminal, Error) else Exit.DONE
 
-    def _take(self, item: Received) -> Verdict:
-        """Return what is to be done with what came.
-
-        Raises:
-            BrokenError: The edge has no way to the run at the moment: it said so in an error of its own.
-        """
-        if item.is_control:
-            if item.type == "resync":
-                self._place.resync(str(item.fields.get("first", "")))
-            return Verdict.FRESH
-        is_own = item.type == "error" and not item.id
-        if is_own and self._door.run_id and item.fields.get("retryable"):
-            raise BrokenError(f"{item.fields.get('code')}: {item.fields.get('message')}")
-        return self._place.take(item)
-
-    def _is_final(self, problem: DoorError) -> bool:
-        """Return whether trying again would not help."""
-        if isinstance(problem, RefusedError):
-            return problem.retry_s is None
-        is_start = not self._door.run_id
-        return isinstance(problem, UnreachableError) and is_start and self._door.is_out_of_reach
-
-    def _pause_s(self, problem: DoorError) -> float:
-        """Return how long to wait: spread, so that not all come back at once to a server that was away."""
-        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(self._tries, 10), LONGEST_PAUSE_S)
-        told_s = (problem.retry_s or 0.0) if isinstance(problem, RefusedError) else self._door.retry_s
-        return max(pause_s * random.uniform(0.5, 1), told_s)  # noqa: S311 - jitter, no secret
-
-    def _cancel_soon(self) -> None:
-        self._cancelling = asyncio.create_task(self._cancel(self._patience_s))
-
-    async def _cancel(self, patience_s: float) -> None:
+    async def _cancel(self, run: Run) -> None:
         """Stop the run at the server."""
-        deadline_s = time.monotonic() + patience_s
-        while self._door.run_id:
-            try:
-                await self._door.cancel()
-            except DoorError as error:
-                if self._is_final(error) or time.monotonic() > deadline_s:
-                    self._view.say(f"the run could not be stopped: {error}")
-                    self._reading.cancel()
-                    return
-                await asyncio.sleep(self._pause_s(error))
-            else:
-                return
+        try:
+            await run.cancel()
+        except ClientError as error:
+            self._view.say(f"the run could not be stopped: {self._access.describe(error)}")
+            if self._reading is not None:
+                self._reading.cancel()
 
-    async def _give_up(self, reading: asyncio.Task[Exit]) -> int:
-        """Stop a run that takes too long, and show what it still says."""
-        limit = f"{plain_number(self._question.timeout_s or 0)} s"
-        await self._cancel(CANCEL_PATIENCE_S)
-        await asyncio.wait([reading], timeout=self._door.guard_s or 1.0)
-        self._finish()
-        self._view.say(f"DEADLINE_EXCEEDED: the run took longer than {limit}")
-        return Exit.FAILED
+    def _on_retry(self, problem: ClientError, failures: int) -> None:
+        if failures == 1:
+            again = "resuming" if problem.run_id else "trying again"
+            self._view.say(f"{self._access.describe(problem)}: {again}")
 
-    def _fail(self, problem: DoorError) -> Exit:
+    def _fail(self, problem: ClientError) -> Exit:
         """Say why there is no end, and return the exit status for it."""
-        self._finish()
-        self._view.say(str(problem))
-        if not self._door.run_id:
-            return Exit.FAILED if isinstance(problem, RefusedError) else Exit.UNREACHABLE
-        if not self._is_final(problem):
-            self._view.say(f"The stream was lost and can't be resumed; the run is {self._door.run_id}.")
-        return Exit.LOST
-
-    def _status(self, status: Exit) -> int:
-        """Return the exit status: that of the signal when one stopped the run."""
-        return SIGNAL_STATUS + self._stopped_by if self._stopped_by else status
-
-    def _finish(self) -> None:
+        if isinstance(problem, RefusedError) and problem.event is not None and not problem.retryable:
+            self._view.show(Item("", problem.event))
+            return Exit.FAILED
         self._view.finish()
+        self._view.say(self._access.describe(problem))
+        if not problem.run_id:
+            return Exit.FAILED if isinstance(problem, RefusedError) else Exit.UNREACHABLE
+        if problem.retryable:
+            self._view.say(f"The stream was lost and can't be resumed; the run is {problem.run_id}.")
+        return Exit.LOST

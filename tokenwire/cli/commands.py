@@ -15,7 +15,8 @@ from typing import Any, NoReturn, TypeVar
 
 import rich_click as click
 
-from tokenwire.addresses import read_host, read_targets
+from tokenwire.addresses import is_exposed, read_host, read_targets
+from tokenwire.backoff import DEFAULT_PATIENCE_S
 from tokenwire.cli.environment import environment_of
 from tokenwire.cli.options import (
     agent_option,
@@ -33,8 +34,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 DEFAULT_GRPC_PORT = 50051
 MAX_WORKERS = 256
-DEFAULT_PATIENCE_S = 15.0
-"""Longer than a lone core takes to come back, and two cores to agree that a third is gone (7 s)."""
+
+PLAIN_HTTP = "the key is sent over plain HTTP, so others can read it on the way. Use an https:// URL."
 
 Value = TypeVar("Value")
 
@@ -234,8 +235,8 @@ def ask(  # noqa: PLR0913 - one parameter for each option
         message = sys.stdin.read().strip()
     if not message:
         raise click.UsageError("The message is empty.")
-    from tokenwire.cli.ask import ask_and_show  # noqa: PLC0415 - as above
-    from tokenwire.cli.doors import Access, Question  # noqa: PLC0415
+    from tokenwire.cli.access import Access  # noqa: PLC0415 - as above
+    from tokenwire.cli.ask import Question, ask_and_show  # noqa: PLC0415
     from tokenwire.principal import PrincipalError, require_name  # noqa: PLC0415
 
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and tls_ca is None):
@@ -248,12 +249,24 @@ def ask(  # noqa: PLR0913 - one parameter for each option
     for line in unknown_variables(os.environ):
         click.echo(f"tokenwire: {line}", err=True)
     principal_key = os.environ.get("TOKENWIRE_PRINCIPAL_KEY", "")
-    access = Access(api_key, principal, principal_key, tls_ca, tls_cert, tls_key)
-    _checked("--key", access.require_private, cores if via == "grpc" else ())
-    question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
-    sys.exit(
-        ask_and_show(question, access, via=via, cores=cores, url=url, as_json=as_json, patience_s=patience_s)
+    access = Access(
+        cores=cores if via == "grpc" else (),
+        url=url,
+        api_key=api_key,
+        principal=principal,
+        principal_key=principal_key,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
+    try:
+        access.require_private()
+    except ValueError as error:
+        raise click.UsageError(f"--key: {error}") from error
+    if via == "sse" and api_key and is_exposed(url):
+        click.echo(f"tokenwire: --url: {PLAIN_HTTP}", err=True)
+    question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
+    sys.exit(ask_and_show(question, access, as_json=as_json, patience_s=patience_s))
 
 
 @main.command()

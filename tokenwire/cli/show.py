@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TextIO
+from typing import Final, Protocol, TextIO
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tokenwire.cli.doors import Received
+from tokenwire import events
+from tokenwire.client import Item
 
 TOOL_TEXT_CHARACTERS: Final = 120
 """How much of a tool's arguments or result a line shows."""
@@ -27,7 +28,7 @@ def printable(text: str) -> str:
 class View(Protocol):
     """Shows a run."""
 
-    def show(self, item: Received) -> None:
+    def show(self, item: Item) -> None:
         """Show one event or control."""
         ...
 
@@ -52,15 +53,14 @@ class JsonView:
         self._out = out
         self._err = err
 
-    def show(self, item: Received) -> None:
+    def show(self, item: Item) -> None:
         """Print an event; say a control."""
-        if item.is_control:
-            if item.type == "resync":
-                self.say(_resync_line(item))
+        if isinstance(item.event, events.ControlEvent):
+            if isinstance(item.event, events.Resync):
+                self.say(_resync_line(item.event))
             return
-        if not item.type:
-            return  # newer than this reader: no error
-        line = {"type": item.type, **({"id": item.id} if item.id else {}), **item.fields}
+        fields = json.loads(msgspec.json.encode(item.event))
+        line = {"type": fields.pop("type"), **({"id": item.id} if item.id else {}), **fields}
         self._out.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
         self._out.flush()
 
@@ -90,25 +90,35 @@ class TextView:
         self._bar: Progress | None = None
         self._bar_task = TaskID(0)
         self._run_id = ""
-        self._show: dict[str, Callable[[dict[str, Any]], None]] = {
-            "run_started": self._run_started,
-            "text_delta": self._text,
-            "reasoning_delta": self._reasoning,
-            "progress": self._progress,
-            "tool_start": self._tool_start,
-            "tool_result": self._tool_result,
-            "custom": self._custom,
-            "done": self._done,
-            "error": self._error,
-            "degraded": lambda fields: self.say(f"waiting: {fields.get('message', '')}"),
-        }
 
-    def show(self, item: Received) -> None:
-        """Show one event or control; pass over what is not known here."""
-        if item.is_control and item.type == "resync":
-            self.say(_resync_line(item))
-        elif item.type in self._show:
-            self._show[item.type](item.fields)
+    def show(self, item: Item) -> None:  # noqa: C901 # one case for each event
+        """Show one event or control."""
+        match item.event:
+            case events.RunStarted(run_id=run_id):
+                self._run_id = run_id
+            case events.TextDelta(content=content):
+                self._text(content)
+            case events.ReasoningDelta(content=content):
+                self._reasoning(content)
+            case events.Progress(message=message, percent=percent):
+                self._progress(printable(message), percent)
+            case events.ToolStart(tool=tool, args=args):
+                self._line(Text(f"→ {printable(tool)} {_short(args)}", style="cyan"))
+            case events.ToolResult(tool=tool, result=result, is_error=is_error):
+                sign, style = ("✗", "red") if is_error else ("✓", "green")
+                self._line(Text(f"{sign} {printable(tool)} {_short(result)}", style=style))
+            case events.Custom(name=name, data=data):
+                self._line(Text(f"· {printable(name)} {_short(data)}", style="dim"))
+            case events.Done(finish_reason=reason):
+                self._done(reason)
+            case events.Error() as error:
+                self._error(error)
+            case events.Degraded(message=message):
+                self.say(f"waiting: {message}")
+            case events.Resync() as resync:
+                self.say(_resync_line(resync))
+            case events.CaughtUp() | events.Reconnect():
+                pass  # nothing that a reader of the answer has to know
 
     def say(self, line: str) -> None:
         """Print a line to stderr."""
@@ -124,24 +134,19 @@ class TextView:
             self._console.print()
         self._open = ""
 
-    def _run_started(self, fields: dict[str, Any]) -> None:
-        self._run_id = fields.get("runId", "")
-
-    def _text(self, fields: dict[str, Any]) -> None:
+    def _text(self, content: str) -> None:
         self._begin("answer")
-        content = fields["content"]
         self._out.write(printable(content) if self._out_is_terminal else content)
         self._out.flush()
         if content.endswith("\n"):
             self._open = ""
 
-    def _reasoning(self, fields: dict[str, Any]) -> None:
+    def _reasoning(self, content: str) -> None:
         self._begin("reasoning")
-        self._console.print(Text(printable(fields["content"]), style="dim"), end="")
+        self._console.print(Text(printable(content), style="dim"), end="")
         self._console.file.flush()
 
-    def _progress(self, fields: dict[str, Any]) -> None:
-        message, percent = printable(fields["message"]), fields.get("percent")
+    def _progress(self, message: str, percent: float | None) -> None:
         if not self._console.is_terminal:
             self._line(Text(f"[{percent:3.0f}%] {message}" if percent is not None else f"[ … ] {message}"))
             return
@@ -164,33 +169,23 @@ class TextView:
             refresh=True,
         )
 
-    def _tool_start(self, fields: dict[str, Any]) -> None:
-        self._line(Text(f"→ {printable(fields['tool'])} {_short(fields.get('args'))}", style="cyan"))
-
-    def _tool_result(self, fields: dict[str, Any]) -> None:
-        sign, style = ("✗", "red") if fields.get("isError") else ("✓", "green")
-        self._line(Text(f"{sign} {printable(fields['tool'])} {_short(fields.get('result'))}", style=style))
-
-    def _custom(self, fields: dict[str, Any]) -> None:
-        self._line(Text(f"· {printable(fields['name'])} {_short(fields.get('data'))}", style="dim"))
-
-    def _done(self, fields: dict[str, Any]) -> None:
+    def _done(self, reason: str) -> None:
         reasons = {
             "length": "The answer was cut short at the model's limit.",
             "cancelled": "Stopped.",
             "tool_limit": "The agent reached its limit of tool calls.",
         }
         self.finish()
-        if fields.get("finishReason") in reasons:
-            self.say(reasons[fields["finishReason"]])
+        if reason in reasons:
+            self.say(reasons[reason])
 
-    def _error(self, fields: dict[str, Any]) -> None:
+    def _error(self, error: events.Error) -> None:
         self.finish()
         # What the core's log is searched for: a trace id where traces are on, a run id in any case.
-        known_as = (("run", self._run_id), ("trace", fields.get("traceId")))
+        known_as = (("run", self._run_id), ("trace", error.trace_id))
         ids = ", ".join(f"{name} {value}" for name, value in known_as if value)
-        again = " Try again." if fields.get("retryable") else ""
-        text = printable(f"{fields['code']}: {fields['message']}{again}{ids and f' ({ids})'}")
+        again = " Try again." if error.retryable else ""
+        text = printable(f"{error.code}: {error.message}{again}{ids and f' ({ids})'}")
         self._line(Text(f"tokenwire: {text}", style="red"))
 
     def _begin(self, whose: str) -> None:
@@ -212,8 +207,9 @@ class TextView:
             self._bar = None
 
 
-def _short(value: Any) -> str:
+def _short(raw: msgspec.Raw) -> str:
     """Return a JSON value on one line of bounded length; nothing for null."""
+    value = json.loads(bytes(raw))
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -221,5 +217,5 @@ def _short(value: Any) -> str:
     return text if len(text) <= TOOL_TEXT_CHARACTERS else text[: TOOL_TEXT_CHARACTERS - 1] + "…"
 
 
-def _resync_line(item: Received) -> str:
-    return f"text is missing here: the server's log now begins at event {item.fields.get('first', '?')}"
+def _resync_line(resync: events.Resync) -> str:
+    return f"text is missing here: the server's log now begins at event {resync.first}"

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tokenwire.cli import commands, main
-from tokenwire.cli.doors import Access
+from tokenwire.cli.access import Access
 
 Become = tuple[str, list[str], dict[str, str]]
 
@@ -94,7 +94,7 @@ def test_the_command_line_imports_neither_process() -> None:
     """It starts them: what one of them drags in must not slow `ask` down, nor bind their versions."""
     code = (
         "import sys; from tokenwire.cli import main; import tokenwire.cli.up, tokenwire.cli.ask, "
-        "tokenwire.cli.grpc_door, tokenwire.cli.sse_door; "
+        "tokenwire.client.grpc_transport, tokenwire.client.sse_transport; "
         "sys.exit(bool({'edge', 'agent_core', 'litestar'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -140,6 +140,30 @@ def test_where_no_other_reads_it_the_key_is_sent(
     monkeypatch.setattr("tokenwire.cli.ask.ask_and_show", ask_and_show)
     answered = run("ask", "hi", *options, environment={"TOKENWIRE_API_KEY": "tw_secret", **given})
     assert (answered.exit_code, asked) == (0, ["tw_secret"]), answered.output
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "warned"),
+    [
+        ("http://edge.example.com", "tw_secret", 1),
+        ("HTTP://10.0.0.7:8000/", "tw_secret", 1),
+        ("http://edge.example.com", "", 0),
+        ("https://edge.example.com", "tw_secret", 0),
+        ("http://127.0.0.1:8000", "tw_secret", 0),
+        ("http://[::1]:8000", "tw_secret", 0),
+        ("http://localhost", "tw_secret", 0),
+    ],
+)
+def test_a_key_over_plain_http_to_another_machine_is_warned_of_once(
+    url: str, key: str, warned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error, without the key; the question is asked nevertheless."""
+    monkeypatch.setattr("tokenwire.cli.ask.ask_and_show", lambda *_, **__: 0)
+    answered = run("ask", "hi", "--via", "sse", "--url", url, environment={"TOKENWIRE_API_KEY": key})
+    assert answered.exit_code == 0
+    assert answered.stderr.count("the key is sent over plain HTTP") == warned
+    assert answered.stdout == ""
+    assert "tw_secret" not in answered.output
 
 
 def plain(output: str) -> str:

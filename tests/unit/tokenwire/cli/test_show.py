@@ -2,10 +2,12 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from tokenwire.cli.doors import Received
+from tokenwire import events
 from tokenwire.cli.show import TOOL_TEXT_CHARACTERS, JsonView, TextView, printable
+from tokenwire.client import Item
 
 
 class Terminal(io.StringIO):
@@ -15,13 +17,13 @@ class Terminal(io.StringIO):
         return True
 
 
-def event(kind: str, **fields: Any) -> Received:
-    return Received("run.1.1", kind, fields)
+def event(kind: str, **fields: Any) -> Item:
+    """Return an event as an edge says it."""
+    data = msgspec.json.encode({"type": kind, "timestamp": 1.5, **fields})
+    return Item("run.1.1", msgspec.json.decode(data, type=events.StreamEvent))
 
 
-def shown(
-    *items: Received, out: io.StringIO | None = None, err: io.StringIO | None = None
-) -> tuple[str, str]:
+def shown(*items: Item, out: io.StringIO | None = None, err: io.StringIO | None = None) -> tuple[str, str]:
     """Return what stdout and stderr get of a run."""
     out, err = out or io.StringIO(), err or io.StringIO()
     view = TextView(out, err)
@@ -36,10 +38,10 @@ def test_the_answer_alone_goes_to_stdout() -> None:
     out, err = shown(
         event("progress", percent=50.0, message="Reading"),
         event("text_delta", content="Apples"),
-        event("tool_start", tool="search", args={"q": 1}),
+        event("tool_start", callId="1", tool="search", args={"q": 1}),
         event("reasoning_delta", content="hm"),
         event("text_delta", content=", pears"),
-        event("done", finishReason="stop"),
+        event("done", finalMessage="", finishReason="stop"),
     )
     assert out == "Apples, pears\n"
     assert "[ 50%] Reading" in err
@@ -49,7 +51,10 @@ def test_the_answer_alone_goes_to_stdout() -> None:
 
 def test_an_answer_that_ends_its_line_gets_no_second_line_end() -> None:
     """The output is the answer."""
-    assert shown(event("text_delta", content="a\n"), event("done", finishReason="stop"))[0] == "a\n"
+    assert (
+        shown(event("text_delta", content="a\n"), event("done", finalMessage="", finishReason="stop"))[0]
+        == "a\n"
+    )
 
 
 def test_each_token_is_flushed_as_it_comes() -> None:
@@ -68,7 +73,7 @@ def test_a_terminal_is_not_steered_by_a_model() -> None:
     """An escape sequence in an answer or a tool's result can't clear the screen or set a title."""
     out, err = shown(
         event("text_delta", content="a\x1b[2Jb\tc"),
-        event("tool_result", tool="x\x1b]0;t\x07", result="r\x9b1m", isError=False),
+        event("tool_result", callId="1", tool="x\x1b]0;t\x07", result="r\x9b1m", isError=False),
         out=Terminal(),
     )
     assert "\x1b" not in out
@@ -112,8 +117,8 @@ def test_a_bar_starts_on_a_line_of_its_own() -> None:
 def test_tool_lines_are_short_and_of_one_line() -> None:
     """A long result fills no screen."""
     _, err = shown(
-        event("tool_result", tool="t", result="a\nb " + "x" * 500, isError=True),
-        event("tool_start", tool="u", args=None),
+        event("tool_result", callId="1", tool="t", result="a\nb " + "x" * 500, isError=True),
+        event("tool_start", callId="1", tool="u", args=None),
         event("custom", name="chart", data={"bars": [1]}),
     )
     first, second, third = err.splitlines()
@@ -129,7 +134,7 @@ def test_tool_lines_are_short_and_of_one_line() -> None:
 )
 def test_an_end_before_the_end_is_said(reason: str, words: str) -> None:
     """An answer that was cut does not look whole."""
-    assert words in shown(event("done", finishReason=reason))[1]
+    assert words in shown(event("done", finalMessage="", finishReason=reason))[1]
 
 
 def test_an_error_says_its_code_words_and_trace() -> None:
@@ -144,13 +149,13 @@ def test_an_error_says_its_code_words_and_trace() -> None:
 def test_an_error_names_the_run_without_any_trace() -> None:
     """What the core's log is searched for where traces are off."""
     fields = {"code": "INTERNAL", "message": "The agent failed.", "retryable": False}
-    _, err = shown(event("run_started", runId="k7q2"), event("error", **fields))
+    _, err = shown(event("run_started", runId="k7q2", agent="a"), event("error", **fields))
     assert err == "tokenwire: INTERNAL: The agent failed. (run k7q2)\n"
 
 
 def test_lost_text_is_said() -> None:
     """A hole in the answer is never silent, whichever view is used."""
-    resync = Received("", "resync", {"first": "run.1.9", "last": "run.1.12"}, is_control=True)
+    resync = Item("", events.Resync(first="run.1.9", last="run.1.12", reason="trimmed"))
     assert "text is missing" in shown(resync)[1]
     out, err = io.StringIO(), io.StringIO()
     JsonView(out, err).show(resync)
@@ -158,17 +163,28 @@ def test_lost_text_is_said() -> None:
     assert out.getvalue() == ""
 
 
-def test_what_is_not_known_is_passed_over() -> None:
-    """A newer server may say more."""
-    assert shown(event("hologram", x=1), Received("", "aurora", {}, is_control=True)) == ("", "")
+def test_a_log_that_is_away_is_said() -> None:
+    """Nothing comes meanwhile: the reader knows why."""
+    assert "waiting: log away" in shown(Item("", events.Degraded(message="log away")))[1]
+
+
+def test_controls_that_change_nothing_are_not_shown() -> None:
+    """Where replay ends, and which server goes down, is not the reader's affair."""
+    controls = (events.CaughtUp(cursor="run.1.1"), events.Reconnect(retry_ms=5))
+    assert shown(*(Item("", control) for control in controls)) == ("", "")
+    out = io.StringIO()
+    view = JsonView(out, out)
+    for control in controls:
+        view.show(Item("", control))
+    assert out.getvalue() == ""
 
 
 def test_json_is_one_line_an_event() -> None:
     """Programs read it line by line."""
     out = io.StringIO()
     view = JsonView(out, io.StringIO())
-    view.show(event("text_delta", content="a\nb é", timestamp=1.5))
-    view.show(Received("", "error", {"code": "X"}))
+    view.show(event("text_delta", content="a\nb é"))
+    view.show(Item("", events.Error(timestamp=2.5, code="X", message="m", retryable=False)))
     view.finish()
     first, second = out.getvalue().splitlines()
     assert json.loads(first) == {
@@ -177,7 +193,13 @@ def test_json_is_one_line_an_event() -> None:
         "content": "a\nb é",
         "timestamp": 1.5,
     }
-    assert json.loads(second) == {"type": "error", "code": "X"}
+    assert json.loads(second) == {
+        "type": "error",
+        "timestamp": 2.5,
+        "code": "X",
+        "message": "m",
+        "retryable": False,
+    }
 
 
 def test_printable_keeps_text_as_it_is() -> None:

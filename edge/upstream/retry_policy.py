@@ -1,0 +1,86 @@
+"""When a broken stream is followed again, and when it is given up. Pure: the time is passed in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from edge.errors import EdgeError
+
+WITHOUT_CORE_S: Final = 7.0
+"""How long a stream waits without any core that serves it: a lease of 5 s runs out, and is noticed."""
+
+FIRST_WAIT_S: Final = 0.05
+MOST_WAIT_S: Final = 0.5
+"""How long after a failure the run is followed again: twice as long each time, spread by half, so that the
+clients of a lost core do not all come at once."""
+
+CALM_S: Final = 1.0
+"""After so long without a failure the next one counts as the first."""
+
+PASSING: Final = frozenset({"UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"})
+"""Codes after which following again may help."""
+
+PASSING_UNSAID: Final = frozenset({"INTERNAL", "UNKNOWN"})
+"""The same, where it is the transport that says so rather than the core."""
+
+PASSING_REASONS: Final = frozenset({"RUN_UNKNOWN", "SEQUENCE_GAP", "CORE_FAILED"})
+"""Reasons that may pass by themselves though their codes say otherwise: a store that was wiped gets its live
+runs back from the core that writes them."""
+
+
+def passes(error: EdgeError) -> bool:
+    """Return whether following again may help after a failure."""
+    reason = error.details.get("reason", "")
+    if reason in PASSING_REASONS:
+        return True
+    return error.code in PASSING or (error.code in PASSING_UNSAID and not reason)
+
+
+class RetryPolicy:
+    """Counts the failures of one stream since it last went on.
+
+    Args:
+        spread: Returns a factor of about 1.
+    """
+
+    def __init__(self, spread: Callable[[], float] = lambda: random.uniform(0.5, 1.5)) -> None:  # noqa: S311 # no secret
+        self._spread = spread
+        self._wait_s = 0.0
+        self._failed_s = -CALM_S
+        self._alone_since: float | None = None
+        self._heard = False
+
+    def heard(self) -> None:
+        """Take note that a core has said something. What `after` is told next says what it was worth."""
+        self._heard = True
+
+    def after(self, error: EdgeError, now_s: float) -> float:
+        """Return how long to wait before the run is followed again, in seconds: not at all at first.
+
+        Args:
+            error: What has failed.
+            now_s: Now, in seconds of a monotonic clock.
+
+        Raises:
+            EdgeError: The same: it is final, or has lasted too long.
+        """
+        if not passes(error):
+            raise error
+        reason = error.details.get("reason", "")
+        if self._heard and reason != "SEQUENCE_GAP":
+            self._alone_since = None
+        self._heard = False
+        if reason == "LOG_AWAY":
+            # A core is there: the run goes on, and its events come when its log is back.
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now_s
+        elif now_s - self._alone_since >= WITHOUT_CORE_S:
+            raise error
+        if now_s - self._failed_s >= CALM_S:
+            self._wait_s = 0.0
+        wait_s, self._failed_s = self._wait_s, now_s
+        self._wait_s = min(MOST_WAIT_S, max(FIRST_WAIT_S, 2 * wait_s))
+        return wait_s * self._spread()
