@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from opentelemetry import trace
 
-from agent_core.errors import DeadlineError, FollowIdReusedError, RefusalError, TooManyOpeningError
+from agent_core.errors import DeadlineError, FollowIdReusedError, TooManyOpeningError
 from agent_core.link.follow import LinkFollow
 from agent_core.link.opening import LinkParts, Opener, context_of, left_s
 from agent_core.link.writer import LinkWriter
@@ -126,17 +126,20 @@ class LinkFollows:
         span = _start_span(method, caller, streams_run=True)
         follow = self._follows[follow_id] = LinkFollow(follow_id, method, span, credit, self.writer.mark)
         try:
-            if self._under_way >= MAX_OPENING:
-                raise TooManyOpeningError(MAX_OPENING)
+            self._require_room()
             left = left_s(caller)
-        except RefusalError as refusal:
-            self._end(follow, refusal)
+        except Exception as error:  # noqa: BLE001 # whatever it is, this follow ends with it
+            self._end(follow, error)
             return
         deadline = None
         if left is not None:
             deadline = time.monotonic() + left
             follow.timer = self._loop.call_later(left, self._out_of_time, follow)
         follow.opening = self._spawn(self._opened(follow, opened, deadline))
+
+    def _require_room(self) -> None:
+        if self._under_way >= MAX_OPENING:
+            raise TooManyOpeningError(MAX_OPENING)
 
     async def _opened(self, follow: LinkFollow, opened: Open, deadline: float | None) -> None:
         """Open a follow, and let it be read; or close it, where it was ended meanwhile."""

@@ -45,6 +45,7 @@ class LinkSession:
         self._silent_beats = 0
         self._timer: asyncio.TimerHandle | None = None
         self._finishing = False
+        self._edge = ""
 
     async def serve(self, requests: AsyncIterator[LinkRequest]) -> None:
         """Return when the edge has ended the link, or the core is going down.
@@ -81,6 +82,7 @@ class LinkSession:
         for task in tasks:
             task.cancel()
         self._broken.cancel()
+        logger.info("the link of edge %r is over; it carried %d streams", self._edge, len(self._follows))
         await asyncio.gather(*tasks, self._broken, return_exceptions=True)
         await self._follows.close()
 
@@ -101,7 +103,8 @@ class LinkSession:
             raise RequestTimeoutError(REQUEST_S) from error
         if request is None or not request.HasField("hello"):
             raise LinkHelloError
-        logger.info("link of edge %r", request.hello.edge_id[:MAX_EDGE_ID])
+        self._edge = request.hello.edge_id[:MAX_EDGE_ID]
+        logger.info("edge %r has opened a link", self._edge)
         manager = self._parts.access.manager
         await self._writer.greet(welcome(manager.incarnation))
         if manager.draining:
