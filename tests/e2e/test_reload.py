@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 
 from tests.support.processes import READY_LINE, TOKENWIRE, Processes, free_port, wait_until
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 
 AGENT = "async def agent(request):\n    yield {word!r}\n"
 
