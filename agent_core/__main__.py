@@ -15,10 +15,11 @@ import uvloop
 from agent_core.agents.embedded.settings import ModelSettings
 from agent_core.agents.endpoint.settings import EndpointSettings
 from agent_core.agents.loading import AgentLoadError, parse_sources
-from agent_core.reloading import ReloadWatch, Restart
+from agent_core.reloading import AGAIN_S, ReloadWatch, Restart
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tokenwire.descriptors import DescriptorWatch, raise_limit, warn_if_short
+from tokenwire.garbage import GarbageCollection
 from tokenwire.logs import set_up_logging
 from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.settings import WRONG_SETTINGS, WrongSettingError, read_settings
@@ -33,13 +34,16 @@ from tokenwire.variables import unknown_variables
 logger = logging.getLogger("agent_core")
 
 
-async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Callable[[], None]) -> None:
+async def serve(
+    settings: Settings, metrics: MetricsServer, stop_telemetry: Callable[[], None], restart: Restart
+) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then go down in order. A second one gives runs no more time.
 
     Args:
         settings: As the operator set them.
         metrics: Serves `/metrics` while the core lives, where a port was asked for.
         stop_telemetry: Exports what there is. Called here only where this does not return.
+        restart: How this process began.
 
     Raises:
         AgentLoadError: An agent can't be used.
@@ -47,7 +51,6 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
         WrongSettingError: It never can as it is set up.
     """
     stop, hurry = _hear_signals()
-    restart = Restart()
     core = CoreServer(settings)
     reloading = ReloadWatch(parse_sources(settings.agent)) if settings.reload else None
     await metrics.start()
@@ -60,7 +63,7 @@ async def serve(settings: Settings, metrics: MetricsServer, stop_telemetry: Call
         await core.agents.aclose()
         await metrics.stop()
         raise
-    with LoopWatchdog():
+    with LoopWatchdog(), GarbageCollection():
         await _until_stop_or_change(stopping, reloading, loaded=loaded)
     logger.info("core stopping")
     watch.cancel()
@@ -143,7 +146,12 @@ async def _until_stop_or_change(
 
 
 def main() -> int:
-    """Return the exit status: 0 after a signal, 2 when the settings are wrong, 1 when it can't start."""
+    """Return the exit status: 0 after a signal, 2 when the settings are wrong, 1 when it can't start.
+
+    With --reload a core that has served before tries again until it can start: its port or its store may be
+    away for a moment.
+    """
+    restart = Restart()
     settings = read_settings("agent_core", Settings)
     telemetry = read_settings("agent_core", TelemetrySettings)
     if read_settings("agent_core", EndpointSettings).url is None:
@@ -166,13 +174,18 @@ def main() -> int:
         return WRONG_SETTINGS
     try:
         metrics = MetricsServer(bind_metrics(telemetry))
-        uvloop.run(serve(settings, metrics, stop_telemetry.close))
+        uvloop.run(serve(settings, metrics, stop_telemetry.close, restart))
     except WrongSettingError as error:
         logger.error("%s", error)  # noqa: TRY400 # as above
         return WRONG_SETTINGS
     except (AgentLoadError, CoreStartError, MetricsPortError) as error:
         logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
-        return 1
+        if not (settings.reload and restart.has_served):
+            return 1
+        logger.warning("the core has not started again: the next try is in %g s", AGAIN_S)
+        stop_telemetry.close()
+        logging.shutdown()
+        restart.try_again()
     finally:
         stop_telemetry.close()
     return 0

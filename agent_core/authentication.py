@@ -12,6 +12,7 @@ from agent_core.errors import (
     BearerRefusedError,
     ClockSkewError,
     IssuerUnavailableError,
+    LinkNotAllowedError,
     UnauthenticatedError,
 )
 from tokenwire.authentication import Bearers, CredentialsError, IssuerAwayError, authorization_of
@@ -80,12 +81,45 @@ class Callers:
             IssuerUnavailableError: It bears a JWT, which can't be checked at the moment.
         """
         given = tuple(metadata)
-        token = next((value for key, value in given if key == METADATA_KEY), None)
+        token = _token_in(given)
+        authorization = _authorization_in(given)
+        if authorization and (token is None or self.shared_owner):
+            return await self._bearing(authorization)
+        return self.caller_of(token, auth_context)
+
+    def edge_of(
+        self, metadata: Iterable[tuple[str, str | bytes]], auth_context: Mapping[str, Iterable[bytes]]
+    ) -> str:
+        """Return who opens a link.
+
+        Args:
+            metadata: The call's.
+            auth_context: What gRPC knows of the caller's certificate.
+
+        Raises:
+            LinkNotAllowedError: It bears something: a user does, an edge does not.
+            UnauthenticatedError: It does not prove to be an edge.
+            ClockSkewError: It does, but not for now.
+        """
+        given = tuple(metadata)
+        token = _token_in(given)
+        if _authorization_in(given) and (token is None or self.shared_owner):
+            raise LinkNotAllowedError
+        return self.caller_of(token, auth_context)
+
+    def caller_of(self, token: str | bytes | None, auth_context: Mapping[str, Iterable[bytes]]) -> str:
+        """Return on whose behalf an edge calls.
+
+        Args:
+            token: The signed principal; None for none.
+            auth_context: What gRPC knows of the caller's certificate.
+
+        Raises:
+            UnauthenticatedError: Nothing proves it.
+            ClockSkewError: Something does, but not for now.
+        """
         if token is not None and not self.shared_owner:
             return self._verified(token)
-        authorization = _authorization_in(given)
-        if authorization:
-            return await self._bearing(authorization)
         if self.certificates:
             name = next(iter(auth_context.get(_COMMON_NAME, ())), b"")
             if name:
@@ -148,6 +182,11 @@ def require_common_name(name: str) -> str:
     if name.startswith(JWT_PREFIX):
         raise PrincipalError(f"the name begins with {JWT_PREFIX}, as those of the issuer's users alone do")
     return require_name(name)
+
+
+def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str | bytes | None:
+    """Return the signed principal of a call; None for none."""
+    return next((value for key, value in metadata if key == METADATA_KEY), None)
 
 
 def _authorization_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:

@@ -19,19 +19,15 @@ from opentelemetry import trace
 
 from agent_core.authentication import Callers
 from agent_core.errors import (
-    CoreLogAwayError,
     RefusalError,
     RequestTimeoutError,
     TooManyStreamsError,
     UnreadableRequestError,
 )
-from agent_core.runs.log.contract import LogAwayError
+from agent_core.refusals import Refusals
 from agent_core.status import grpc_status
 from agent_core.telemetry.rpc_span import end_rpc_span, incoming_context, start_rpc_span
 from tokenwire.limits import OverLimitError, Slots
-from tokenwire.outage import Repeats
-from tokenwire.rate import Rate
-from tokenwire.telemetry.trace_ids import new_trace_id, trace_id_of
 
 REQUEST_S: Final = 10.0
 """How long a caller may take to send the request of a call that it has opened."""
@@ -40,10 +36,6 @@ MAX_HELD: Final = 1_000
 MAX_HELD_PER_HOST: Final = 100
 """The most health watches and reflection streams that may be open at a time, in all and of one host. Each
 takes about 13 kB, and needs no credentials, or no run."""
-
-LOGGED_PER_S: Final = 20
-"""How many refusals a second are logged at level info, the others at debug: while the log is away, each edge
-asks for each of its streams twice a second."""
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -79,6 +71,8 @@ class Rpc(NamedTuple):
     traced: bool = True
     streams_run: bool = False
     """Whether what it writes is one run's events."""
+    for_edges: bool = False
+    """Whether it carries calls of many principals, so that who bears a key or a token may not call it."""
 
 
 class Gate:
@@ -86,13 +80,13 @@ class Gate:
 
     Args:
         callers: Tells who calls.
+        refusals: Says what callers are told of failures.
     """
 
-    def __init__(self, callers: Callers) -> None:
+    def __init__(self, callers: Callers, refusals: Refusals) -> None:
         self._callers = callers
+        self._refusals = refusals
         self._held = Slots(MAX_HELD, MAX_HELD_PER_HOST)
-        self._away = Repeats()
-        self._logged = Rate(LOGGED_PER_S)
 
     def handlers(self, service: str, rpcs: Mapping[str, Rpc]) -> grpc.GenericRpcHandler:
         """Return what a server needs to serve a service.
@@ -118,13 +112,16 @@ class Gate:
             serve, response_serializer=lambda response: response.SerializeToString()
         )
 
-    async def _principal(self, context: ServicerContext) -> str:
+    async def _principal(self, rpc: Rpc, context: ServicerContext) -> str:
         """Return who makes a call. That may take as long as a fetch of an issuer's keys.
 
         Raises:
             RefusalError: The call does not prove it.
         """
-        return await self._callers.principal_of(context.invocation_metadata() or (), context.auth_context())
+        if rpc.open:
+            return ""
+        given = context.invocation_metadata() or (), context.auth_context()
+        return self._callers.edge_of(*given) if rpc.for_edges else await self._callers.principal_of(*given)
 
     @contextmanager
     def _place(self, context: ServicerContext) -> Iterator[None]:
@@ -151,7 +148,7 @@ class Gate:
             span = start_rpc_span(method, parent, streams_run=rpc.streams_run)
         code = "OK"
         try:
-            call = Call(context, "" if rpc.open else await self._principal(context), span)
+            call = Call(context, await self._principal(rpc, context), span)
             with self._place(context) if rpc.bounded else nullcontext():
                 if rpc.many:
                     return await rpc.handler(_requests(context, rpc.request), call)
@@ -159,23 +156,13 @@ class Gate:
         except asyncio.CancelledError:
             code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
             raise  # grpc.aio leaks the call when its handler swallows this.
-        except RefusalError as refusal:
-            code = refusal.code
-            await self._refuse(context, refusal, method, span)
-        except LogAwayError as error:
-            self._away.log(logger, logging.ERROR, "%s: the run log can't be reached: %s", method, error)
-            away = CoreLogAwayError()
-            code = away.code
-            await self._refuse(context, away, method, span)
         except grpc.aio.InternalError:
             code = "CANCELLED"
             raise  # The call had ended before what was written to it; grpc.aio knows whether that is strange.
-        except Exception as error:
-            code = "INTERNAL"
-            span.record_exception(error)
-            logger.exception("%s failed", method)
-            broken = RefusalError("INTERNAL", "CORE_FAILED", "Internal error in the agent core.")
-            await self._refuse(context, broken, method, span)
+        except Exception as error:  # noqa: BLE001 # whatever it is, the caller is told, and the log
+            refusal = self._refusals.refusal_of(error, method, span)
+            code = refusal.code
+            await self._refuse(context, refusal, method, span)
         finally:
             end_rpc_span(span, code)
 
@@ -187,11 +174,7 @@ class Gate:
         Raises:
             grpc.aio.AbortError: It has ended with it.
         """
-        known_as = trace_id_of(span.get_span_context()) or new_trace_id()
-        level = logging.INFO if self._logged.take() else logging.DEBUG
-        # Its message is left out: it may quote what the caller has sent.
-        text, fields = "%s refused: %s (trace %s)", {"trace_id": known_as}
-        logger.log(level, text, method, refusal.reason, known_as, extra=fields)
+        known_as = self._refusals.log(refusal, method, span)
         try:
             await context.abort_with_status(grpc_status(refusal, known_as))
         except grpc.aio.InternalError:

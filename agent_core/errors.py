@@ -250,9 +250,71 @@ class CoreLogAwayError(RefusalError):
         super().__init__("UNAVAILABLE", "LOG_AWAY", message, retry_after_s=1.0)
 
 
-class NotImplementedYetError(RefusalError):
-    """The rpc is declared, and not served by this version."""
+class LinkNotAllowedError(RefusalError):
+    """The call bears an API key or a JWT, and a link is for edges, which act for many."""
 
-    def __init__(self, method: str) -> None:
-        message = "This version of the core does not implement this call."
-        super().__init__("UNIMPLEMENTED", "NOT_IMPLEMENTED", message, metadata={"method": method})
+    def __init__(self) -> None:
+        message = "Links are for edges: an API key or a JWT can't open one. Use StreamRun and FollowRun."
+        super().__init__("PERMISSION_DENIED", "LINK_NOT_ALLOWED", message)
+
+
+class LinkHelloError(RefusalError):
+    """The first message of a link is something else than a hello."""
+
+    def __init__(self) -> None:
+        super().__init__("INVALID_ARGUMENT", "LINK_HELLO_MISSING", "The first message must be a hello.")
+
+
+class LinkSilentError(RefusalError):
+    """Nothing came over a link for too long.
+
+    Args:
+        limit_s: How long the edge may be silent.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        message = f"The edge was silent for {limit_s:.0f} s."
+        super().__init__("UNAVAILABLE", "LINK_SILENT", message)
+
+
+class TooManyLinksError(RefusalError):
+    """As many links are open as there may be.
+
+    Args:
+        most: How many that is.
+    """
+
+    def __init__(self, most: int) -> None:
+        message, metadata = "Too many links are open.", {"most": str(most)}
+        super().__init__("RESOURCE_EXHAUSTED", "LINKS_LIMIT", message, metadata=metadata, retry_after_s=1.0)
+
+
+class TooManyOpeningError(RefusalError):
+    """As many starts and follows of one link are under way as there may be.
+
+    Args:
+        most: How many that is.
+    """
+
+    def __init__(self, most: int) -> None:
+        message = "Too many requests. Try again in a moment."
+        metadata = {"most": str(most)}
+        super().__init__(
+            "RESOURCE_EXHAUSTED", "LINK_REQUESTS_LIMIT", message, metadata=metadata, retry_after_s=1.0
+        )
+
+
+class FollowIdReusedError(RefusalError):
+    """Two follows of a link have the same id: neither can be served."""
+
+    def __init__(self) -> None:
+        message = "This follow id is used by another follow of the link."
+        super().__init__("INVALID_ARGUMENT", "FOLLOW_ID_REUSED", message)
+
+
+class DeadlineError(RefusalError):
+    """The deadline that the caller has set has passed."""
+
+    def __init__(self) -> None:
+        message = "The deadline of the call has passed."
+        super().__init__("DEADLINE_EXCEEDED", "DEADLINE_PASSED", message)

@@ -29,6 +29,12 @@ SETTLE_S: Final = 0.2
 TURN_S: Final = 0.02
 """How long the event loop may take to tell of a signal that it has taken."""
 
+AGAIN_S: Final = 2.0
+"""How long after a restart that failed the next try begins."""
+
+AGAIN: Final = "TOKENWIRE_CORE_BEGAN_AGAIN"
+"""Told from process to process, and to nobody else: the core has served before."""
+
 Stand: TypeAlias = Mapping[Path, tuple[int, int]]
 """When each file was changed, in nanoseconds, and its size."""
 
@@ -114,6 +120,8 @@ class Restart:
     """How this process began: to be made before agents are imported, which may change all of it."""
 
     def __init__(self) -> None:
+        self.has_served = os.environ.pop(AGAIN, "") != ""
+        """Whether this core has served before it began again."""
         self._environment = dict(os.environ)
         self._folder = Path.cwd()
 
@@ -138,10 +146,26 @@ class Restart:
         for number in stop_signals():
             signal.signal(number, signal.SIG_DFL)
         if not stop.is_set():
-            environment = self._environment | ({"TOKENWIRE_GRPC_PORT": str(port)} if port else {})
-            os.chdir(self._folder)
-            command = [sys.executable, *sys.orig_argv[1:]]
-            os.execve(sys.executable, command, environment)  # noqa: S606 # this very interpreter
+            self._become(port)
+
+    def try_again(self) -> None:
+        """Become a new process after a while. Returns only where a signal has asked for the end meanwhile."""
+        signals = stop_signals()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        if signal.sigtimedwait(signals, AGAIN_S) is None:
+            # One that came just now ends the new process: it is delivered when it is no longer held back.
+            for number in signals:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            self._become()
+
+    def _become(self, port: int = 0) -> None:
+        environment = {**self._environment, AGAIN: "1"}
+        if port:
+            environment["TOKENWIRE_GRPC_PORT"] = str(port)
+        os.chdir(self._folder)
+        command = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, command, environment)  # noqa: S606 # this very interpreter
 
 
 def _changes(before: Stand, now: Stand, *, loaded: bool) -> set[Path]:

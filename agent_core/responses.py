@@ -10,7 +10,7 @@ from typing import Final
 
 from agent_core.runs.encoding import varint
 from agent_core.runs.follower import CaughtUp, Degraded, Draining, Given, Resync
-from agent_core.runs.log.contract import Entry, Position
+from agent_core.runs.log.contract import Position
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 from tokenwire.v1.run_pb2 import Cursor
 from tokenwire.v1.stream_pb2 import Clock, Control
@@ -21,18 +21,21 @@ DRAIN_RETRY_MS: Final = 1_000
 DEGRADED: Final = "The answer is still being written, but can't be shown at the moment."
 """What followers are told while the log is away."""
 
+LAG_TOLD_NANO: Final = 10_000_000
+"""From what on readers are told that the event loop stood still."""
+
 _LENGTH_DELIMITED: Final = 2
 
 
-def _tag(field_number: int) -> bytes:
+def tag(field_number: int) -> bytes:
     """Return the tag of a field that holds a message or a string."""
     return varint(field_number << 3 | _LENGTH_DELIMITED)
 
 
-_RUN_ID: Final = _tag(FollowRunResponse.RUN_ID_FIELD_NUMBER)
-_CLOCK: Final = _tag(FollowRunResponse.CLOCK_FIELD_NUMBER)
-_EVENT: Final = _tag(FollowRunResponse.EVENTS_FIELD_NUMBER)
-_CONTROL: Final = _tag(FollowRunResponse.CONTROL_FIELD_NUMBER)
+_RUN_ID: Final = tag(FollowRunResponse.RUN_ID_FIELD_NUMBER)
+_CLOCK: Final = tag(FollowRunResponse.CLOCK_FIELD_NUMBER)
+_EVENT: Final = tag(FollowRunResponse.EVENTS_FIELD_NUMBER)
+_CONTROL: Final = tag(FollowRunResponse.CONTROL_FIELD_NUMBER)
 
 
 class ResponseEncoder:
@@ -64,10 +67,10 @@ class ResponseEncoder:
             loop_lag_nano: How long this process's event loop stood still since the response before.
         """
         if isinstance(given, CaughtUp | Resync | Draining | Degraded):
-            control = _control(given).SerializeToString()
+            control = control_of(given).SerializeToString()
             fields: Iterable[bytes] = (_CONTROL, varint(len(control)), control)
         else:
-            fields = _events(given.entries)
+            fields = _events(given.events)
         if self._is_first or loop_lag_nano:
             clock = Clock(id=self._clock_id, send_nano=send_nano, loop_lag_nano=loop_lag_nano)
             if self._is_first:
@@ -77,16 +80,15 @@ class ResponseEncoder:
         return b"".join((self._head, send_nano.to_bytes(8, "little"), *fields))
 
 
-def _events(entries: Iterable[Entry]) -> list[bytes]:
+def _events(events: Iterable[bytes]) -> list[bytes]:
     """Return the fields that hold some events."""
     fields: list[bytes] = []
-    for entry in entries:
-        event = entry.event
+    for event in events:
         fields += (_EVENT, varint(len(event)), event)
     return fields
 
 
-def _control(given: CaughtUp | Resync | Draining | Degraded) -> Control:
+def control_of(given: CaughtUp | Resync | Draining | Degraded) -> Control:
     """Return a control."""
     control = Control()
     match given:

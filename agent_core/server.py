@@ -17,9 +17,13 @@ from agent_core.authentication import Callers
 from agent_core.calls import Gate, Rpc
 from agent_core.health import SERVICE as HEALTH_SERVICE
 from agent_core.health import Health
+from agent_core.link.links import Links
+from agent_core.link.opening import LinkParts
 from agent_core.listening import listen, server_credentials
 from agent_core.reflection import SERVICES as REFLECTION_SERVICES
 from agent_core.reflection import Reflection
+from agent_core.refusals import Refusals
+from agent_core.run_access import RunAccess
 from agent_core.runs.limits import CoreLimits, Limiter
 from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.log.contract import LogAwayError, LogOpenError, RunLog
@@ -98,6 +102,7 @@ class CoreServer:
             shared_owner=settings.shared_owner,
         )
         self._log, self._peers = (log, Alone()) if log is not None else _make_log(settings)
+        limiter = Limiter(_limits(settings), principals=settings.has_principals)
         self.manager = RunManager(
             self._log,
             RunTimes(
@@ -107,8 +112,11 @@ class CoreServer:
             ),
             RunLimits(settings.max_run_bytes, settings.max_run_events, settings.max_run_tool_calls),
             self._peers,
-            Limiter(_limits(settings), principals=settings.has_principals),
+            limiter,
         )
+        self._refusals = Refusals()
+        self._access = RunAccess(self.manager, self.agents, max_message_bytes=settings.max_message_bytes)
+        self._links = Links(LinkParts(self._access, limiter, self._callers, self._refusals, set()))
         self._log_changed = asyncio.Event()
         self.manager.log_health.on_change = lambda _: self._log_changed.set()
         self._telling: asyncio.Task[None] | None = None
@@ -131,7 +139,7 @@ class CoreServer:
         credentials = server_credentials(settings)
         for warning in (*settings.share_warnings(), *settings.bearer_warnings()):
             logger.warning("%s", warning)
-        gate = Gate(self._callers)
+        gate = Gate(self._callers, self._refusals)
         handlers = [gate.handlers(service, rpcs) for service, rpcs in self._services().items()]
         self._server.add_generic_rpc_handlers(handlers)
         await self._open_log()
@@ -156,12 +164,7 @@ class CoreServer:
 
     def _services(self) -> dict[str, dict[str, Rpc]]:
         """Return the rpcs of each service by its full name."""
-        service = AgentService(
-            self.manager,
-            self.agents,
-            max_message_bytes=self._settings.max_message_bytes,
-            telemetry=self._telemetry,
-        )
+        service = AgentService(self._access, self._links, self._telemetry)
         services = {SERVICE: service.rpcs(), HEALTH_SERVICE: self._health.rpcs()}
         reflection = Reflection(tuple(services)).rpcs()
         return services | dict.fromkeys(REFLECTION_SERVICES, reflection)
@@ -208,8 +211,11 @@ class CoreServer:
             hurry: Set to give the runs no more time.
         """
         self._health.drain()
+        self._links.drain()
         await self.manager.drain(self._settings.drain_s, hurry or asyncio.Event())
+        self._links.finish()
         await self._server.stop(STOP_S)
+        await self._links.aclose()
         if self._telling is not None:
             self._telling.cancel()
         await self.agents.aclose()

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
-from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 
-from agent_core.agents.catalogue import AgentCatalogue, NamedAgent
-from agent_core.agents.loading import AgentLoadError
 from agent_core.calls import Call, Rpc, ServicerContext
-from agent_core.errors import (
-    AgentUnavailableError,
-    NotImplementedYetError,
-    UnknownAgentError,
-    UnknownRunError,
-)
-from agent_core.responses import ResponseEncoder
+from agent_core.link.links import Links
+from agent_core.responses import LAG_TOLD_NANO, ResponseEncoder
+from agent_core.run_access import RunAccess, position_of
 from agent_core.run_message import run_message
 from agent_core.runs.follower import CaughtUp, Follower, FollowOrder
-from agent_core.runs.log.contract import FIRST_EPOCH, START, Batch, LogGoneError, Position, RunInfo
-from agent_core.runs.manager import RunManager
+from agent_core.runs.log.contract import START, Batch, RunInfo
 from agent_core.runs.peers import LogScope
 from agent_core.runs.run_order import StopCause
 from agent_core.runs.transcript import TranscriptQuery, TranscriptTurn
 from agent_core.telemetry.call_recorder import CallRecorder
-from agent_core.validation import page_token, require_run_id, require_valid_page, require_valid_spec
+from agent_core.validation import page_token, require_run_id, require_valid_page
 from tokenwire.telemetry import clock_id, monotonic_nano
-from tokenwire.telemetry.attributes import RUN_ID
 from tokenwire.telemetry.loop_lag import loop_lag
 from tokenwire.telemetry.settings import TelemetrySettings
 from tokenwire.v1 import agent_service_pb2 as pb
@@ -40,9 +29,7 @@ from tokenwire.v1 import link_pb2
 from tokenwire.v1.run_pb2 import (
     ON_DISCONNECT_CANCEL,
     ON_DISCONNECT_GRACE,
-    OnDisconnect,
     Run,
-    RunSpec,
 )
 from tokenwire.v1.stream_pb2 import Clock
 
@@ -58,11 +45,6 @@ DEADLINE_SLACK_S: Final = 0.05
 DEADLINE_SLACK_SHARE: Final = 0.01
 """How much earlier than here a call's deadline may pass at the caller, whose timer started before the
 call arrived; and grpc-timeout is rounded up, to three digits or so."""
-
-LAG_TOLD_NANO: Final = 10_000_000
-"""From what on readers are told that the event loop stood still."""
-
-logger = logging.getLogger(__name__)
 
 
 class _Deadline(NamedTuple):
@@ -81,23 +63,15 @@ class AgentService:
     """The handlers of the service's rpcs, which are given calls that were let in. Streams write themselves.
 
     Args:
-        manager: The runs.
-        agents: The agents.
-        max_message_bytes: The longest message of a user.
+        access: Starts runs, and knows all of them.
+        links: Serves the links of edges.
         telemetry: What is told of tokens.
     """
 
-    def __init__(
-        self,
-        manager: RunManager,
-        agents: AgentCatalogue,
-        *,
-        max_message_bytes: int,
-        telemetry: TelemetrySettings,
-    ) -> None:
-        self._manager = manager
-        self._agents = agents
-        self._max_message_bytes = max_message_bytes
+    def __init__(self, access: RunAccess, links: Links, telemetry: TelemetrySettings) -> None:
+        self._access = access
+        self._manager = access.manager
+        self._links = links
         self._telemetry = telemetry
 
     def rpcs(self) -> dict[str, Rpc]:
@@ -112,7 +86,10 @@ class AgentService:
             "GetTranscript": Rpc(pb.GetTranscriptRequest, self.get_transcript),
             # Asked each second.
             "GetCore": Rpc(pb.GetCoreRequest, self.get_core, traced=False),
-            "Link": Rpc(link_pb2.LinkRequest, self.link, many=True, streams=True),
+            # Lives for days: each start and follow on it has a span of its own.
+            "Link": Rpc(
+                link_pb2.LinkRequest, self._links.serve, many=True, streams=True, for_edges=True, traced=False
+            ),
         }
 
     async def stream_run(self, request: pb.StreamRunRequest, call: Call) -> None:
@@ -120,10 +97,9 @@ class AgentService:
         began_nano = monotonic_nano()
         deadline = _deadline(call.context)
         with self._manager.following(call.principal):  # before there is a run that nobody could follow
-            run_id = await self._start(
+            run_id = await self._access.start(
                 request.run, call.principal, ON_DISCONNECT_CANCEL, call.span, deadline.latest
             )
-            call.span.set_attribute(RUN_ID, run_id)
             order = FollowOrder(run_id, call.principal, START, request.relay, say_caught_up=False)
             recorder = self._recorder(call, order, began_nano, starts=True)
             await self._stream(order, call.context, deadline, recorder)
@@ -131,23 +107,16 @@ class AgentService:
     async def follow_run(self, request: pb.FollowRunRequest, call: Call) -> None:
         """Stream a run from a cursor to its end."""
         began_nano = monotonic_nano()
-        principal, span = call.principal, call.span
-        require_run_id(request.run_id)
-        span.set_attribute(RUN_ID, request.run_id)
-        run = self._manager.live(request.run_id)
-        if run is not None and run.record.owner == principal and run.span is not None:
-            # Two traces, each with a link to the other.
-            span.add_link(run.span.context)
-            run.span.add_follower(span.get_span_context())
-        after = Position(request.after.epoch or FIRST_EPOCH, request.after.sequence)
-        order = FollowOrder(request.run_id, principal, after, request.relay, say_caught_up=True)
-        with self._manager.following(principal):
+        self._access.link_spans(request.run_id, call.principal, call.span)
+        after = position_of(request.after)
+        order = FollowOrder(request.run_id, call.principal, after, request.relay, say_caught_up=True)
+        with self._manager.following(call.principal):
             recorder = self._recorder(call, order, began_nano, starts=False)
             await self._stream(order, call.context, NEVER, recorder)
 
     async def start_run(self, request: pb.StartRunRequest, call: Call) -> pb.StartRunResponse:
         """Start a run."""
-        run_id = await self._start(request.run, call.principal, ON_DISCONNECT_GRACE, call.span, None)
+        run_id = await self._access.start(request.run, call.principal, ON_DISCONNECT_GRACE, call.span, None)
         return pb.StartRunResponse(run=await self._run(run_id, call.principal))
 
     async def get_run(self, request: pb.GetRunRequest, call: Call) -> pb.GetRunResponse:
@@ -195,48 +164,10 @@ class AgentService:
             log_scope=LOG_SCOPE[manager.log_scope],
             ready=manager.ready,
             draining=manager.draining,
+            link=True,
         )
         clock = Clock(id=clock_id(), send_nano=monotonic_nano(), send_unix_nano=time.time_ns())
         return pb.GetCoreResponse(core=core, clock=clock)
-
-    async def link(self, _: AsyncIterator[link_pb2.LinkRequest], __: Call) -> None:
-        """Refuse: not served yet."""
-        raise NotImplementedYetError("Link")
-
-    async def _start(
-        self,
-        spec: RunSpec,
-        principal: str,
-        on_disconnect: OnDisconnect.ValueType,
-        span: trace.Span,
-        deadline: float | None,
-    ) -> str:
-        """Return the id of the run that stands for a request.
-
-        Raises:
-            RefusalError: It can't be started.
-        """
-        require_valid_spec(spec, max_message_bytes=self._max_message_bytes)
-        agent = await self._agent(spec.agent or self._agents.default)
-        parent = trace.set_span_in_context(span, Context())
-        return await self._manager.start(
-            spec, agent, owner=principal, on_disconnect=on_disconnect, parent=parent, deadline=deadline
-        )
-
-    async def _agent(self, name: str) -> NamedAgent:
-        """Return an agent.
-
-        Raises:
-            UnknownAgentError: There is none of that name.
-            AgentUnavailableError: It can't be loaded, or did not start.
-        """
-        try:
-            return await self._agents.get(name)
-        except KeyError:
-            raise UnknownAgentError(name, self._agents.names) from None
-        except AgentLoadError as error:
-            logger.error("%s", error)  # noqa: TRY400 # a line for the operator, not a traceback
-            raise AgentUnavailableError(name) from error
 
     async def _run(self, run_id: str, principal: str) -> Run:
         """Return a run's state as the contract says it.
@@ -291,8 +222,6 @@ class AgentService:
         left = False
         try:
             await _write(follower, context, recorder)
-        except LogGoneError as error:
-            raise UnknownRunError from error
         except asyncio.CancelledError:
             left = True
             run = self._manager.live(order.run_id)
@@ -314,7 +243,7 @@ async def _write(follower: Follower, context: ServicerContext, recorder: CallRec
         now = monotonic_nano()
         stood_nano = lag.lag_within(before_nano, now)
         if recorder is not None and isinstance(given, Batch):
-            recorder.add(given.entries)
+            recorder.add(given.events)
         elif recorder is not None and isinstance(given, CaughtUp):
             recorder.caught_up()
         told_nano = stood_nano if stood_nano > LAG_TOLD_NANO else 0

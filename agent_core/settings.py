@@ -101,7 +101,7 @@ class Settings(AuthenticationSettings):
     be started at once."""
 
     max_follows: int = Field(default=20_000, ge=0)
-    """Maximum number of open streams (StreamRun, FollowRun) at this core."""
+    """Maximum number of open streams (StreamRun, FollowRun, follows of links) at this core."""
 
     max_principal_follows: int = Field(default=200, ge=0)
     """Maximum number of open streams per principal at this core."""

@@ -8,7 +8,7 @@ is ever trimmed, swept or remembered. No core can be told to use it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from agent_core.runs.encoding import seal
@@ -18,7 +18,6 @@ from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Batch,
-    Entry,
     Exchange,
     LogGoneError,
     Position,
@@ -42,14 +41,15 @@ class Pipe:
         self.record = record
         self.last = START
         self.outcome: Outcome | None = None
-        self.entries: list[Entry] = []
+        self.events: list[bytes] = []
+        """What waits: all up to `last`."""
         self.waiter: asyncio.Future[None] | None = None
+        self.callback: Callable[[], None] | None = None
 
     def put(self, epoch: int, first: int, payloads: Sequence[bytes]) -> None:
         """Take events. They are numbered and sealed as by every store: a reader gets whole events."""
         for sequence, payload in enumerate(payloads, first):
-            sealed = seal(payload, epoch=epoch, sequence=sequence, logged_nano=0)
-            self.entries.append(Entry(epoch, sequence, sealed))
+            self.events.append(seal(payload, epoch=epoch, sequence=sequence, logged_nano=0))
         self.last = Position(epoch, first + len(payloads) - 1)
         self.wake()
 
@@ -57,6 +57,8 @@ class Pipe:
         """Let the reader look again."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
+        if self.callback is not None:
+            self.callback()
 
 
 class PipeTail:
@@ -71,12 +73,24 @@ class PipeTail:
         """Return what has come and was not returned before; waits when there is nothing."""
         pipe = self._pipe
         while True:
-            entries, pipe.entries = pipe.entries[: self._max_events], pipe.entries[self._max_events :]
-            if entries or pipe.outcome is not None or self._interrupted:
+            batch = self.poll()
+            if batch.events or batch.complete or self._interrupted:
                 self._interrupted = False
-                return Batch(entries, pipe.outcome is not None and not pipe.entries, pipe.last)
+                return batch
             pipe.waiter = asyncio.get_running_loop().create_future()
             await pipe.waiter
+
+    def poll(self, max_events: int | None = None, max_bytes: int | None = None) -> Batch:
+        """Return what has come and was not returned before."""
+        del max_bytes
+        pipe, count = self._pipe, max_events or self._max_events
+        first = pipe.last.sequence - len(pipe.events) + 1
+        events, pipe.events = pipe.events[:count], pipe.events[count:]
+        return Batch(first, events, pipe.outcome is not None and not pipe.events, pipe.last)
+
+    def notify(self, callback: Callable[[], None] | None) -> None:
+        """Have something called whenever something has come."""
+        self._pipe.callback = callback
 
     def interrupt(self) -> None:
         """Let `next` return at once."""
@@ -84,7 +98,8 @@ class PipeTail:
         self._pipe.wake()
 
     async def aclose(self) -> None:
-        """Do nothing."""
+        """Tell nobody any more."""
+        self._pipe.callback = None
 
 
 class NoLog:
@@ -144,9 +159,9 @@ class NoLog:
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
         """Return nothing: nothing is kept."""
-        del after, max_events, max_bytes
+        del max_events, max_bytes
         pipe = self._pipe(run_id)
-        return Batch((), pipe.outcome is not None, pipe.last)
+        return Batch(after.sequence + 1, (), pipe.outcome is not None, pipe.last)
 
     async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> PipeTail:
         """Return the run's one reader."""

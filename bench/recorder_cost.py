@@ -17,18 +17,17 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON as ALWAYS_ON_SAMPLER
-from opentelemetry.trace import INVALID_SPAN, Span
+from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, Span, SpanContext
 
 from bench.kept import as_text
 from bench.machine import machine, versions
-from edge.sse.dialects import NativeDialect
-from edge.sse.stream import StreamState
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
+from tests.support.fed_stream import FedStream
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.telemetry import clock_id, monotonic_nano
 from tokenwire.telemetry.clock import clock_tag
@@ -59,19 +58,23 @@ def responses(count: int, began_nano: int) -> list[bytes]:
     return encoded
 
 
+class Stream(NamedTuple):
+    """What a recorder asks of its stream."""
+
+    run_id: str = RUN_ID
+    span_context: SpanContext = INVALID_SPAN_CONTEXT
+
+
 def write(encoded: list[bytes], recorder: StreamRecorder | None) -> None:
     """Write each token's frame, with or without a recorder."""
-    state = StreamState(
-        NativeDialect, budget_bytes=1 << 30, live=True, stamps=recorder.stamps if recorder else None
-    )
+    stream = FedStream(budget_bytes=1 << 30, live=True, stamps=recorder.stamps if recorder else None)
     if recorder is not None:
-        recorder.begin(lambda: RUN_ID, lambda: trace.INVALID_SPAN_CONTEXT)
+        recorder.begin(Stream())
     for message in encoded:
-        state.feed(message, monotonic_nano())
-        out = bytearray()
-        state.take(out)
+        stream.feed(message, monotonic_nano())
+        stream.take()
         if recorder is not None:
-            recorder.written(monotonic_nano())
+            recorder.written_at_once(monotonic_nano())
     if recorder is not None:
         recorder.end("completed", monotonic_nano(), "model")
 

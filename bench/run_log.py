@@ -32,7 +32,7 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.contract import START, Batch, Entry
+from agent_core.runs.log.contract import START, Batch
 from agent_core.runs.manager import RunManager
 from bench.contestants import BASELINE, CONTESTANTS, NEEDS_REDIS, Ground, ground, open_manager
 from bench.kept import as_text
@@ -134,24 +134,24 @@ class Round:
                     raise RuntimeError(f"the follower was told {given}")  # noqa: TRY004 # no wrong type: a loss
                 if not received:
                     self.following.release()
-                received = self._note(run_id, given.entries, received, now)
+                received = self._note(run_id, given, received, now)
                 self.last_ns = now
         finally:
             await follower.aclose()
         if received != self.load.tokens + 2:
             raise RuntimeError(f"a run of {self.load.tokens} tokens came to {received} events")
 
-    def _note(self, run_id: str, entries: Sequence[Entry], received: int, now: int) -> int:
-        """Note the tokens among some events, which begin with RunStarted and end with Done.
+    def _note(self, run_id: str, batch: Batch, received: int, now: int) -> int:
+        """Note the tokens of a batch. The first one begins with RunStarted, the last one ends with Done.
 
         Returns:
             How many events have been received.
         """
         yields = self.yields.get(run_id, ())
-        for entry in entries:
+        for sequence in range(batch.first, batch.end.sequence + 1):
             received += 1
-            if entry.sequence != received:
-                raise RuntimeError(f"event {entry.sequence} came as number {received}")
+            if sequence != received:
+                raise RuntimeError(f"event {sequence} came as number {received}")
             if 0 <= received - 2 < self.load.tokens:
                 self.latencies.append(now - yields[received - 2])
         return received

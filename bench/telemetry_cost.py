@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -33,16 +32,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
-
 from bench.kept import as_text
 from bench.machine import busy_since, machine, processor_ticks, versions
+from bench.process_cpu import cpu_s
+from bench.trace_sink import trace_sink
 from tests.support.processes import Running, clean_environment, core_is_serving, edge_is_ready, free_port
 
 OFF: Final = "off"
-SINK: Final = "--sink"
-EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 def contestants(sink: str) -> dict[str, dict[str, str]]:
@@ -120,12 +116,6 @@ async def crowd(port: int, load: Load) -> Seen:
     return seen
 
 
-def cpu_s(process: Running) -> float:
-    """Return how much CPU time a process has used, in seconds."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-
 @contextmanager
 def product(variables: Mapping[str, str], folder: Path) -> Iterator[tuple[Running, Running, int]]:
     """Run a core and an edge; yield both, and the edge's port."""
@@ -161,10 +151,10 @@ def measure(variables: Mapping[str, str], load: Load) -> dict[str, Any]:
         product(variables, Path(folder)) as (core, edge, port),
     ):
         asyncio.run(crowd(port, Load(load.streams, 1, load.rate or 100)))  # warms up
-        before, ticks, begin = [cpu_s(core), cpu_s(edge)], processor_ticks(), time.perf_counter()
+        before, ticks, begin = [cpu_s(core.pid), cpu_s(edge.pid)], processor_ticks(), time.perf_counter()
         seen = asyncio.run(crowd(port, load))
         lasted_s = time.perf_counter() - begin
-        after = [cpu_s(core), cpu_s(edge)]
+        after = [cpu_s(core.pid), cpu_s(edge.pid)]
     quantiles = statistics.quantiles(seen.gaps_ms, n=100)
     return {
         "core_us": round((after[0] - before[0]) / seen.tokens * 1e6, 2),
@@ -174,37 +164,6 @@ def measure(variables: Mapping[str, str], load: Load) -> dict[str, Any]:
         "tokens_per_s": round(seen.tokens / lasted_s),
         "busy": round(busy_since(ticks), 2),
     }
-
-
-def serve_sink() -> None:
-    """Serve OTLP/gRPC that takes everything and does nothing, until standard input ends."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
-    take: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"")
-    service, method = EXPORT.removeprefix("/").split("/")
-    server = grpc.server(
-        ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)]
-    )
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: take})])
-    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
-    server.start()
-    sys.stdin.read()
-    server.stop(0)
-
-
-@contextmanager
-def sink() -> Iterator[str]:
-    """Run the sink; yield its URL."""
-    import subprocess  # noqa: PLC0415
-
-    command = [sys.executable, "-m", "bench.telemetry_cost", SINK]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
 
 
 def rotated(items: Mapping[str, dict[str, str]], by: int) -> list[tuple[str, dict[str, str]]]:
@@ -225,7 +184,6 @@ def ratios(rows: Sequence[Mapping[str, Any]], figure: str) -> dict[str, tuple[fl
 def main(words: Sequence[str] | None = None) -> None:
     """Run the rounds, print the table and keep the raw rows."""
     parser = argparse.ArgumentParser(description="What telemetry costs core and edge; paired.")
-    parser.add_argument(SINK, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--streams", type=int, default=60)
     parser.add_argument(
@@ -234,13 +192,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args(words)
-    if arguments.sink:
-        serve_sink()
-        return
     load = Load(arguments.streams, arguments.seconds, arguments.rate)
     rows: list[dict[str, Any]] = []
     start = machine()
-    with sink() as url:
+    with trace_sink() as url:
         for number in range(arguments.rounds):
             # Each round begins with another one, so that no contestant always runs on a warmer machine.
             for name, variables in rotated(contestants(url), number):

@@ -22,8 +22,7 @@ import msgspec
 from google.protobuf.json_format import MessageToDict
 from litestar.response.sse import ServerSentEventMessage
 
-from edge.sse.dialects import NativeDialect
-from edge.sse.stream import StreamState
+from tests.support.fed_stream import FedStream
 from tokenwire.v1 import agent_service_pb2
 
 RUN_ID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
@@ -44,14 +43,12 @@ def responses(count: int) -> list[bytes]:
 
 def wire_core(encoded: list[bytes], batch: int = 1) -> int:
     """Return the bytes written by the wire core, `batch` responses a write."""
-    state = StreamState(NativeDialect, budget_bytes=1 << 30)
+    stream = FedStream(budget_bytes=1 << 30)
     written = 0
     for start in range(0, len(encoded), batch):
         for message in encoded[start : start + batch]:
-            state.feed(message)
-        out = bytearray()
-        state.take(out)
-        written += len(out)
+            stream.feed(message)
+        written += len(stream.take())
     return written
 
 

@@ -72,7 +72,7 @@ def create_app(
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
-        cores = GrpcUpstream(settings.core_targets, core_security, tokens.clocks)
+        cores = GrpcUpstream(settings.core_targets, core_security, tokens.clocks, settings.link_settings())
         app.state.edge = EdgeContext(
             settings,
             cores,

@@ -24,6 +24,7 @@ from edge.http.idle import IdleConnections
 from edge.settings import EdgeSettings
 from tokenwire import descriptors
 from tokenwire.descriptors import DescriptorWatch
+from tokenwire.garbage import GarbageCollection
 from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.signals import stop_signals
 from tokenwire.telemetry.loop_lag import loop_lag
@@ -71,7 +72,7 @@ class StreamServer(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Serve, from when all is ready until the end is asked for; a loop that stands still is told."""
-        with self._watchdog:
+        with self._watchdog, GarbageCollection():
             await super().main_loop()
 
     @contextlib.contextmanager

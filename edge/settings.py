@@ -11,7 +11,7 @@ from pydantic_settings import NoDecode
 from edge.http.authentication import NoAuthentication, Tickets, TimingTokens, ticket_key
 from edge.http.limits import LimitPolicy
 from edge.http.stream_policy import StreamPolicy
-from edge.upstream import CoreSecurity
+from edge.upstream import CoreSecurity, LinkSettings
 from tokenwire.addresses import is_loopback, read_host, read_targets
 from tokenwire.authentication import AuthenticationSettings, Bearers
 from tokenwire.limits import require_share, unlimited_share
@@ -31,6 +31,9 @@ class EdgeSettings(AuthenticationSettings):
     """Whether several edge processes share the port (SO_REUSEPORT)."""
     core: str = "127.0.0.1:50051"
     """Address of the core: HOST:PORT, [IPV6]:PORT or `unix:PATH`; several are separated by commas."""
+    link: Literal["auto", "off"] = "auto"
+    """Whether the edge reads all runs of a core over one stream, the link: `auto` uses it with each core that
+    has it, `off` makes a gRPC call for each run."""
     core_tls_ca: Path | None = None
     """PEM file of the authorities that the core's certificate is checked against. If unset, no TLS."""
     core_tls_cert: Path | None = None
@@ -160,6 +163,10 @@ class EdgeSettings(AuthenticationSettings):
     def core_targets(self) -> tuple[str, ...]:
         """HOST:PORT of each core."""
         return tuple(self.core.split(","))
+
+    def link_settings(self) -> LinkSettings:
+        """Return how runs are carried from the cores."""
+        return LinkSettings(self.link == "auto", self.client_budget_bytes)
 
     def core_security(self) -> CoreSecurity:
         """Return how cores are spoken to.

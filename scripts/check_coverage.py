@@ -30,8 +30,9 @@ PURE = (
     "agent_core/runs/failures.py",
     "agent_core/runs/values.py",
     "agent_core/runs/run_id.py",
-    "edge/upstream/patience.py",
+    "edge/upstream/retry_policy.py",
     "edge/upstream/placement.py",
+    "edge/upstream/reader.py",
 )
 """The modules that are held to it: the wire core and the state of runs."""
 
@@ -48,7 +49,7 @@ def modules() -> Iterator[Path]:
 def only_declares(path: Path) -> bool:
     """Return whether nothing in a module runs: only imports, names and Protocols, as in an `__init__`."""
     return all(
-        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)
+        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
         or (isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases))
         for node in ast.parse(path.read_text()).body

@@ -141,6 +141,20 @@ def is_near(target: str) -> bool:
     return target.startswith(UNIX) or is_loopback(split_target(target)[0])
 
 
+def is_exposed(url: str) -> bool:
+    """Return whether others can read and change what is sent to a URL: plain HTTP to another machine.
+
+    Args:
+        url: Of http or https. What is none is not exposed: who uses it says so.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return parts.scheme == "http" and host != "" and not is_loopback(host)
+
+
 def first_far(targets: Iterable[str]) -> str | None:
     """Return the first of these cores that is not on this machine; None when all are.
 

@@ -41,8 +41,9 @@ MIN_SECRET_CHARS: Final = 8
 TALKATIVE: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "hpack")
 """Libraries that log each request with its address or body. Of them only warnings are logged."""
 
-REPETITIVE: Final = ("opentelemetry.",)
-"""Libraries that log each failed try: each export while the collector is away. One such line a minute is
+REPETITIVE: Final = ("opentelemetry.", "edge.http.authentication.")
+"""Loggers that tell of each failed try: libraries, of each export while the collector is away; the edge, of
+each token or ticket that was refused, which anybody may send as often as they like. One such line a minute is
 logged."""
 
 _SECRET_VARIABLE: Final = re.compile(r"(KEY|KEYS|TOKEN|SECRET|PASSWORD|HEADERS)$", re.IGNORECASE)

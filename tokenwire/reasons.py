@@ -166,7 +166,34 @@ class Reason(enum.StrEnum):
     AGENT_UNAVAILABLE = _call(
         "AGENT_UNAVAILABLE", "UNAVAILABLE", "try later, or use another agent", "agent", retry=Retry.MAYBE
     )
-    NOT_IMPLEMENTED = _call("NOT_IMPLEMENTED", "UNIMPLEMENTED", "", "method")
+    LINK_HELLO_MISSING = _call(
+        "LINK_HELLO_MISSING", "INVALID_ARGUMENT", "begin a [link](#links) with `hello`"
+    )
+    FOLLOW_ID_REUSED = _call(
+        "FOLLOW_ID_REUSED", "INVALID_ARGUMENT", "of a follow on a link: give each follow an id of its own"
+    )
+    LINK_NOT_ALLOWED = _call(
+        "LINK_NOT_ALLOWED", "PERMISSION_DENIED", "API keys and JWTs open no links: use `StreamRun`"
+    )
+    DEADLINE_PASSED = _call(
+        "DEADLINE_PASSED", "DEADLINE_EXCEEDED", "of a follow on a link: the deadline of its caller has passed"
+    )
+    LINKS_LIMIT = _call(
+        "LINKS_LIMIT", "RESOURCE_EXHAUSTED", "an edge process needs one link", "most", retry=Retry.LATER
+    )
+    LINK_REQUESTS_LIMIT = _call(
+        "LINK_REQUESTS_LIMIT",
+        "RESOURCE_EXHAUSTED",
+        "of a follow on a link: too many are being opened at once",
+        "most",
+        retry=Retry.LATER,
+    )
+    LINK_SILENT = _call(
+        "LINK_SILENT",
+        "UNAVAILABLE",
+        "of a link: send a heartbeat each second; open a new link",
+        retry=Retry.MAYBE,
+    )
     CORE_FAILED = _call("CORE_FAILED", "INTERNAL", "report it")
 
     AGENT_FAILED = _run("AGENT_FAILED", "INTERNAL", "the agent failed; the core's log has the traceback")

@@ -85,6 +85,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_JWT_LEEWAY_S": Variable(CORE | EDGE),
     "TOKENWIRE_JWT_REFRESH_S": Variable(CORE | EDGE),
     "TOKENWIRE_KEEP_ALIVE_S": Variable(EDGE),
+    "TOKENWIRE_LINK": Variable(EDGE),
     "TOKENWIRE_LOG_FORMAT": Variable(CORE | EDGE),
     "TOKENWIRE_LOG_LEVEL": Variable(CORE | EDGE),
     "TOKENWIRE_LOG_PRINCIPAL_BYTES": Variable(CORE),

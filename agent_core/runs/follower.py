@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from agent_core.runs.log.contract import Batch, LogAwayError, Position, RunInfo, Tail
+from agent_core.runs.log.contract import FIRST_EPOCH, Batch, LogAwayError, Position, RunInfo, Tail
 
 MAX_EVENTS: Final = 512
 """The most events of one response."""
@@ -55,9 +56,21 @@ class FollowOrder(NamedTuple):
     """It passes the events on to somebody else."""
     say_caught_up: bool
     """Tell when the replay has met the live end."""
+    max_bytes: int = MAX_BYTES
+    """The most bytes of events that are read from the store at once."""
 
 
 Given: TypeAlias = Batch | CaughtUp | Resync | Draining | Degraded
+
+
+class NotHere(enum.Enum):
+    """What comes next is not in memory."""
+
+    NOT_HERE = "not here"
+
+
+NOT_HERE: Final = NotHere.NOT_HERE
+"""What comes next is not in memory: `Follower.next` has to wait for it."""
 
 Start: TypeAlias = tuple[Position, Resync | None]
 
@@ -93,7 +106,7 @@ class Opened(NamedTuple):
 
 
 class Follower:
-    """Reads one run for one client. Close it.
+    """Reads one run for one client: by `next`, which waits, or by `poll` whenever `notify` says so. Close it.
 
     Args:
         opened: Where it begins to read.
@@ -113,9 +126,12 @@ class Follower:
         self.run_id = opened.info.record.run_id
         self.finished = False
         """True when the terminal event has been given."""
+        self.client_left = False
+        """Set before `aclose` where the one behind a relay has left by itself."""
         self._reopen = reopen
         self._given_first: list[Given] = []
         self._held: Batch | None = None
+        self._callback: Callable[[], None] | None = None
         self._open(opened)
         self._last = opened.info.last
         self._say_caught_up = say_caught_up and opened.info.outcome is None
@@ -126,22 +142,24 @@ class Follower:
     def _open(self, opened: Opened) -> None:
         """Read from a place on."""
         self._tail = opened.tail
+        self._tail.notify(self._callback)
         self._cursor, resync = opened.start
         if resync is not None:
             self._given_first.append(resync)
 
-    async def next(self) -> Given | None:
+    async def next(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> Given | None:
         """Return what the client is to be told next; None after the terminal event.
+
+        Args:
+            max_events: The most events of it; 1 or more.
+            max_bytes: The most bytes of events of it, but for the first.
 
         Raises:
             LogGoneError: The log has forgotten the run.
         """
         while not self.finished:
-            if self._given_first:
-                return self._given_first.pop(0)
-            if self._say_caught_up and self._cursor >= self._last:
-                self._say_caught_up = False
-                return CaughtUp(self._cursor)
+            if (word := self._word()) is not None:
+                return word
             try:
                 batch = await self._batch()
             except LogAwayError:
@@ -150,8 +168,60 @@ class Follower:
                     return Degraded()
                 await asyncio.sleep(AWAY_RETRY_S)
                 continue
-            if batch is not None and (given := self._given(batch)) is not None:
+            if batch is not None and (given := self._given(batch, max_events, max_bytes)) is not None:
                 return given
+        return None
+
+    def poll(
+        self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES
+    ) -> Given | Literal[NotHere.NOT_HERE] | None:
+        """Return what the client is to be told next, without waiting; not while `next` is under way.
+
+        Call it again until it returns None: nothing is to be told at the moment, or all was (see `finished`).
+        NOT_HERE where the log has to be read for it, or was away: `next` does.
+
+        Args:
+            max_events: The most events of it; 0 for controls only.
+            max_bytes: The most bytes of events of it, but for the first.
+
+        Raises:
+            LogGoneError: The log has forgotten the run.
+        """
+        if self.finished:
+            return None
+        if (word := self._word()) is not None:
+            return word
+        if max_events < 1:
+            return None
+        batch = self._held or self._tail.poll(max_events, max_bytes)
+        if batch is None:
+            return NOT_HERE
+        if self._is_lost(batch):
+            self._held = batch
+            return NOT_HERE
+        self._held = None
+        return self._given(batch, max_events, max_bytes)
+
+    def notify(self, callback: Callable[[], None] | None) -> None:
+        """Have something called whenever `poll` may return something else than before.
+
+        Called in the turn of the event loop in which something came, each time, and perhaps for nothing;
+        also when the log was closed or forgotten, and when a control is due. Not called for what is there
+        already: poll once after this. Ends with `aclose`.
+
+        Args:
+            callback: It must not raise, nor wait; None for nothing more.
+        """
+        self._callback = callback
+        self._tail.notify(callback)
+
+    def _word(self) -> Given | None:
+        """Return the control that is due."""
+        if self._given_first:
+            return self._given_first.pop(0)
+        if self._say_caught_up and self._cursor >= self._last:
+            self._say_caught_up = False
+            return CaughtUp(self._cursor)
         return None
 
     async def _batch(self) -> Batch | None:
@@ -161,35 +231,38 @@ class Follower:
             LogAwayError: The log can't be read now.
         """
         batch, self._held = self._held or await self._tail.next(), None
-        last = batch.last
-        if last.epoch > self._cursor.epoch and last.sequence <= self._cursor.sequence:
-            # A reaper wrote the end where the log had lost what this reader has.
+        if self._is_lost(batch):
+            self._held = batch
             opened = await self._reopen(self._cursor)
+            self._held = None
             await self._tail.aclose()
             self._open(opened)
             return None
         return batch
 
-    def _given(self, batch: Batch) -> Given | None:
+    def _is_lost(self, batch: Batch) -> bool:
+        """Return whether a reaper wrote the end where the log had lost what this reader has."""
+        last, cursor = batch.last, self._cursor
+        return last.epoch > cursor.epoch and last.sequence <= cursor.sequence
+
+    def _given(self, batch: Batch, max_events: int, max_bytes: int) -> Given | None:
         """Return what a batch means for the client; None when it says nothing."""
-        if batch.entries and batch.entries[0].sequence != self._cursor.sequence + 1:
-            return self._resync(batch)
+        if batch.events:
+            if batch.first != self._cursor.sequence + 1:
+                return self._resync(batch)
+            batch, self._held = batch.split(max_events, max_bytes)
+            self._cursor = batch.end
+            self._degraded = False
         if batch.complete:
             self.finished = True
             self._say_caught_up = False
-        if not batch.entries:
-            return None
-        last = batch.entries[-1]
-        self._cursor = Position(last.epoch, last.sequence)
-        self._degraded = False
-        return batch
+        return batch if batch.events else None
 
     def _resync(self, batch: Batch) -> Resync:
         """Return the word that the log was trimmed past this reader, and hold what it goes on with."""
-        first = batch.entries[0]
         self._held = batch
-        self._cursor = Position(first.epoch, first.sequence - 1)
-        return Resync(Position(first.epoch, first.sequence), batch.last, "trimmed")
+        self._cursor = Position(FIRST_EPOCH, batch.first - 1)
+        return Resync(batch.begin, batch.last, "trimmed")
 
     def drain(self) -> None:
         """Tell the client, at the next occasion, that the core is going down."""

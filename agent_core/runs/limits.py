@@ -96,12 +96,24 @@ class Limiter:
         Raises:
             LimitReachedError: There is none.
         """
-        with _refusing(FOLLOWS):
-            self.follows.take(principal)
+        self.start_follow(principal)
         try:
             yield
         finally:
-            self.follows.release(principal)
+            self.end_follow(principal)
+
+    def start_follow(self, principal: str) -> None:
+        """Take a follow's place. It is the caller's to give back.
+
+        Raises:
+            LimitReachedError: There is none. Nothing was taken.
+        """
+        with _refusing(FOLLOWS):
+            self.follows.take(principal)
+
+    def end_follow(self, principal: str) -> None:
+        """Give a follow's place back."""
+        self.follows.release(principal)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from agent_core.errors import (
 )
 from agent_core.runs.aftermath import Aftermath
 from agent_core.runs.ending import all_ended, ended_elsewhere
-from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, Opened, start_of
+from agent_core.runs.follower import MAX_EVENTS, Follower, FollowOrder, Opened, start_of
 from agent_core.runs.hooks import RunHooks
 from agent_core.runs.limits import Limiter
 from agent_core.runs.log.contract import (
@@ -229,10 +229,10 @@ class RunManager:
             self._followers.discard(follower)
             if owner:
                 # A caller whose stream this core ends, since it goes down, has not left by himself.
-                by_itself = not (order.relay or follower.finished or self.draining)
-                self.news.elsewhere.leave(run_id, by_itself=by_itself)
+                by_itself = follower.client_left or not (order.relay or self.draining)
+                self.news.elsewhere.leave(run_id, by_itself=by_itself and not follower.finished)
             elif run is not None and not follower.finished:
-                run.leave(relay=order.relay)
+                run.leave(relay=order.relay and not follower.client_left)
 
         follower = Follower(
             opened,
@@ -255,7 +255,7 @@ class RunManager:
         info = await self.info(order.run_id, order.owner)
         start = start_of(info, after)
         try:
-            tail = await self._log.tail(order.run_id, start[0], MAX_EVENTS, MAX_BYTES)
+            tail = await self._log.tail(order.run_id, start[0], MAX_EVENTS, order.max_bytes)
         except LogGoneError as error:
             raise await self._missing(order.run_id) from error
         return Opened(tail, info, start)

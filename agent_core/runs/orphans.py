@@ -108,8 +108,8 @@ async def _event_after(log: RunLog, run_id: str, after: Position) -> Event | Non
         batch = await log.read(run_id, after, 1, 1)
     except LogGoneError:
         return None
-    entries = [entry for entry in batch.entries if entry.sequence == after.sequence + 1]
-    return Event.FromString(entries[0].event) if entries else None
+    follows = batch.events and batch.first == after.sequence + 1
+    return Event.FromString(batch.events[0]) if follows else None
 
 
 def _lost(trace_id: str) -> bytes:

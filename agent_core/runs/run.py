@@ -184,6 +184,10 @@ class Run:
                 self.span.end(state.outcome, events=state.sequence, usage=state.usage, stop_cause=cause)
             self.ended.set()
             self._on_end(self, stray)
+            # Else a cycle would wait for a collection of garbage: through the writer's callbacks, and through
+            # the frames that a cancelled agent's exception holds.
+            self._writer.detach()
+            self._agent_task = None
 
     async def _begin(self) -> bool:
         """Return whether the run is now in the log, with its first event; else another one is."""

@@ -147,7 +147,7 @@ class Transcripts:
             batch = await self._log.read(info.record.run_id, before, 1, 1)
         except LogGoneError:
             return None
-        return Event.FromString(batch.entries[-1].event) if batch.entries else None
+        return Event.FromString(batch.events[-1]) if batch.events else None
 
     async def _text(self, info: RunInfo, end: Event | None) -> _Text:
         """Return the whole text of an ended run: as its Done repeats it, else joined from its deltas."""
@@ -172,13 +172,13 @@ class Transcripts:
         after, text_bytes, read_bytes = START, 0, 0
         while after.sequence < info.last.sequence:
             batch = await self._log.read(info.record.run_id, after, BATCH_EVENTS, BATCH_BYTES)
-            if not batch.entries or batch.entries[0].sequence != after.sequence + 1:
+            if not batch.events or batch.first != after.sequence + 1:
                 return _Text(None, read_bytes)  # It was shortened meanwhile.
-            pieces += (Event.FromString(entry.event).text_delta.content for entry in batch.entries)
-            text_bytes += sum(len(piece.encode()) for piece in pieces[-len(batch.entries) :])
-            read_bytes += sum(len(entry.event) for entry in batch.entries)
+            pieces += (Event.FromString(event).text_delta.content for event in batch.events)
+            text_bytes += sum(len(piece.encode()) for piece in pieces[-len(batch.events) :])
+            read_bytes += sum(map(len, batch.events))
             if text_bytes > MAX_TEXT_BYTES or read_bytes > MAX_READ_BYTES:
                 return _Text(None, read_bytes)
-            after = Position(*batch.entries[-1][:2])
+            after = batch.end
             await asyncio.sleep(0)  # A store in memory does not wait by itself.
         return _Text("".join(pieces), read_bytes)

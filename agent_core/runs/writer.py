@@ -50,6 +50,10 @@ _repairs: Final = Repeats()
 """Which of the lines about lost events are logged: a store that was wiped has lost those of all runs."""
 
 
+def _nothing(*_: object) -> None:
+    """Do nothing."""
+
+
 class LogRefusedError(Exception):
     """The log takes nothing more of this run from this core."""
 
@@ -105,9 +109,9 @@ class RunWriter:
         log: RunLog,
         record: RunRecord,
         *,
-        on_refusal: Callable[[], None] = lambda: None,
-        on_away: Callable[[LogAwayError], None] = lambda _: None,
-        on_back: Callable[[], None] = lambda: None,
+        on_refusal: Callable[[], None] = _nothing,
+        on_away: Callable[[LogAwayError], None] = _nothing,
+        on_back: Callable[[], None] = _nothing,
         max_pending_bytes: int = MAX_PENDING_BYTES,
         ring_bytes: int = RING_BYTES,
     ) -> None:
@@ -185,6 +189,10 @@ class RunWriter:
             appended = await self._surely(close)
         self._accepted(appended, batch)
         self._pending.clear()
+
+    def detach(self) -> None:
+        """Call nobody any more: a writer and a run that hold each other are garbage in a cycle."""
+        self._on_refusal, self._on_away, self._on_back = _nothing, _nothing, _nothing
 
     def _hand_over(self, payloads: Sequence[bytes]) -> None:
         """Add to what is pending, and see to it that it is committed."""

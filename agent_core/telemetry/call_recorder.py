@@ -9,7 +9,6 @@ from typing import Final
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
-from agent_core.runs.log.contract import Entry
 from tokenwire.latency import Hop
 from tokenwire.latency.core_stamps import core_stamps
 from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, Stall
@@ -68,10 +67,10 @@ class CallRecorder:
         )
         self._tokens.begin()
 
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Take in events that are about to be written."""
-        for entry in entries:
-            event = Event.FromString(entry.event)
+    def add(self, events: Sequence[bytes]) -> None:
+        """Take in whole encoded Events that are about to be written."""
+        for encoded in events:
+            event = Event.FromString(encoded)
             own = event.timing.clock_tag == self._clock_tag
             stamps = core_stamps(event, clock_tag=self._clock_tag, wall_offset_nano=self._wall_offset_nano)
             kind = _KIND.get(event.WhichOneof("payload"), OTHER)

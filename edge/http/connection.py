@@ -19,7 +19,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from edge.http.connection_limits import ConnectionLimits, RefusedError
-from edge.http.extensions import ABORT_EXTENSION, ARRIVED_EXTENSION, FLUSH_EXTENSION, PROBE_EXTENSION
+from edge.http.direct_writer import DirectWriter
+from edge.http.extensions import (
+    ABORT_EXTENSION,
+    ARRIVED_EXTENSION,
+    PROBE_EXTENSION,
+    WRITER_EXTENSION,
+    WriterClient,
+)
 from edge.http.half_close import HalfClose
 from edge.http.other_versions import answer_without_chunks, check_version, head_without_upgrade
 from edge.http.problem import raw_problem
@@ -74,6 +81,7 @@ class StreamProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._held_bytes = 0  # read since the application was last given something
         self._behind = bytearray()  # came behind the running request; not parsed
+        self._writer: DirectWriter | None = None  # of the response that runs
         self._is_unbuffered = False
         self._lingering = False
         self._discarded_bytes = 0
@@ -140,8 +148,8 @@ class StreamProtocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {
             ABORT_EXTENSION: self.transport.abort,
             ARRIVED_EXTENSION: monotonic_nano(),
-            FLUSH_EXTENSION: self.flush,
             PROBE_EXTENSION: self._half_close.probe_with,
+            WRITER_EXTENSION: self.open_writer,
         }
         self.scope["extensions"] = extensions
 
@@ -179,9 +187,10 @@ class StreamProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
-        """Give a piece of the body to the application."""
+        """Give a piece of the body to the application; none to a response that is written already."""
         self._held_bytes = 0
-        super().on_body(body)
+        if self._writer is None:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
@@ -192,25 +201,45 @@ class StreamProtocol(HttpToolsProtocol):
 
     # What a response calls.
 
-    async def flush(self) -> bool:
-        """Return once the kernel has taken all that was written; False where the connection is lost.
+    def open_writer(self, client: WriterClient) -> DirectWriter:
+        """Return what writes the body of the response that runs. Nobody receives from then on.
 
-        From the first call on, the transport does not wait for the end of the loop's turn with what is
-        written, and holds back whoever writes until it has gone.
+        Args:
+            client: Told when the kernel has taken what was written, and when the client has gone.
         """
-        if self.transport.is_closing():
-            return False  # uvloop's lets nobody set limits any more
-        if self._is_serving and not self._is_unbuffered:
-            self._is_unbuffered = True
-            self.transport.set_write_buffer_limits(high=0)
-        if self.flow.write_paused:
-            await self.flow.drain()
-        return not self.transport.is_closing()
+        cycle = self._running
+        if cycle is None:
+            raise RuntimeError("No request is being served.")
+        writer = self._writer = DirectWriter(cycle, self.transport, self.flow, self._unbuffer, client)
+        cycle.body.clear()
+        if cycle.disconnected:
+            self.loop.call_soon(self._tell_gone)
+        else:
+            self.flow.resume_reading()
+        return writer
+
+    def _unbuffer(self) -> None:
+        """Have the transport write at once, and tell when the kernel has taken all."""
+        self._is_unbuffered = True
+        self.transport.set_write_buffer_limits(high=0)
+
+    def resume_writing(self) -> None:
+        """Tell whoever writes that the kernel has taken all."""
+        super().resume_writing()
+        if self._writer is not None and self._writer.client is not None:
+            self._writer.client.drained()
+
+    def _tell_gone(self) -> None:
+        """Tell whoever writes that there is no client any more."""
+        writer, self._writer = self._writer, None
+        if writer is not None and writer.client is not None:
+            writer.client.gone()
 
     def on_response_complete(self) -> None:
         """Go on with what came meanwhile."""
         super().on_response_complete()
-        if self._is_unbuffered:
+        self._writer = None
+        if self._is_unbuffered and not self.transport.is_closing():
             self._is_unbuffered = False
             self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._unset_keepalive_if_required()  # the timer here does that too
@@ -394,3 +423,4 @@ class StreamProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
+            self._tell_gone()

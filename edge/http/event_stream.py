@@ -1,33 +1,37 @@
-"""The SSE response: reads one run from a core and writes it to one client, and closes what it opened.
+"""The SSE response: tells one client of one run, from the request to the end.
 
-Three tasks serve a stream: the request's own writes, one reads from the core, one watches for the
-client's leaving from the first line on (`send` to a client that has gone says nothing, only `receive`
-tells). While a write is in flight the reader goes on filling the stream's state up to its budget, so
-what became ready in the meantime leaves as one write.
+It is told what comes of the run (`RunSink`), in the turn of the loop in which that came, and writes in the
+same turn if its client can be written to:
+
+    OPENING ──▶ HEAD ──▶ IDLE ◀──▶ WRITING ──▶ ENDED        (from each to ENDED)
+
+While a write is in flight, what comes is kept up to a budget and leaves as one write after it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, Status, StatusCode
 
-from edge.errors import CORE_AWAY, EdgeError, StreamBrokenError, UpstreamError
+from edge.errors import EdgeError
 from edge.http.drain import Drain
-from edge.http.extensions import ABORT_EXTENSION, FLUSH_EXTENSION, PROBE_EXTENSION
+from edge.http.extensions import ABORT_EXTENSION, PROBE_EXTENSION, WRITER_EXTENSION, OpenWriter, Writer
 from edge.http.problem import problem, request_log_fields
-from edge.http.stream_policy import CONTENT_TYPE, STREAM_HEADERS, StreamPolicy
-from edge.sse.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING, write_retry
-from edge.sse.stream import StreamState, opening
-from edge.telemetry.server_span import server_span, trace_id, traceparent
+from edge.http.send_writer import SendWriter
+from edge.http.stream_policy import STREAM_HEADERS, StreamPolicy
+from edge.http.stream_slot import StreamSlot, head_alone
+from edge.sse.dialects import Dialect
+from edge.sse.stream import StreamState
+from edge.telemetry.server_span import body_send, server_span, trace_id, traceparent
 from edge.telemetry.stream_recorder import Outcome, StreamRecorder
-from edge.upstream import RunCall
+from edge.upstream import Leave, RunCall
 from tokenwire import events
 from tokenwire.latency import Hop
 from tokenwire.logs import bind_log_fields, log_fields
@@ -35,273 +39,281 @@ from tokenwire.outage import Repeats
 from tokenwire.telemetry import attributes, monotonic_nano
 from tokenwire.telemetry.metrics.instruments import RESYNCS
 
-LEAVE_TIMEOUT_S: Final = 5.0
-"""How long a stream whose client has gone waits to learn its run's id, to tell the core so."""
-
 RETELL_FACTOR: Final = 2.0
 """By how much the time to come back must have changed for a client to be told it anew. An edge that dies
 can't say it then."""
 
-END_TIMEOUT_S: Final = 1.0
-"""How long a stream that has sent its terminal event waits for its call's own end."""
+NANO: Final = 1_000_000_000
 
 logger = logging.getLogger(__name__)
 
 _evictions: Final = Repeats()
 """Which of the lines about clients that do not read are logged: a network that fails has thousands."""
 
-_untold: Final = Repeats()
-"""Which of the lines about clients that left unnoticed are logged."""
+
+class Phase(enum.Enum):
+    """How far a response is."""
+
+    OPENING = enum.auto()
+    """Nothing was sent: what fails is told by a status."""
+    HEAD = enum.auto()
+    """The status and the headers are being sent."""
+    IDLE = enum.auto()
+    """The client can be written to."""
+    WRITING = enum.auto()
+    """The kernel has not yet taken all of the last write."""
+    ENDED = enum.auto()
+    """Nothing more is written but the body's end."""
 
 
-class EventStream(ASGIResponse):
-    """A response that streams a run.
+# A member of an enum is looked up in 50 ns, a global in 5.
+_OPENING: Final = Phase.OPENING
+_HEAD: Final = Phase.HEAD
+_IDLE: Final = Phase.IDLE
+_WRITING: Final = Phase.WRITING
+_ENDED: Final = Phase.ENDED
+
+
+class EventStream(StreamState):
+    """A response that streams a run. An ASGI application for one request.
 
     Args:
-        open_call: Opens the call that is read; called once.
-        state: What the client has, and what waits for it.
-        say_left: Tells the core that the client of a run left by itself; may raise UpstreamError.
+        open_call: Returns the call that tells of the run; called once, if the stream is served at all.
+        dialect: Writes the frames.
+        recorder: Follows the tokens.
+        slot: The stream's slot within the limits.
         policy: The pace.
         drain: Ends the stream when the edge goes down.
-        recorder: Follows the tokens.
+        budget_bytes: How much may wait for the client.
+        merge: Whether neighbouring deltas that wait together become one frame.
+        live: Whether the client reads the run from its start.
+        heartbeats: Whether silence is broken.
     """
+
+    __slots__ = (
+        "_bytes",
+        "_call",
+        "_drain",
+        "_error",
+        "_failure",
+        "_heartbeats",
+        "_last_write_nano",
+        "_loop",
+        "_open_call",
+        "_outcome",
+        "_phase",
+        "_policy",
+        "_recorder",
+        "_retry_due",
+        "_scope",
+        "_sends",
+        "_slot",
+        "_timer",
+        "_told_spread_ms",
+        "_turn",
+        "_waits_for",
+        "_write",
+        "_writer",
+        "_written",
+    )
 
     def __init__(  # noqa: PLR0913 # what a stream joins
         self,
         open_call: Callable[[], RunCall],
-        state: StreamState,
+        dialect: Dialect,
+        recorder: StreamRecorder,
         *,
-        say_left: Callable[[str], Awaitable[object]],
+        slot: StreamSlot,
         policy: StreamPolicy,
         drain: Drain,
-        recorder: StreamRecorder,
+        budget_bytes: int,
+        merge: bool,
+        live: bool,
+        heartbeats: bool = True,
     ) -> None:
-        super().__init__(media_type=CONTENT_TYPE)
-        self._open_call = open_call
-        self._state = state
-        self._say_left = say_left
+        super().__init__(dialect, budget_bytes=budget_bytes, merge=merge, live=live, stamps=recorder.stamps)
+        self._open_call: Callable[[], RunCall] | None = open_call
+        self._recorder = recorder
+        self._written = recorder.written_at_once
+        self._slot = slot
         self._policy = policy
         self._drain = drain
-        self._recorder = recorder
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream to the end, or until the client has gone."""
-        bind_log_fields(request_log_fields(scope))
-        session = _Session(
-            self._open_call(), self._state, self._policy, self._drain, self._recorder, scope, send
-        )
-        self._drain.add(session.wake)
-        try:
-            outcome = await session.run(receive)
-        finally:
-            self._drain.remove(session.wake)
-        if outcome == "client_disconnect":
-            await self._leave()
-
-    async def _leave(self) -> None:
-        """Tell the core that the client left by itself: its run's OnDisconnect decides what follows."""
-        if self._state.terminal is not None or not self._state.run_id:
-            return
-        try:
-            await self._say_left(self._state.run_id)
-        except UpstreamError as error:
-            if error.code == "NOT_FOUND":
-                return  # It has ended and was forgotten in the meantime.
-            # The core sees the call's end all the same, and counts it as a broken link. Where it is away, who
-            # watches it has said so: once, not for each client that leaves meanwhile.
-            _untold.log(
-                logger,
-                logging.DEBUG if error.code in CORE_AWAY else logging.WARNING,
-                "can't tell the core that the client of run %s left: %s",
-                self._state.run_id,
-                error,
-                **log_fields(run_id=self._state.run_id),
-            )
-
-
-class _Session:
-    """One stream, from its first line to its last."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 # what it joins, and how
-        self,
-        call: RunCall,
-        state: StreamState,
-        policy: StreamPolicy,
-        drain: Drain,
-        recorder: StreamRecorder,
-        scope: Scope,
-        send: Send,
-    ) -> None:
-        self._call = call
-        self._state = state
-        self._policy = policy
-        self._drain = drain
-        self._recorder = recorder
-        self._scope = scope
-        self._send = send
-        self._loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
-        self._room = asyncio.Event()
-        self._gone = False
-        self._evicted = False
-        self._failure: EdgeError | None = None
-        self._call_ended = False
-        self._closing = False
-        self._sending_since: float | None = None
-        self._last_write = self._loop.time()
-        self._heartbeat_due = False
-        self._told_spread_ms = policy.spread_ms(drain.streams)
-        self._retry_due = False
+        self._heartbeats = heartbeats
+        self._phase = _OPENING
+        self._outcome: Outcome | None = None  # known before the end: then of what is still to be written
+        self._failure: EdgeError | None = None  # of the run
+        self._error: Exception | None = None  # of this stream
+        self._call: RunCall | None = None
+        self._waits_for: Hop = "model"
         self._timer: asyncio.TimerHandle | None = None
+        self._last_write_nano = 0
+        self._told_spread_ms = 0.0
+        self._retry_due = False
         self._sends = 0
         self._bytes = 0
-        extensions: Mapping[str, Any] = scope.get("extensions") or {}
-        self._flush: Callable[[], Awaitable[bool]] = extensions.get(FLUSH_EXTENSION, _at_once)
-        if (probe_with := extensions.get(PROBE_EXTENSION)) is not None:
-            probe_with(self._write_soon)
 
-    def wake(self) -> None:
-        """Have the writer look at what has changed."""
-        self._woken.set()
+    # The request's own task.
 
-    def _write_soon(self) -> None:
-        """Have the writer write something now, a heartbeat for want of anything else."""
-        self._heartbeat_due = True
-        self.wake()
-
-    async def run(self, receive: Receive) -> Outcome:
-        """Return how the stream ended; everything that it opened is closed by then."""
-        self._recorder.begin(lambda: self._state.run_id, lambda: self._call.span_context)
-        watcher = asyncio.create_task(self._watch(receive))
-        reader = asyncio.create_task(self._read())
-        outcome: Outcome = "error"
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream to the end, or until the client has gone; or refuse to."""
+        if await head_alone(scope, send):
+            return
+        refusal = self._slot.take(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        bind_log_fields(request_log_fields(scope))
+        self._scope = scope
+        self._loop = asyncio.get_running_loop()
+        self._turn = self._loop.create_future()
+        self._writer = self._open_writer(receive, send)
+        self._write = self._writer.write
+        self._drain.add(self.drain)
         try:
-            outcome = await self._write(receive)
-            if outcome == "client_disconnect" and not self._state.run_id:
-                await self._until(lambda: bool(self._state.run_id) or self._call_ended, LEAVE_TIMEOUT_S)
-            elif outcome in {"completed", "cancelled", "error"}:
-                # The call's own end is on its way: hear it, so that it is not taken for cancelled.
-                await self._until(lambda: self._call_ended, END_TIMEOUT_S)
+            await self._serve(receive, send)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._closing = True
-            waits_for: Hop = "link" if self._call_ended or self._call.is_silent else "model"
-            self._call.cancel()
-            self._room.set()
-            watcher.cancel()
-            # The reader is not cancelled: its read ends with the call. Cancelling a read leaks in grpc.aio.
-            await asyncio.gather(reader, watcher, return_exceptions=True)
-            self._describe(outcome, waits_for)
-        return outcome
+            self._finish("error", Leave.BROKEN)  # where it has not ended by itself
+            await self._writer.aclose()
+            self._describe()
 
-    async def _watch(self, receive: Receive) -> None:
-        """Note when the client has gone."""
-        while (await receive())["type"] != "http.disconnect":
-            pass  # what is left of the request's body
-        self._gone = True
-        self.wake()
+    def _open_writer(self, receive: Receive, send: Send) -> Writer:
+        """Return what writes the body, and tells from now on whether the client has gone."""
+        extensions: Mapping[str, Any] = self._scope.get("extensions") or {}
+        if (probe_with := extensions.get(PROBE_EXTENSION)) is not None:
+            probe_with(self.probe)
+        open_writer: OpenWriter | None = extensions.get(WRITER_EXTENSION)
+        if open_writer is not None:
+            return open_writer(self)
+        return SendWriter(receive, body_send(self._scope, send), self)
 
-    async def _read(self) -> None:
-        """Feed the state from the core, no faster than its budget allows."""
-        try:
-            while (response := await self._call.read()) is not None:
-                self._feed(response, monotonic_nano())
-                self.wake()
-                while self._state.full and not self._closing:
-                    self._room.clear()
-                    await self._room.wait()
-        except EdgeError as error:
-            self._failure = error
-        except Exception:
-            run_id = self._state.run_id
-            logger.exception("reading run %s failed", run_id or "(unnamed)", extra=log_fields(run_id=run_id))
-            self._failure = EdgeError("INTERNAL")
-        self._call_ended = True
-        self.wake()
-
-    def _feed(self, response: bytes, recv_nano: int) -> None:
-        """Take in what a core has sent, and have the call go on elsewhere where that does not do."""
-        try:
-            self._state.feed(response, recv_nano)
-        except StreamBrokenError as error:
-            self._call.broken(error)
-        if self._state.core_draining:
-            self._state.core_draining = False
-            self._call.move()
-
-    async def _write(self, receive: Receive) -> Outcome:
+    async def _serve(self, receive: Receive, send: Send) -> None:
         """Answer in two phases: a status within the commit time, then frames to the end."""
-        state = self._state
-        await self._until(lambda: state.waiting or self._call_ended or self._gone, self._policy.commit_s)
-        if self._failure is not None and not state.waiting and not self._gone:
-            await problem(self._failure, self._scope)(self._scope, receive, self._send)
-            return "error"
-        if not self._gone:
-            await self._start()
-        out = bytearray(opening(self._policy.jittered_retry_ms(self._drain.streams)))
-        while not self._gone:
-            self._settle()
-            self._take_into(out)
-            if out:
-                await self._send_body(bytes(out))
-                out.clear()
-            if self._evicted:
-                return "evicted"
-            if state.terminal is not None and not state.waiting:
-                await self._send_body(b"", more=False)
-                return self._outcome_of(state.terminal)
-            if self._drain.started:
-                await self._send_body(b"", more=False)
-                return "drained"
-            if not state.waiting:
-                await self._woken.wait()
-            self._woken.clear()
-        return "evicted" if self._evicted else "client_disconnect"
+        self._recorder.begin(self)
+        assert self._open_call is not None  # noqa: S101 # a response is served once
+        self._call = call = self._open_call()
+        self._open_call = None
+        self._timer = self._loop.call_later(self._policy.commit_s, self._go_on)
+        call.start(self)
+        await self._turn
+        self._timer.cancel()
+        if self._phase is _OPENING and self._failure is not None and not self._items:
+            self._finish("error", Leave.ENDED)
+            await problem(self._failure, self._scope)(self._scope, receive, send)
+            return
+        if self._phase is _OPENING:
+            self._phase = _HEAD
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+        if self._phase is _HEAD:
+            self._turn = self._loop.create_future()
+            self._open()
+            await self._turn
+        if self._error is not None:
+            raise self._error
+        if self._outcome not in {"client_disconnect", "evicted"}:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _settle(self) -> None:
-        """Say what the core can't say any more: that it was lost, or that this edge is going."""
-        if self._call_ended and self._state.terminal is None:
-            failure = self._failure or EdgeError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
-            self._state.fail(failure, timestamp=round(time.time() * 1000, 1), trace_id=trace_id(self._scope))
-        elif self._drain.started:
-            self._state.reconnect(self._policy.jittered_retry_ms(self._drain.streams))
+    def _go_on(self) -> None:
+        """Have the request's own task go on."""
+        if not self._turn.done():
+            self._turn.set_result(None)
 
-    def _take_into(self, out: bytearray) -> None:
-        """Append what waits; a heartbeat when nothing does and one is due."""
-        heartbeat_due, self._heartbeat_due = self._heartbeat_due and not out, False
-        if self._retry_due and (self._state.waiting or heartbeat_due):
-            self._retry_due = False
-            self._told_spread_ms = self._policy.spread_ms(self._drain.streams)
-            write_retry(out, self._policy.jittered_retry_ms(self._drain.streams))
-        if self._state.waiting:
-            self._state.take(out)
-            self._room.set()
-        elif heartbeat_due:
-            out += HEARTBEAT_PING if self._policy.heartbeat == "ping" else HEARTBEAT_COMMENT
-
-    async def _start(self) -> None:
-        """Send the status and the headers, and start the clock of silence."""
+    def _headers(self) -> list[tuple[bytes, bytes]]:
         headers = [*STREAM_HEADERS]
-        if self._state.run_id:
-            headers.append((b"run-id", self._state.run_id.encode()))
+        if self.run_id:
+            headers.append((b"run-id", self.run_id.encode()))
         if parent := traceparent(self._scope):
             headers.append((b"traceparent", parent.encode()))
         if self._recorder.timing_token:
             headers.append((b"timing-token", self._recorder.timing_token.encode()))
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        self._tick()
+        return headers
 
-    async def _send_body(self, body: bytes, *, more: bool = True) -> None:
-        """Write whole frames; returns when the kernel has taken them."""
-        self._sending_since = self._loop.time()
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        if await self._flush():
-            self._recorder.written(monotonic_nano())
-        self._sending_since = None
-        self._last_write = self._loop.time()
-        self._sends += 1
-        self._bytes += len(body)
+    def _open(self) -> None:
+        """Write the first frames, and start the clock of silence."""
+        self._told_spread_ms = self._policy.spread_ms(self._drain.streams)
+        out = bytearray()
+        self._dialect.write_opening(out, self._retry_ms())
+        if self._failure is not None:
+            self._fail()
+        elif self._drain.started:
+            self._part()
+        self._phase = _IDLE
+        self._write_out(out)
+        if self._phase is not _ENDED:
+            self._tick()
+
+    # What the upstream calls, beside what `StreamState` has.
+
+    def flush(self) -> None:
+        """Write what was told since `arrived`, if the client can be written to."""
+        items = self._items
+        if not items:
+            self._outbox.size_bytes = 0  # What makes no frame waits for nobody.
+            return
+        if self._phase is not _IDLE:
+            if self._phase is _OPENING:
+                self._go_on()
+            return
+        try:
+            item = items[0]
+            if (
+                len(items) > 1
+                or self._retry_due
+                or not isinstance(item, tuple)
+                or len(item) == 3  # noqa: PLR2004 # an event that is no delta
+                or self.full
+            ):
+                self._write_out(bytearray())
+                return
+            # Nearly always: one token, and nothing else waits.
+            items.clear()
+            self._outbox.size_bytes = 0
+            frame = self._dialect.delta_frame(item)
+            self._sends += 1
+            self._bytes += len(frame)
+            if self._write(frame):
+                self._last_write_nano = now = monotonic_nano()
+                self._written(now)
+            else:
+                self._recorder.taken()
+                self._wait_for_kernel()
+        except Exception as error:  # noqa: BLE001 # it must not end those of other clients
+            self._broke(error)
+
+    def end(self, failure: EdgeError | None) -> None:
+        """Learn that nothing more comes of the run."""
+        if self.terminal is not None or self._phase is _ENDED:
+            return
+        self._failure = failure or EdgeError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
+        if self._phase is _OPENING:
+            self._go_on()
+        elif self._phase is not _HEAD:
+            self._guard(self._fail)
+
+    @property
+    def span_context(self) -> SpanContext:
+        """Names the span of what carries the run; invalid where nothing does."""
+        return self._call.span_context if self._call is not None else INVALID_SPAN_CONTEXT
+
+    # What the connection, the timer and the drain call.
+
+    def drained(self) -> None:
+        """Go on: the kernel has taken the last write."""
+        if self._phase is _WRITING:
+            self._guard(self._go_on_writing)
+
+    def gone(self) -> None:
+        """End: the client has left."""
+        self._finish("client_disconnect", Leave.LEFT if self.terminal is None else Leave.ENDED)
+
+    def probe(self) -> None:
+        """Write something now, a heartbeat for want of anything else: the client may have gone."""
+        if self._phase is _IDLE:
+            self._guard(self._write_heartbeat)
+
+    def drain(self) -> None:
+        """Hand the client over to another edge. One that was sent nothing yet is, as soon as it was."""
+        if self._phase is _IDLE or self._phase is _WRITING:
+            self._guard(self._part)
 
     def _tick(self) -> None:
         """Look whether a write is stuck or the stream is silent, and when to look again.
@@ -309,74 +321,160 @@ class _Session:
         One timer for both, moved only when it fires: moving it at every token would cost more than
         the token.
         """
-        now = self._loop.time()
-        if self._sending_since is not None and now >= self._sending_since + self._policy.write_deadline_s:
-            self._evict()
-            return
+        policy, waited_s = self._policy, (monotonic_nano() - self._last_write_nano) / NANO
         # Much more or fewer clients than when this one was told when to come back: it is told again.
-        factor = self._policy.spread_ms(self._drain.streams) / self._told_spread_ms
+        factor = policy.spread_ms(self._drain.streams) / self._told_spread_ms
         self._retry_due = not 1 / RETELL_FACTOR < factor < RETELL_FACTOR
-        waits = [self._policy.write_deadline_s]
-        if self._sending_since is not None:
-            waits.append(self._sending_since + self._policy.write_deadline_s - now)
-        elif self._policy.heartbeat != "off":
-            silence_s = now - self._last_write
-            if silence_s >= self._policy.heartbeat_s:
-                self._write_soon()
-                silence_s = 0.0
-            waits.append(self._policy.heartbeat_s - silence_s)
-        self._timer = self._loop.call_later(max(0.001, min(waits)), self._tick)
+        next_s = min(policy.write_deadline_s, policy.heartbeat_s)
+        if self._phase is _WRITING:
+            if waited_s >= policy.write_deadline_s:
+                self._evict()
+                return
+            next_s = min(next_s, policy.write_deadline_s - waited_s)
+        elif self._heartbeats:
+            if waited_s < policy.heartbeat_s:
+                next_s = min(next_s, policy.heartbeat_s - waited_s)
+            else:
+                self.probe()
+                if self._phase is _ENDED:
+                    return
+        self._timer = self._loop.call_later(max(0.001, next_s), self._tick)
 
     def _evict(self) -> None:
         """Cut off a client that does not read: closing in good order would wait for it for ever."""
-        fields = log_fields(run_id=self._state.run_id)
+        fields = log_fields(run_id=self.run_id)
         text = "client of run %s does not read: cut off"
-        _evictions.log(logger, logging.WARNING, text, self._state.run_id, **fields)
-        self._evicted = True
+        _evictions.log(logger, logging.WARNING, text, self.run_id, **fields)
         abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
         if callable(abort):
-            abort()
-        else:
+            abort()  # first: the server knows of it then before this response has returned
+        self._finish("evicted", Leave.EVICTED)
+        if not callable(abort):
             logger.error(
                 "the ASGI server has no %s: the stuck client stays connected", ABORT_EXTENSION, extra=fields
             )
-        self.wake()
 
-    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> None:
-        """Return when the condition holds or the time is up."""
+    # How it writes and ends.
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        """Do something in another one's turn: what fails there ends this stream alone."""
         try:
-            async with asyncio.timeout(timeout_s):
-                while not condition():
-                    self._woken.clear()
-                    await self._woken.wait()
-        except TimeoutError:
-            return
+            action()
+        except Exception as error:  # noqa: BLE001 # raised again in the request's own task
+            self._broke(error)
 
-    def _describe(self, outcome: Outcome, waits_for: Hop) -> None:
+    def _broke(self, error: Exception) -> None:
+        """End: there is a fault in what serves this stream. Its connection is cut."""
+        self._error = error
+        self._finish("error", Leave.BROKEN)
+
+    def _write_out(self, out: bytearray) -> None:
+        """Write `out` and what waits behind it; end once that was the last.
+
+        Args:
+            out: What is written first; empty for nothing.
+        """
+        was_full = self.full
+        if self._items:
+            self._write_retry(out)
+            self.take(out)
+            if self.terminal is not None:
+                self._outcome = _outcome_of(self.terminal)
+        if out:
+            self._sends += 1
+            self._bytes += len(out)
+            if self._write(bytes(out)):
+                self._last_write_nano = now = monotonic_nano()
+                self._recorder.written(now)
+            else:
+                self._wait_for_kernel()
+        if self._phase is _IDLE and self._outcome is not None:
+            self._finish(self._outcome, Leave.ENDED)
+        elif was_full and self._call is not None:
+            self._call.resume()
+
+    def _wait_for_kernel(self) -> None:
+        """Write nothing until `drained`, and note since when."""
+        self._last_write_nano = monotonic_nano()
+        self._phase = _WRITING
+
+    def _go_on_writing(self) -> None:
+        self._phase = _IDLE
+        self._last_write_nano = now = monotonic_nano()
+        self._recorder.written(now)
+        self._write_out(bytearray())
+
+    def _write_heartbeat(self) -> None:
+        out = bytearray()
+        self._write_retry(out)
+        self._dialect.write_heartbeat(out)
+        self._write_out(out)
+
+    def _write_retry(self, out: bytearray) -> None:
+        """Append the time to come back, where the client has to be told another one."""
+        if self._retry_due:
+            self._retry_due = False
+            self._told_spread_ms = self._policy.spread_ms(self._drain.streams)
+            self._dialect.write_retry(out, self._retry_ms())
+
+    def _retry_ms(self) -> int:
+        return self._policy.jittered_retry_ms(self._drain.streams)
+
+    def _fail(self) -> None:
+        """Say what the core can't say any more: that it was lost."""
+        assert self._failure is not None  # noqa: S101 # it has failed
+        self.fail(self._failure, timestamp=round(time.time() * 1000, 1), trace_id=trace_id(self._scope))
+        if self._phase is _IDLE:
+            self._write_out(bytearray())
+
+    def _part(self) -> None:
+        """Say that this edge is going down, and want nothing more of the run."""
+        if self.terminal is None:
+            self._outcome = "drained"
+            self._close_call(Leave.DRAINED)
+            self.reconnect(self._retry_ms())
+            if self._phase is _IDLE:
+                self._write_out(bytearray())
+
+    def _close_call(self, leave: Leave) -> None:
+        if self._call is not None:
+            if self._failure is not None or self._call.is_silent:
+                self._waits_for = "link"
+            self._call.close(leave)
+
+    def _finish(self, outcome: Outcome, leave: Leave) -> None:
+        """End, if that was not done before. The slot is back before the client can see the end."""
+        if self._phase is _ENDED:
+            return
+        self._phase = _ENDED
+        self._outcome = outcome
+        if self._timer is not None:
+            self._timer.cancel()
+        self._drain.remove(self.drain)
+        self._slot.release()
+        self._close_call(leave)
+        self._go_on()
+
+    def _describe(self) -> None:
         """Write how the stream ended into the request's span, and have its tokens told."""
+        outcome, terminal = self._outcome or "error", self.terminal
         span = server_span(self._scope)
-        if self._state.run_id:
-            span.set_attribute(attributes.RUN_ID, self._state.run_id)
+        if self.run_id:
+            span.set_attribute(attributes.RUN_ID, self.run_id)
         span.set_attribute(attributes.STREAM_OUTCOME, outcome)
         span.set_attribute(attributes.STREAM_SENDS, self._sends)
         span.set_attribute(attributes.STREAM_BYTES, self._bytes)
-        if self._state.resyncs:
-            RESYNCS.add(self._state.resyncs)
-        if self._state.unknown:
-            span.set_attribute(attributes.STREAM_UNKNOWN, self._state.unknown)
-        terminal = self._state.terminal
+        if self.resyncs:
+            RESYNCS.add(self.resyncs)
+        if self.unknown:
+            span.set_attribute(attributes.STREAM_UNKNOWN, self.unknown)
         if isinstance(terminal, events.Error):
             span.set_attribute(attributes.ERROR_TYPE, terminal.code)
             span.set_status(Status(StatusCode.ERROR, terminal.message))
-        self._recorder.end(outcome, monotonic_nano(), waits_for)
-
-    @staticmethod
-    def _outcome_of(terminal: events.Done | events.Error) -> Outcome:
-        if isinstance(terminal, events.Error):
-            return "error"
-        return "cancelled" if terminal.finish_reason == "cancelled" else "completed"
+        self._recorder.end(outcome, monotonic_nano(), self._waits_for)
 
 
-async def _at_once() -> bool:
-    """Stand for a server that does not say when the kernel has taken what was sent."""
-    return True
+def _outcome_of(terminal: events.Done | events.Error) -> Outcome:
+    if isinstance(terminal, events.Error):
+        return "error"
+    return "cancelled" if terminal.finish_reason == "cancelled" else "completed"

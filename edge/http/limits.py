@@ -78,9 +78,8 @@ class Limits:
         with _refusing():
             self.starts.take(principal, self._clock_s())
 
-    @contextmanager
-    def stream(self, principal: str, *, starts: bool) -> Iterator[None]:
-        """Hold a slot for a stream, as long as the context is open.
+    def take_stream(self, principal: str, *, starts: bool) -> None:
+        """Take a slot for a stream. It is the caller's to release.
 
         Args:
             principal: Whose stream it is.
@@ -91,12 +90,20 @@ class Limits:
         """
         with _refusing():
             self.slots.take(principal)
-        try:
-            if starts:
+        if starts:
+            try:
                 self.count_start(principal)
-            yield
-        finally:
-            self.slots.release(principal)
+            except LimitError:
+                self.slots.release(principal)
+                raise
+
+    def release_stream(self, principal: str) -> None:
+        """Give a stream's slot back.
+
+        Args:
+            principal: Who took it.
+        """
+        self.slots.release(principal)
 
 
 @contextmanager

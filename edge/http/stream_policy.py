@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from litestar.response.base import ASGIResponse
 
-from edge.sse.stream import opening
+from edge.sse.frames import opening
 
 CONTENT_TYPE: Final = "text/event-stream"
 """Exactly so: with a charset behind it, fetch-event-source retries for ever."""
@@ -41,8 +41,6 @@ class StreamPolicy:
     """How long a refusal by the core can still become an HTTP status."""
     heartbeat_s: float = 15.0
     """The silence after which a heartbeat is sent."""
-    heartbeat: HeartbeatKind = "comment"
-    """What a heartbeat looks like."""
     write_deadline_s: float = 30.0
     """How long one write may stay stuck before its client is cut off."""
     retry_ms: int = 1000

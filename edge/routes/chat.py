@@ -10,11 +10,11 @@ from litestar import Request, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, HeaderParameter, JSONBody
 from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from edge.errors import EdgeError
 from edge.http.accept import preferred
 from edge.http.authentication import principal_of
-from edge.http.limited_stream import LimitedStream
 from edge.http.stream_policy import CONTENT_TYPE, HeartbeatKind, StreamLook
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, EVENT_STREAM_RESPONSE, ChatRequest, RunAccepted, refusal
@@ -67,7 +67,7 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
             name="Idempotency-Key", min_length=1, max_length=MAX_REQUEST_ID, pattern=r"^[^\x00-\x1f\x7f]*$"
         ),
     ] = None,
-) -> ASGIResponse:
+) -> ASGIApp:
     """Start a run and stream it; or resume one; or start one to be followed elsewhere."""
     del last_event_id  # of several, only one is told here
     if reached := named_event("Last-Event-ID", request.headers.getall("last-event-id", [])):
@@ -79,9 +79,7 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     run.request_id = idempotency_key or secrets.token_urlsafe(REQUEST_ID_BYTES)
     if preferred(", ".join(request.headers.getall("accept", [])), _ANSWERS) == _JSON:
         return await _accept(request, edge, run)
-    return LimitedStream(
-        edge.start_stream(request, run, StreamLook(heartbeat, timing)), edge.limits, starts=True
-    )
+    return edge.start_stream(request, run, StreamLook(heartbeat, timing))
 
 
 async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_pb2.RunSpec) -> ASGIResponse:
@@ -101,7 +99,7 @@ async def _accept(request: Request[Any, Any, Any], edge: EdgeContext, run: run_p
 
 async def _resume(
     request: Request[Any, Any, Any], edge: EdgeContext, reached: EventId, look: StreamLook
-) -> ASGIResponse:
+) -> ASGIApp:
     """Go on with the run that the id names: a client that repeats its POST wants no second one."""
     run_id, after = reached
     run = await edge.run_to_follow(request, run_id)
@@ -110,4 +108,4 @@ async def _resume(
     if run.state == run_pb2.RUN_STATE_ENDED and after >= (run.last.epoch, run.last.sequence):
         # A POST has no "204: there is nothing more": the terminal event is told again.
         after = Cursor(run.last.epoch, run.last.sequence - 1)
-    return LimitedStream(edge.follow_stream(request, run_id, after, look), edge.limits, starts=False)
+    return edge.follow_stream(request, run_id, after, look)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from litestar import Request
@@ -19,17 +19,17 @@ from edge.http.event_stream import EventStream
 from edge.http.extensions import ARRIVED_EXTENSION
 from edge.http.limits import Limits
 from edge.http.stream_policy import StreamLook, StreamPolicy, come_back_later
+from edge.http.stream_slot import StreamSlot
 from edge.settings import EdgeSettings
 from edge.sse.dialects import NativeDialect
-from edge.sse.stream import StreamState
 from edge.telemetry.browser_timing import BrowserTiming
 from edge.telemetry.server_span import server_context, server_span, traceparent
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
-from edge.upstream import Caller, Progress, RunCall, Upstream
+from edge.upstream import Caller, RunCall, Upstream
 from tokenwire.authentication import Bearers
-from tokenwire.cursor import START, Cursor
+from tokenwire.cursor import Cursor
 from tokenwire.telemetry import monotonic_nano
-from tokenwire.v1 import agent_service_pb2, run_pb2
+from tokenwire.v1 import run_pb2
 
 STREAM_ID_BYTES: Final = 9
 """The random bytes of a stream's name."""
@@ -62,7 +62,7 @@ class EdgeContext:
 
     def start_stream(
         self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, look: StreamLook
-    ) -> ASGIResponse:
+    ) -> EventStream:
         """Return the response that starts a run and streams it.
 
         Args:
@@ -71,19 +71,11 @@ class EdgeContext:
             look: What the client wants to see besides events.
         """
         caller = caller_of(request)
-        recorder = self._recorder(request, look, starts=True)
-        state = self._state(START, recorder, look, live=True)
-        return self._stream(
-            lambda: self.upstream.stream_run(run, caller, lambda: progress_of(state)),
-            state,
-            request,
-            look,
-            recorder,
-        )
+        return self._stream(lambda: self.upstream.stream_run(run, caller), request, look, starts=True)
 
     def follow_stream(
         self, request: Request[Any, Any, Any], run_id: str, after: Cursor, look: StreamLook
-    ) -> ASGIResponse:
+    ) -> EventStream:
         """Return the response that streams a run's events after a cursor.
 
         Args:
@@ -93,16 +85,11 @@ class EdgeContext:
             look: What the client wants to see besides events.
         """
         caller = caller_of(request)
-        recorder = self._recorder(request, look, starts=False)
-        state = self._state(after, recorder, look, live=False)
-        state.name_run(run_id)
-        return self._stream(
-            lambda: self.upstream.follow_run(caller, lambda: progress_of(state)),
-            state,
-            request,
-            look,
-            recorder,
+        stream = self._stream(
+            lambda: self.upstream.follow_run(run_id, after, caller), request, look, starts=False
         )
+        stream.begin(run_id)
+        return stream
 
     async def run_to_follow(self, request: Request[Any, Any, Any], run_id: str) -> run_pb2.Run | None:
         """Return the state of a run that is to be followed; None when that can't be done now.
@@ -130,21 +117,24 @@ class EdgeContext:
     def _stream(
         self,
         open_call: Callable[[], RunCall],
-        state: StreamState,
         request: Request[Any, Any, Any],
         look: StreamLook,
-        recorder: StreamRecorder,
+        *,
+        starts: bool,
     ) -> EventStream:
-        """Return the response that streams what a call reads."""
-        caller = caller_of(request)
-        cause = agent_service_pb2.CANCEL_CAUSE_FOLLOWER_LEFT
+        """Return the response that streams what a call tells."""
         return EventStream(
             open_call,
-            state,
-            say_left=lambda run_id: self.upstream.cancel_run(run_id, cause, caller),
-            policy=replace(self.policy, heartbeat=look.heartbeat),
+            NativeDialect(ping=look.heartbeat == "ping"),
+            self._recorder(request, look, starts=starts),
+            slot=StreamSlot(self.limits, starts=starts),
+            policy=self.policy,
             drain=self.drain,
-            recorder=recorder,
+            budget_bytes=self.settings.client_budget_bytes,
+            # A frame of several events could not tell the stamps of each.
+            merge=self.settings.merge and not look.timing,
+            live=starts,
+            heartbeats=look.heartbeat != "off",
         )
 
     def _recorder(self, request: Request[Any, Any, Any], look: StreamLook, *, starts: bool) -> StreamRecorder:
@@ -162,24 +152,6 @@ class EdgeContext:
             self.browser_timing.remember(stream.id, recorder.write_times())
             recorder.timing_token = self.timing_tokens.issue(principal_of(request), stream)
         return recorder
-
-    def _state(self, after: Cursor, recorder: StreamRecorder, look: StreamLook, *, live: bool) -> StreamState:
-        return StreamState(
-            NativeDialect,
-            after=after,
-            budget_bytes=self.settings.client_budget_bytes,
-            # A frame of several events could not tell the stamps of each.
-            merge=self.settings.merge and not look.timing,
-            live=live,
-            stamps=recorder.stamps,
-        )
-
-
-def progress_of(state: StreamState) -> Progress:
-    """Return how far a stream has come, as the way to the cores wants to know it."""
-    epoch, sequence = state.last
-    cursor = run_pb2.Cursor(epoch=epoch, sequence=sequence)
-    return Progress(state.run_id, cursor, ended=state.terminal is not None)
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

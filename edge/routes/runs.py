@@ -8,10 +8,10 @@ from litestar import Request, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from edge.http.authentication import TAKES_TICKETS
 from edge.http.head import is_head
-from edge.http.limited_stream import LimitedStream
 from edge.http.stream_policy import HeartbeatKind, StreamLook
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import (
@@ -54,7 +54,7 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
     timing: FromQuery[bool] = False,  # noqa: FBT002 # a parameter of the URL
     ticket: FromQuery[str | None] = None,
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
-) -> ASGIResponse:
+) -> ASGIApp:
     """Follow a run, or resume following it."""
     del ticket  # the guard has looked at it
     del after, last_event_id_in_query, last_event_id  # of several of one name, only one is told here
@@ -72,8 +72,7 @@ async def follow(  # noqa: PLR0913, PLR0917 - one parameter for each part of the
         return ASGIResponse(status_code=204)
     if cursor != START and not is_head(request.scope):
         RESUMES.add(1, BY_CLIENT)
-    look = StreamLook(heartbeat, timing)
-    return LimitedStream(edge.follow_stream(request, run_id, cursor, look), edge.limits, starts=False)
+    return edge.follow_stream(request, run_id, cursor, StreamLook(heartbeat, timing))
 
 
 @get("/runs/{run_id:str}", summary="Get the state of a run", responses=RUN_REFUSALS)

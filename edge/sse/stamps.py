@@ -8,7 +8,7 @@ then, and told beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from tokenwire import events
 from tokenwire.latency.clock_bounds import Offset
@@ -26,6 +26,10 @@ _KIND: Final[dict[type[events.StreamEvent | None], int]] = {
     events.ToolStart: BREAK,
     events.ToolResult: BREAK,
 }
+
+
+Row: TypeAlias = tuple[int, int, int, int, int, int]
+"""Sequence, kind, and the stamps `model`, `logged`, `send`, `recv`: nanoseconds of our monotonic clock."""
 
 
 class EdgeClock(NamedTuple):
@@ -52,6 +56,26 @@ class StreamStamps:
         show: Whether events carry their stamps into their frames.
     """
 
+    __slots__ = (
+        "_began_nano",
+        "_hear",
+        "_lag_nano",
+        "_lags",
+        "_send_shift",
+        "clock",
+        "is_elsewhere",
+        "is_plain",
+        "offset",
+        "own_id",
+        "own_tag",
+        "recv_nano",
+        "run_traceparent",
+        "send_nano",
+        "series",
+        "show",
+        "terminal",
+    )
+
     def __init__(
         self,
         series: TokenSeries,
@@ -62,19 +86,25 @@ class StreamStamps:
         show: bool = False,
     ) -> None:
         self.series = series
-        self._add = series.add
+        """Takes the events."""
         self.clock = clock
-        self._id, self._tag = clock.id, clock.tag
+        """This process's."""
+        self.own_id, self.own_tag = clock.id, clock.tag
+        """Names of this process's clock, in messages and in events."""
         self._began_nano = began_nano
         self._hear = hear
-        self._show = show
+        self.show = show
+        """Whether events carry their stamps into their frames."""
         self._send_shift = 0
-        self._send_nano = 0
-        self._recv_nano = 0
+        self.send_nano = 0
+        """When the message was sent that is read, by our monotonic clock."""
+        self.recv_nano = 0
+        """When it came."""
+        self.is_plain = False
+        """Whether the next event needs no look beyond its stamps, if it is text and they are of our clock:
+        then its row may be added without `event`."""
         self._lag_nano = 0
-        self._lags: dict[int, int] = {}
-        # Whether the next event needs no look beyond its stamps, if it is text.
-        self._is_plain = False
+        self._lags: dict[int, int] | None = None
         self.run_traceparent = ""
         """Of the run's span, once `RunStarted` was seen; empty where the run is not traced."""
         self.terminal: events.Done | events.Error | None = None
@@ -91,64 +121,75 @@ class StreamStamps:
             clock: What it says of its sender's clock.
             recv_nano: When it came, in nanoseconds of the monotonic clock.
         """
-        self._recv_nano = recv_nano
-        if clock.id == self._id:
-            self._send_nano = clock.send_nano
+        self.recv_nano = recv_nano
+        if clock.id == self.own_id:
+            self.send_nano = clock.send_nano
         elif clock.id:
             self._from_elsewhere(clock)
         if lag_nano := clock.loop_lag_nano:
             self._lag_nano += lag_nano  # of a message without events, it is the next event's
-            self._is_plain = False
+            self.is_plain = False
 
     def event(
         self,
         event: event_pb2.Event,
         sequence: int,
-        told: events.StreamEvent | None,
-        live: bool,  # noqa: FBT001 # by position, since each token passes here
-    ) -> None:
-        """Take in an event of the message.
+        kind: int,
+        live: bool,  # noqa: FBT001 # by position, as `told`
+    ) -> Row:
+        """Take in an event of the message; return its row.
 
         Args:
             event: The event.
             sequence: Its own.
-            told: What its reader is told; None for one that is passed over.
+            kind: What it is, were it live: `DELTA`, `BREAK` or `OTHER`.
             live: Whether it was not yet in the log when the stream's follow began, as far as the core has
                 said so.
         """
         timing = event.timing
-        is_own = timing.clock_tag == self._tag
-        if is_own and self._is_plain and type(told) is events.TextDelta:  # nearly always
-            self._add(
-                (
-                    sequence,
-                    DELTA,
-                    timing.model_nano,
-                    timing.logged_nano,
-                    self._send_nano,
-                    self._recv_nano,
-                )
-            )
-            return
-        if is_own:
+        if timing.clock_tag == self.own_tag:
             model, logged = timing.model_nano, timing.logged_nano
             latest = logged
         else:
             model, logged = placed_stamps(event, self.clock.wall_offset_nano)
             latest = self._latest(logged)
-        kind = _KIND.get(type(told), OTHER)
         # A request that is repeated gets the run that it has started before.
         if not live or 0 < latest < self._began_nano:
             kind = REPLAYED_DELTA if kind == DELTA else REPLAYED
-        row = (sequence, kind, model, logged, self._send_nano, self._recv_nano)
-        self._add(row)
-        self._note(told, row)
+        row = (sequence, kind, model, logged, self.send_nano, self.recv_nano)
+        self.series.add(row)
+        if self._lag_nano:
+            self._note_lag(sequence)
         # Stamps grow: once an event was live, so are all behind it.
-        self._is_plain = live and latest >= self._began_nano and not self._show
+        self.is_plain = live and latest >= self._began_nano
+        return row
+
+    def told(
+        self,
+        event: event_pb2.Event,
+        sequence: int,
+        told: events.StreamEvent | None,
+        live: bool,  # noqa: FBT001 # by position, as `event`
+    ) -> None:
+        """Take in an event of the message that is more than a piece of text, or is to carry its stamps.
+
+        Args:
+            event: The event.
+            sequence: Its own.
+            told: What its reader is told; None for one that is passed over.
+            live: As for `event`.
+        """
+        _, _, *stamps = self.event(event, sequence, _KIND.get(type(told), OTHER), live)
+        if isinstance(told, events.RunStarted):
+            self.run_traceparent = told.traceparent
+        elif isinstance(told, (events.Done, events.Error)):
+            self.terminal = told
+        if self.show and told is not None:
+            told.timing = self._timing(stamps)
 
     def core_lag_nano(self, sequence: int) -> int:
         """Return for how long the core's event loop stood still before it sent an event, as it said."""
-        return self._lags.get(sequence, 0)
+        return self._lags.get(sequence, 0) if self._lags else 0
 
     def unix_nano(self, nano: int) -> int:
         """Return a time of the monotonic clock as Unix time, in nanoseconds."""
@@ -162,24 +203,17 @@ class StreamStamps:
         """Place the time at which a message of another machine was sent."""
         if clock.send_unix_nano:
             self._send_shift = clock.send_unix_nano - clock.send_nano - self.clock.wall_offset_nano
-        self._send_nano = clock.send_nano + self._send_shift
+        self.send_nano = clock.send_nano + self._send_shift
         self.is_elsewhere = True
-        self.offset = self._hear(clock.id, self.unix_nano(self._send_nano), self.unix_nano(self._recv_nano))
+        self.offset = self._hear(clock.id, self.unix_nano(self.send_nano), self.unix_nano(self.recv_nano))
         self.series.link_offset_nano = self.offset.nano if self.offset else 0
 
-    def _note(self, told: events.StreamEvent | None, row: tuple[int, int, int, int, int, int]) -> None:
-        """Take note of what only some events have."""
-        sequence, _, *stamps = row
-        if self._lag_nano:
-            self._lags[sequence], self._lag_nano = self._lag_nano, 0  # it is the first event's of its message
-            if len(self._lags) > MAX_LAGS:
-                del self._lags[next(iter(self._lags))]
-        if isinstance(told, events.RunStarted):
-            self.run_traceparent = told.traceparent
-        elif isinstance(told, (events.Done, events.Error)):
-            self.terminal = told
-        if self._show and told is not None:
-            told.timing = self._timing(stamps)
+    def _note_lag(self, sequence: int) -> None:
+        """Remember a standstill of the core with the first event of its message."""
+        lags = self._lags = self._lags or {}
+        lags[sequence], self._lag_nano = self._lag_nano, 0
+        if len(lags) > MAX_LAGS:
+            del lags[next(iter(lags))]
 
     def _timing(self, stamps: Sequence[int]) -> events.Timing:
         """Return the stamps as a frame tells them."""

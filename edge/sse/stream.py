@@ -1,83 +1,80 @@
-"""One response's stream state: order, merging, resume, budget, and the one end.
+"""One stream, as its client sees it: what a run tells, turned into what waits to be written.
 
-Sans-I/O: the rim feeds the bytes that a core sends, and takes the bytes that are to be written.
+Sans-I/O: the half of `edge.upstream.RunSink` that needs no client. Who feeds it has seen to the order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
-from edge.errors import EdgeError, StreamBrokenError
-from edge.sse import frames
-from edge.sse.dialects import Dialect
+from edge.errors import EdgeError
+from edge.sse.dialects import DeltaType, Dialect
+from edge.sse.outbox import Outbox
 from edge.sse.stamps import StreamStamps
 from tokenwire import events
-from tokenwire.cursor import START, Cursor
-from tokenwire.translate import cursor_of, translate, translate_control
-from tokenwire.v1 import agent_service_pb2, event_pb2, stream_pb2
+from tokenwire.latency.series import DELTA
+from tokenwire.translate import translate, translate_control
+from tokenwire.v1 import event_pb2, stream_pb2
 
-_Delta: TypeAlias = events.TextDelta | events.ReasoningDelta
-_DELTAS: Final = (events.TextDelta, events.ReasoningDelta)
+_DELTAS: Final[dict[str | None, DeltaType]] = {
+    "text_delta": events.TextDelta,
+    "reasoning_delta": events.ReasoningDelta,
+}
+"""The payloads of which nearly all events are."""
 
-_parse: Final = agent_service_pb2.StreamRunResponse.FromString
-"""FollowRunResponse has the same fields under the same numbers."""
-
-
-_Waiting: TypeAlias = tuple[int, int, events.StreamEvent]
-"""An event that waits to be written: epoch, sequence, event. Sequence 0: it is not in the log. A bare
-tuple, since one is made for every token."""
-
-_Item: TypeAlias = _Waiting | events.ControlEvent
+TENTHS_PER_S: Final = 10_000
+NANO_PER_TENTH: Final = 100_000
+MAX_TENTHS: Final = 2**53
+"""Times up to here are written alike as two integers and as a float; nobody's clock goes further."""
 
 
 class StreamState:
-    """What one client has been sent, and what waits for it.
+    """What one client is told, and what waits for it.
 
     Args:
-        dialect: Makes the dialect, once the run's id is known.
-        after: The last event that the client has.
-        budget_bytes: How much may wait (in encoded bytes) before `full` asks the rim to stop feeding.
-        merge: Whether adjacent deltas that wait together become one frame.
+        dialect: Writes the frames.
+        budget_bytes: How much may wait (in encoded bytes) before it is `full`.
+        merge: Whether neighbouring deltas that wait together become one frame.
         live: Whether the client reads the run from its start: then there is nothing to catch up with.
-        stamps: Reads the events' stamps; None where nobody wants to know them.
+        stamps: Reads the events' stamps; None where they are not wanted.
     """
 
-    def __init__(  # noqa: PLR0913 # how one stream differs from another
+    __slots__ = (
+        "_add_row",
+        "_caught_up",
+        "_dialect",
+        "_items",
+        "_outbox",
+        "_stamps",
+        "resyncs",
+        "run_id",
+        "terminal",
+        "unknown",
+    )
+
+    def __init__(
         self,
-        dialect: Callable[[str], Dialect],
+        dialect: Dialect,
         *,
-        after: Cursor = START,
         budget_bytes: int,
         merge: bool = True,
         live: bool = False,
         stamps: StreamStamps | None = None,
     ) -> None:
-        self._make_dialect = dialect
-        self._dialect: Dialect | None = None
-        self._epoch, self._sequence = after
-        self._budget_bytes = budget_bytes
-        self._merge = merge
+        self._dialect = dialect
+        self._outbox = Outbox(budget_bytes, merge=merge)
+        self._items = self._outbox.items
         self._stamps = stamps
-        self._note_taken = stamps.series.take if stamps is not None else None
-        self._items: list[_Item] = []
-        self._waiting_bytes = 0
-        self.run_id = ""
-        """The run's id; empty until the first response or `name_run`."""
-        self.terminal: events.Done | events.Error | None = None
-        """The terminal event, once it was fed or made by `fail`."""
-        self.core_draining = False
-        """Set when the core has said that it is going down."""
+        self._add_row = stamps.series.add if stamps is not None else None
         self._caught_up = live
+        self.run_id = ""
+        """The run's id; empty until `begin`."""
+        self.terminal: events.Done | events.Error | None = None
+        """The terminal event, once it came or was made by `fail`."""
         self.resyncs = 0
         """How often the client was told to begin anew."""
         self.unknown = 0
         """Events that were passed over since their payload is unknown here."""
-
-    @property
-    def last(self) -> Cursor:
-        """The last event that was fed: the cursor from which a broken stream goes on."""
-        return Cursor(self._epoch, self._sequence)
 
     @property
     def waiting(self) -> bool:
@@ -86,72 +83,96 @@ class StreamState:
 
     @property
     def full(self) -> bool:
-        """Whether more waits than the budget allows: stop feeding until `take`."""
-        return self._waiting_bytes >= self._budget_bytes
+        """Whether more waits than the budget allows: nothing more is to come until `take`."""
+        outbox = self._outbox
+        return outbox.size_bytes >= outbox.budget_bytes
 
-    def name_run(self, run_id: str) -> None:
-        """Say which run the stream belongs to.
+    def begin(self, run_id: str) -> None:
+        """Learn the run's id, before any event of it. A repetition changes nothing.
 
         Args:
             run_id: The run's id.
         """
         if not self.run_id:
             self.run_id = run_id
-            self._dialect = self._make_dialect(run_id)
+            self._dialect.begin(run_id)
 
-    def feed(self, message: bytes, recv_nano: int = 0) -> None:
-        """Take in what a core sent. What comes after the terminal event is ignored.
+    def arrived(self, clock: stream_pb2.Clock, recv_nano: int, size_bytes: int) -> None:
+        """Learn that a message has come, whose events or control follow.
 
         Args:
-            message: An encoded StreamRunResponse or FollowRunResponse.
+            clock: What it says of its sender's clock.
             recv_nano: When it came, in nanoseconds of the monotonic clock.
-
-        Raises:
-            StreamBrokenError: DATA_LOSS, an event was skipped: follow again from `last`.
-            google.protobuf.message.DecodeError: the message is none of the two.
+            size_bytes: How much of it, encoded, is this run's.
         """
-        response = _parse(message)
-        if not self.run_id:
-            self.name_run(response.run_id)
-        self._waiting_bytes += len(message)
-        if self._stamps is not None:
-            self._stamps.response(response.clock, recv_nano)
-        events_fed = False
-        for event in response.events:
-            events_fed = True
-            if self.terminal is None:
-                self._feed_event(event)
-        if not events_fed and self.terminal is None:
-            self._feed_control(response.control)
-        if not self._items:
-            self._waiting_bytes = 0  # What makes no frame waits for nobody.
+        self._outbox.size_bytes += size_bytes
+        stamps = self._stamps
+        if stamps is not None:
+            if clock.id == stamps.own_id and not clock.loop_lag_nano:  # nearly always
+                stamps.send_nano = clock.send_nano
+                stamps.recv_nano = recv_nano
+            else:
+                stamps.response(clock, recv_nano)
 
-    def _feed_event(self, event: event_pb2.Event) -> None:
-        sequence = event.sequence
-        if sequence != self._sequence + 1:
-            if sequence <= self._sequence:
-                return  # sent already: cores number densely, so the sequence alone tells
-            raise StreamBrokenError(
-                "DATA_LOSS",
-                "Events were lost in transit.",
-                retryable=True,
-                details={"reason": "SEQUENCE_GAP", "after": str(self._sequence), "got": str(sequence)},
-            )
-        self._epoch, self._sequence = event.epoch or 1, sequence
+    def event(self, epoch: int, sequence: int, event: event_pb2.Event) -> None:
+        """Take in the next event. Nothing of its message is kept. Behind the terminal event none counts.
+
+        Args:
+            epoch: Its epoch.
+            sequence: Its sequence.
+            event: The event.
+        """
+        if self.terminal is not None:
+            return
+        payload = event.WhichOneof("payload")
+        kind = _DELTAS.get(payload)
+        stamps = self._stamps
+        if kind is None or (stamps is not None and stamps.show):
+            self._other_event(epoch, sequence, event)
+            return
+        delta = event.text_delta if kind is events.TextDelta else event.reasoning_delta
+        created = event.create_time
+        tenths = created.seconds * TENTHS_PER_S + created.nanos // NANO_PER_TENTH
+        if not 0 <= tenths < MAX_TENTHS:
+            self._other_event(epoch, sequence, event)
+            return
+        if stamps is not None:
+            timing = event.timing
+            if stamps.is_plain and timing.clock_tag == stamps.own_tag:  # nearly always
+                self._add_row(  # type: ignore[misc] # set with the stamps
+                    (
+                        sequence,
+                        DELTA,
+                        timing.model_nano,
+                        timing.logged_nano,
+                        stamps.send_nano,
+                        stamps.recv_nano,
+                    )
+                )
+            else:
+                stamps.event(event, sequence, DELTA, self._caught_up)
+        self._items.append((epoch, sequence, tenths, kind, delta.content, delta.token_count or 1))
+
+    def _other_event(self, epoch: int, sequence: int, event: event_pb2.Event) -> None:
+        """Take in an event that is no piece of text, or one whose frame shows its stamps."""
         translated = translate(event)
         if self._stamps is not None:
-            self._stamps.event(event, sequence, translated, self._caught_up)
+            self._stamps.told(event, sequence, translated, self._caught_up)
         if translated is None:
             self.unknown += 1
             return
-        self._items.append((self._epoch, sequence, translated))
-        if type(translated) is events.Done or type(translated) is events.Error:
+        self._items.append((epoch, sequence, translated))
+        if isinstance(translated, (events.Done, events.Error)):
             self.terminal = translated
 
-    def _feed_control(self, control: stream_pb2.Control) -> None:
+    def control(self, control: stream_pb2.Control) -> None:
+        """Take in a control. One that is unknown here, or not for clients, is passed over.
+
+        Args:
+            control: The control.
+        """
         translated = translate_control(control, self.run_id)
-        if translated is None:
-            self.core_draining |= control.HasField("draining")
+        if translated is None or self.terminal is not None:
             return
         if isinstance(translated, events.CaughtUp):
             if self._caught_up:
@@ -159,8 +180,6 @@ class StreamState:
             self._caught_up = True
         elif isinstance(translated, events.Resync):
             self.resyncs += 1
-            first = cursor_of(control.resync.first)
-            self._epoch, self._sequence = first.epoch, max(0, first.sequence - 1)
         self._items.append(translated)
 
     def fail(self, error: EdgeError, *, timestamp: float, trace_id: str = "") -> None:
@@ -192,65 +211,13 @@ class StreamState:
             self._items.append(events.Reconnect(retry_ms=retry_ms))
 
     def take(self, out: bytearray) -> None:
-        """Append the frames of all that waits.
+        """Append the frames of all that waits, and behind the terminal one what ends the stream.
 
         Args:
             out: Appended to.
         """
-        items, self._items, self._waiting_bytes = self._items, [], 0
-        if self._note_taken is not None:
-            self._note_taken()
-        if self._merge and len(items) > 1:
-            items = _merged(items)
-        # A run that never got an id has only errors of the edge's own to tell, which need none.
-        dialect = self._dialect or self._make_dialect("")
-        for item in items:
-            if isinstance(item, tuple):
-                dialect.write_event(out, *item)
-            else:
-                dialect.write_control(out, item)
-
-
-def _merged(items: list[_Item]) -> list[_Item]:
-    """Return the items with neighbouring deltas of one kind joined."""
-    merged: list[_Item] = []
-    start = 0
-    while start < len(items):
-        end = start + 1
-        kind = _delta_kind(items[start])
-        while kind is not None and end < len(items) and _delta_kind(items[end]) is kind:
-            end += 1
-        merged.append(items[start] if end == start + 1 else _joined(items[start:end]))
-        start = end
-    return merged
-
-
-def _delta_kind(item: _Item) -> type[_Delta] | None:
-    """Return the kind of a delta; None for what can't be merged."""
-    if isinstance(item, tuple) and isinstance(item[2], _DELTAS):
-        return type(item[2])
-    return None
-
-
-def _joined(items: list[_Item]) -> _Waiting:
-    """Return neighbouring deltas of one kind as one: the last one's place, the first one's time."""
-    waiting = [item for item in items if isinstance(item, tuple)]
-    deltas = [item[2] for item in waiting if isinstance(item[2], _DELTAS)]
-    joined: _Delta = type(deltas[0])(
-        timestamp=deltas[0].timestamp,
-        content="".join([delta.content for delta in deltas]),
-        tokens=sum([delta.tokens for delta in deltas]),
-        first=waiting[0][1],
-    )
-    return waiting[-1][0], waiting[-1][1], joined
-
-
-def opening(retry_ms: int) -> bytes:
-    """Return a stream's first bytes.
-
-    Args:
-        retry_ms: How long a client that lost the stream waits, in milliseconds.
-    """
-    out = bytearray()
-    frames.write_opening(out, retry_ms)
-    return bytes(out)
+        if self._stamps is not None:
+            self._stamps.series.take()
+        self._outbox.take(out, self._dialect)
+        if self.terminal is not None:
+            self._dialect.write_end(out)

@@ -162,9 +162,8 @@ class BrowserTiming:
         for stall in leg.stalls:
             tell_stall(stall, run_id, parent, unix_nano=stall.end_nano, cause="")
             if parent.trace_flags.sampled:
-                make_child(
-                    parent, stall_name(stall), stall.begin_nano, stall.end_nano, stall_attributes(stall, "")
-                )
+                told = {**stall_attributes(stall, ""), **clock_attributes(leg.offset)}
+                make_child(parent, stall_name(stall), stall.begin_nano, stall.end_nano, told)
         _log(leg, run_id, parent)
 
 
@@ -185,6 +184,11 @@ def _write_segments(part: Received, parent: SpanContext, clock: Mapping[str, Att
 
 
 def _log(leg: BrowserLeg, run_id: str, parent: SpanContext) -> None:
+    if leg.offset is not None and not leg.waits_nano:
+        error_ms = leg.offset.error_nano // 1_000_000
+        text = "a page has reported run %s, but its clock is known to %d ms only: its times are not counted"
+        logger.debug(text, run_id, error_ms, extra=log_fields(run_id=run_id, span=parent))
+        return
     longest_ms = max(leg.waits_nano, default=0) // 1_000_000
     text = "a page has reported when it received run %s: %d events, at most %d ms after they were written"
     logger.debug(text, run_id, len(leg.waits_nano), longest_ms, extra=log_fields(run_id=run_id, span=parent))

@@ -19,6 +19,7 @@ from tokenwire.telemetry import attributes, stream_root, tracer
 from tokenwire.telemetry.trace_ids import new_trace_id, trace_id_of
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
+_SEND_KEY: Final = "tokenwire.body_send"
 _MINTED_KEY: Final = "tokenwire.trace_id"
 _SERVER_ERROR: Final = 500
 _PROBES: Final = ("/health/", "/metrics")
@@ -50,6 +51,7 @@ class ServerSpanMiddleware:
             return
         span = self._start(cast(HTTPScope, scope))  # the edge has no other routes
         scope["state"][_SCOPE_KEY] = span
+        scope["state"][_SEND_KEY] = send
 
         def note_and_send(message: Message) -> Any:
             if message["type"] == "http.response.start":
@@ -58,7 +60,7 @@ class ServerSpanMiddleware:
                 if status >= _SERVER_ERROR:
                     span.set_attribute(attributes.ERROR_TYPE, str(status))
                     span.set_status(Status(StatusCode.ERROR))
-            return send(message)  # not awaited here: a stream sends for every token
+            return send(message)
 
         try:
             await self.app(scope, receive, note_and_send)
@@ -103,6 +105,17 @@ def server_span(scope: Scope) -> Span:
     """Return the request's SERVER span; one that records nothing where the middleware is not."""
     span: Span = scope["state"].get(_SCOPE_KEY, trace.INVALID_SPAN)
     return span
+
+
+def body_send(scope: Scope, send: Send) -> Send:
+    """Return what sends the body of a stream, whose span wants to know of its head alone.
+
+    Args:
+        scope: The request's.
+        send: What sends it where there is no span.
+    """
+    unnoted: Send = scope["state"].get(_SEND_KEY, send)
+    return unnoted
 
 
 def server_context(scope: Scope) -> Context:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple, Protocol
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanContext
@@ -39,6 +39,18 @@ class TokenTelemetry(NamedTuple):
     clocks: ClockBook
 
 
+class RecordedStream(Protocol):
+    """The stream that is recorded."""
+
+    @property
+    def run_id(self) -> str:
+        """Its run; empty while that is not known."""
+
+    @property
+    def span_context(self) -> SpanContext:
+        """Names the span of its call to a core; invalid where there is none."""
+
+
 class StreamRecorder:
     """Follows one stream from its request to its end.
 
@@ -56,11 +68,10 @@ class StreamRecorder:
         clock = own_clock()
         self._span = span.get_span_context()
         self._starts = starts
-        self._run_id: Callable[[], str] = str
+        self._stream: RecordedStream | None = None
         self._write_times: WriteTimes | None = None
         self.timing_token = ""
         """With what the page may report when it received the stream's events; empty where it need not."""
-        self._call: Callable[[], SpanContext] = lambda: trace.INVALID_SPAN_CONTEXT
         self._tokens = TokenRecorder(
             telemetry.settings,
             span,
@@ -72,23 +83,25 @@ class StreamRecorder:
         self.stamps = StreamStamps(
             self._tokens.series, clock, began_nano=began_nano, hear=telemetry.clocks.received, show=show
         )
+        self.taken = self._tokens.series.take
+        """Called when all that was told so far is handed to the kernel, but not yet taken."""
         self.written = self._tokens.written
-        """Called with the time when the kernel has taken what was sent, in nanoseconds."""
+        """Called with the time when the kernel has taken what was handed to it, in nanoseconds."""
+        self.written_at_once = self._tokens.written_at_once
+        """The same of all that was told so far: the kernel has taken it at once."""
 
     @property
     def run_id(self) -> str:
         """The run; empty while that is not known."""
-        return self._run_id()
+        return self._stream.run_id if self._stream is not None else ""
 
-    def begin(self, run_id: Callable[[], str], call: Callable[[], SpanContext]) -> None:
+    def begin(self, stream: RecordedStream) -> None:
         """Note that the stream is open.
 
         Args:
-            run_id: Tells its run; empty while that is not known.
-            call: Tells the span of its call to a core.
+            stream: The stream.
         """
-        self._run_id = run_id
-        self._call = call
+        self._stream = stream
         self._tokens.begin()
 
     def end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
@@ -131,8 +144,11 @@ class StreamRecorder:
         A follow is a trace of its own: what it has seen of the core's hops is told there, too.
         """
         if hop not in CORE_HOPS:
-            return self._call() if hop == "link" else self._span
+            return self._link_span() if hop == "link" else self._span
         return parse_traceparent(self.stamps.run_traceparent if self._starts else "")
+
+    def _link_span(self) -> SpanContext:
+        return self._stream.span_context if self._stream is not None else trace.INVALID_SPAN_CONTEXT
 
     def clock_attributes(self) -> Mapping[str, AttributeValue]:
         """Return what spans say of how far the core's clock and ours are apart; nothing on one machine."""

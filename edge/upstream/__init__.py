@@ -1,15 +1,18 @@
 """The way to the cores: the only modules that import grpc."""
 
-from edge.upstream.contract import Caller, Progress, RunCall, RunsPage, TranscriptQuery, Upstream
+from edge.upstream.contract import Caller, Leave, RunCall, RunSink, RunsPage, TranscriptQuery, Upstream
 from edge.upstream.core import CoreSecurity
 from edge.upstream.grpc_upstream import GrpcUpstream
+from edge.upstream.member import LinkSettings
 
 __all__ = [
     "Caller",
     "CoreSecurity",
     "GrpcUpstream",
-    "Progress",
+    "Leave",
+    "LinkSettings",
     "RunCall",
+    "RunSink",
     "RunsPage",
     "TranscriptQuery",
     "Upstream",

@@ -1,29 +1,32 @@
-"""One core, over one gRPC channel: its calls, each with a CLIENT span."""
+"""One core, over one gRPC channel: its rpcs, and their CLIENT spans."""
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import grpc
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from edge.errors import UpstreamError
 from edge.telemetry import client_span
+from edge.telemetry.client_span import Attempt, StreamSpan, Transport
+from edge.upstream.call import StreamCall
 from edge.upstream.contract import Caller
+from edge.upstream.link import LinkCall
 from edge.upstream.status import upstream_error
 from tokenwire.addresses import channel_options, split_target
+from tokenwire.cursor import Cursor
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.principal import METADATA_KEY, sign_principal
-from tokenwire.telemetry import discard, tracer
+from tokenwire.telemetry import tracer
 from tokenwire.telemetry.traceparent import unsampled
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import agent_service_pb2_grpc, run_pb2
+from tokenwire.v1.link_pb2 import LinkCaller, LinkRequest
 
 CHANNEL_OPTIONS: Final = (
     # A core that comes back is found within a second: the default back-off grows to two minutes.
@@ -47,7 +50,7 @@ slow one by `GetCore`, and is given up much sooner."""
 EDGE_PRINCIPAL: Final = "edge"
 """On whose behalf the edge asks a core about itself."""
 
-_StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 _propagator: Final = TraceContextTextMapPropagator()
 
@@ -64,100 +67,6 @@ class CoreSecurity:
     """PEM of the certificate that the edge shows (mTLS); None for none."""
     tls_key: bytes | None = field(default=None, repr=False)
     """PEM of its key."""
-
-
-class Attempt(enum.Enum):
-    """What the spans of a call that brings no message are worth.
-
-    A reconnect makes many such calls, and has a span of its own.
-    """
-
-    FIRST = "first"
-    """As much as those of any call."""
-    AGAIN = "again"
-    """Nothing, unless the core has answered: then its own span stands below the call's."""
-    UNSEEN = "unseen"
-    """Nothing. The core was there and could not serve the last one: it makes no span of this one."""
-
-
-class GrpcStream:
-    """A streaming call and its CLIENT span.
-
-    Args:
-        call: The call, started.
-        span: Its span, ended here.
-        attempt: What its span is worth where it brings no message.
-    """
-
-    def __init__(self, call: _StreamCall, span: trace.Span, attempt: Attempt = Attempt.FIRST) -> None:
-        self.span_context = span.get_span_context()
-        """Names its span."""
-        self._call = call
-        self._span = span
-        self._attempt = attempt
-        self._cancelled = False
-        self._given_up: UpstreamError | None = None
-
-    async def read(self) -> bytes | None:
-        """Return the next encoded message, or None after the last one.
-
-        Raises:
-            UpstreamError: The core refused the call, broke it, can't be reached, or was given up.
-            asyncio.CancelledError: The call was cancelled here.
-        """
-        try:
-            message = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            failure = upstream_error(error)
-            self._end_span(error.code().name, answered="reason" in failure.details)
-            raise failure from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not (task and task.cancelling()):
-                if self._given_up is not None:
-                    raise self._given_up from None
-                if self._call.done() and not self._cancelled:
-                    # The core has cancelled it: grpc.aio makes no difference.
-                    self._end_span("CANCELLED")
-                    raise UpstreamError("UNAVAILABLE") from None
-            self.cancel()
-            raise
-        if message is grpc.aio.EOF:
-            self._end_span("OK")
-            return None
-        self._attempt = Attempt.FIRST  # It has brought something: its span is like any other.
-        return cast(bytes, message)
-
-    def give_up(self, error: UpstreamError) -> None:
-        """End the call at once, since its core does not answer.
-
-        Args:
-            error: Raised by the `read` that waits for the core, or by the next one.
-        """
-        self._given_up = error
-        self.cancel()
-
-    def cancel(self) -> None:
-        """End the call at once."""
-        # Since grpcio 1.83 an abandoned call is neither collected nor cancelled by itself.
-        self._cancelled = True
-        self._call.cancel()
-        self._end_span("CANCELLED")
-
-    def _end_span(self, code: str, *, answered: bool = False) -> None:
-        """End the span, unless it has ended.
-
-        Args:
-            code: How the call ended.
-            answered: Whether the core has said so.
-        """
-        if not self._span.is_recording():
-            return
-        if self._attempt is Attempt.UNSEEN or (self._attempt is Attempt.AGAIN and not answered):
-            discard(self._span)
-            return
-        client_span.set_rpc_outcome(self._span, code)
-        self._span.end()
 
 
 class Core:
@@ -179,38 +88,79 @@ class Core:
         self._stub: agent_service_pb2_grpc.AgentServiceAsyncStub = agent_service_pb2_grpc.AgentServiceStub(
             self._channel
         )
-        # Streamed responses stay encoded: the wire core takes bytes.
+        # Streamed responses come encoded: whoever reads them knows when they came.
         self._stream_run: Any = self._channel.unary_stream(
             f"/{client_span.SERVICE}/StreamRun", request_serializer=pb.StreamRunRequest.SerializeToString
         )
         self._follow_run: Any = self._channel.unary_stream(
             f"/{client_span.SERVICE}/FollowRun", request_serializer=pb.FollowRunRequest.SerializeToString
         )
+        self._link: Any = self._channel.stream_stream(
+            f"/{client_span.SERVICE}/Link", request_serializer=LinkRequest.SerializeToString
+        )
 
     async def close(self) -> None:
         """Close the channel; calls that are still open end as cancelled."""
         await self._channel.close()
 
-    def stream_run(self, run: run_pb2.RunSpec, caller: Caller) -> GrpcStream:
+    def stream_run(self, run: run_pb2.RunSpec, metadata: Metadata) -> StreamCall:
         """Return the call that starts a run and streams it."""
-        span, metadata = self._start_span("StreamRun", caller)
         request = pb.StreamRunRequest(run=run, relay=True)
-        return GrpcStream(self._stream_run(request, metadata=metadata), span)
+        call: StreamCall = self._stream_run(request, metadata=metadata)
+        return call
 
-    def follow_run(
-        self, run_id: str, after: run_pb2.Cursor, caller: Caller, attempt: Attempt = Attempt.FIRST
-    ) -> GrpcStream:
-        """Return the call that streams a run after a cursor.
+    def follow_run(self, run_id: str, after: Cursor, metadata: Metadata) -> StreamCall:
+        """Return the call that streams a run after a cursor."""
+        cursor = run_pb2.Cursor(epoch=after.epoch, sequence=after.sequence)
+        request = pb.FollowRunRequest(run_id=run_id, after=cursor, relay=True)
+        call: StreamCall = self._follow_run(request, metadata=metadata)
+        return call
+
+    def open_link(self) -> LinkCall:
+        """Return the call that is the edge's link to it."""
+        call: LinkCall = self._link(metadata=self.metadata({}, EDGE_PRINCIPAL))
+        return call
+
+    def stream_span(
+        self, method: str, caller: Caller, transport: Transport, attempt: Attempt = Attempt.FIRST
+    ) -> tuple[StreamSpan, dict[str, str]]:
+        """Return the CLIENT span of a start or a follow, and what carries its context to the core.
 
         Args:
-            run_id: The run.
-            after: The cursor.
+            method: `StreamRun` or `FollowRun`.
             caller: On whose behalf.
+            transport: What carries it.
             attempt: Whether it is one of several of a reconnect.
         """
-        span, metadata = self._start_span("FollowRun", caller, is_seen=attempt is not Attempt.UNSEEN)
-        request = pb.FollowRunRequest(run_id=run_id, after=after, relay=True)
-        return GrpcStream(self._follow_run(request, metadata=metadata), span, attempt)
+        span, carrier = self._start_span(method, caller, transport, is_seen=attempt is not Attempt.UNSEEN)
+        return StreamSpan(span, attempt), carrier
+
+    def principal_token(self, principal: str) -> str:
+        """Return the proof of on whose behalf a call is made; empty if there is no key to sign it with."""
+        return sign_principal(principal, self._principal_key) if self._principal_key else ""
+
+    def link_caller(self, carrier: Mapping[str, str], principal: str) -> LinkCaller:
+        """Return what stands for the metadata of a call on a link.
+
+        Args:
+            carrier: The context of its span.
+            principal: On whose behalf it is made.
+        """
+        return LinkCaller(
+            principal_token=self.principal_token(principal),
+            traceparent=carrier.get("traceparent", ""),
+            tracestate=carrier.get("tracestate", ""),
+        )
+
+    def metadata(self, carrier: Mapping[str, str], principal: str) -> Metadata:
+        """Return the metadata of a call.
+
+        Args:
+            carrier: The context of its span.
+            principal: On whose behalf it is made.
+        """
+        token = self.principal_token(principal)
+        return (*carrier.items(), (METADATA_KEY, token)) if token else tuple(carrier.items())
 
     async def unary(self, method: str, request: Any, caller: Caller) -> Any:
         """Return the answer to a unary call.
@@ -223,7 +173,8 @@ class Core:
         Raises:
             UpstreamError: The core refuses, or can't be reached.
         """
-        span, metadata = self._start_span(method, caller)
+        span, carrier = self._start_span(method, caller)
+        metadata = self.metadata(carrier, caller.principal)
         code = "CANCELLED"
         timeout_s = START_TIMEOUT_S if method == "StartRun" else UNARY_TIMEOUT_S
         try:
@@ -244,7 +195,7 @@ class Core:
         Args:
             timeout_s: How long it may take.
         """
-        metadata = self._principal_metadata(EDGE_PRINCIPAL)
+        metadata = self.metadata({}, EDGE_PRINCIPAL)
         asked = time.time_ns()
         try:
             answer = await self._stub.GetCore(pb.GetCoreRequest(), metadata=metadata, timeout=timeout_s)
@@ -279,30 +230,26 @@ class Core:
         return asyncio.open_connection(self.host, self.port)
 
     def _start_span(
-        self, method: str, caller: Caller, *, is_seen: bool = True
-    ) -> tuple[trace.Span, tuple[tuple[str, str], ...]]:
-        """Return a call's CLIENT span and the metadata that carries its context to the core.
+        self, method: str, caller: Caller, transport: Transport | None = None, *, is_seen: bool = True
+    ) -> tuple[trace.Span, dict[str, str]]:
+        """Return a call's CLIENT span and what carries its context to the core.
 
         Args:
             method: The rpc's bare name.
             caller: On whose behalf.
+            transport: What carries the run that it streams; None if it streams none.
             is_seen: Whether the core traces the call where the request is sampled.
         """
         span = tracer().start_span(
             f"{client_span.SERVICE}/{method}",
             context=caller.context,
             kind=trace.SpanKind.CLIENT,
-            attributes=client_span.rpc_client(method, self.host, self.port),
+            attributes=client_span.rpc_client(method, self.host, self.port, transport),
         )
         carrier: dict[str, str] = {}
         told = span if is_seen else trace.NonRecordingSpan(unsampled(span.get_span_context()))
         _propagator.inject(carrier, trace.set_span_in_context(told, caller.context))
-        return span, (*carrier.items(), *self._principal_metadata(caller.principal))
-
-    def _principal_metadata(self, principal: str) -> tuple[tuple[str, str], ...]:
-        if not self._principal_key:
-            return ()
-        return ((METADATA_KEY, sign_principal(principal, self._principal_key)),)
+        return span, carrier
 
 
 def _channel(target: str, security: CoreSecurity) -> grpc.aio.Channel:

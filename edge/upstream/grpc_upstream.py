@@ -1,4 +1,4 @@
-"""The cores over gRPC: one call per stream."""
+"""The cores over gRPC."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from functools import partial
 from typing import Any
 
 from edge.errors import UpstreamError
-from edge.upstream.contract import Caller, RunsPage, TellProgress, TranscriptQuery
+from edge.upstream.contract import Caller, RunsPage, TranscriptQuery
 from edge.upstream.core import CoreSecurity
 from edge.upstream.cores import Cores
-from edge.upstream.run_call import FollowCall, StartCall, StartPatience, session_of, starts_elsewhere
+from edge.upstream.departures import Departures
+from edge.upstream.member import LinkSettings
+from edge.upstream.reader import RunReader
+from edge.upstream.run_call import FollowCall
+from edge.upstream.start_call import StartCall, StartTimeout, session_of, starts_elsewhere
+from tokenwire.cursor import Cursor
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.principal import owned_key
 from tokenwire.telemetry import clock_id
@@ -25,40 +30,48 @@ class GrpcUpstream:
         targets: HOST:PORT of each core.
         security: How they are spoken to.
         clocks: Learns how far the clocks of cores on other machines are apart from ours.
+        link: How runs are carried.
     """
 
     def __init__(
-        self, targets: Sequence[str], security: CoreSecurity, clocks: ClockBook | None = None
+        self,
+        targets: Sequence[str],
+        security: CoreSecurity,
+        clocks: ClockBook | None = None,
+        link: LinkSettings = LinkSettings(),  # noqa: B008 # it can't be changed
     ) -> None:
-        self._cores = Cores(targets, security, clocks or ClockBook(clock_id()))
+        self._cores = Cores(targets, security, clocks or ClockBook(clock_id()), link)
+        self._departures = Departures(self.cancel_run)
         self._cores.start()
 
     async def close(self) -> None:
         """Close the channels; calls that are still open end as cancelled."""
+        await self._departures.aclose()
         await self._cores.aclose()
 
-    def stream_run(self, run: run_pb2.RunSpec, caller: Caller, progress: TellProgress) -> StartCall:
+    def stream_run(self, run: run_pb2.RunSpec, caller: Caller) -> StartCall:
         """Return the call that starts a run and streams its events."""
-        return StartCall(self._cores, run, caller, progress)
+        return StartCall(self._cores, self._departures, caller, run)
 
-    def follow_run(self, caller: Caller, progress: TellProgress) -> FollowCall:
+    def follow_run(self, run_id: str, after: Cursor, caller: Caller) -> FollowCall:
         """Return the call that streams a run's events."""
-        return FollowCall(self._cores, caller, progress)
+        return FollowCall(self._cores, self._departures, caller, RunReader(run_id, after))
 
     async def start_run(self, run: run_pb2.RunSpec, caller: Caller) -> run_pb2.Run:
         """Start a run without following it and return its state."""
-        members = await self._cores.for_start(session_of(run, caller))
+        await self._cores.learn()
+        members = self._cores.for_start(session_of(run, caller))
         request = pb.StartRunRequest(run=run)
-        patience = StartPatience(self._cores)
+        timeout = StartTimeout(self._cores)
         for member in members[:-1]:
             try:
-                async with self._cores.unless_silent(member, partial(patience.gives_up, member)):
+                async with self._cores.unless_silent(member, partial(timeout.gives_up, member)):
                     return _run(await member.core.unary("StartRun", request, caller))
             except UpstreamError as error:
                 if not await starts_elsewhere(member, error):
                     raise
         last = members[-1]
-        async with self._cores.unless_silent(last, partial(patience.gives_up, last)):
+        async with self._cores.unless_silent(last, partial(timeout.gives_up, last)):
             return _run(await last.core.unary("StartRun", request, caller))
 
     async def get_run(self, run_id: str, caller: Caller) -> run_pb2.Run:
@@ -74,8 +87,9 @@ class GrpcUpstream:
         request = pb.ListRunsRequest(
             session_id=page.session_id, page_size=page.page_size, page_token=page.page_token
         )
+        await self._cores.learn()
         # Where cores do not share their runs, this is also where the session's runs are started.
-        members = await self._cores.for_start(owned_key(caller.principal, page.session_id))
+        members = self._cores.for_start(owned_key(caller.principal, page.session_id))
         response: pb.ListRunsResponse = await self._cores.ask_each(
             members, lambda core: core.unary("ListRuns", request, caller)
         )
@@ -90,8 +104,9 @@ class GrpcUpstream:
             page_token=query.page_token,
             order=order,
         )
+        await self._cores.learn()
         # As with `list_runs`: where the session's runs are started, they are known.
-        members = await self._cores.for_start(owned_key(caller.principal, query.session_id))
+        members = self._cores.for_start(owned_key(caller.principal, query.session_id))
         response: pb.GetTranscriptResponse = await self._cores.ask_each(
             members, lambda core: core.unary("GetTranscript", request, caller)
         )
@@ -103,7 +118,8 @@ class GrpcUpstream:
 
     async def _ask_for_run(self, method: str, request: Any, caller: Caller) -> run_pb2.Run:
         """Return what a core that has the run says of it."""
-        members = await self._cores.for_run(request.run_id)
+        await self._cores.learn()
+        members = self._cores.for_run(request.run_id)
         return _run(await self._cores.ask_each(members, lambda core: core.unary(method, request, caller)))
 
 

@@ -13,7 +13,7 @@ TAG_LENGTH: Final = 4
 """The first characters of a run's id are the incarnation of the core that minted it."""
 
 
-class Standing(Protocol):
+class CoreStatus(Protocol):
     """What is known of a core."""
 
     @property
@@ -21,7 +21,7 @@ class Standing(Protocol):
         """HOST:PORT."""
 
     @property
-    def told(self) -> pb.Core | None:
+    def status(self) -> pb.Core | None:
         """What it has last told of itself; None before the first time."""
 
     @property
@@ -33,27 +33,27 @@ class Standing(Protocol):
         """How many streams are read from it."""
 
 
-AnyStanding = TypeVar("AnyStanding", bound=Standing)
+AnyStatus = TypeVar("AnyStatus", bound=CoreStatus)
 
 
-def is_ready(core: Standing) -> bool:
+def is_ready(core: CoreStatus) -> bool:
     """Return whether a core starts runs now, as far as is known."""
-    return core.answers and core.told is not None and core.told.ready
+    return core.answers and core.status is not None and core.status.ready
 
 
-def is_shared(core: Standing) -> bool:
+def is_shared(core: CoreStatus) -> bool:
     """Return whether a core's runs can be followed at others."""
-    return core.told is not None and core.told.log_scope == pb.LOG_SCOPE_SHARED
+    return core.status is not None and core.status.log_scope == pb.LOG_SCOPE_SHARED
 
 
-def is_lost_with_process(core: Standing) -> bool:
+def is_lost_with_process(core: CoreStatus) -> bool:
     """Return whether a core's runs are lost with its process."""
-    return core.told is not None and core.told.log_scope == pb.LOG_SCOPE_PROCESS
+    return core.status is not None and core.status.log_scope == pb.LOG_SCOPE_PROCESS
 
 
 def for_start(
-    cores: Sequence[AnyStanding], session: str, choose: Callable[[int], int] = random.randrange
-) -> list[AnyStanding]:
+    cores: Sequence[AnyStatus], session: str, choose: Callable[[int], int] = random.randrange
+) -> list[AnyStatus]:
     """Return the cores in the order in which a run is to be started at them: all of them.
 
     Where the cores share their runs: the less busy one of two that chance has picked, then the other ones.
@@ -69,7 +69,7 @@ def for_start(
     """
     ready = [core for core in cores if is_ready(core)]
     others = [core for core in cores if not is_ready(core)]
-    others.sort(key=lambda core: core.told is not None)  # those that have not told yet may well be ready
+    others.sort(key=lambda core: core.status is not None)  # those that have not told yet may well be ready
     if len(ready) > 1 and all(map(is_shared, ready)):
         first = _less_busy(ready, choose)
         ready = [first, *(core for core in ready if core is not first)]
@@ -78,7 +78,7 @@ def for_start(
     return ready + others
 
 
-def for_run(cores: Sequence[AnyStanding], run_id: str) -> list[AnyStanding]:
+def for_run(cores: Sequence[AnyStatus], run_id: str) -> list[AnyStatus]:
     """Return the cores in the order in which they are to be asked for a run: all of them.
 
     First the one whose incarnation minted the run, then those that share their runs, then those that may
@@ -90,7 +90,7 @@ def for_run(cores: Sequence[AnyStanding], run_id: str) -> list[AnyStanding]:
         run_id: The run.
     """
 
-    def rank(core: Standing) -> tuple[bool, bool, bool, bool, int]:
+    def rank(core: CoreStatus) -> tuple[bool, bool, bool, bool, int]:
         leaving = is_shared(core) and is_draining(core)
         return (
             *(not core.answers, leaving, not minted_here(core, run_id), not is_shared(core)),
@@ -100,17 +100,17 @@ def for_run(cores: Sequence[AnyStanding], run_id: str) -> list[AnyStanding]:
     return sorted(cores, key=rank)
 
 
-def is_draining(core: Standing) -> bool:
+def is_draining(core: CoreStatus) -> bool:
     """Return whether a core is going down, as far as is known."""
-    return core.told is not None and core.told.draining
+    return core.status is not None and core.status.draining
 
 
-def minted_here(core: Standing, run_id: str) -> bool:
+def minted_here(core: CoreStatus, run_id: str) -> bool:
     """Return whether the core's present incarnation minted a run."""
-    return core.told is not None and core.told.incarnation == run_id[:TAG_LENGTH]
+    return core.status is not None and core.status.incarnation == run_id[:TAG_LENGTH]
 
 
-def _less_busy(cores: Sequence[AnyStanding], choose: Callable[[int], int]) -> AnyStanding:
+def _less_busy(cores: Sequence[AnyStatus], choose: Callable[[int], int]) -> AnyStatus:
     """Return the less busy one of two that chance picks."""
     one = choose(len(cores))
     other = (one + 1 + choose(len(cores) - 1)) % len(cores)

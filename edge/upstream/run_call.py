@@ -1,4 +1,8 @@
-"""The stream of one run: one gRPC call after the other, to whichever core serves it."""
+"""The stream of one run: one source after the other, from whichever core serves it.
+
+While a source is open, nothing here runs but what the source tells. A task is there only while the stream
+recovers: it waits, asks, and opens the next source.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +14,20 @@ from typing import Final
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
 from edge.errors import EdgeError, UpstreamError
-from edge.telemetry.client_span import ReconnectSpan
-from edge.upstream.contract import Caller, TellProgress
-from edge.upstream.core import Attempt, GrpcStream
-from edge.upstream.cores import (
-    ELSEWHERE,
-    FOLLOW_SILENCE_S,
-    START_SILENCE_S,
-    Cores,
-    Member,
-    is_of_transport,
-    not_answering,
-)
-from edge.upstream.patience import Patience, passes
+from edge.telemetry.client_span import Attempt, ReconnectSpan
+from edge.upstream.contract import Caller, Leave, RunSink
+from edge.upstream.cores import ELSEWHERE, FOLLOW_SILENCE_S, Cores, is_of_transport, not_answering
+from edge.upstream.departures import BegunSink, Departures
+from edge.upstream.member import Member
 from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
-from tokenwire.principal import owned_key
+from edge.upstream.reader import RunReader
+from edge.upstream.retry_policy import RetryPolicy
+from edge.upstream.source import Source
+from tokenwire.logs import log_fields
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
-from tokenwire.v1 import agent_service_pb2 as pb
-from tokenwire.v1 import run_pb2, stream_pb2
 
-PROOF_TIMEOUT_S: Final = 0.5
-"""How long a connection may take that is to tell whether a core's process is gone."""
+LEAVE_TIMEOUT_S: Final = 5.0
+"""How long a stream whose client has gone waits to learn its run's id, to tell the core so."""
 
 AWAY: Final = "The answer is still being written, but can't be shown at the moment."
 """What a client is told while no core can read the log."""
@@ -39,159 +36,263 @@ logger = logging.getLogger(__name__)
 
 
 class FollowCall:
-    """Reads one run to its end.
+    """Reads one run to its end, and tells a sink.
 
     Args:
         cores: The cores.
+        departures: Tells cores that the client has left, where the source can't.
         caller: On whose behalf.
-        progress: Tells how far the reader has come.
+        reader: Knows the run, and how far it was read.
     """
 
-    def __init__(self, cores: Cores, caller: Caller, progress: TellProgress) -> None:
+    __slots__ = (
+        "_attempt",
+        "_avoided",
+        "_begun",
+        "_caller",
+        "_cores",
+        "_departures",
+        "_goes_on",
+        "_is_interrupted",
+        "_is_over",
+        "_member",
+        "_reconnect",
+        "_recovery",
+        "_retry",
+        "_served_by",
+        "_source",
+        "_span_context",
+        "_told_away",
+        "_without_it",
+        "reader",
+    )
+
+    def __init__(self, cores: Cores, departures: Departures, caller: Caller, reader: RunReader) -> None:
+        self.reader = reader
+        """Is fed by the source."""
         self._cores = cores
+        self._departures = departures
         self._caller = caller
-        self._progress = progress
-        self._patience = Patience()
-        self._loop = asyncio.get_running_loop()
-        self._stream: GrpcStream | None = None
+        self._source: Source | None = None
         self._member: Member | None = None
         self._served_by: Member | None = None
         self._avoided: Member | None = None
-        self._without_it: set[Member] = set()
-        self._moving = False
-        self._lacking: EdgeError | None = None
+        self._without_it: frozenset[Member] = frozenset()
+        self._retry: RetryPolicy | None = None
+        self._recovery: asyncio.Task[None] | None = None
+        self._reconnect: ReconnectSpan | None = None
+        self._attempt = Attempt.FIRST
+        self._span_context = INVALID_SPAN_CONTEXT
+        self._begun: asyncio.Future[str] | None = None
         self._told_away = False
         self._is_interrupted = False
         self._goes_on = False
-        self._cancelled = asyncio.Event()
-        self._span_context = INVALID_SPAN_CONTEXT
-        self._reconnect: ReconnectSpan | None = None
-        self._attempt = Attempt.FIRST
+        self._is_over = False
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing can come at the moment: there is no call, or its core does not answer."""
-        return self._stream is None or self._member is None or not self._member.answers
-
-    async def read(self) -> bytes | None:
-        """Return the next message; None after the terminal event, or when it was cancelled."""
-        while not self._cancelled.is_set():
-            try:
-                message = await self._read()
-            except EdgeError as error:
-                self._drop()
-                if self._progress().ended:
-                    return None
-                degraded = await self._counted(error)
-                if degraded is not None:
-                    return degraded
-                continue
-            if message is not None:
-                if self._reconnect is not None:
-                    self._reconnected()
-                if self._goes_on:
-                    self._goes_on = False
-                    RESUMES.add(1, BY_EDGE)
-                self._served_by = self._member
-                self._patience.heard()
-                self._told_away = self._is_interrupted = False
-                return message
-            if self._progress().ended:
-                return None
-        return None
-
-    async def _read(self) -> bytes | None:
-        """Return what the current call says next; None at its end in good order.
-
-        Raises:
-            EdgeError: It failed, or ended too early.
-        """
-        if self._lacking is not None:
-            error, self._lacking = self._lacking, None
-            raise error
-        if self._moving:
-            self._moving = False
-            self._drop()
-        if self._stream is None:
-            self._member = await self._next_member()
-            if self._cancelled.is_set():
-                raise asyncio.CancelledError
-            self._goes_on = self._served_by is not None
-            self._stream = self._open(self._member)
-            if self._reconnect is None:
-                self._span_context = self._stream.span_context
-            self._member.streams += 1
-            self._member.watch(self._on_silence)
-        message = await self._stream.read()
-        if message is None and not self._progress().ended:
-            raise UpstreamError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
-        return message
+        """Whether nothing can come at the moment: there is no source, or its core does not answer."""
+        return self._source is None or self._member is None or not self._member.answers
 
     @property
     def span_context(self) -> SpanContext:
-        """Names the CLIENT span of the call that is read, or was read last; invalid before the first.
+        """Names the CLIENT span of what carries the run now, or did last; invalid before the first.
 
-        While the stream is broken, that of the reconnect: those of its calls may not be exported.
+        While the stream is broken, that of the reconnect: those of its attempts may not be exported.
         """
         return self._span_context
 
-    def broken(self, error: EdgeError) -> None:
-        """Say that what was read lacks an event."""
-        self._lacking = error
+    def start(self, sink: RunSink) -> None:
+        """Begin to read. Nothing is told before this returns."""
+        self.reader.sink = sink
+        self._go_on()
 
-    def move(self) -> None:
-        """Say that the core is going down."""
-        member = self._member
-        if member is not None:
-            member.drains()
-        others = [other for other in self._cores.members if other is not member and is_ready(other)]
-        if member is not None and is_shared(member) and others:
-            self._avoided = member
-            self._moving = True
+    def resume(self) -> None:
+        """Say that the sink, which was full, has room again."""
+        if self._source is not None:
+            self._source.resume()
 
-    def cancel(self) -> None:
-        """End the stream at once."""
-        self._cancelled.set()
-        self._drop()
-        if self._reconnect is not None:
-            self._reconnect.cancelled()
+    def close(self, reason: Leave) -> None:
+        """End it at once: the sink is told nothing more. A repetition does nothing.
+
+        Args:
+            reason: Why. LEFT is told to the core, also when the run has not begun yet.
+        """
+        if self._is_over or self._begun is not None:
+            return
+        if reason is Leave.LEFT and not self.reader.ended and self._leave():
+            return
+        self._stop(reason)
+
+    def _leave(self) -> bool:
+        """Tell the core that the client left by itself.
+
+        Returns:
+            Whether the source is still needed for it.
+        """
+        source, run_id = self._source, self.reader.run_id
+        if source is not None and source.leave(self._tell_departure):
+            self._forget_source()
+        elif run_id:
+            self._tell_departure()
+        elif self._member is not None:  # A core has been asked to start the run, and may have done so.
+            begun = self._begun = asyncio.get_running_loop().create_future()
+            self.reader.sink = BegunSink(self._on_begun)
+            self._departures.tasks.spawn(self._leave_once_begun(begun), "leave a run that begins")
+            return True
+        return False
+
+    def _tell_departure(self) -> None:
+        if self.reader.run_id:
+            self._departures.tell(self.reader.run_id, self._caller)
+
+    def _on_begun(self, run_id: str) -> None:
+        if self._begun is not None and not self._begun.done():
+            self._begun.set_result(run_id)
+
+    async def _leave_once_begun(self, begun: asyncio.Future[str]) -> None:
+        """Tell the core that the client left, once the run has an id."""
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                run_id = await begun
+        except TimeoutError:
+            return
+        finally:
+            self._stop(Leave.LEFT)
+        if run_id:
+            await self._departures.told(run_id, self._caller)
+
+    def on_first(self) -> None:
+        """Learn that the source brings something."""
+        if self._reconnect is not None and self._source is not None:
+            self._reconnect.succeeded()
             self._reconnect = None
+            self._span_context = self._source.span_context
+        if self._goes_on:
+            self._goes_on = False
+            RESUMES.add(1, BY_EDGE)
+        self._served_by = self._member
+        if self._retry is not None:
+            self._retry.heard()
+        self._told_away = self._is_interrupted = False
+
+    def on_change(self) -> None:
+        """Learn that the run has ended, or that the core shuts down: then leave it for another one."""
+        if self.reader.ended:
+            self._end(None)
+        elif self.reader.draining:
+            self.reader.draining = False
+            self._move()
+
+    def on_failed(self, error: EdgeError) -> None:
+        """Learn that the source is over before the run is: go on with another one, or give up."""
+        self._forget_source()
+        self._recover(error)
+
+    def on_crashed(self, error: Exception) -> None:
+        """Learn that the reader, or its sink, has raised what it must not: this stream ends, and no other."""
+        run_id = self.reader.run_id
+        fields = log_fields(run_id=run_id)
+        logger.error("reading run %s failed", run_id or "(unnamed)", extra=fields, exc_info=error)
+        self._drop(Leave.BROKEN)
+        self._end(EdgeError("INTERNAL"))
+
+    def on_refused(self) -> None:
+        """Learn that the source was never used, since its core has no link: ask the same core otherwise."""
+        self._forget_source()
+        if self._member is not None:
+            self._open(self._member)
 
     def _on_silence(self) -> None:
         """Leave the core that serves this stream, where it hangs and another one can go on."""
-        if self._stream is not None and self._member is not None and self._gives_up(self._member):
-            self._stream.give_up(not_answering())
+        if self._source is not None and self._member is not None and self._gives_up(self._member):
+            self._drop(Leave.BROKEN)
+            self._recover(not_answering())
 
     def _gives_up(self, member: Member) -> bool:
         """Return whether to wait no longer for a core that does not answer."""
         return member.silent_s >= FOLLOW_SILENCE_S and self._cores.can_replace(member)
 
-    async def _next_member(self) -> Member:
+    def _move(self) -> None:
+        """Leave a core that shuts down, where another one can go on."""
+        member = self._member
+        if member is None:
+            return
+        member.drains()
+        others = (other for other in self._cores.members if other is not member)
+        if is_shared(member) and any(map(is_ready, others)):
+            self._avoided = member
+            self._drop(Leave.DRAINED)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Open the next source: at once where it is known which core to ask."""
+        if self._cores.are_known:
+            self._open(self._next_member())
+        else:
+            self._recovery = self._cores.tasks.spawn(self._open_once_known(), "open a stream")
+
+    async def _open_once_known(self) -> None:
+        await self._cores.learn()
+        self._recovery = None
+        self._open(self._next_member())
+
+    def _next_member(self) -> Member:
         """Return the core that is asked next: another one than has just failed, if there is one."""
         if self._served_by is not None and not is_shared(self._served_by):
             return self._served_by  # Nobody else has the run.
-        members = await self._cores.for_run(self._progress().run_id)
+        members = self._cores.for_run(self.reader.run_id)
         avoided, self._avoided = self._avoided, None
         others = [member for member in members if member is not avoided and member not in self._without_it]
         return (others or members)[0]
 
-    def _open(self, member: Member) -> GrpcStream:
-        """Return the call at a core that goes on where the reader is."""
-        progress = self._progress()
+    def _open(self, member: Member) -> None:
+        """Open a source at a core, which goes on where the reader is."""
+        self._member = member
+        self._goes_on = self._served_by is not None
+        self._source = self._source_at(member)
+        if self._reconnect is None:
+            self._span_context = self._source.span_context
+        member.streams += 1
+        member.watch(self._on_silence)
+
+    def _source_at(self, member: Member) -> Source:
         attempt = Attempt.FIRST
         if self._reconnect is not None:
             self._reconnect.attempts += 1
             attempt = self._attempt
-        return member.core.follow_run(progress.run_id, progress.cursor, self._caller, attempt)
+        return member.follow_run(self, self._caller, attempt)
 
-    async def _counted(self, error: EdgeError) -> bytes | None:
-        """Return what `_failed` does, and count the stream where its core is away."""
+    def _recover(self, error: EdgeError) -> None:
+        self._recovery = self._cores.tasks.spawn(self._recovered(error), "recover a stream")
+
+    async def _recovered(self, error: EdgeError) -> None:
+        """Open the next source when it is time to; end the stream where that does not help."""
+        try:
+            await self._counted(error)
+            await self._cores.learn()
+            member = self._next_member()
+        except EdgeError as final:
+            self._recovery = None
+            self._end(final)
+        except Exception:
+            run_id = self.reader.run_id
+            logger.exception("following run %s again failed", run_id, extra=log_fields(run_id=run_id))
+            self._recovery = None
+            self._end(EdgeError("INTERNAL"))
+        else:
+            self._recovery = None
+            if not self._is_over:  # The sink has closed it in this task's own turn.
+                self._open(member)
+
+    async def _counted(self, error: EdgeError) -> None:
+        """Do what `_failed` does, and count the stream where its core is away."""
         member, is_away = self._member, is_of_transport(error)
         if member is not None and is_away and not self._is_interrupted:
             self._is_interrupted = True
             member.interrupted()
         try:
-            return await self._failed(error)
+            await self._failed(error)
         except EdgeError as final:
             if member is not None and is_away:
                 member.failed()
@@ -200,8 +301,8 @@ class FollowCall:
                 self._reconnect = None
             raise
 
-    async def _failed(self, error: EdgeError) -> bytes | None:
-        """Return when the run is to be followed again; with a message where the client is to be told.
+    async def _failed(self, error: EdgeError) -> None:
+        """Return when the run is to be followed again.
 
         Raises:
             EdgeError: It is not: the stream is over.
@@ -209,44 +310,36 @@ class FollowCall:
         member = self._member
         assert member is not None  # noqa: S101 # it has failed
         if self._may_be_elsewhere(member, error):
-            return None
+            return
         broke_unix_nano = time.time_ns()
-        wait_s = self._patience.after(error, self._loop.time())
+        if self._retry is None:
+            self._retry = RetryPolicy()
+        wait_s = self._retry.after(error, asyncio.get_running_loop().time())
         await self._require_alive(member, error)
         self._reconnects(error, broke_unix_nano)
         self._avoided = member
         if is_of_transport(error):
             member.suspect(error)
-        logger.debug("run %s is followed again: %s", self._progress().run_id, error)
+        logger.debug("run %s is followed again: %s", self.reader.run_id, error)
         if error.details.get("reason") == "LOG_AWAY" and not self._told_away:
             self._told_away = True
-            control = stream_pb2.Control(degraded=stream_pb2.Degraded(message=AWAY))
-            run_id = self._progress().run_id
-            return pb.FollowRunResponse(run_id=run_id, control=control).SerializeToString()
-        await self._pause(wait_s)
-        return None
+            self.reader.degraded(AWAY)
+            return
+        await asyncio.sleep(wait_s)
 
     def _may_be_elsewhere(self, member: Member, error: EdgeError) -> bool:
         """Return whether another core may have a run that this one does not have."""
         if self._served_by is not None or error.code not in ELSEWHERE or is_shared(member):
             return False
-        self._without_it.add(member)
+        self._without_it |= {member}
         return len(self._without_it) < len(self._cores.members)
 
     def _reconnects(self, error: EdgeError, broke_unix_nano: int) -> None:
         """Begin the span of a reconnect, or go on with it."""
-        if self._reconnect is None and not self._cancelled.is_set():
-            run_id = self._progress().run_id
-            self._reconnect = ReconnectSpan(self._caller.context, run_id, broke_unix_nano)
+        if self._reconnect is None:
+            self._reconnect = ReconnectSpan(self._caller.context, self.reader.run_id, broke_unix_nano)
             self._span_context = self._reconnect.context
         self._attempt = Attempt.AGAIN if is_of_transport(error) else Attempt.UNSEEN
-
-    def _reconnected(self) -> None:
-        """End the span of a reconnect: a call has brought a message."""
-        if self._reconnect is not None and self._stream is not None:
-            self._reconnect.succeeded()
-            self._reconnect = None
-            self._span_context = self._stream.span_context
 
     async def _require_alive(self, member: Member, error: EdgeError) -> None:
         """Return unless it is proven that the run was lost with its core.
@@ -254,113 +347,48 @@ class FollowCall:
         Raises:
             UpstreamError: It is.
         """
-        if not is_lost_with_process(member) or error.code != "UNAVAILABLE":
-            return
-        if await member.core.refuses_connections(PROOF_TIMEOUT_S):
+        if is_lost_with_process(member) and error.code == "UNAVAILABLE" and await member.is_gone():
             raise UpstreamError("UNAVAILABLE", details={"reason": "CORE_LOST"}) from error
 
-    async def _pause(self, wait_s: float) -> None:
-        """Wait, but not once the stream was cancelled."""
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._cancelled.wait()
-        except TimeoutError:
+    def _drop(self, reason: Leave) -> None:
+        """Close the source, if there is one."""
+        source = self._forget_source()
+        if source is None:
             return
+        if self.reader.ended:
+            source.finish()  # The core ends it by itself: that must not look cancelled.
+        else:
+            source.close(reason)
 
-    def _drop(self) -> None:
-        """End the current call."""
-        if self._stream is not None and self._member is not None:
-            self._stream.cancel()
-            self._stream = None
+    def _forget_source(self) -> Source | None:
+        """Return the source, which is over, or about to be."""
+        source, self._source = self._source, None
+        if source is not None and self._member is not None:
             self._member.streams -= 1
             self._member.unwatch(self._on_silence)
+        return source
 
+    def _stop(self, reason: Leave) -> None:
+        """End the stream, and tell the sink nothing."""
+        self._is_over = True
+        self.reader.sink = None
+        if self._recovery is not None:
+            self._recovery.cancel()
+            self._recovery = None
+        self._drop(reason)
+        if self._reconnect is not None:
+            self._reconnect.cancelled()
+            self._reconnect = None
 
-class StartCall(FollowCall):
-    """Starts a run, and reads it to its end.
-
-    Args:
-        cores: The cores.
-        run: What to run. Its request_id makes it safe to ask twice where the cores share their runs.
-        caller: On whose behalf.
-        progress: Tells how far the reader has come.
-    """
-
-    def __init__(self, cores: Cores, run: run_pb2.RunSpec, caller: Caller, progress: TellProgress) -> None:
-        super().__init__(cores, caller, progress)
-        self._run = run
-        self._untried: list[Member] | None = None
-        self._start_patience = StartPatience(cores)
-
-    def _gives_up(self, member: Member) -> bool:
-        """Return whether to wait no longer for a core that does not answer."""
-        return super()._gives_up(member) if self._progress().run_id else self._start_patience.gives_up(member)
-
-    async def _next_member(self) -> Member:
-        """Return the core that is asked next: until the run has begun, each once."""
-        if self._progress().run_id:
-            return await super()._next_member()
-        if self._untried is None:
-            self._untried = await self._cores.for_start(session_of(self._run, self._caller))
-        return self._untried.pop(0)
-
-    def _open(self, member: Member) -> GrpcStream:
-        """Return the call that starts the run, or goes on with it."""
-        if self._progress().run_id:
-            return super()._open(member)
-        return member.core.stream_run(self._run, self._caller)
-
-    async def _failed(self, error: EdgeError) -> bytes | None:
-        """Return when the next core is to be asked."""
-        if self._progress().run_id:
-            return await super()._failed(error)
-        member = self._member
-        assert member is not None  # noqa: S101 # it has failed
-        if is_of_transport(error):
-            member.suspect(error)
-        if not self._untried or not await starts_elsewhere(member, error):
-            raise error
-        logger.debug("a run is started at another core than %s: %s", member.target, error)
-        return None
-
-
-class StartPatience:
-    """How long one start waits for cores that do not answer `GetCore`. One that answers may be slow.
-
-    Args:
-        cores: The cores.
-    """
-
-    def __init__(self, cores: Cores) -> None:
-        self._cores = cores
-        self._loop = asyncio.get_running_loop()
-        self._began_s = self._loop.time()
-
-    def gives_up(self, member: Member) -> bool:
-        """Return whether to wait no longer for a core that does not answer.
-
-        Not at all where another one can take the start: the request's id makes it safe to ask twice.
-        """
-        waited_s = min(self._loop.time() - self._began_s, member.silent_s)
-        return waited_s >= START_SILENCE_S or self._cores.can_replace(member)
-
-
-async def starts_elsewhere(member: Member, error: EdgeError) -> bool:
-    """Return whether a run that could not be started at one core may be started at another one.
-
-    It may not where the first one could have started it unheard, and would not know of the second time.
-
-    Args:
-        member: The core that was asked.
-        error: What it said.
-    """
-    if error.details.get("reason") == "CORE_DRAINING":
-        return True
-    if error.code != "UNAVAILABLE" or not passes(error):
-        return False
-    return is_shared(member) or await member.core.refuses_connections(PROOF_TIMEOUT_S)
-
-
-def session_of(run: run_pb2.RunSpec, caller: Caller) -> str:
-    """Return what names a run's session, with its owner."""
-    return owned_key(caller.principal, run.session_id)
+    def _end(self, failure: EdgeError | None) -> None:
+        """End the stream, and tell the sink."""
+        if self._is_over:
+            return
+        sink = self.reader.sink
+        self._stop(Leave.ENDED)
+        try:
+            if sink is not None:
+                sink.end(failure)
+        except Exception:
+            run_id = self.reader.run_id
+            logger.exception("ending the stream of run %s failed", run_id, extra=log_fields(run_id=run_id))

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from edge.errors import CORE_AWAY, UpstreamError
 from tokenwire.outage import Repeats
+from tokenwire.v1 import event_pb2
 
 DOMAIN: Final = "tokenwire"
 """ErrorInfo's domain of refusals whose message is fit for a user."""
@@ -51,24 +52,46 @@ def upstream_error(error: grpc.aio.AioRpcError) -> UpstreamError:
             details |= {"reason": info.reason, **info.metadata}
         elif packed.Unpack(bad_request) and bad_request.field_violations:
             violation = bad_request.field_violations[0]
-            details |= {"field": _json_name(violation.field), "violation": violation.description}
+            details |= {"field": violation.field, "violation": violation.description}
         elif packed.Unpack(retry):
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+    if own or code == "UNAUTHENTICATED":
+        return _refusal(code, status.message, details, retry_after_s)
+    return _not_answered(code, error.details())
+
+
+def link_error(error: event_pb2.Error) -> UpstreamError:
+    """Return what a client may know of a follow of a link that can't be served: the same as of a call.
+
+    Args:
+        error: The core's.
+    """
+    details = dict(error.details)
+    if "reason" not in details and error.code != "UNAUTHENTICATED":
+        return _not_answered(error.code, error.message)
+    retry_after_ms = details.pop("retry_after_ms", "")
+    retry_after_s = int(retry_after_ms) / 1000 if retry_after_ms.isdecimal() else None
+    return _refusal(error.code, error.message, details, retry_after_s)
+
+
+def _refusal(
+    code: str, message: str, details: Mapping[str, str], retry_after_s: float | None
+) -> UpstreamError:
+    """Return what a client may know of a core's own refusal."""
     if code == "UNAUTHENTICATED":
         return _not_accepted(details)
-    if not own:
-        # That a core is away is said once, by those who watch it, and not for each call.
-        level = logging.DEBUG if code in CORE_AWAY or code == "CANCELLED" else logging.WARNING
-        logger.log(level, "call to the core failed: %s: %s", code, error.details())
-        if code == "CANCELLED":
-            # Not by this edge, which would not read the answer: by a core that went down over it.
-            code = "UNAVAILABLE"
-    return UpstreamError(
-        code,
-        status.message if own else None,
-        details=details if own else None,
-        retry_after_s=retry_after_s,
-    )
+    if "field" in details:
+        details = {**details, "field": _json_name(details["field"])}
+    return UpstreamError(code, message, details=details, retry_after_s=retry_after_s)
+
+
+def _not_answered(code: str, text: str | None) -> UpstreamError:
+    """Return what a client may know of a failure that gRPC itself reports, and log what it reports."""
+    # That a core is away is said once, by those who watch it, and not for each call.
+    level = logging.DEBUG if code in CORE_AWAY or code == "CANCELLED" else logging.WARNING
+    logger.log(level, "call to the core failed: %s: %s", code, text)
+    # CANCELLED: not by this edge, which would not read the answer: by a core that went down over it.
+    return UpstreamError("UNAVAILABLE" if code == "CANCELLED" else code)
 
 
 def _not_accepted(details: Mapping[str, str]) -> UpstreamError:

@@ -12,9 +12,8 @@ from httpx_sse import EventSource, ServerSentEvent
 
 from edge.errors import EdgeError
 from edge.sse.dialects import NativeDialect
-from edge.sse.frames import HEARTBEAT_COMMENT, HEARTBEAT_PING
-from edge.sse.stream import StreamState, opening
 from tests.conformance.corpus import Case, load_cases
+from tests.support.fed_stream import FedStream
 from tokenwire.cursor import Cursor
 from tokenwire.v1 import agent_service_pb2, event_pb2, stream_pb2
 
@@ -23,8 +22,8 @@ CASES = load_cases()
 
 def written(case: Case) -> bytes:
     """Return what the wire core makes of a case's steps."""
-    state = StreamState(NativeDialect, after=Cursor(1, case.after), budget_bytes=1 << 20, merge=case.merge)
-    out = bytearray()
+    stream = FedStream(Cursor(1, case.after), merge=case.merge)
+    state, out = stream.state, bytearray()
     for step in case.steps:
         match step:
             case "take":
@@ -32,11 +31,11 @@ def written(case: Case) -> bytes:
             case {"response": message}:
                 response = agent_service_pb2.StreamRunResponse()
                 json_format.ParseDict(message, response)
-                state.feed(response.SerializeToString())
+                stream.feed(response.SerializeToString())
             case {"opening": retry_ms}:
-                out += opening(retry_ms)
+                NativeDialect().write_opening(out, retry_ms)
             case {"heartbeat": kind}:
-                out += HEARTBEAT_PING if kind == "ping" else HEARTBEAT_COMMENT
+                NativeDialect(ping=kind == "ping").write_heartbeat(out)
             case {"fail": {"timestamp": timestamp, **failure}}:
                 code = failure.pop("code")
                 state.fail(EdgeError(code, failure.pop("message"), **failure), timestamp=timestamp)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
-from tests.support.processes import READY_LINE, TOKENWIRE, Processes, free_port, wait_until
+from agent_core.reloading import AGAIN
+from tests.support.processes import (
+    READY_LINE,
+    TOKENWIRE,
+    Processes,
+    core_is_serving,
+    free_port,
+    wait_until,
+)
 from tests.support.sse_reader import events_of
 
 AGENT = "async def agent(request):\n    yield {word!r}\n"
@@ -46,3 +56,40 @@ def test_a_saved_agent_answers_next(processes: Processes, tmp_path: Path) -> Non
     module.write_text(AGENT.format(word="three"))
     wait_until(lambda: answer_of(url) == "three", "the mended agent answers")
     assert len(READY_LINE.findall(up.stdout)) == 1
+
+
+def test_a_core_that_can_not_start_again_tries_until_it_can(processes: Processes, tmp_path: Path) -> None:
+    """What was saved while its store was away answers when that is back; the first start is tried once."""
+    module, store, aside = tmp_path / "stored.py", tmp_path / "runs.db", tmp_path / "aside.db"
+    module.write_text(AGENT.format(word="one"))
+    port = str(free_port())
+    command = (*TOKENWIRE, "core", "--grpc-port", port, "--reload", "--agent", "mine=stored:agent")
+    command += ("--store", f"sqlite:{store}")
+    settings = {"PYTHONPATH": str(tmp_path), "TOKENWIRE_DRAIN_S": "0.2"}
+    core = processes.start("core", command, settings)
+    core.wait_ready(lambda: core_is_serving(f"127.0.0.1:{port}"))
+    store.rename(aside)
+    store.mkdir()
+    module.write_text(AGENT.format(word="two"))
+    wait_until(lambda: core.stderr.count("the next try is in") >= 1, "it is told")
+    assert core.is_running()
+    assert f"TOKENWIRE_STORE=sqlite:{store}" in core.stderr
+    store.rmdir()
+    wait_until(lambda: core_is_serving(f"127.0.0.1:{port}"), "the core serves again")
+    assert core.stop() == 0
+
+
+def test_a_signal_between_two_tries_ends_the_core(processes: Processes, tmp_path: Path) -> None:
+    """With the status of every core that was asked to end."""
+    module, taken = tmp_path / "unlucky.py", socket.create_server(("127.0.0.1", 0))
+    module.write_text(AGENT.format(word="one"))
+    port = taken.getsockname()[1]
+    command = (*TOKENWIRE, "core", "--grpc-port", str(port), "--reload", "--agent", "mine=unlucky:agent")
+    with taken:
+        first = processes.start("core", command, {"PYTHONPATH": str(tmp_path)})
+        assert first.wait() == 1, "the first start is tried once"
+        again = processes.start("again", command, {"PYTHONPATH": str(tmp_path), AGAIN: "1"})
+        wait_until(lambda: again.stderr.count("the next try is in") >= 1, "it waits")
+        again.send(signal.SIGTERM)
+        assert again.wait() == 0
+    assert AGAIN not in first.stderr + again.stderr

@@ -77,12 +77,10 @@ async def test_every_method_checks_its_caller_before_it_reads(
 async def test_no_method_trips_over_what_it_cannot_decode(
     registered: set[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """INVALID_ARGUMENT in the core's own words, and no traceback. Link is not served: it reads nothing."""
+    """INVALID_ARGUMENT in the core's own words, and no traceback."""
     async with running_core(principal_key=KEY) as core:
         assert len(registered) >= 13
         for method in registered:
-            if method.endswith("/Link"):
-                continue
             told = refusal_of(await refusal(raw(core, method, GARBAGE, signed=method not in FOR_EVERYBODY)))
             assert (told.code, told.info.reason) == ("INVALID_ARGUMENT", "REQUEST_UNREADABLE"), method
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

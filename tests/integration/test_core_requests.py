@@ -18,7 +18,6 @@ from agent_core.settings import Settings
 from tests.support import agents
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
 from tokenwire.v1 import agent_service_pb2 as pb
-from tokenwire.v1 import link_pb2
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.run_pb2 import RUN_STATE_ENDED, RunSpec
 
@@ -119,13 +118,6 @@ async def test_a_run_that_is_not_there_is_not_found_or_lost() -> None:
             ):
                 refusal = refusal_of(await refused(call))
                 assert (refusal.code, refusal.info.reason) == (code, reason)
-
-
-async def test_rpcs_that_are_not_served_yet_say_so() -> None:
-    """UNIMPLEMENTED, with a reason that is ours."""
-    async with running_core() as core:
-        refusal = refusal_of(await refused(core.stub.Link(iter([link_pb2.LinkRequest()]))))
-        assert (refusal.code, refusal.info.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
 
 
 async def test_a_sessions_runs_come_by_pages_newest_first() -> None:

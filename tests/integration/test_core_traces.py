@@ -15,7 +15,7 @@ from agent_core.agents import RunRequest
 from tests.support.core import Core, rest_of, running_core, stream_request
 from tests.support.spans import use_provider
 from tokenwire.v1 import agent_service_pb2 as pb
-from tokenwire.v1 import link_pb2
+from tokenwire.v1.run_pb2 import RunSpec
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -149,17 +149,18 @@ async def test_a_deadline_is_an_error(spans: Spans) -> None:
 async def test_a_refusal_is_the_callers_mistake_or_the_cores(spans: Spans) -> None:
     """The code says whose."""
     async with running_core() as core:
-        link = core.stub.Link(iter([link_pb2.LinkRequest()]))
-        for call in (core.stub.GetRun(pb.GetRunRequest()), link.read()):
+        core.server.manager.start = None  # type: ignore[method-assign,assignment]
+        started = core.stub.StartRun(pb.StartRunRequest(run=RunSpec(agent="echo", message="hi")))
+        for call in (core.stub.GetRun(pb.GetRunRequest()), started):
             with pytest.raises(grpc.aio.AioRpcError):
                 await call
-    refused, missing = spans()[RPC + "GetRun"], spans()[RPC + "Link"]
+    refused, failed = spans()[RPC + "GetRun"], spans()[RPC + "StartRun"]
     assert refused.attributes is not None
-    assert missing.attributes is not None
+    assert failed.attributes is not None
     assert refused.attributes["rpc.response.status_code"] == "INVALID_ARGUMENT"
     assert refused.status.status_code is StatusCode.UNSET
-    assert missing.attributes["error.type"] == "UNIMPLEMENTED"
-    assert missing.status.status_code is StatusCode.ERROR
+    assert failed.attributes["error.type"] == "INTERNAL"
+    assert failed.status.status_code is StatusCode.ERROR
 
 
 async def test_a_follow_and_its_run_link_to_each_other(spans: Spans) -> None:

@@ -10,14 +10,16 @@ from uuid import uuid4
 
 import pytest
 
-from edge.upstream import CoreSecurity, GrpcUpstream
-from edge.upstream.cores import Member
+from edge.upstream import CoreSecurity, GrpcUpstream, Leave
+from edge.upstream.member import Member
 from tests.support.core import Core, running_core
 from tests.support.proxy import proxy_to
 from tests.support.redis_server import shared_redis
-from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
+from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, transport, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
 from tokenwire.v1.run_pb2 import RunSpec
+
+__all__ = ["transport"]
 
 
 @pytest.fixture
@@ -42,77 +44,81 @@ def reading_from(members: list[Member]) -> list[str]:
 
 
 @pytest.mark.needs("redis")
-async def test_a_stream_leaves_a_core_that_goes_down_for_one_that_does_not(cores: list[Core]) -> None:
+@pytest.mark.usefixtures("metrics")
+async def test_a_stream_leaves_a_core_that_goes_down_for_one_that_does_not(
+    cores: list[Core], transport: str
+) -> None:
     """With two of three going down, and without a gap: the third is busy, and takes it all the same."""
-    async with upstream(*map(target, cores)) as (way, members):
+    async with upstream(*map(target, cores), transport=transport) as (way, members):
         reader = Reader()
-        call = way.stream_run(spec(), CALLER, reader.progress)
+        call = way.stream_run(spec(), CALLER)
+        call.start(reader)
         try:
-            await reader.read_events(call, 3)
+            await reader.read_events(3)
             (first,) = reading_from(members)
             stays = next(core for core in cores if target(core) != first)
             for member in members:
                 member.streams += 30 if member.target == target(stays) else 0
             going = [core for core in cores if core is not stays]
             drains = [asyncio.create_task(core.server.manager.drain(20.0, asyncio.Event())) for core in going]
-            said = 0
-            while not said or members[cores.index(stays)].streams == 30:
-                response = await reader.read(call)
-                assert response is not None
-                if response.control.HasField("draining"):
-                    said += 1
-                    assert said <= 2, "it bounces between cores that both go down"
-                    call.move()
-            await reader.read_events(call, 3)
+            await reader.until(lambda: members[cores.index(stays)].streams > 30)
+            assert RESUMES.points()[BY_EDGE,].value <= 2, "it bounces between cores that both go down"
+            await reader.read_events(3)
             assert reader.sequences == list(range(1, len(reader.sequences) + 1))
+            assert "draining" not in reader.controls, "that is the upstream's own affair"
             await stop(way, reader.run_id)
-            while await reader.read(call) is not None:
-                pass
-            assert reader.ended
+            assert await reader.read_to_end() is None
             await asyncio.wait_for(asyncio.gather(*drains), WITHIN_S)
         finally:
-            call.cancel()
+            call.close(Leave.BROKEN)
 
 
 @pytest.mark.needs("redis")
-async def test_a_stream_stays_where_nobody_else_is_ready(cores: list[Core]) -> None:
+async def test_a_stream_stays_where_nobody_else_is_ready(cores: list[Core], transport: str) -> None:
     """A core that goes down serves it to its end."""
-    async with upstream(target(cores[0])) as (way, members):
+    async with upstream(target(cores[0]), transport=transport) as (way, members):
         reader = Reader()
-        call = way.stream_run(spec(), CALLER, reader.progress)
+        call = way.stream_run(spec(), CALLER)
+        call.start(reader)
         try:
-            await reader.read_events(call, 2)
-            call.move()
-            await reader.read_events(call, 3)
+            await reader.read_events(2)
+            drain = asyncio.create_task(cores[0].server.manager.drain(20.0, asyncio.Event()))
+            async with asyncio.timeout(WITHIN_S):
+                while not (members[0].status and members[0].status.draining):
+                    await asyncio.sleep(0.01)
+            await reader.read_events(3)
             assert reading_from(members) == [target(cores[0])]
             await stop(way, reader.run_id)
+            assert await reader.read_to_end() is None
+            await asyncio.wait_for(drain, WITHIN_S)
         finally:
-            call.cancel()
+            call.close(Leave.BROKEN)
         assert reading_from(members) == []
 
 
 @pytest.mark.needs("redis")
 @pytest.mark.usefixtures("metrics")
-async def test_a_link_that_breaks_again_and_again_is_not_noticed(cores: list[Core]) -> None:
+async def test_a_link_that_breaks_again_and_again_is_not_noticed(cores: list[Core], transport: str) -> None:
     """Each event comes once and in order, to the one end, at whichever core; each going on is counted."""
     async with AsyncExitStack() as stack:
         relays = [stack.enter_context(proxy_to(target(core))) for core in cores[:2]]
-        way, members = await stack.enter_async_context(upstream(*(relay.address for relay in relays)))
+        way, members = await stack.enter_async_context(
+            upstream(*(relay.address for relay in relays), transport=transport)
+        )
         reader = Reader()
-        call = way.stream_run(spec(), CALLER, reader.progress)
+        call = way.stream_run(spec(), CALLER)
+        call.start(reader)
         try:
             for _ in range(5):
-                await reader.read_events(call, 3)
+                await reader.read_events(3)
                 for relay in relays:
                     relay.cut()
-            await reader.read_events(call, 3)
+            await reader.read_events(3)
             await stop(way, reader.run_id)
-            while await reader.read(call) is not None:
-                pass
-            assert reader.ended
+            assert await reader.read_to_end() is None
             assert reader.sequences == list(range(1, len(reader.sequences) + 1))
         finally:
-            call.cancel()
+            call.close(Leave.BROKEN)
         assert reading_from(members) == []
     assert RESUMES.points()[BY_EDGE,].value == 5
 
@@ -128,6 +134,6 @@ async def test_a_core_that_hangs_makes_the_edge_no_less_ready(cores: list[Core])
                     pass
             hangs = way._cores.members[0]
             assert hangs._asking is not None, "it is still asked"
-            assert hangs.told is None
+            assert hangs.status is None
         finally:
             await way.close()

@@ -12,13 +12,15 @@ from uuid import uuid4
 import pytest
 
 from edge.errors import UpstreamError
-from edge.upstream import GrpcUpstream, RunsPage, cores, run_call
-from edge.upstream.cores import Member
+from edge.upstream import GrpcUpstream, Leave, RunsPage, cores, member, run_call, start_call
+from edge.upstream.member import Member
 from tests.support.core import Core, running_core
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.redis_server import shared_redis
-from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
+from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, transport, upstream
 from tokenwire.v1.run_pb2 import RunSpec
+
+__all__ = ["transport"]
 
 
 @dataclass
@@ -54,14 +56,14 @@ class Two:
 
 
 @pytest.fixture
-async def two() -> AsyncIterator[Two]:
+async def two(transport: str) -> AsyncIterator[Two]:
     """Two cores on one Redis, and the way to them."""
     settings = {"store": shared_redis().url, "redis_prefix": uuid4().hex, "drain_s": 1.0}
     async with AsyncExitStack() as stack:
         one, other = [await stack.enter_async_context(running_core(**settings)) for _ in range(2)]
         relay = stack.enter_context(proxy_to(f"127.0.0.1:{one.server.port}"))
         targets = relay.address, f"127.0.0.1:{other.server.port}"
-        way, members = await stack.enter_async_context(upstream(*targets))
+        way, members = await stack.enter_async_context(upstream(*targets, transport=transport))
         yield Two(way, members[0], relay, one, other)
         relay.thaw()
 
@@ -72,13 +74,8 @@ def question(agent: str = "echo") -> RunSpec:
 
 async def whole(reader: Reader, way: GrpcUpstream, spec: RunSpec) -> None:
     """Start a run and read it to its end."""
-    call = way.stream_run(spec, CALLER, reader.progress)
-    try:
-        while await reader.read(call) is not None:
-            pass
-    finally:
-        call.cancel()
-    assert reader.ended
+    way.stream_run(spec, CALLER).start(reader)
+    assert await reader.read_to_end() is None
 
 
 @pytest.mark.needs("redis")
@@ -109,17 +106,18 @@ async def test_a_stream_leaves_a_core_that_hangs(two: Two, monkeypatch: pytest.M
     monkeypatch.setattr(run_call, "FOLLOW_SILENCE_S", 1.0)
     two.busy_other()
     reader = Reader()
-    call = two.way.stream_run(question("slow"), CALLER, reader.progress)
+    call = two.way.stream_run(question("slow"), CALLER)
+    call.start(reader)
     try:
-        await reader.read_events(call, 3)
+        await reader.read_events(3)
         assert two.hangs.streams == 1
         two.relay.freeze()
-        await reader.read_events(call, 10)
+        await reader.read_events(10)
         assert two.hangs.streams == 0
         assert reader.sequences == list(range(1, len(reader.sequences) + 1))
         await stop(two.way, reader.run_id)
     finally:
-        call.cancel()
+        call.close(Leave.BROKEN)
 
 
 @pytest.mark.needs("redis")
@@ -139,21 +137,20 @@ async def test_a_run_of_a_core_that_hangs_is_told_of_and_stopped_by_another(two:
 
 
 async def test_a_start_at_the_only_core_ends_in_an_error_when_that_hangs(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     """Streamed or not: UNAVAILABLE, retryable, with the reason."""
-    monkeypatch.setattr(run_call, "START_SILENCE_S", 1.0)
+    monkeypatch.setattr(start_call, "START_SILENCE_S", 1.0)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(running_core())
         relay = stack.enter_context(proxy_to(f"127.0.0.1:{core.server.port}"))
-        way, _ = await stack.enter_async_context(upstream(relay.address))
+        way, _ = await stack.enter_async_context(upstream(relay.address, transport=transport))
         relay.freeze()
         reader = Reader()
-        call = way.stream_run(question(), CALLER, reader.progress)
+        way.stream_run(question(), CALLER).start(reader)
         ends = await asyncio.gather(
-            reader.read(call), way.start_run(question(), CALLER), return_exceptions=True
+            reader.read_to_end(), way.start_run(question(), CALLER), return_exceptions=True
         )
-        call.cancel()
         relay.thaw()
         for error in ends:
             assert isinstance(error, UpstreamError)
@@ -166,8 +163,8 @@ async def test_a_core_that_is_slow_to_start_a_run_is_not_taken_for_hung(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as it answers what it is asked of itself: its agent may have to be loaded."""
-    monkeypatch.setattr(run_call, "START_SILENCE_S", 0.0)
-    monkeypatch.setattr(cores, "ASK_EVERY_S", 0.05)
+    monkeypatch.setattr(start_call, "START_SILENCE_S", 0.0)
+    monkeypatch.setattr(member, "ASK_EVERY_S", 0.05)
     may_start = asyncio.Event()
     manager = two.core.server.manager
     start, asked = manager.start, asyncio.Event()
@@ -200,19 +197,21 @@ async def test_an_outage_of_a_core_is_two_lines_whatever_it_interrupts(
     """When it goes away, and when it is back: with the duration, and what became of the streams."""
     caplog.set_level(logging.INFO)
     readers = [Reader() for _ in range(20)]
-    calls = [two.way.stream_run(question("slow"), CALLER, reader.progress) for reader in readers]
+    calls = [two.way.stream_run(question("slow"), CALLER) for _ in readers]
     try:
-        await asyncio.gather(*(r.read_events(c, 2) for r, c in zip(readers, calls, strict=True)))
+        for call, reader in zip(calls, readers, strict=True):
+            call.start(reader)
+        await asyncio.gather(*(reader.read_events(2) for reader in readers))
         at_it = two.hangs.streams
         assert at_it > 0
         caplog.clear()
         two.relay.freeze()
         two.relay.cut()  # what is new hangs
-        await asyncio.gather(*(r.read_events(c, 5) for r, c in zip(readers, calls, strict=True)))
+        await asyncio.gather(*(reader.read_events(5) for reader in readers))
         await two.thawed()
     finally:
         for call in calls:
-            call.cancel()
+            call.close(Leave.BROKEN)
     lines = [record for record in caplog.records if record.name.startswith("edge")]
     assert [record.levelno for record in lines] == [logging.WARNING] * 2
     away, back = (record.getMessage() for record in lines)

@@ -24,12 +24,14 @@ from edge.settings import EdgeSettings
 from tests.support.certificates import Authority
 from tests.support.core import events_of, refusal_of
 from tests.support.core import running_core as running_core_alone
+from tests.support.link_client import opened
 from tests.support.owners import NAMES, PRINCIPAL_KEY, PRIVATE, Users, store_settings, unknown_beside, users
 from tests.support.sse_reader import events_of as events_in
 from tests.support.stack import Stack, running_stack
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
+from tokenwire.v1.link_pb2 import LinkCaller, LinkCancel, LinkRequest
 from tokenwire.v1.run_pb2 import RUN_STATE_RUNNING, RunSpec
 
 SESSION: Final = "s1"
@@ -293,12 +295,28 @@ async def names_nothing(calls: Calls) -> None:
     assert not pb.GetCoreRequest.DESCRIPTOR.fields
 
 
-async def is_not_served(calls: Calls) -> None:
-    """When it is, it names runs: then this has to be tried too."""
-    call = calls.call("bob", "Link")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call.read()
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+async def links_are_apart(calls: Calls) -> None:
+    """Each start, follow and cancel is its own caller's; a key or a token of a user opens no link."""
+    proof = dict(calls.proof("bob"))
+    if "authorization" in proof:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await calls.call("bob", "Link").read()
+        assert refusal_of(caught.value).info.reason == "LINK_NOT_ALLOWED"
+        return
+    bob = LinkCaller(principal_token=proof.get(METADATA_KEY, ""))
+    async with opened(calls.call("bob", "Link")) as link:
+        await link.hello()
+        await link.send(LinkRequest(cancel=LinkCancel(run_id=calls.run_id, caller=bob)))
+        await link.follow(1, calls.run_id, caller=bob)
+        await link.follow(2, unknown_beside(calls.run_id), caller=bob)
+        await link.start(3, "slow", PRIVATE, session_id=SESSION, request_id="r1", caller=bob)
+        errors = [(await link.ended(follow_id)).end.error for follow_id in (1, 2)]
+        await link.until(lambda: bool(link.batches(3)))
+        assert link.run_id(3) != calls.run_id
+    for error in errors:
+        error.trace_id = ""
+    assert (errors[0].code, errors[0].details["reason"]) == ("NOT_FOUND", "RUN_UNKNOWN")
+    assert errors[0] == errors[1]
 
 
 RPCS: Final[dict[str, Callable[[Calls], Awaitable[None]]]] = {
@@ -310,7 +328,7 @@ RPCS: Final[dict[str, Callable[[Calls], Awaitable[None]]]] = {
     "ListRuns": list_is_empty,
     "GetTranscript": transcript_is_anothers,
     "GetCore": names_nothing,
-    "Link": is_not_served,
+    "Link": links_are_apart,
 }
 """How others try to get at what is ann's, through each rpc."""
 

@@ -156,7 +156,7 @@ def browser_event(run_id: str, event: Event) -> dict[str, Any]:
     event_id = f"{run_id}.{event.epoch}.{event.sequence}"
     translated = translate(event)
     assert translated is not None
-    write_event(frame, event_id, translated)
+    write_event(frame, event_id.encode(), translated)
     data, _ = frame.decode().strip().split("\n")
     told_event: dict[str, Any] = json.loads(data.removeprefix("data: "))
     return told_event | {"id": event_id}

@@ -36,8 +36,7 @@ from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import MAX_PIECE_LENGTH
-from edge.sse.dialects import NativeDialect
-from edge.sse.stream import StreamState
+from tests.support.fed_stream import FedStream
 from tests.support.memory import held_bytes
 from tokenwire.events import Done
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
@@ -82,17 +81,15 @@ async def stream(manager: RunManager) -> int:
     )
     order = FollowOrder(run_id, OWNER, START, relay=True, say_caught_up=True)
     follower = await manager.follow(order)
-    encoder, state = ResponseEncoder(run_id, 1), StreamState(NativeDialect, budget_bytes=MIB)
+    encoder, stream = ResponseEncoder(run_id, 1), FedStream(budget_bytes=MIB)
     written = 0
     try:
         while (given := await follower.next()) is not None:
-            state.feed(encoder.encode(given, time.monotonic_ns(), time.time_ns()))
-            out = bytearray()
-            state.take(out)
-            written += len(out)
+            stream.feed(encoder.encode(given, time.monotonic_ns(), time.time_ns()))
+            written += len(stream.take())
     finally:
         await follower.aclose()
-    assert isinstance(state.terminal, Done), state.terminal
+    assert isinstance(stream.state.terminal, Done), stream.state.terminal
     return written
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from agent_core.runs.follower import CaughtUp, Follower, Given, Resync
+from agent_core.runs.follower import CaughtUp, Follower, Given, NotHere, Resync
 from agent_core.runs.log.contract import Batch, LogGoneError
 from tokenwire.v1.event_pb2 import Event
 
@@ -22,13 +22,46 @@ class Reader:
     run: Run
     follower: Follower
     cursor: int
+    polls: tuple[int, int] | None = None
+    """How many events and bytes it takes at once, as a link does that polls; None for one that waits."""
     task: asyncio.Task[Given | None] | None = None
     finished: bool = False
     terminals: int = 0
     seen: Counter[str] = field(default_factory=Counter)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        if self.polls is not None:
+            self.follower.notify(self.news.set)
+
+    def follow(self, follower: Follower) -> None:
+        """Go on with another follower, which begins at the cursor."""
+        self.follower = follower
+        self.__post_init__()
 
     async def read(self) -> None:
         """Take what is there; where nothing is, the reader waits on, and takes it later."""
+        if self.polls is None or self.task is not None or not await self.polled(*self.polls):
+            await self.awaited()
+
+    async def polled(self, max_events: int, max_bytes: int) -> bool:
+        """Take what is in memory; False where the log has to be read."""
+        while True:
+            self.news.clear()
+            given = self.follower.poll(max_events, max_bytes)
+            if isinstance(given, NotHere):
+                self.seen["not here"] += 1
+                return False
+            if given is not None or self.follower.finished:
+                self.seen["polled"] += 1
+                self.take(given)
+                return True
+            if not self.run.closed and self.cursor >= len(self.run.texts):
+                return True
+            await self.news.wait()  # Redis may tell of it a little later.
+
+    async def awaited(self) -> None:
+        """Take what comes next, or leave a task that waits for it."""
         task = self.task = self.task or asyncio.create_task(self.follower.next())
         if not self.run.closed and self.cursor >= len(self.run.texts):
             for _ in range(TURNS):
@@ -68,13 +101,14 @@ class Reader:
             assert given.cursor.sequence == self.cursor
         else:
             assert isinstance(given, Batch)
-            for entry in given.entries:
-                self.take_event(Event.FromString(entry.event), (entry.epoch, entry.sequence))
+            for place, encoded in enumerate(given.events, 1):
+                self.take_event(Event.FromString(encoded))
+                if place == len(given.events):
+                    assert (self.run.epoch if self.finished else 1, self.cursor) == given.end
 
-    def take_event(self, event: Event, said: tuple[int, int]) -> None:
+    def take_event(self, event: Event) -> None:
         """Check that an event is the next one, and the one that was written."""
         run = self.run
-        assert (event.epoch, event.sequence) == said
         assert event.sequence == self.cursor + 1
         assert not self.finished, "an event came after the terminal one"
         assert event.text_delta.content == run.texts[event.sequence - 1]

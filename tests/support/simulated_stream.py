@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from edge.sse.dialects import NativeDialect
 from edge.sse.stamps import EdgeClock, StreamStamps
-from edge.sse.stream import StreamState
+from tests.support.fed_stream import FedStream
 from tokenwire.latency.clock_bounds import ClockBounds, Offset
 from tokenwire.latency.segments import Segment
 from tokenwire.latency.series import Stall, TokenSeries
@@ -101,12 +100,8 @@ class Simulation:
             return self.offset
 
         stamps = StreamStamps(self.series, CLOCK, began_nano=BEGAN_NANO, hear=hear)
-        self._state = StreamState(
-            NativeDialect,
-            budget_bytes=self.pace.budget_bytes,
-            merge=self.pace.merge,
-            live=True,
-            stamps=stamps,
+        self._stream = FedStream(
+            budget_bytes=self.pace.budget_bytes, merge=self.pace.merge, live=True, stamps=stamps
         )
         self._write(self._arrive(self._send(self._log(self._yield(count)))))
         self.series.finish()
@@ -203,14 +198,15 @@ class Simulation:
 
     def _write(self, arrived: list[tuple[int, bytes]]) -> None:
         """Read and write as the edge does: while a write is in flight, reading goes on up to the budget."""
-        state, waiting, out = self._state, deque(arrived), bytearray()
+        stream, waiting = self._stream, deque(arrived)
+        state = stream.state
         now, done_at = 0, 0
         while waiting or state.waiting or done_at:
             if waiting and not state.full:
                 recv = max(now, waiting[0][0])
                 if recv <= done_at if done_at else not state.waiting or recv <= now:
                     now = recv
-                    state.feed(waiting.popleft()[1], now)
+                    stream.feed(waiting.popleft()[1], now)
                     continue
             if done_at:
                 now, done_at = done_at, 0
@@ -219,8 +215,7 @@ class Simulation:
                     self.stalls.append(stall)
                 continue
             first = self._first_waiting()
-            state.take(out)
-            out.clear()
+            stream.take()
             done_at = now + self._between(10, 200) + self._held("write", first)
 
     def _first_waiting(self) -> int:

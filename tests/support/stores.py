@@ -14,7 +14,7 @@ import pytest
 from agent_core.runs.encoding import encode_payload, new_event
 from agent_core.runs.follower import Follower, Opened, start_of
 from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import START, Entry, Position, RunInfo, RunLog, RunRecord
+from agent_core.runs.log.contract import START, Position, RunInfo, RunLog, RunRecord
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.redis_store import RedisLog
 from agent_core.runs.log.sqlite import SqliteLog
@@ -145,8 +145,8 @@ def payloads(first: int, count: int) -> list[bytes]:
     return [payload(str(number)) for number in range(first, first + count)]
 
 
-def texts(entries: Sequence[Entry]) -> list[str]:
-    return [Event.FromString(entry.event).text_delta.content for entry in entries]
+def texts(events: Sequence[bytes]) -> list[str]:
+    return [Event.FromString(event).text_delta.content for event in events]
 
 
 async def soon(awaited: asyncio.Task[object] | asyncio.Future[object]) -> object:
@@ -161,4 +161,4 @@ async def known(log: RunLog, run_id: str = RUN) -> RunInfo:
 
 
 async def all_texts(log: RunLog, run_id: str = RUN) -> list[str]:
-    return texts((await log.read(run_id, START, 10_000, FAR)).entries)
+    return texts((await log.read(run_id, START, 10_000, FAR)).events)

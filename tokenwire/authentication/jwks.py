@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 import jwt
 
-from tokenwire.addresses import unproxied
+from tokenwire.addresses import is_exposed, unproxied
 from tokenwire.authentication.contract import IssuerAwayError
 from tokenwire.authentication.key_set import KeySet, read_jwks
 from tokenwire.backoff import Backoff
@@ -60,6 +60,11 @@ class JwksEndpoint:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = checked_url(url)
+        if is_exposed(url):
+            logger.warning(
+                "TOKENWIRE_JWT_JWKS_URL is plain HTTP to another machine: whoever can change its answers on "
+                "the way can make tokens that are accepted here. Use an https:// URL"
+            )
         self._refresh_s = refresh_s
         self._pause_s = pause_s
         self._clock_s = clock_s

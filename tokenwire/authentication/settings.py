@@ -35,7 +35,8 @@ class AuthenticationSettings(BaseSettings):
     jwt_audience: str = ""
     """Required `aud` of JWTs, or one of several in it. Must be set if JWTs are accepted."""
     jwt_jwks_url: str = ""
-    """URL at which the issuer publishes its keys (JWKS): https, or http in a trusted network."""
+    """URL at which the issuer publishes its keys (JWKS): https, or http in a trusted
+    network (a warning is logged unless it is this machine)."""
     jwt_keys_file: Path | None = None
     """File of the issuer's keys instead: JWKS, or one public key in PEM."""
     jwt_refresh_s: float = Field(default=300, ge=1)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import rich_click as click
 
-from tokenwire.addresses import read_host, read_targets
+from tokenwire.addresses import is_exposed, read_host, read_targets
 from tokenwire.backoff import DEFAULT_PATIENCE_S
 from tokenwire.cli.environment import environment_of
 from tokenwire.cli.options import (
@@ -34,6 +34,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 DEFAULT_GRPC_PORT = 50051
 MAX_WORKERS = 256
+
+PLAIN_HTTP = "the key is sent over plain HTTP, so others can read it on the way. Use an https:// URL."
 
 Value = TypeVar("Value")
 
@@ -261,6 +263,8 @@ def ask(  # noqa: PLR0913 - one parameter for each option
         access.require_private()
     except ValueError as error:
         raise click.UsageError(f"--key: {error}") from error
+    if via == "sse" and api_key and is_exposed(url):
+        click.echo(f"tokenwire: --url: {PLAIN_HTTP}", err=True)
     question = Question(message=message, agent=agent, session_id=session, timeout_s=timeout_s)
     sys.exit(ask_and_show(question, access, as_json=as_json, patience_s=patience_s))
 

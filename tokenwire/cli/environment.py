@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from tokenwire.variables import CORE, VARIABLES, Reader
+from tokenwire.variables import CORE, EDGE, VARIABLES, Reader, unknown_variables
 
 TICKET_KEY: Final = "TOKENWIRE_TICKET_KEY"
 PRINCIPAL_KEY: Final = "TOKENWIRE_PRINCIPAL_KEY"
@@ -24,14 +24,27 @@ def environment_of(reader: Reader, inherited: Mapping[str, str]) -> dict[str, st
     """Return what a process is handed on of an environment: all but the variables that only others read.
 
     Args:
-        reader: The process.
+        reader: The process, or several.
         inherited: The environment.
     """
     return {
         name: value
         for name, value in inherited.items()
-        if (known := VARIABLES.get(name.upper())) is None or reader in known.readers
+        if (known := VARIABLES.get(name.upper())) is None or reader & known.readers
     }
+
+
+def lost_variables(inherited: Mapping[str, str]) -> list[str]:
+    """Return a line for each variable in small letters that nothing reads, and that no process tells of.
+
+    The processes tell of what they are given. They are not given what the command line alone reads, and that
+    knows names in capitals only.
+
+    Args:
+        inherited: The environment.
+    """
+    given = environment_of(CORE | EDGE, inherited)
+    return unknown_variables({name: value for name, value in inherited.items() if name not in given})
 
 
 def core_environment_of(inherited: Mapping[str, str]) -> dict[str, str]:

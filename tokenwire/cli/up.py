@@ -20,6 +20,7 @@ from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import (
     core_environment_of,
     environment_of,
+    lost_variables,
     made_principal_key,
     made_ticket_key,
 )
@@ -85,6 +86,8 @@ def run(plan: Plan) -> int:
     Raises:
         PortError: A port can't be had; nothing was started.
     """
+    for line in lost_variables(os.environ):
+        say(line)
     raise_limit()
     port, grpc_port = claim_ports(plan)
     metrics = claim_metrics_ports(os.environ, plan.workers)

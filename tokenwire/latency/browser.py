@@ -25,7 +25,8 @@ class BrowserLeg(NamedTuple):
     offset: Offset | None
     """How far our clock is ahead of the page's; None where the edge has no stamps of its own to compare."""
     waits_nano: Sequence[int]
-    """How long each event took from the socket to the page, as far as the clocks tell."""
+    """How long each event took from the socket to the page. Empty where the clocks do not tell: each time may
+    be wrong by the offset's error, which is long when the report was long on its way."""
     stalls: Sequence[Stall]
     """Gaps at the page that the last hop is to blame for, in Unix time by our clock."""
 
@@ -46,7 +47,8 @@ def browser_leg(
             Unix time by our clock.
         sent_unix_nano: When the page sent its report, by its clock.
         came_unix_nano: When that came, by ours.
-        stall_nano: The longest gap that is no stall.
+        stall_nano: The longest gap that is no stall; and the largest error that times may have. With a larger
+            one an event that came at once would count as a stall.
     """
     pairs = [
         (part.first + i, *written[part.first + i], nano)
@@ -65,7 +67,9 @@ def browser_leg(
     if offset is None:
         return BrowserLeg(None, (), ())
     placed = [(sequence, ours, theirs + offset.nano) for sequence, _, ours, theirs in pairs]
-    return BrowserLeg(offset, [theirs - ours for _, ours, theirs in placed], _stalls(placed, stall_nano))
+    told = placed if offset.error_nano <= stall_nano else []
+    # The gaps are differences of the page's own times: what offset these have does not matter.
+    return BrowserLeg(offset, [theirs - ours for _, ours, theirs in told], _stalls(placed, stall_nano))
 
 
 def _stalls(placed: Sequence[tuple[int, int, int]], stall_nano: int) -> list[Stall]:

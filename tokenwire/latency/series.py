@@ -136,6 +136,29 @@ class TokenSeries:
         """Note that what was added is handed to the last hop."""
         self._taken = len(self._rows)
 
+    def written_at_once(self, now: int) -> Stall | None:
+        """Note that what was added was handed to the last hop, and that this is done with it.
+
+        Args:
+            now: In nanoseconds of the monotonic clock.
+
+        Returns:
+            The stall that ends here, if one does.
+        """
+        rows, writes, before = self._rows, self._writes, self.last_token_nano
+        end = self._taken = len(rows)
+        if (
+            before is not None
+            and now - before <= self._notable_nano
+            and end - len(writes) == 1
+            and rows[-1][_KIND] == DELTA
+            and end < MAX_ROWS
+        ):  # nearly always: one token, and nothing to say of it
+            writes.append(now)
+            self.last_token_nano = now
+            return None
+        return self.written(now)
+
     def written(self, now: int) -> Stall | None:
         """Note that the last hop is done with what was taken.
 

@@ -112,6 +112,19 @@ class TokenRecorder:
         """Note that the stream is open."""
         STREAMS_ACTIVE.add(1)
 
+    def written_at_once(self, now: int) -> None:
+        """Note that what was added to the series went through the last hop at once.
+
+        Args:
+            now: In nanoseconds of the monotonic clock.
+        """
+        try:
+            stall = self.series.written_at_once(now)
+            if stall is not None or now >= self._count_at:
+                self._look(stall, now)
+        except Exception as error:  # noqa: BLE001 # as `_broke` says
+            self._broke(error)
+
     def written(self, now: int) -> None:
         """Note that the last hop is done with what was taken from the series.
 
@@ -120,13 +133,18 @@ class TokenRecorder:
         """
         try:
             stall = self.series.written(now)
-            if stall is not None:
-                self._tell_stall(stall)
-            if now >= self._count_at:
-                self._count_at = now + COUNT_EVERY_NANO
-                self.series.count()
+            if stall is not None or now >= self._count_at:
+                self._look(stall, now)
         except Exception as error:  # noqa: BLE001 # as `_broke` says
             self._broke(error)
+
+    def _look(self, stall: Stall | None, now: int) -> None:
+        """Tell a stall, and count now and then."""
+        if stall is not None:
+            self._tell_stall(stall)
+        if now >= self._count_at:
+            self._count_at = now + COUNT_EVERY_NANO
+            self.series.count()
 
     def end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
         """Tell how the stream was.

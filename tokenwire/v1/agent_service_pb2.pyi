@@ -566,6 +566,7 @@ class Core(_message.Message):
     LOG_SCOPE_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.str
     """The first 4 characters of the run ids that it creates, new for each process."""
     log_scope: Global___LogScope.ValueType
@@ -574,6 +575,8 @@ class Core(_message.Message):
     """True if it accepts new runs: it is not shutting down, and can reach its log."""
     draining: _builtins.bool
     """True if it is shutting down: it accepts no new runs."""
+    link: _builtins.bool
+    """True if it serves Link. Cores of before do not."""
     def __init__(
         self,
         *,
@@ -581,10 +584,11 @@ class Core(_message.Message):
         log_scope: Global___LogScope.ValueType = ...,
         ready: _builtins.bool = ...,
         draining: _builtins.bool = ...,
+        link: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "incarnation", b"incarnation", "log_scope", b"log_scope", "ready", b"ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "incarnation", b"incarnation", "link", b"link", "log_scope", b"log_scope", "ready", b"ready"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -185,7 +185,8 @@ class AgentServiceServicer:
 
     def Link(self, request_iterator, context):
         """Link carries the events of all runs that one edge process follows at one
-        core, on one long-lived stream. See LinkRequest.
+        core, on one long-lived stream. See LinkRequest. It is for edges: services use
+        StreamRun and FollowRun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -96,7 +96,8 @@ class AgentServiceStub:
     """
     Link: _grpc.StreamStreamMultiCallable[_link_pb2.LinkRequest, _link_pb2.LinkResponse]
     """Link carries the events of all runs that one edge process follows at one
-    core, on one long-lived stream. See LinkRequest.
+    core, on one long-lived stream. See LinkRequest. It is for edges: services use
+    StreamRun and FollowRun.
     """
 
 @_typing.type_check_only
@@ -166,7 +167,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     Link: _aio.StreamStreamMultiCallable[_link_pb2.LinkRequest, _link_pb2.LinkResponse]  # type: ignore[assignment]
     """Link carries the events of all runs that one edge process follows at one
-    core, on one long-lived stream. See LinkRequest.
+    core, on one long-lived stream. See LinkRequest. It is for edges: services use
+    StreamRun and FollowRun.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -287,7 +289,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_link_pb2.LinkResponse], _abc.AsyncIterator[_link_pb2.LinkResponse]]:
         """Link carries the events of all runs that one edge process follows at one
-        core, on one long-lived stream. See LinkRequest.
+        core, on one long-lived stream. See LinkRequest. It is for edges: services use
+        StreamRun and FollowRun.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

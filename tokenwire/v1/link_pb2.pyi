@@ -60,11 +60,23 @@ class LinkRequest(_message.Message):
       → {hello: {edge_id: "edge-1"}}
       ← {clock: {…}, hello: {incarnation: "k7q2"}}
       → {start: {follow_id: 1, run: {…}, caller: {…}, credit: {events: 512, bytes: 262144}}}
-      → {follow: {follow_id: 2, run_id: "k7q2…", after: {epoch: 1, sequence: 7}, credit: {…}}}
-      ← {clock: {…}, batches: [{follow_id: 1, run_id: …, events: [1 run_started]}, {follow_id: 2, run_id: …, events: [8, 9]}]}
-      → {credit: {follow_id: 2, credit: {events: 2, bytes: 310}}}
-      ← {clock: {…}, batches: [{follow_id: 2, run_id: …, events: [10 done], end: {}}]}
+      → {follow: {follow_id: 2, run_id: "k7q2…", after: {epoch: 1, sequence: 7}, caller: {…}, credit: {events: 3, bytes: 4096}}}
+      ← {clock: {…}, batches: [{follow_id: 2, run_id: "k7q2…", events: [8, 9], event_bytes: 180}]}
+      ← {clock: {…}, batches: [{follow_id: 2, control: {caught_up: {cursor: 1.9}}},
+                               {follow_id: 1, run_id: "k7q2…", events: [1 run_started], event_bytes: 130}]}
+      → {credit: {follow_id: 2, credit: {events: 2, bytes: 180}}}
+      ← {clock: {…}, batches: [{follow_id: 1, events: [2], event_bytes: 90}, {follow_id: 2, events: [10 done], event_bytes: 95, end: {}}]}
       → {unfollow: {follow_id: 1, reason: UNFOLLOW_REASON_LEFT}}
+
+    A request that can't be served ends its follow alone:
+
+      → {follow: {follow_id: 3, run_id: "unknown", caller: {…}, credit: {…}}}
+      ← {clock: {…}, batches: [{follow_id: 3, end: {error: {code: "INVALID_ARGUMENT", …}}}]}
+
+    The link itself ends with an error only if the edge is not accepted, if a
+    message can't be decoded, or if the edge is silent for 15 s. When a link ends,
+    for any reason, its follows count as ended by a broken connection (GRACE): the
+    edge opens a new link and follows again after the last events that it has.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -133,7 +145,9 @@ class LinkHello(_message.Message):
 
     EDGE_ID_FIELD_NUMBER: _builtins.int
     edge_id: _builtins.str
-    """The id of the edge process."""
+    """The id of the edge process, for the log of the core. At most 64 characters of
+    it are logged.
+    """
     def __init__(
         self,
         *,
@@ -160,14 +174,19 @@ class LinkCaller(_message.Message):
     TRACESTATE_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     principal_token: _builtins.str
-    """The signed principal. Empty if authentication is off."""
+    """The signed principal, as in the metadata of a call. Empty if authentication
+    is off, or if the certificate of the link counts.
+    """
     traceparent: _builtins.str
     """W3C trace context of the span of the caller. Empty if there is none."""
     tracestate: _builtins.str
     """W3C trace state. Empty if there is none."""
     @_builtins.property
     def deadline(self) -> _duration_pb2.Duration:
-        """Time left until the deadline of the caller. Absent if there is none."""
+        """Time left until the deadline of the caller, as a call would have it: a run
+        that is started ends in Error DEADLINE_EXCEEDED, a follow of another run ends
+        with that error. Absent if there is none.
+        """
 
     def __init__(
         self,
@@ -188,7 +207,12 @@ Global___LinkCaller: _TypeAlias = LinkCaller  # noqa: Y015
 @_typing.final
 class FollowCredit(_message.Message):
     """FollowCredit is how much more may be sent for a follow. A follow without
-    credit is paused, and continues from the log.
+    credit is paused, and continues from the log; other follows are not delayed.
+
+    Each event takes 1 event and its encoded size of the credit: see
+    LinkBatch.event_bytes. Events are sent while both numbers are more than 0, so
+    that the last event may take more bytes than are left; credit that is added
+    later is reduced by these. Controls and ends take no credit.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -215,7 +239,13 @@ Global___FollowCredit: _TypeAlias = FollowCredit  # noqa: Y015
 
 @_typing.final
 class LinkStart(_message.Message):
-    """LinkStart starts a run and follows it."""
+    """LinkStart starts a run and follows it, as StreamRun does with relay. The default
+    of OnDisconnect is CANCEL.
+
+    A message that is larger than what the core accepts (twice the limit of a user's
+    message, plus 256 KiB) breaks the link: start such runs with StreamRun, which
+    tells the limit.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -224,7 +254,9 @@ class LinkStart(_message.Message):
     CALLER_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     follow_id: _builtins.int
-    """The id of the follow on this link. Chosen by the edge, never used twice."""
+    """The id of the follow on this link. Chosen by the edge, never used twice: a
+    second use while the first lasts ends both with INVALID_ARGUMENT.
+    """
     @_builtins.property
     def run(self) -> _run_pb2.RunSpec:
         """The run."""
@@ -255,7 +287,7 @@ Global___LinkStart: _TypeAlias = LinkStart  # noqa: Y015
 
 @_typing.final
 class LinkFollow(_message.Message):
-    """LinkFollow follows a run after a cursor."""
+    """LinkFollow follows a run after a cursor, as FollowRun does with relay."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -265,7 +297,9 @@ class LinkFollow(_message.Message):
     CALLER_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     follow_id: _builtins.int
-    """The id of the follow on this link. Chosen by the edge, never used twice."""
+    """The id of the follow on this link. Chosen by the edge, never used twice: a
+    second use while the first lasts ends both with INVALID_ARGUMENT.
+    """
     run_id: _builtins.str
     """The run."""
     @_builtins.property
@@ -299,7 +333,9 @@ Global___LinkFollow: _TypeAlias = LinkFollow  # noqa: Y015
 
 @_typing.final
 class LinkCredit(_message.Message):
-    """LinkCredit allows more to be sent for a follow."""
+    """LinkCredit allows more to be sent for a follow. It is ignored if the follow has
+    ended.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -327,7 +363,10 @@ Global___LinkCredit: _TypeAlias = LinkCredit  # noqa: Y015
 
 @_typing.final
 class LinkUnfollow(_message.Message):
-    """LinkUnfollow ends a follow. Nothing more is sent for it."""
+    """LinkUnfollow ends a follow. Nothing more is sent for it, but for what is under
+    way. It is ignored if the follow has ended. A start that is still being
+    processed is completed, and its run then counts as followed and unfollowed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -353,7 +392,9 @@ Global___LinkUnfollow: _TypeAlias = LinkUnfollow  # noqa: Y015
 
 @_typing.final
 class LinkCancel(_message.Message):
-    """LinkCancel cancels a run: see AgentService.CancelRun."""
+    """LinkCancel cancels a run: see AgentService.CancelRun. It has no answer: the
+    followers of the run receive its end.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -381,7 +422,9 @@ Global___LinkCancel: _TypeAlias = LinkCancel  # noqa: Y015
 
 @_typing.final
 class LinkHeartbeat(_message.Message):
-    """LinkHeartbeat shows that the sender is alive."""
+    """LinkHeartbeat shows that the edge is alive. A core that has received nothing for
+    15 s ends the link.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -431,13 +474,18 @@ class LinkBatch(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     CONTROL_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    EVENT_BYTES_FIELD_NUMBER: _builtins.int
     follow_id: _builtins.int
     """The follow."""
     run_id: _builtins.str
-    """The run that it follows."""
+    """The run that it follows. Set in the first batch of a follow, else empty."""
+    event_bytes: _builtins.int
+    """How many bytes of the credit the events take: the sum of their encoded sizes,
+    without the tags and lengths of the field.
+    """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
-        """Events in order."""
+        """Events in order: at most 512. A message has at most 1 MiB."""
 
     @_builtins.property
     def control(self) -> _stream_pb2.Control:
@@ -445,7 +493,7 @@ class LinkBatch(_message.Message):
 
     @_builtins.property
     def end(self) -> Global___LinkEnd:
-        """Set when the follow is over."""
+        """Set when the follow is over, in the batch of the terminal event."""
 
     def __init__(
         self,
@@ -455,10 +503,11 @@ class LinkBatch(_message.Message):
         events: _abc.Iterable[_event_pb2.Event] | None = ...,
         control: _stream_pb2.Control | None = ...,
         end: Global___LinkEnd | None = ...,
+        event_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "end", b"end"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "end", b"end", "events", b"events", "follow_id", b"follow_id", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "end", b"end", "event_bytes", b"event_bytes", "events", b"events", "follow_id", b"follow_id", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -473,7 +522,13 @@ class LinkEnd(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def error(self) -> _event_pb2.Error:
-        """Why the follow could not be served. Absent after the terminal event."""
+        """Why the follow could not be served. Absent after the terminal event.
+
+        It has the code and the message with which a call is refused, and as trace_id
+        the request_id of its RequestInfo. Its details have the reason and the metadata
+        of its ErrorInfo; `field` and `violation`: the first of its BadRequest;
+        `retry_after_ms`: its RetryInfo.
+        """
 
     def __init__(
         self,
@@ -502,11 +557,13 @@ class LinkResponse(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def clock(self) -> _stream_pb2.Clock:
-        """When it was sent."""
+        """When it was sent, with send_unix_nano."""
 
     @_builtins.property
     def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkBatch]:
-        """What became ready. Empty in a heartbeat, which is sent each second."""
+        """What became ready. Empty in a heartbeat, which is sent after each second
+        without another message.
+        """
 
     @_builtins.property
     def hello(self) -> Global___LinkWelcome:
@@ -514,7 +571,9 @@ class LinkResponse(_message.Message):
 
     @_builtins.property
     def draining(self) -> _stream_pb2.Draining:
-        """Set if the core is shutting down."""
+        """Set once, when the core begins to shut down: each follow receives a control,
+        too. The link ends with OK when its last follow has ended.
+        """
 
     def __init__(
         self,

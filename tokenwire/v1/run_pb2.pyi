@@ -28,7 +28,9 @@ class _OnDisconnect:
 class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDisconnect.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_DISCONNECT_UNSPECIFIED: _OnDisconnect.ValueType  # 0
-    """The default of the rpc: CANCEL for StreamRun, GRACE for StartRun."""
+    """The default of the rpc: CANCEL for StreamRun and LinkStart, GRACE for
+    StartRun.
+    """
     ON_DISCONNECT_CANCEL: _OnDisconnect.ValueType  # 1
     """Cancel the run at once."""
     ON_DISCONNECT_GRACE: _OnDisconnect.ValueType  # 2
@@ -47,7 +49,9 @@ class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
     """
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
-"""The default of the rpc: CANCEL for StreamRun, GRACE for StartRun."""
+"""The default of the rpc: CANCEL for StreamRun and LinkStart, GRACE for
+StartRun.
+"""
 ON_DISCONNECT_CANCEL: OnDisconnect.ValueType  # 1
 """Cancel the run at once."""
 ON_DISCONNECT_GRACE: OnDisconnect.ValueType  # 2

@@ -37,7 +37,7 @@ class Clock(_message.Message):
     """
     send_unix_nano: _builtins.int
     """The same moment on the wall clock, in nanoseconds of Unix time. Sent with the
-    first message of a stream, else 0.
+    first message of a stream and with each LinkResponse, else 0.
     """
     loop_lag_nano: _builtins.int
     """How long the event loop of the sender was blocked since the previous message

@@ -7,8 +7,9 @@ event that the log has not accepted.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final, NamedTuple, Protocol
 
 from agent_core.runs.outcome import Outcome
@@ -28,15 +29,6 @@ START: Final = Position(FIRST_EPOCH, 0)
 """Before the first event."""
 
 
-class Entry(NamedTuple):
-    """One event of a log."""
-
-    epoch: int
-    sequence: int
-    event: bytes
-    """The whole encoded Event."""
-
-
 class Exchange(NamedTuple):
     """One question of a session, and what was answered."""
 
@@ -48,12 +40,50 @@ class Exchange(NamedTuple):
 class Batch(NamedTuple):
     """What a reader gets at once."""
 
-    entries: Sequence[Entry]
-    """In order and without holes, unless the log was trimmed past the reader."""
+    first: int
+    """The number of the first of these events; of the one to come, where there are none."""
+    events: Sequence[bytes]
+    """Whole encoded Events, numbered without holes from `first` on."""
     complete: bool
-    """True when the log is closed and nothing comes after these entries."""
+    """True when the log is closed and nothing comes after these events."""
     last: Position
     """The log's last event at that moment."""
+
+    @property
+    def end(self) -> Position:
+        """The last of these events; the one before them, where there are none."""
+        return self._position(self.first + len(self.events) - 1)
+
+    @property
+    def begin(self) -> Position:
+        """The first of these events; the one to come, where there are none."""
+        return self._position(self.first)
+
+    def _position(self, sequence: int) -> Position:
+        """Return a place. Only a reaper writes in another epoch than the first: the log's last event."""
+        return self.last if sequence == self.last.sequence else Position(FIRST_EPOCH, sequence)
+
+    def split(self, max_events: int, max_bytes: int) -> tuple[Batch, Batch | None]:
+        """Return the first of these events, one at least, and the others; None where there are none.
+
+        Args:
+            max_events: The most events of the first part; 1 or more.
+            max_bytes: The most bytes of events of the first part.
+        """
+        head = fitting(self.events[:max_events], max_bytes)
+        if len(head) == len(self.events):
+            return self, None
+        rest = self._replace(first=self.first + len(head), events=self.events[len(head) :])
+        return self._replace(events=head, complete=False), rest
+
+
+def fitting(events: Sequence[bytes], max_bytes: int) -> Sequence[bytes]:
+    """Return the first of some events that are so many bytes together, one at least."""
+    if len(events) > 1:
+        for count, size_bytes in enumerate(accumulate(map(len, events))):
+            if size_bytes > max_bytes:
+                return events[: max(1, count)]
+    return events
 
 
 class AppendStatus(enum.Enum):
@@ -155,17 +185,42 @@ class LogGoneError(Exception):
 
 
 class Tail(Protocol):
-    """One reader of one run's log. Waits without polling."""
+    """One reader of one run's log. It waits (`next`), or it is told when to look (`notify`, `poll`)."""
 
     async def next(self) -> Batch:
         """Return what comes after what was returned before.
 
         Waits until there is something, the log is closed, or `interrupt` was called: then the batch
         may be empty. After a complete batch it returns empty complete ones. Where the log was trimmed
-        past the reader, the batch begins at the log's first event.
+        past the reader, the batch begins at the log's first event, as it does with `poll`.
 
         Raises:
             LogGoneError: The store has forgotten the run.
+        """
+
+    def poll(self, max_events: int | None = None, max_bytes: int | None = None) -> Batch | None:
+        """Return what comes after what was returned before, as far as it is in memory, without waiting.
+
+        An empty batch where there is nothing new; it is complete where `next` would return a complete one.
+        None where the store has to be read for it: call `next`. Not to be called while `next` is under way.
+
+        Args:
+            max_events: The most events of this batch; as the tail was opened, where it is None.
+            max_bytes: The most bytes of this batch, but for the first event; as above.
+
+        Raises:
+            LogGoneError: The store has forgotten the run.
+        """
+
+    def notify(self, callback: Callable[[], None] | None) -> None:
+        """Have something called whenever `poll` may return something else than before.
+
+        Called in the turn of the event loop in which something came, was closed, forgotten or
+        interrupted, each time, and perhaps for nothing. Not called for what is there already: poll once
+        after this. Ends with `aclose`.
+
+        Args:
+            callback: It must not raise, nor wait; None for nothing more.
         """
 
     def interrupt(self) -> None:

@@ -16,7 +16,6 @@ from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Batch,
-    Entry,
     Exchange,
     LogGoneError,
     Position,
@@ -24,7 +23,8 @@ from agent_core.runs.log.contract import (
     RunRecord,
     SessionBusyError,
 )
-from agent_core.runs.log.memory_run import ENTRY_OVERHEAD_BYTES, MemoryRun, MemoryTail, memory_run
+from agent_core.runs.log.live_tail import LiveTail
+from agent_core.runs.log.memory_run import EVENT_OVERHEAD_BYTES, MemoryRun
 from agent_core.runs.log.memory_sessions import MemorySessions
 from agent_core.runs.log.shares import Live, Shares
 from agent_core.runs.outcome import Outcome
@@ -125,7 +125,7 @@ class MemoryLog:
             raise SessionBusyError(live)
         account = self._shares.account_of(record.owner)
         self._shares.admit(account, len(record.message.encode()))
-        log = self._logs[record.run_id] = memory_run(record)
+        log = self._logs[record.run_id] = MemoryRun(record)
         runs = self._accounts[account]
         runs.runs[record.run_id] = log
         runs.live_message_bytes += log.beyond_bytes
@@ -171,9 +171,13 @@ class MemoryLog:
         """Return events after a position without waiting."""
         return self._known(run_id).slice(after.sequence, max_events, max_bytes)
 
-    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> MemoryTail:
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> LiveTail:
         """Return a reader that begins after a position."""
-        return MemoryTail(self._known(run_id), after, max_events, max_bytes)
+        log = self._known(run_id)
+        log.readers += 1
+        return LiveTail(
+            log, after=after.sequence, max_events=max_events, max_bytes=max_bytes, on_close=log.left
+        )
 
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""
@@ -240,8 +244,7 @@ class MemoryLog:
             return Appended(AppendStatus.GONE)
         if epoch != log.epoch:
             return Appended(AppendStatus.FENCED)
-        entries = log.entries
-        following = log.trimmed + len(entries) + 1
+        following = log.trimmed + len(log.events) + 1
         known = following - first
         if known < 0:
             return Appended(AppendStatus.GAP, expected=following)
@@ -250,23 +253,23 @@ class MemoryLog:
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         now = self._stamp()
-        size = 0
-        before = len(entries)
-        for sequence, payload in enumerate(payloads[known:] if known else payloads, following):
-            event = seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
-            size += len(event)
-            entries.append(Entry(epoch, sequence, event))
-        log.event_bytes += size
-        self._keep_to_budget(log, size + (len(entries) - before) * ENTRY_OVERHEAD_BYTES)
+        before = log.event_bytes
+        events = [
+            seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
+            for sequence, payload in enumerate(payloads[known:] if known else payloads, following)
+        ]
+        log.add(events, epoch)
+        self._keep_to_budget(log, log.event_bytes - before + len(events) * EVENT_OVERHEAD_BYTES)
         log.wake()
         return _OK
 
     def _keep_to_budget(self, log: MemoryRun, added_bytes: int) -> None:
         """Count what was appended to a log, and drop what is too much."""
         budget, shares = self._budget, self._shares
-        if log.event_bytes > budget.run_bytes or len(log.entries) > budget.run_events:
-            events, size = ring_target(budget.run_events), ring_target(budget.run_bytes)
-            added_bytes -= log.trim(events, size)
+        if log.event_bytes > budget.run_bytes or len(log.events) > budget.run_events:
+            before = log.size_bytes
+            log.trim(ring_target(budget.run_events), ring_target(budget.run_bytes))
+            added_bytes -= before - log.size_bytes
         account = shares.account_of(log.record.owner)
         shares.held.add(account, added_bytes)
         shares.keep(account)
@@ -295,27 +298,26 @@ class MemoryLog:
         """Drop the oldest quarter of the largest run's events."""
         runs = self._accounts[account].runs.values() if account in self._accounts else ()
         candidates = (
-            log for log in runs if len(log.entries) > 1 and log.size_bytes - log.beyond_bytes > least_bytes
+            log for log in runs if len(log.events) > 1 and log.size_bytes - log.beyond_bytes > least_bytes
         )
         largest = max(candidates, key=lambda log: log.size_bytes, default=None)
         if largest is None:
             return False
-        freed = largest.trim(len(largest.entries) * 3 // 4, largest.event_bytes)
-        self._shares.held.add(account, -freed)
+        before = largest.size_bytes
+        largest.trim(len(largest.events) * 3 // 4, largest.event_bytes)
+        self._shares.held.add(account, largest.size_bytes - before)
         return True
 
     def _close(self, log: MemoryRun, outcome: Outcome) -> None:
         """Close a log, once."""
         if log.outcome is None:
-            log.outcome = outcome
-            log.end_unix_nano = self._unix_nano()
-            log.expire_unix_nano = log.end_unix_nano + int(self._budget.retention_s * NANO)
+            end = self._unix_nano()
+            log.close(outcome, end, end + int(self._budget.retention_s * NANO))
             self._ended[log.record.run_id] = log
             account = self._accounts[self._shares.account_of(log.record.owner)]
             account.ended[log.record.run_id] = log
             account.live_message_bytes -= log.beyond_bytes
             self._sessions.end(log.record)
-            log.wake()
 
     def _known(self, run_id: str) -> MemoryRun:
         """Return a run's log."""

@@ -33,7 +33,8 @@ from agent_core.runs.log.contract import (
     RunRecord,
     SessionBusyError,
 )
-from agent_core.runs.log.hot import HOT_BYTES, HotRun, HotTail
+from agent_core.runs.log.hot import HOT_BYTES, HotRun
+from agent_core.runs.log.live_tail import LiveTail
 from agent_core.runs.log.sqlite_reader import LogReader
 from agent_core.runs.log.sqlite_runs import Change
 from agent_core.runs.log.sqlite_writer import LogWriter
@@ -189,16 +190,16 @@ class SqliteLog:
         """Return events after a position without waiting."""
         return await self._ask(partial(self._reader.read, run_id, after.sequence, max_events, max_bytes))
 
-    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> HotTail:
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> LiveTail:
         """Return a reader that begins after a position."""
         live = self._live.get(run_id)
         if live is None:
             await self.read(run_id, after, 1, 1)  # Raises where there is no such run.
             live = self._live.get(run_id)
         self._readers[run_id] += 1
-        return HotTail(
-            partial(self.read, run_id),
+        return LiveTail(
             live,
+            read=partial(self.read, run_id),
             after=after.sequence,
             max_events=max_events,
             max_bytes=max_bytes,
@@ -282,7 +283,13 @@ class SqliteLog:
                 self._live[run_id] = HotRun(START, self._hot_bytes)
             live = self._live.get(run_id)
             if live is not None:
-                live.apply(change.entries, first=change.first, closed=change.closed, gone=change.gone)
+                live.apply(
+                    change.events,
+                    epoch=change.epoch,
+                    first=change.first,
+                    closed=change.closed,
+                    gone=change.gone,
+                )
             if change.gone or change.closed:
                 # Those who read it go on with what they have; others read the file.
                 self._live.pop(run_id, None)

@@ -12,7 +12,6 @@ from agent_core.runs.log.contract import (
     FIRST_EPOCH,
     START,
     Batch,
-    Entry,
     Exchange,
     LogGoneError,
     Position,
@@ -67,20 +66,20 @@ class LogReader:
             if found is None or 0 < found[2] <= self._unix_nano():
                 raise LogGoneError
             _, last = bounds(self._db, found[0])
-            entries: list[Entry] = []
+            first, events = after + 1, list[bytes]()
             rows = self._db.execute(
-                "SELECT epoch, sequence, event FROM events WHERE run = ? AND sequence > ? "
-                "ORDER BY sequence LIMIT ?",
+                "SELECT sequence, event FROM events WHERE run = ? AND sequence > ? ORDER BY sequence LIMIT ?",
                 (found[0], after, max_events),
             )
-            for entry in map(Entry._make, rows):
-                max_bytes -= len(entry.event)
-                if max_bytes < 0 and entries:
+            for sequence, event in rows:
+                max_bytes -= len(event)
+                if max_bytes < 0 and events:
                     break
-                entries.append(entry)
+                events.append(event)
+                first = sequence - len(events) + 1
             rows.close()
-        at_end = entries[-1].sequence == last.sequence if entries else after >= last.sequence
-        return Batch(entries, at_end and found[1] is not None, last)
+        at_end = first + len(events) > last.sequence
+        return Batch(first, events, at_end and found[1] is not None, last)
 
     def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agent_core.runs.log.contract import Entry
+from agent_core.runs.log.contract import FIRST_EPOCH
 
 
 @dataclass(slots=True)
 class Change:
     """What became of a run in one transaction, for those who read it in this process."""
 
-    entries: list[Entry] = field(default_factory=list)
+    events: list[bytes] = field(default_factory=list)
     """What was written, in order."""
+    epoch: int = FIRST_EPOCH
+    """The last one's."""
     first: int = 1
     """The first event that is left."""
     created: bool = False

@@ -10,7 +10,7 @@ from typing import Final
 
 from agent_core.runs.encoding import NANO, seal
 from agent_core.runs.log.budget import LogBudget, beyond_floor, ring_target
-from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, Entry, Exchange, RunRecord
+from agent_core.runs.log.contract import FIRST_EPOCH, Appended, AppendStatus, Exchange, RunRecord
 from agent_core.runs.log.shares import Live, Shares
 from agent_core.runs.log.sqlite_reader import RECORD, bounds, record_of
 from agent_core.runs.log.sqlite_runs import Change, WrittenRun
@@ -288,16 +288,21 @@ class LogWriter:
     def _write(self, state: WrittenRun, payloads: Sequence[bytes]) -> None:
         """Write events under the next numbers, and keep to the budget."""
         now = self._stamp()
-        entries = [
-            Entry(state.epoch, sequence, seal(payload, epoch=state.epoch, sequence=sequence, logged_nano=now))
-            for sequence, payload in enumerate(payloads, state.last + 1)
+        row, epoch, first = state.row, state.epoch, state.last + 1
+        events = [
+            seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
+            for sequence, payload in enumerate(payloads, first)
         ]
-        self._db.executemany(_INSERT_EVENT, [(state.row, *entry) for entry in entries])
-        size = sum(len(entry.event) for entry in entries)
-        state.last += len(entries)
+        self._db.executemany(
+            _INSERT_EVENT, [(row, epoch, sequence, event) for sequence, event in enumerate(events, first)]
+        )
+        size = sum(map(len, events))
+        state.last += len(events)
         state.size_bytes += size
         self._shares.held.add(state.account, size)
-        self._change(state.run_id).entries += entries
+        change = self._change(state.run_id)
+        change.events += events
+        change.epoch = epoch
         budget = self._budget
         if state.size_bytes > budget.run_bytes or state.last - state.first >= budget.run_events:
             self._trim(state, ring_target(budget.run_events), ring_target(budget.run_bytes))

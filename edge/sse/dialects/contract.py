@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from tokenwire.events import ControlEvent, StreamEvent
+from tokenwire.events import ControlEvent, ReasoningDelta, StreamEvent, TextDelta
+
+DeltaType: TypeAlias = type[TextDelta] | type[ReasoningDelta]
+
+Delta: TypeAlias = tuple[int, int, int, DeltaType, str, int]
+"""One piece of text of the log, as it comes: epoch, sequence, creation in tenths of a Unix millisecond, kind,
+content, tokens. A bare tuple instead of a Struct, since one is made for every token."""
 
 
 class Dialect(Protocol):
-    """Turns one run's events into frames.
+    """Turns one run's events into frames, and owns all else that the client sees: from opening to end.
 
     An instance serves one response. It is fed from the run's first event; where a dialect has state
     (open texts, open tool calls), that state, not the position, decides what a frame looks like.
+
+    A worked sequence: `write_opening`, `begin`, `write_event`, `delta_frame` …, `write_heartbeat`,
+    `write_event` (terminal), `write_end`. A client that is to come back gets a control instead, and no end.
     """
+
+    def begin(self, run_id: str) -> None:
+        """Learn the run's id, before any event of it.
+
+        Args:
+            run_id: The run that the events belong to.
+        """
+
+    def write_opening(self, out: bytearray, retry_ms: int) -> None:
+        """Append the response's first bytes.
+
+        Args:
+            out: Appended to.
+            retry_ms: How long a client that lost the stream waits before it comes back, in milliseconds.
+        """
 
     def write_event(self, out: bytearray, epoch: int, sequence: int, event: StreamEvent) -> None:
         """Append an event's frames.
@@ -24,10 +48,39 @@ class Dialect(Protocol):
             event: The event.
         """
 
+    def delta_frame(self, delta: Delta) -> bytes:
+        """Return the frames of one delta: the same that `write_event` writes of it, sooner.
+
+        Args:
+            delta: The delta.
+        """
+
     def write_control(self, out: bytearray, control: ControlEvent) -> None:
         """Append a control's frames, if the dialect has any for it.
 
         Args:
             out: Appended to.
             control: The control.
+        """
+
+    def write_heartbeat(self, out: bytearray) -> None:
+        """Append what is written into a silence.
+
+        Args:
+            out: Appended to.
+        """
+
+    def write_retry(self, out: bytearray, retry_ms: int) -> None:
+        """Append another time to come back, before what follows.
+
+        Args:
+            out: Appended to.
+            retry_ms: How long a client that lost the stream waits before it comes back, in milliseconds.
+        """
+
+    def write_end(self, out: bytearray) -> None:
+        """Append what follows the terminal event, if anything does.
+
+        Args:
+            out: Appended to.
         """

@@ -2,25 +2,75 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from edge.sse import frames
-from tokenwire.events import ControlEvent, StreamEvent
+from edge.sse.dialects.contract import Delta, DeltaType
+from tokenwire.events import ControlEvent, ReasoningDelta, StreamEvent, TextDelta
+
+_TYPE: Final[dict[DeltaType, bytes]] = {TextDelta: b"text_delta", ReasoningDelta: b"reasoning_delta"}
 
 
 class NativeDialect:
     """Writes unnamed events with ids, and named controls without.
 
     Args:
-        run_id: The run that the events belong to.
+        ping: Whether a heartbeat is a named event instead of a comment.
     """
 
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+    __slots__ = ("_id", "_ping")
+
+    def __init__(self, *, ping: bool = False) -> None:
+        self._id = b""
+        self._ping = ping
+
+    def begin(self, run_id: str) -> None:
+        """Learn the run's id: all ids begin with it."""
+        self._id = b"%b." % run_id.encode()
+
+    def write_opening(self, out: bytearray, retry_ms: int) -> None:
+        """Append the reconnection time, and a comment that defeats buffering."""
+        frames.write_opening(out, retry_ms)
 
     def write_event(self, out: bytearray, epoch: int, sequence: int, event: StreamEvent) -> None:
         """Append the event's frame; without an id when the event is not in the log."""
-        event_id = f"{self._run_id}.{epoch}.{sequence}" if sequence else ""
-        frames.write_event(out, event_id, event)
+        frames.write_event(out, b"%b%d.%d" % (self._id, epoch, sequence) if sequence else b"", event)
+
+    def delta_frame(self, delta: Delta) -> bytes:
+        """Return the delta's frame, by one format: no Struct and no encoder but the text's."""
+        epoch, sequence, tenths, kind, content, tokens = delta
+        if tokens == 1:
+            return b'data: {"type":"%b","timestamp":%d.%d,"content":%b}\nid: %b%d.%d\n\n' % (
+                _TYPE[kind],
+                tenths // 10,
+                tenths % 10,
+                frames.quoted(content),
+                self._id,
+                epoch,
+                sequence,
+            )
+        return b'data: {"type":"%b","timestamp":%d.%d,"content":%b,"tokens":%d}\nid: %b%d.%d\n\n' % (
+            _TYPE[kind],
+            tenths // 10,
+            tenths % 10,
+            frames.quoted(content),
+            tokens,
+            self._id,
+            epoch,
+            sequence,
+        )
 
     def write_control(self, out: bytearray, control: ControlEvent) -> None:
         """Append the control's frame."""
         frames.write_control(out, control)
+
+    def write_heartbeat(self, out: bytearray) -> None:
+        """Append a comment, or a ping."""
+        out += frames.HEARTBEAT_PING if self._ping else frames.HEARTBEAT_COMMENT
+
+    def write_retry(self, out: bytearray, retry_ms: int) -> None:
+        """Append the reconnection time, as a line of what follows."""
+        frames.write_retry(out, retry_ms)
+
+    def write_end(self, out: bytearray) -> None:
+        """Append nothing: the terminal event says all."""

@@ -63,7 +63,7 @@ async def test_a_reader_of_a_run_that_is_deleted_is_told(log: RunLog) -> None:
     waiting = await log.tail(RUN, Position(1, 3), 1, FAR)
     tails = [await log.tail(RUN, START, 1, FAR), await log.tail(OTHER, START, 1, FAR)]
     for tail in tails:
-        assert texts((await tail.next()).entries) == ["1"]
+        assert texts((await tail.next()).events) == ["1"]
     wait = asyncio.create_task(waiting.next())
     await asyncio.sleep(0)
     await log.delete(RUN)
@@ -88,7 +88,7 @@ async def test_beyond_its_events_a_run_loses_the_oldest(open_log: OpenLog) -> No
     info = await known(log)
     assert (info.first, info.last) == (Position(1, 4), Position(1, 33))
     batch = await log.read(RUN, START, 2, FAR)
-    assert texts(batch.entries) == ["4", "5"]
+    assert texts(batch.events) == ["4", "5"]
     assert await log.append(RUN, 1, 1, payloads(1, 33)) == OK
     assert await log.append(RUN, 1, 35, payloads(35, 1)) == (AppendStatus.GAP, 34)
     await log.append(RUN, 1, 34, payloads(34, 500))
@@ -110,7 +110,7 @@ async def test_beyond_its_bytes_a_run_loses_the_oldest(open_log: OpenLog) -> Non
     info = await known(log)
     assert (info.first, info.last) == (Position(1, 12), Position(1, 12))
     batch = await log.read(RUN, START, 10, FAR)
-    assert (texts(batch.entries), batch.complete) == (["y" * 20_000], True)
+    assert (texts(batch.events), batch.complete) == (["y" * 20_000], True)
 
 
 async def test_a_live_follower_whose_place_was_trimmed_is_told_and_goes_on(open_log: OpenLog) -> None:
@@ -129,7 +129,7 @@ async def test_a_live_follower_whose_place_was_trimmed_is_told_and_goes_on(open_
     assert not follower.finished
     batch = await follower.next()
     assert batch is not None
-    assert texts(batch.entries) == [str(number) for number in range(first.sequence, 41)]
+    assert texts(batch.events) == [str(number) for number in range(first.sequence, 41)]
     assert await follower.next() is None
     await follower.aclose()
 

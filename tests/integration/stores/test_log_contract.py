@@ -1,6 +1,7 @@
 """What every store of runs must do, whichever it is."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,7 @@ from agent_core.runs.log.contract import (
     Position,
     RunInfo,
     RunLog,
+    Tail,
 )
 from agent_core.runs.log.redis_store import connection
 from agent_core.runs.outcome import Outcome
@@ -44,14 +46,14 @@ async def test_events_get_their_numbers_and_the_logged_stamp(log: RunLog) -> Non
     before = monotonic_nano()
     assert await log.append(RUN, 1, 1, payloads(1, 2)) == OK
     batch = await log.read(RUN, START, 10, FAR)
-    events = [Event.FromString(entry.event) for entry in batch.entries]
+    events = [Event.FromString(event) for event in batch.events]
     assert [(event.epoch, event.sequence, event.text_delta.content) for event in events] == [
         (1, 1, "1"),
         (1, 2, "2"),
     ]
     assert all(before <= event.timing.logged_nano <= monotonic_nano() for event in events)
     assert all(event.timing.model_nano == 1 for event in events)
-    assert [(entry.epoch, entry.sequence) for entry in batch.entries] == [(1, 1), (1, 2)]
+    assert (batch.begin, batch.end) == ((1, 1), (1, 2))
     assert (batch.complete, batch.last) == (False, Position(1, 2))
 
 
@@ -69,7 +71,7 @@ async def test_hundreds_who_ask_at_once_are_all_answered(
         assert (await known(log)).last == Position(1, 2)
         tail = await log.tail(RUN, START, 10, FAR)
         try:
-            return texts((await tail.next()).entries)
+            return texts((await tail.next()).events)
         finally:
             await tail.aclose()
 
@@ -81,7 +83,7 @@ async def test_a_run_is_known_as_it_was_created(log: RunLog) -> None:
     created = record(key="alice\nr1", fingerprint=b"\0\xff")
     assert await log.create(created) is created
     assert await log.info(RUN) == RunInfo(created, Position(1, 1), START)
-    assert await log.read(RUN, START, 10, FAR) == ([], False, START)
+    assert await log.read(RUN, START, 10, FAR) == (1, [], False, START)
 
 
 async def test_retrying_an_append_changes_nothing(log: RunLog) -> None:
@@ -113,7 +115,7 @@ async def test_closing_is_one_with_the_last_append(log: RunLog, clock: Clock) ->
     assert (await log.append(RUN, 1, 3, payloads(3, 1))).status is AppendStatus.CLOSED
     assert (await log.close(RUN, 1, 3, payloads(3, 1), STOP)).status is AppendStatus.CLOSED
     batch = await log.read(RUN, START, 99, FAR)
-    assert (texts(batch.entries), batch.complete) == (["1", "2"], True)
+    assert (texts(batch.events), batch.complete) == (["1", "2"], True)
     end = clock.unix_nano - 2
     assert await log.info(RUN) == RunInfo(
         record(), Position(1, 1), Position(1, 2), STOP, end, end + 15 * 60 * NANO
@@ -168,13 +170,13 @@ async def test_batches_keep_to_their_limits_but_always_hold_one_event(log: RunLo
     """An event that is larger than the limit must not stop the reader for ever."""
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 10))
-    size = len((await log.read(RUN, START, 1, FAR)).entries[0].event)
-    assert texts((await log.read(RUN, START, 3, FAR)).entries) == ["1", "2", "3"]
-    assert texts((await log.read(RUN, Position(1, 4), 99, size * 2)).entries) == ["5", "6"]
-    assert texts((await log.read(RUN, Position(1, 4), 99, 1)).entries) == ["5"]
-    assert (await log.read(RUN, Position(1, 10), 99, FAR)).entries == []
+    size = len((await log.read(RUN, START, 1, FAR)).events[0])
+    assert texts((await log.read(RUN, START, 3, FAR)).events) == ["1", "2", "3"]
+    assert texts((await log.read(RUN, Position(1, 4), 99, size * 2)).events) == ["5", "6"]
+    assert texts((await log.read(RUN, Position(1, 4), 99, 1)).events) == ["5"]
+    assert (await log.read(RUN, Position(1, 10), 99, FAR)).events == []
     tail = await log.tail(RUN, Position(1, 4), 99, size * 2)
-    assert [texts((await tail.next()).entries) for _ in range(3)] == [["5", "6"], ["7", "8"], ["9"]]
+    assert [texts((await tail.next()).events) for _ in range(3)] == [["5", "6"], ["7", "8"], ["9"]]
     await tail.aclose()
 
 
@@ -187,21 +189,91 @@ async def test_a_waiting_reader_wakes_for_events_for_the_end_and_for_an_interrup
         await log.info(RUN)
         assert not waiting.done()
         await log.append(RUN, 1, 1, payloads(1, 1))
-        assert texts((await waiting).entries) == ["1"]
+        assert texts((await waiting).events) == ["1"]
         waiting = asyncio.create_task(tail.next())
         await log.info(RUN)
         tail.interrupt()
         tail.interrupt()
-        assert (await waiting).entries == []
+        assert (await waiting).events == []
         tail.interrupt()
-        assert (await tail.next()).entries == []
+        assert (await tail.next()).events == []
         waiting = asyncio.create_task(tail.next())
         await asyncio.sleep(0)
         await log.close(RUN, 1, 2, payloads(2, 1), STOP)
-        assert texts((await waiting).entries) == ["2"]
+        assert texts((await waiting).events) == ["2"]
         assert waiting.result().complete
-        assert await tail.next() == ([], True, Position(1, 2))
+        after_the_end = await tail.next()
+        assert not after_the_end.events
+        assert (after_the_end.first, after_the_end.complete, after_the_end.last) == (3, True, (1, 2))
         await tail.aclose()
+
+
+async def test_a_reader_that_polls_is_told_of_events_of_the_end_and_of_an_interruption(log: RunLog) -> None:
+    """In the turn in which they come; what it asks for bounds a batch."""
+    await log.create(record())
+    tail = await log.tail(RUN, START, 10, FAR)
+    told: list[int] = []
+    tail.notify(lambda: told.append(len(told)))
+    assert tail.poll() == (1, [], False, START)
+    await log.append(RUN, 1, 1, payloads(1, 4))
+    assert told
+    batch = tail.poll(2)
+    assert batch is not None
+    assert (batch.first, texts(batch.events), batch.complete) == (1, ["1", "2"], False)
+    for number in (3, 4):
+        batch = tail.poll(9, 1)
+        assert batch is not None
+        assert (batch.first, texts(batch.events), batch.end) == (number, [str(number)], Position(1, number))
+    assert tail.poll() == (5, [], False, Position(1, 4))
+    for happens in (tail.interrupt, partial(log.close, RUN, 1, 5, payloads(5, 1), STOP)):
+        told.clear()
+        happened = happens()
+        if happened is not None:
+            await happened
+        assert told
+    end = tail.poll()
+    assert end is not None
+    assert (texts(end.events), end.complete) == (["5"], True)
+    await tail.aclose()
+
+
+async def test_a_reader_that_polls_is_told_that_the_run_was_forgotten(log: RunLog) -> None:
+    """And nothing more once it has asked not to be, or has gone."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 1))
+    tails = [await log.tail(RUN, Position(1, 1), 10, FAR) for _ in range(3)]
+    told: list[Tail] = []
+    for tail in tails:
+        tail.notify(partial(told.append, tail))
+    tails[1].notify(None)
+    await tails[2].aclose()
+    await log.delete(RUN)
+    async with asyncio.timeout(WAKE_S):
+        while not told:
+            await asyncio.sleep(0.01)
+    assert set(told) == {tails[0]}
+    with pytest.raises(LogGoneError):
+        tails[0].poll()
+    tails[1].interrupt()
+    assert set(told) == {tails[0]}
+    await tails[0].aclose()
+    await tails[1].aclose()
+
+
+async def test_an_ended_run_is_polled_where_it_is_in_memory(log: RunLog) -> None:
+    """Elsewhere the reader is told to wait for the store; an interruption reaches it all the same."""
+    await log.create(record())
+    await log.close(RUN, 1, 1, payloads(1, 2), STOP)
+    tail = await log.tail(RUN, START, 10, FAR)
+    told: list[None] = []
+    tail.notify(lambda: told.append(None))
+    tail.interrupt()
+    assert told
+    batch = tail.poll()
+    assert (batch is not None) == log.volatile
+    batch = batch or await tail.next()
+    assert (texts(batch.events), batch.complete) == (["1", "2"], True)
+    await tail.aclose()
 
 
 async def test_a_reader_that_was_cancelled_can_go_on(log: RunLog) -> None:
@@ -217,9 +289,9 @@ async def test_a_reader_that_was_cancelled_can_go_on(log: RunLog) -> None:
         reading.cancel()
         await asyncio.wait({reading})
         if not reading.cancelled():
-            got += texts(reading.result().entries)
+            got += texts(reading.result().events)
     while len(got) < 3:
-        got += texts((await tail.next()).entries)
+        got += texts((await tail.next()).events)
     assert got == ["1", "2", "3"]
     await tail.aclose()
 
@@ -232,7 +304,7 @@ async def test_reading_an_ended_run_comes_to_its_end(log: RunLog) -> None:
         tail = await log.tail(RUN, Position(1, after), 2, FAR)
         got: list[str] = []
         batch = await tail.next()
-        while got.extend(texts(batch.entries)) or not batch.complete:
+        while got.extend(texts(batch.events)) or not batch.complete:
             batch = await tail.next()
         assert got == [str(number) for number in range(after + 1, 6)]
         await tail.aclose()

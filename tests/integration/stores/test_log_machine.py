@@ -214,13 +214,19 @@ class LogMachine(RuleBasedStateMachine):
 
     # What readers do.
 
-    @rule(number=RUNS, share=st.floats(0, 1), events=st.integers(1, 8), size=st.sampled_from([1, 900, 10**6]))
-    def attach(self, number: int, share: float, events: int, size: int) -> None:
-        """A reader comes, with a cursor that some earlier one had."""
+    @rule(
+        number=RUNS,
+        share=st.floats(0, 1),
+        events=st.integers(1, 8),
+        size=st.sampled_from([1, 900, 10**6]),
+        polls=st.booleans(),
+    )
+    def attach(self, number: int, share: float, events: int, size: int, *, polls: bool) -> None:
+        """A reader comes, with a cursor that some earlier one had: one that waits, or one that polls."""
         run = self.known(number)
         if len(run.readers) < MOST_READERS:
             cursor = int(share * len(run.texts))
-            run.readers.append(self.wait(self.attached(run, cursor, events, size)))
+            run.readers.append(self.wait(self.attached(run, cursor, events, size, polls=polls)))
 
     @rule(number=RUNS, ahead=st.integers(1, 3))
     def attach_ahead(self, number: int, ahead: int) -> None:
@@ -245,7 +251,7 @@ class LogMachine(RuleBasedStateMachine):
         reader = self.reader(number, index)
         if not reader.finished:
             self.wait(reader.leave())
-            reader.follower = self.wait(self.attached(reader.run, reader.cursor, events, 10**6)).follower
+            reader.follow(self.wait(self.attached(reader.run, reader.cursor, events, 10**6)).follower)
 
     @rule(number=RUNS, index=READERS)
     def leave(self, number: int, index: int) -> None:
@@ -271,7 +277,7 @@ class LogMachine(RuleBasedStateMachine):
             if reader.finished:
                 reader.run.readers.remove(reader)  # It has nothing more to read, and the old log is closed.
             else:
-                reader.follower = self.wait(self.attached(reader.run, reader.cursor, 4, 10**6)).follower
+                reader.follow(self.wait(self.attached(reader.run, reader.cursor, 4, 10**6)).follower)
 
     # What always holds.
 
@@ -349,13 +355,14 @@ class LogMachine(RuleBasedStateMachine):
         for reader in run.readers:
             self.wait(reader.leave(gone=True))
 
-    async def attached(self, run: Run, cursor: int, events: int, size: int) -> Reader:
+    async def attached(self, run: Run, cursor: int, events: int, size: int, *, polls: bool = False) -> Reader:
         info = await self.log.info(run.run_id)
         assert info is not None
         after = Position(1 if cursor < len(run.texts) else info.last.epoch, cursor)
         follower = await follow(self.log, run.run_id, after, events, size)
         finished = run.closed and cursor == len(run.texts)
-        return Reader(run, follower, cursor, finished=finished, seen=self.seen)
+        at_once = (events, size) if polls else None
+        return Reader(run, follower, cursor, at_once, finished=finished, seen=self.seen)
 
 
 @pytest.mark.parametrize("store", STORE_PARAMETERS)
@@ -371,4 +378,5 @@ def test_readers_get_all_or_are_told(store: str) -> None:
     )
     run_state_machine_as_test(machine, settings=limits)
     # A machine that does not get that far would prove nothing.
-    assert all(seen[kind] > 3 for kind in ("Batch", "CaughtUp", "trimmed", "ahead")), seen
+    assert all(seen[kind] > 3 for kind in ("Batch", "CaughtUp", "trimmed", "ahead", "polled")), seen
+    assert store == "memory" or seen["not here"] > 3, seen

@@ -46,7 +46,7 @@ async def held(log: RunLog, owner: str, numbers: range) -> int:
     for number in numbers:
         if await log.info(run_of(owner, number)) is not None:
             batch = await log.read(run_of(owner, number), START, 10_000, FAR)
-            total += sum(len(entry.event) for entry in batch.entries)
+            total += sum(map(len, batch.events))
     return total
 
 
@@ -206,4 +206,4 @@ async def test_without_shares_all_are_one(open_log: OpenLog) -> None:
     log = await open_log(**BUDGET | {"principal_bytes": 0})
     for number in range(8):
         await write(log, await start(log, "ann", number), 1, 15)
-    assert texts((await log.read(run_of("ann", 0), START, 1, FAR)).entries)[0].startswith("1 ")
+    assert texts((await log.read(run_of("ann", 0), START, 1, FAR)).events)[0].startswith("1 ")

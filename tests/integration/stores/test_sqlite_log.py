@@ -135,8 +135,8 @@ async def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> Non
     tail = await log.tail(RUN, Position(1, 2), 10, FAR)
     waiting = asyncio.create_task(tail.next())
     assert [await reap_orphans(log), await reap_orphans(log)] == [1, 0]
-    (entry,) = (await asyncio.wait_for(waiting, WAKE_S)).entries
-    event = Event.FromString(entry.event)
+    (encoded,) = (await asyncio.wait_for(waiting, WAKE_S)).events
+    event = Event.FromString(encoded)
     assert (event.epoch, event.sequence, event.error.details["reason"]) == (2, 3, "PRODUCER_LOST")
     assert event.error.retryable
     assert event.error.code == "UNAVAILABLE"
@@ -145,7 +145,7 @@ async def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> Non
     assert info is not None
     assert info.record == ended
     batch = await log.read(OTHER, START, 10, FAR)
-    assert (texts(batch.entries), batch.complete) == (["1", "2", "3"], True)
+    assert (texts(batch.events), batch.complete) == (["1", "2", "3"], True)
     assert await log.create(record("k7q2" + "c" * 26, key="alice\nr1")) == ended
     await tail.aclose()
     await log.aclose()
@@ -163,11 +163,11 @@ async def test_a_full_disk_loses_nothing_that_was_accepted(log: SqliteLog) -> No
             await log.append(RUN, 1, 2, large)
     with pytest.raises(LogAwayError, match="full"):
         await log.close(RUN, 1, 2, large, STOP)
-    assert texts((await log.read(RUN, START, 10, FAR)).entries) == ["1"]
+    assert texts((await log.read(RUN, START, 10, FAR)).events) == ["1"]
     db.execute("PRAGMA max_page_count = 1000000")
     assert (await log.append(RUN, 1, 2, large)).status is AppendStatus.OK
     assert (await log.append(RUN, 1, 2, large)).status is AppendStatus.OK
-    assert len((await log.read(RUN, START, 10, FAR)).entries) == 3
+    assert len((await log.read(RUN, START, 10, FAR)).events) == 3
 
 
 async def test_one_that_fails_in_a_group_fails_the_group_and_each_can_be_tried_again(log: SqliteLog) -> None:
@@ -185,7 +185,7 @@ async def test_one_that_fails_in_a_group_fails_the_group_and_each_can_be_tried_a
     db.execute("PRAGMA max_page_count = 1000000")
     for run_id in (OTHER, RUN):
         assert (await log.append(run_id, 1, 1, payloads(1, 1))).status is AppendStatus.OK
-        assert texts((await log.read(run_id, START, 10, FAR)).entries) == ["1"]
+        assert texts((await log.read(run_id, START, 10, FAR)).events) == ["1"]
 
 
 async def test_what_comes_while_the_writer_is_busy_is_one_transaction(log: SqliteLog) -> None:
@@ -199,7 +199,7 @@ async def test_what_comes_while_the_writer_is_busy_is_one_transaction(log: Sqlit
     log._writer._db.set_trace_callback(None)
     assert len(commits) < 6 * len(ids) / 4
     for run_id in ids:
-        assert texts((await log.read(run_id, START, 10, FAR)).entries) == ["1", "2", "3", "4", "5"]
+        assert texts((await log.read(run_id, START, 10, FAR)).events) == ["1", "2", "3", "4", "5"]
 
 
 async def test_a_reader_behind_the_memory_reads_the_file_and_meets_the_live_end(tmp_path: Path) -> None:
@@ -214,14 +214,14 @@ async def test_a_reader_behind_the_memory_reads_the_file_and_meets_the_live_end(
         complete = False
         while not complete:
             batch = await tail.next()
-            got.extend(texts(batch.entries))
+            got.extend(texts(batch.events))
             complete = batch.complete
         await tail.aclose()
 
     reading = asyncio.create_task(read())
     for number in range(1, 400):
         await log.append(RUN, 1, number, payloads(number, 1))
-    assert log._live[RUN].size_bytes <= 2_000
+    assert log._live[RUN].event_bytes <= 2_000
     late = asyncio.create_task(read())
     await log.close(RUN, 1, 400, payloads(400, 1), STOP)
     await asyncio.wait_for(asyncio.gather(reading, late), WAKE_S)
@@ -255,7 +255,7 @@ async def test_a_cancelled_append_is_written_all_the_same(log: SqliteLog) -> Non
     appending.cancel()
     await asyncio.wait({appending})
     assert (await log.append(RUN, 1, 1, payloads(1, 3))).status is AppendStatus.OK
-    assert texts((await log.read(RUN, START, 10, FAR)).entries) == ["1", "2", "3"]
+    assert texts((await log.read(RUN, START, 10, FAR)).events) == ["1", "2", "3"]
 
 
 async def test_messages_are_counted_right_after_a_restart_and_a_deletion(tmp_path: Path) -> None:

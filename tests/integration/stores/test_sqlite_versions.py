@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import START, Entry, Exchange
+from agent_core.runs.log.contract import START, Exchange
 from agent_core.runs.log.sqlite import SqliteLog
 from agent_core.runs.log.sqlite_schema import APPLICATION_ID
 from agent_core.runs.log.sqlite_sessions import SESSION_OVERHEAD_BYTES
@@ -65,7 +65,7 @@ async def test_a_file_of_the_second_version_loses_nothing(tmp_path: Path) -> Non
         await log.start()
         try:
             assert [info.record for info in await log.session_runs("alice", "s", 9)] == [record(session="s")]
-            assert (await log.read(RUN, START, 9, FAR)).entries == [Entry(1, 1, b"\x08\x01")]
+            assert (await log.read(RUN, START, 9, FAR)).events == [b"\x08\x01"]
             assert await log.history("alice", "s") == [Exchange("?", "!")]
             await log.create(record(OTHER, message="hello"))
             assert await log.messages([RUN, OTHER]) == ["", "hello"]

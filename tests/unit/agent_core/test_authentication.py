@@ -9,6 +9,7 @@ from agent_core.errors import (
     BearerNotAcceptedError,
     BearerRefusedError,
     IssuerUnavailableError,
+    LinkNotAllowedError,
     RefusalError,
     UnauthenticatedError,
 )
@@ -219,3 +220,51 @@ async def test_of_refused_bearers_the_log_says_why_and_shows_none(caplog: pytest
     line = "credentials were refused: KEY_INVALID: The API key is not valid."
     assert record.getMessage() == Redactor({})(line) == line
     assert API_KEY not in repr(callers)
+
+
+@pytest.mark.parametrize(
+    ("callers", "given", "shown", "name"),
+    [
+        (Callers(), [], {}, ANONYMOUS),
+        (Callers(KEY), metadata("edge"), {}, "edge"),
+        (Callers(certificates=True), [], CERTIFICATE, "billing"),
+        (Callers(KEY, certificates=True), [], CERTIFICATE, "billing"),
+        (Callers(KEY, bearers=KEYS), [*metadata("edge"), *bearing(f"Bearer {API_KEY}")], {}, "edge"),
+        (Callers(certificates=True, shared_owner=True), metadata("edge"), CERTIFICATE, "billing"),
+        (Callers(shared_owner=True), metadata("edge"), {}, ANONYMOUS),
+    ],
+    ids=[
+        "anybody",
+        "signed",
+        "certificate",
+        "certificate beside a key",
+        "signed and bearer",
+        "shared",
+        "all",
+    ],
+)
+def test_an_edge_opens_a_link(
+    callers: Callers, given: list[tuple[str, str | bytes]], shown: dict[str, list[bytes]], name: str
+) -> None:
+    """By what lets its calls in, but for what it bears."""
+    assert callers.edge_of(given, shown) == name
+
+
+@pytest.mark.parametrize(
+    "callers",
+    [Callers(), Callers(KEY), Callers(bearers=KEYS), Callers(certificates=True, shared_owner=True)],
+    ids=["no proof", "key", "bearers", "shared"],
+)
+def test_who_bears_something_opens_no_link(callers: Callers) -> None:
+    """A good API key, too: its owner could ask on behalf of nobody else, and needs no link."""
+    with pytest.raises(LinkNotAllowedError):
+        callers.edge_of(bearing(f"Bearer {API_KEY}"), CERTIFICATE)
+
+
+@pytest.mark.parametrize("callers", [Callers(KEY), Callers(bearers=KEYS), Callers(certificates=True)])
+def test_who_proves_nothing_opens_no_link_and_is_nobodys_caller(callers: Callers) -> None:
+    """Neither the link nor a request on it falls back to anonymous."""
+    with pytest.raises(UnauthenticatedError):
+        callers.edge_of([], {})
+    with pytest.raises(UnauthenticatedError):
+        callers.caller_of(None, {})

@@ -5,7 +5,7 @@ import pytest
 from agent_core.responses import ResponseEncoder
 from agent_core.runs.encoding import encode_payload, new_event, seal
 from agent_core.runs.follower import CaughtUp, Draining, Given, Resync
-from agent_core.runs.log.contract import Batch, Entry, Position
+from agent_core.runs.log.contract import Batch, Position
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse, StreamRunResponse
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.link_pb2 import LinkBatch
@@ -15,13 +15,13 @@ RUN_ID = "k7q2" + "a" * 26
 CLOCK_ID = 2**64 - 1
 
 
-def entries(count: int, size: int = 5) -> list[Entry]:
+def events(count: int, size: int = 5) -> list[bytes]:
     made = []
     for sequence in range(1, count + 1):
         event = new_event(sequence)
         event.text_delta.content = "x" * size
         payload = encode_payload(event, sequence)
-        made.append(Entry(1, sequence, seal(payload, epoch=1, sequence=sequence, logged_nano=sequence)))
+        made.append(seal(payload, epoch=1, sequence=sequence, logged_nano=sequence))
     return made
 
 
@@ -32,8 +32,8 @@ def test_events_arrive_as_protobuf_would_have_built_them(
 ) -> None:
     """The first response tells the wall clock too; the next ones only the monotonic one."""
     encoder = ResponseEncoder(RUN_ID, CLOCK_ID)
-    given = Batch(entries(count, size), False, Position(1, count))
-    expected = kind(run_id=RUN_ID, events=[Event.FromString(entry.event) for entry in given.entries])
+    given = Batch(1, events(count, size), False, Position(1, count))
+    expected = kind(run_id=RUN_ID, events=list(map(Event.FromString, given.events)))
     expected.clock.CopyFrom(Clock(id=CLOCK_ID, send_nano=7, send_unix_nano=8))
     assert kind.FromString(encoder.encode(given, 7, 8)) == expected
     expected.clock.CopyFrom(Clock(id=CLOCK_ID, send_nano=9))

@@ -11,6 +11,7 @@ import pytest
 from tokenwire.addresses import (
     address_of,
     channel_options,
+    is_exposed,
     is_loopback,
     read_grpc_host,
     read_host,
@@ -157,6 +158,28 @@ def test_httpx_goes_to_loopback_past_proxies(monkeypatch: pytest.MonkeyPatch) ->
         assert client._transport_for_url(httpx.URL(url)) is client._transport
         assert client._transport_for_url(httpx.URL("http://example.org")) is not client._transport
     assert unproxied("http://example.org") == unproxied("http://[") == unproxied("nothing") == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "exposed"),
+    [
+        ("http://example.org/keys", True),
+        (" HTTP://10.0.0.7:8000", True),
+        ("http://[2001:db8::1]/", True),
+        ("http://user@example.org", True),
+        ("http://127.0.0.1.example.org", True),
+        ("https://example.org", False),
+        ("http://localhost:8000", False),
+        ("http://127.8.9.1", False),
+        ("http://[::1]:1", False),
+        ("http://[", False),
+        ("http://", False),
+        ("nothing", False),
+    ],
+)
+def test_plain_http_to_another_machine_is_exposed(url: str, exposed: bool) -> None:
+    """On this machine nobody else reads it; what is no URL is another's to refuse."""
+    assert is_exposed(url) is exposed
 
 
 def test_a_port_that_is_taken_is_found_out() -> None:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextvars import Context
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 
 from tokenwire import logs
 from tokenwire.logs import REDACTED, LogFormat, Redactor, bind_log_fields, log_fields, set_up_logging
+from tokenwire.outage import RepeatFilter
 
 SPAN = SpanContext(0xABC, 0x12, is_remote=False, trace_flags=TraceFlags(1))
 TRACE_ID, SPAN_ID = f"{0xABC:032x}", f"{0x12:016x}"
@@ -210,6 +212,27 @@ def test_libraries_that_log_requests_are_quiet() -> None:
     logging.getLogger("openai").debug("Request options: …")
     logger.debug("ours")
     assert [line["message"] for line in lines_of(stream)] == ["ours"]
+
+
+@pytest.mark.parametrize("name", ["edge.http.authentication.contract", "opentelemetry.exporter"])
+def test_what_anybody_can_cause_is_logged_once_a_minute(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the number of those left out; another kind of line, and another logger's, is not held back."""
+    now_s = 0.0
+    monkeypatch.setattr(logs, "RepeatFilter", partial(RepeatFilter, clock_s=lambda: now_s))
+    out = io.StringIO()
+    set_up_logging("info", stream=out)
+    for count in range(1000):
+        logging.getLogger(name).info("a token was refused: %s", f"why {count}")
+    logging.getLogger(name).info("something else")
+    logging.getLogger("edge.other").info("a token was refused: %s", "elsewhere")
+    now_s = 61.0
+    logging.getLogger(name).info("a token was refused: %s", "later")
+    lines = [line.rpartition(f"{name}: ")[2] for line in out.getvalue().splitlines()]
+    assert lines[0] == "a token was refused: why 0"
+    assert [line.rpartition(": ")[2] for line in lines[1:3]] == ["something else", "elsewhere"]
+    assert lines[3].startswith("a token was refused: later")
+    assert "999" in lines[3]
+    assert len(lines) == 4
 
 
 def test_what_no_code_has_caught_is_logged() -> None:

@@ -14,6 +14,7 @@ CLOSE: Final = "</think>"
 _QUOTES: Final = "`'\"\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _LONE_CLOSE: Final = re.compile(rf"(?<![{_QUOTES}]){CLOSE}(?![{_QUOTES}])")
 """A closing tag that is not just spoken of."""
+_INK: Final = re.compile(r"\S")
 
 
 class ThoughtSplitter:
@@ -74,43 +75,45 @@ class ThoughtSplitter:
             self._expected = False
             pieces.append(self._open())
             text = text.removeprefix(OPEN)
-        while text:
-            text = self._thoughts(text, pieces) if self._inside else self._plain(text, pieces)
+        at = 0
+        while at < len(text):
+            at = self._thoughts(text, at, pieces) if self._inside else self._plain(text, at, pieces)
         return pieces
 
-    def _thoughts(self, text: str, pieces: list[str]) -> str:
-        """Take thoughts, and return the rest."""
-        before, tag, rest = text.partition(CLOSE)
-        if not tag:
-            before = self._hold(text, CLOSE)
+    def _thoughts(self, text: str, at: int, pieces: list[str]) -> int:
+        """Take thoughts from a place on, and return where they end."""
+        end = text.find(CLOSE, at)
+        before = text[at:end] if end >= 0 else self._hold(text[at:], CLOSE)
         if before:
             pieces.append(before)
-        if tag:
-            pieces.append(self._close())
-        return rest
+        if end < 0:
+            return len(text)
+        pieces.append(self._close())
+        return end + len(CLOSE)
 
-    def _plain(self, text: str, pieces: list[str]) -> str:
-        """Take text, and return the rest."""
+    def _plain(self, text: str, at: int, pieces: list[str]) -> int:
+        """Take text from a place on, and return where it ends."""
+        # By places: to cut what was taken off a long text would copy the rest for each tag.
+        begin = found.start() if (found := _INK.search(text, at)) else len(text)
         if self._after_close:
-            text = text.lstrip()  # The template's line breaks between the thoughts and the answer.
-            self._after_close = not text
-        blank = len(text) - len(text.lstrip())
-        opens = text.startswith(OPEN, blank) and (not self._started or text == OPEN)
-        if opens:
-            self._add(text[:blank], pieces)
+            at = begin  # The template's line breaks between the thoughts and the answer.
+            self._after_close = at == len(text)
+        if text.startswith(OPEN, begin) and (not self._started or at == begin == len(text) - len(OPEN)):
+            self._add(text[at:begin], pieces)
             pieces.append(self._open())
-            return text[blank + len(OPEN) :]
-        if not self._thought and (lone := _LONE_CLOSE.search(text)):
-            if thought := text[: lone.start()]:
+            return begin + len(OPEN)
+        if not self._thought and (lone := _LONE_CLOSE.search(text, at)):
+            if thought := text[at : lone.start()]:
                 pieces += [self._open(), thought, self._close()]
             self._thought = self._after_close = True
-            return text[lone.end() :]
+            return lone.end()
+        rest = text[at:]
         if not self._thought:
-            text = self._hold(text, CLOSE)
+            rest = self._hold(rest, CLOSE)
         if not self._started and not self._held:
-            text = self._hold(text, OPEN, only=True)
-        self._add(text, pieces)
-        return ""
+            rest = self._hold(rest, OPEN, only=True)
+        self._add(rest, pieces)
+        return len(text)
 
     def _add(self, text: str, pieces: list[str]) -> None:
         if text:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from agent_core.runs.log.contract import (
+    FIRST_EPOCH,
     Batch,
-    Entry,
     LogAwayError,
     LogGoneError,
     Position,
@@ -115,15 +115,22 @@ class KnownRuns:
         known = self._runs.get(run_id)
         return known.record if known is not None else None
 
-    def accepted(self, run_id: str, entries: Sequence[Entry], *, closed: bool) -> None:
-        """Take in what the log has accepted from the writer here."""
+    def accepted(self, run_id: str, first: int, events: Sequence[bytes], *, closed: bool) -> None:
+        """Take in what the log has accepted from the writer here.
+
+        Args:
+            run_id: The run.
+            first: The number of the first of these events.
+            events: Whole encoded Events.
+            closed: The last of them is the terminal event.
+        """
         known = self._runs.get(run_id)
         if known is None:
             return
-        if entries and entries[0].sequence > known.hot.last.sequence + 1:
+        if events and first > known.hot.last.sequence + 1:
             self._heal(run_id, known)
         else:
-            self._apply(run_id, known, entries, closed=closed)
+            self._apply(run_id, known, first, events, closed=closed)
 
     async def read(self, run_id: str) -> tuple[HotRun | None, Callable[[], None]]:
         """Return a run's newest events (None: it has ended), and what its reader has to call in the end.
@@ -198,17 +205,22 @@ class KnownRuns:
             # Missed something, too large for a message, or a reaper's: the log itself says what holds.
             self._heal(run_id, known)
         else:
-            entries = [
-                Entry(hint.epoch, number, event) for number, event in enumerate(hint.events, hint.first)
-            ]
-            self._apply(run_id, known, entries, closed=bool(hint.flags & CLOSED))
+            self._apply(run_id, known, hint.first, hint.events, closed=bool(hint.flags & CLOSED))
 
-    def _apply(self, run_id: str, known: _Known, entries: Sequence[Entry], *, closed: bool) -> None:
+    def _apply(  # noqa: PLR0913 # a run, and a batch of it
+        self,
+        run_id: str,
+        known: _Known,
+        first: int,
+        events: Sequence[bytes],
+        *,
+        epoch: int = FIRST_EPOCH,
+        closed: bool,
+    ) -> None:
         """Add what follows on what is known, and pass over the rest."""
-        following = known.hot.last.sequence + 1
-        fresh = [entry for entry in entries if entry.sequence >= following]
+        fresh = events[max(0, known.hot.last.sequence + 1 - first) :]
         known.missing_since = None
-        known.hot.apply(fresh, closed=closed)
+        known.hot.apply(fresh, epoch=epoch, closed=closed)
         if closed:
             self._drop(run_id, known)
 
@@ -240,14 +252,14 @@ class KnownRuns:
             if known.hot.last != last:
                 continue  # Something was told in the meantime.
             known.missing_since = None
-            entries = batch.entries
+            events = batch.events
             lost = batch.last.epoch > last.epoch and batch.last.sequence <= last.sequence
-            if lost or (entries and entries[0].sequence != last.sequence + 1):
+            if lost or (events and batch.first != last.sequence + 1):
                 # The log lacks what was known, or has dropped what comes next: readers look for themselves.
                 known.hot.restart(batch.last)
-                entries = ()
-            self._apply(run_id, known, entries, closed=batch.complete)
-            if not entries:
+                events = ()
+            self._apply(run_id, known, batch.first, events, epoch=batch.end.epoch, closed=batch.complete)
+            if not events:
                 return
 
     def _missing(self, run_id: str, known: _Known) -> None:

@@ -22,7 +22,6 @@ from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Batch,
-    Entry,
     Exchange,
     LogGoneError,
     Position,
@@ -31,7 +30,8 @@ from agent_core.runs.log.contract import (
     RunRecord,
     SessionBusyError,
 )
-from agent_core.runs.log.hot import HOT_BYTES, HotTail
+from agent_core.runs.log.hot import HOT_BYTES
+from agent_core.runs.log.live_tail import LiveTail
 from agent_core.runs.log.redis_store.calls import Calls, Ending, Reaping
 from agent_core.runs.log.redis_store.committer import Committer
 from agent_core.runs.log.redis_store.connection import away, make_client
@@ -42,7 +42,7 @@ from agent_core.runs.log.redis_store.messages import Messages
 from agent_core.runs.log.redis_store.peers import RedisPeers
 from agent_core.runs.log.redis_store.records import (
     INFO_FIELDS,
-    entries_of,
+    events_of,
     exchanges_of,
     info_of,
     place_of,
@@ -201,17 +201,17 @@ class RedisLog:
         _, outcome, expire, last, last_epoch, flat = found
         if outcome and int(expire) <= self._unix_nano():
             raise LogGoneError
-        entries = entries_of(flat)
+        first, events = events_of(flat, after.sequence)
         position = position_of(last_epoch, last)
-        end = entries[-1].sequence if entries else after.sequence
-        return Batch(entries, bool(outcome) and end >= position.sequence, position)
+        at_end = first + len(events) > position.sequence
+        return Batch(first, events, bool(outcome) and at_end, position)
 
-    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> HotTail:
+    async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> LiveTail:
         """Return a reader that begins after a position."""
         hot, left = await self._known.read(run_id)
-        return HotTail(
-            partial(self.read, run_id),
+        return LiveTail(
             hot,
+            read=partial(self.read, run_id),
             after=after.sequence,
             max_events=max_events,
             max_bytes=max_bytes,
@@ -340,16 +340,11 @@ class RedisLog:
         appended = _appended(await self._committer.run(call))
         if appended.status is AppendStatus.OK:
             # Sealed again: now they are accepted.
-            accepted = self._entries(epoch, first, payloads)
-            self._known.accepted(run_id, accepted, closed=ending is not None)
+            accepted = self._seal(epoch, first, payloads)
+            self._known.accepted(run_id, first, accepted, closed=ending is not None)
         elif appended.status in {AppendStatus.FENCED, AppendStatus.CLOSED}:
             self._known.give_up(run_id)
         return appended
-
-    def _entries(self, epoch: int, first: int, payloads: Sequence[bytes]) -> list[Entry]:
-        """Return events that were accepted now."""
-        events = self._seal(epoch, first, payloads)
-        return [Entry(epoch, number, event) for number, event in enumerate(events, first)]
 
     def _seal(self, epoch: int, first: int, payloads: Sequence[bytes]) -> list[bytes]:
         """Return the whole events of payloads, stamped with now."""

@@ -11,7 +11,6 @@ import msgspec
 from agent_core.runs.log.contract import (
     FIRST_EPOCH,
     START,
-    Entry,
     Exchange,
     Position,
     RunInfo,
@@ -125,12 +124,15 @@ def position_of(epoch: bytes, sequence: bytes) -> Position:
     return Position(int(epoch), int(sequence)) if sequence != b"0" else START
 
 
-def entries_of(found: Sequence[bytes]) -> list[Entry]:
-    """Return the entries that `read.lua` has found: an id, an event and an epoch each."""
-    return [
-        Entry(int(found[at + 2] or FIRST_EPOCH), int(found[at].partition(b"-")[0]), found[at + 1])
-        for at in range(0, len(found), 3)
-    ]
+def events_of(found: Sequence[bytes], after: int) -> tuple[int, Sequence[bytes]]:
+    """Return what `read.lua` has found: the first event's number, and the events.
+
+    Args:
+        found: An id, an event and an epoch each.
+        after: After which number it was asked for.
+    """
+    first = int(found[0].partition(b"-")[0]) if found else after + 1
+    return first, found[1::3]
 
 
 def encode_exchange(exchange: Exchange) -> bytes:

@@ -91,7 +91,8 @@ type AgentServiceClient interface {
 	// for callers that know several cores.
 	GetCore(ctx context.Context, in *GetCoreRequest, opts ...grpc.CallOption) (*GetCoreResponse, error)
 	// Link carries the events of all runs that one edge process follows at one
-	// core, on one long-lived stream. See LinkRequest.
+	// core, on one long-lived stream. See LinkRequest. It is for edges: services use
+	// StreamRun and FollowRun.
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LinkRequest, LinkResponse], error)
 }
 
@@ -274,7 +275,8 @@ type AgentServiceServer interface {
 	// for callers that know several cores.
 	GetCore(context.Context, *GetCoreRequest) (*GetCoreResponse, error)
 	// Link carries the events of all runs that one edge process follows at one
-	// core, on one long-lived stream. See LinkRequest.
+	// core, on one long-lived stream. See LinkRequest. It is for edges: services use
+	// StreamRun and FollowRun.
 	Link(grpc.BidiStreamingServer[LinkRequest, LinkResponse]) error
 	mustEmbedUnimplementedAgentServiceServer()
 }

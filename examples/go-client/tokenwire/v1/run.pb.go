@@ -31,7 +31,8 @@ const (
 type OnDisconnect int32
 
 const (
-	// The default of the rpc: CANCEL for StreamRun, GRACE for StartRun.
+	// The default of the rpc: CANCEL for StreamRun and LinkStart, GRACE for
+	// StartRun.
 	OnDisconnect_ON_DISCONNECT_UNSPECIFIED OnDisconnect = 0
 	// Cancel the run at once.
 	OnDisconnect_ON_DISCONNECT_CANCEL OnDisconnect = 1

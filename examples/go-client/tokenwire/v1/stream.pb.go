@@ -34,7 +34,7 @@ type Clock struct {
 	// clock.
 	SendNano uint64 `protobuf:"fixed64,2,opt,name=send_nano,json=sendNano,proto3" json:"send_nano,omitempty"`
 	// The same moment on the wall clock, in nanoseconds of Unix time. Sent with the
-	// first message of a stream, else 0.
+	// first message of a stream and with each LinkResponse, else 0.
 	SendUnixNano uint64 `protobuf:"fixed64,3,opt,name=send_unix_nano,json=sendUnixNano,proto3" json:"send_unix_nano,omitempty"`
 	// How long the event loop of the sender was blocked since the previous message
 	// of the stream, in nanoseconds. 0 if not for more than 10 ms.

@@ -32,7 +32,7 @@ async def events_of(agent: object) -> tuple[str, list[Event]]:
     async with asyncio.timeout(20):
         while not (batch := await log.read(run_id, START, 100, 2**20)).complete:
             await asyncio.sleep(0.001)
-    return run_id, [Event.FromString(entry.event) for entry in batch.entries]
+    return run_id, [Event.FromString(event) for event in batch.events]
 
 
 def without_trace(record: logging.LogRecord) -> str:

@@ -128,7 +128,7 @@ async def test_a_run_whose_end_could_not_be_written_gets_one_when_it_can(
     async with asyncio.timeout(20):
         while (given := await follower.next()) is not None:
             assert isinstance(given, Batch)
-            events += [Event.FromString(entry.event) for entry in given.entries]
+            events += [Event.FromString(event) for event in given.events]
     assert [event.text_delta.content for event in events[1:-1]] == ["a", "b"]
     assert (events[-1].epoch, events[-1].error.details["reason"]) == (2, "PRODUCER_LOST")
     await follower.aclose()

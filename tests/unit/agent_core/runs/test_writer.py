@@ -57,7 +57,7 @@ class SlowLog(MemoryLog):
             raise LogAwayError("disk full")
 
     async def said(self) -> list[str]:
-        return texts((await self.read(RUN, START, 99, FAR)).entries)
+        return texts((await self.read(RUN, START, 99, FAR)).events)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ async def test_a_log_that_never_waits_has_each_event_at_once() -> None:
     writer = RunWriter(log, record())
     for number in range(1, 4):
         await writer.write([payload(str(number))])
-        assert len((await log.read(RUN, START, 99, FAR)).entries) == number
+        assert len((await log.read(RUN, START, 99, FAR)).events) == number
     await writer.flush()
     await writer.close(payload("4"), STOP)
     assert (await log.read(RUN, START, 99, FAR)).complete

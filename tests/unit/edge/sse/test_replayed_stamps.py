@@ -7,10 +7,9 @@ from typing import Final
 import pytest
 
 from edge.sse.stamps import EdgeClock, StreamStamps
-from tokenwire import events
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.latency.segments import Segment
-from tokenwire.latency.series import TokenSeries
+from tokenwire.latency.series import DELTA, TokenSeries
 from tokenwire.v1.event_pb2 import Event, EventTiming, TextDelta
 from tokenwire.v1.stream_pb2 import Clock
 
@@ -18,7 +17,6 @@ MS: Final = 1_000_000
 BEGAN: Final = 10**12
 CLOCK: Final = EdgeClock(id=2**40 + 77, tag=77, wall_offset_nano=1_790_000_000 * 10**9)
 OTHER: Final = 2**41 + 78
-TOLD: Final = events.TextDelta(timestamp=0, content="a")
 
 
 class Stamped:
@@ -54,7 +52,7 @@ def test_an_event_that_was_logged_before_the_request_is_replayed(logged: int, re
     """A request that is repeated joins a run that goes on: what is told at once has no live way."""
     stamped = Stamped()
     stamped.stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN + MS), BEGAN + 2 * MS)
-    stamped.stamps.event(event_of(1, logged), 1, TOLD, True)
+    stamped.stamps.event(event_of(1, logged), 1, DELTA, True)
     assert stamped.replayed() == [replayed]
 
 
@@ -78,7 +76,7 @@ def test_a_clock_that_is_behind_makes_no_live_event_a_replayed_one(
     wall = BEGAN + logged_ms * MS - MS + CLOCK.wall_offset_nano - behind
     send = Clock(id=OTHER, send_nano=logged + MS, send_unix_nano=wall + 2 * MS)
     stamped.stamps.response(send, BEGAN + 20 * MS)
-    stamped.stamps.event(event_of(1, logged, clock_id=OTHER, wall_nano=wall), 1, TOLD, True)
+    stamped.stamps.event(event_of(1, logged, clock_id=OTHER, wall_nano=wall), 1, DELTA, True)
     assert stamped.replayed() == [replayed]
 
 
@@ -88,5 +86,5 @@ def test_what_a_message_without_events_says_of_the_loop_is_told_of_the_next_even
     stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN, loop_lag_nano=400 * MS), BEGAN + MS)
     stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN + MS, loop_lag_nano=20 * MS), BEGAN + 2 * MS)
     for sequence in (1, 2):
-        stamps.event(event_of(sequence, BEGAN), sequence, TOLD, True)
+        stamps.event(event_of(sequence, BEGAN), sequence, DELTA, True)
     assert [stamps.core_lag_nano(sequence) for sequence in (1, 2)] == [420 * MS, 0]

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from edge.sse.dialects import NativeDialect
 from edge.sse.stamps import EdgeClock, StreamStamps
-from edge.sse.stream import StreamState
+from tests.support.fed_stream import FedStream
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.latency.segments import Segment
 from tokenwire.latency.series import TokenSeries
@@ -33,7 +32,7 @@ class Reader:
             return offset
 
         self.stamps = StreamStamps(self.series, OWN, began_nano=BEGAN, hear=hear, show=show)
-        self.state = StreamState(NativeDialect, budget_bytes=1 << 20, live=live, stamps=self.stamps)
+        self.stream = FedStream(live=live, stamps=self.stamps)
         self.sequence = 0
 
     def feed(self, *, model: int, recv: int, clock: dict[str, int], **timing: int) -> None:
@@ -48,12 +47,11 @@ class Reader:
         message = agent_service_pb2.StreamRunResponse(
             run_id="k7q2", clock=stream_pb2.Clock(**clock), events=[event]
         )
-        self.state.feed(message.SerializeToString(), recv)
+        self.stream.feed(message.SerializeToString(), recv)
 
     def rows(self) -> list[tuple[int, ...]]:
         """Write all, and return the rows' stamps."""
-        out = bytearray()
-        self.state.take(out)
+        self.stream.take()
         self.series.written(9_000 * MS)
         self.series.finish()
         return [row for segment in self.segments for row in zip(*segment.columns, strict=True)]
@@ -111,7 +109,7 @@ def test_a_follow_replays_until_the_core_says_that_it_has_caught_up() -> None:
     reader = Reader(live=False)
     reader.feed(model=2_000 * MS, clock=own_clock(2_001 * MS), recv=2_002 * MS)
     control = stream_pb2.Control(caught_up=stream_pb2.CaughtUp())
-    reader.state.feed(
+    reader.stream.feed(
         agent_service_pb2.FollowRunResponse(run_id="k7q2", control=control).SerializeToString(), 1
     )
     reader.feed(model=3_000 * MS, clock=own_clock(3_001 * MS), recv=3_002 * MS)
@@ -131,8 +129,9 @@ def test_frames_tell_their_stamps_where_it_is_asked_for() -> None:
     """In Unix milliseconds, to the microsecond."""
     reader = Reader(show=True)
     reader.feed(model=2_000 * MS, clock=own_clock(2_001 * MS + 234_567), recv=2_002 * MS)
-    (item,) = reader.state._items
+    (item,) = reader.stream.state._items
     assert isinstance(item, tuple)
+    assert len(item) == 3
     timing = item[2].timing
     assert timing is not None
     base = OWN.wall_offset_nano / MS
@@ -149,9 +148,9 @@ def test_what_opens_and_ends_a_run_is_remembered() -> None:
     ended.done.final_message = "x"
     message = agent_service_pb2.StreamRunResponse(run_id="k7q2", events=[started, ended])
     assert reader.stamps.terminal is None
-    reader.state.feed(message.SerializeToString(), 1)
+    reader.stream.feed(message.SerializeToString(), 1)
     assert reader.stamps.run_traceparent == "00-1-2-01"
-    assert reader.stamps.terminal is reader.state.terminal
+    assert reader.stamps.terminal is reader.stream.state.terminal
 
 
 def test_of_many_standstills_the_last_ones_are_kept() -> None:

@@ -27,19 +27,19 @@ class Known:
     """What is known of a core."""
 
     target: str
-    told: pb.Core | None = None
+    status: pb.Core | None = None
     answers: bool = True
     streams: int = 0
 
 
 def core(target: str, incarnation: str = "zzzz", **known: Any) -> Known:
-    told = pb.Core(
+    status = pb.Core(
         incarnation=incarnation,
         log_scope=known.pop("scope", pb.LOG_SCOPE_SHARED),
         ready=known.pop("ready", True),
         draining=known.pop("draining", False),
     )
-    return Known(target, told, **known)
+    return Known(target, status, **known)
 
 
 def names(cores: list[Known]) -> str:

@@ -142,6 +142,30 @@ def test_where_no_other_reads_it_the_key_is_sent(
     assert (answered.exit_code, asked) == (0, ["tw_secret"]), answered.output
 
 
+@pytest.mark.parametrize(
+    ("url", "key", "warned"),
+    [
+        ("http://edge.example.com", "tw_secret", 1),
+        ("HTTP://10.0.0.7:8000/", "tw_secret", 1),
+        ("http://edge.example.com", "", 0),
+        ("https://edge.example.com", "tw_secret", 0),
+        ("http://127.0.0.1:8000", "tw_secret", 0),
+        ("http://[::1]:8000", "tw_secret", 0),
+        ("http://localhost", "tw_secret", 0),
+    ],
+)
+def test_a_key_over_plain_http_to_another_machine_is_warned_of_once(
+    url: str, key: str, warned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error, without the key; the question is asked nevertheless."""
+    monkeypatch.setattr("tokenwire.cli.ask.ask_and_show", lambda *_, **__: 0)
+    answered = run("ask", "hi", "--via", "sse", "--url", url, environment={"TOKENWIRE_API_KEY": key})
+    assert answered.exit_code == 0
+    assert answered.stderr.count("the key is sent over plain HTTP") == warned
+    assert answered.stdout == ""
+    assert "tw_secret" not in answered.output
+
+
 def plain(output: str) -> str:
     """Return what is written in a box, in one line."""
     return " ".join(output.replace("│", " ").split())

@@ -9,6 +9,7 @@ import pytest
 from tokenwire.cli.environment import (
     core_environment_of,
     environment_of,
+    lost_variables,
     made_principal_key,
     made_ticket_key,
 )
@@ -43,6 +44,15 @@ def test_a_process_gets_the_secrets_that_it_needs(reader: Reader) -> None:
     for name, needed_by in SECRETS.items():
         for written in (name, name.lower()):
             assert (written in environment_of(reader, {written: "secret"})) == (reader in needed_by), name
+
+
+def test_what_only_the_command_line_reads_is_told_when_it_is_not_in_capitals() -> None:
+    """The processes, which tell of all else, do not get it; and capitals are read."""
+    given = {"tokenwire_patience_s": "1", "Tokenwire_Via": "sse", "TOKENWIRE_URL": "http://x", "OTHER": "1"}
+    given |= {"tokenwire_store": "memory", "TOKENWIRE_STORRE": "x", "tokenwire_nonsense": "y"}
+    told = lost_variables(given)
+    assert [line.split()[0] for line in told] == ["Tokenwire_Via", "tokenwire_patience_s"]
+    assert "the name is TOKENWIRE_PATIENCE_S, in capitals" in told[1]
 
 
 def test_what_is_not_ours_is_handed_on() -> None:

@@ -39,6 +39,17 @@ def test_the_time_to_the_page_is_told_whatever_its_clock_says() -> None:
         assert all(abs(nano - 2 * MS) <= told.offset.error_nano for nano in told.waits_nano)
 
 
+def test_times_that_the_clocks_do_not_tell_are_not_told() -> None:
+    """A report that was long on its way leaves the page's clock unknown: its times would all be too long."""
+    soon, late = leg([2, 2, 2], report_ms=400), leg([2] * 50 + [900] + [2] * 50, report_ms=8_000)
+    assert soon.offset is not None
+    assert late.offset is not None
+    assert soon.offset.error_nano <= STALL < late.offset.error_nano
+    assert all(abs(nano - 2 * MS) <= STALL for nano in soon.waits_nano)
+    assert (len(soon.waits_nano), len(late.waits_nano)) == (3, 0)
+    assert [stall.sequence for stall in late.stalls] == [52], "a gap is measured by one clock"
+
+
 def test_a_stall_on_the_way_to_the_page_is_its_first_token_alone() -> None:
     """What came behind it came at once."""
     told = leg([2] * 50 + [900] + [2] * 50)

@@ -125,4 +125,42 @@ describe("turns of before", () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(followed(edge)).toHaveLength(1);
   });
+
+  it("are read again later when an answer needs the only stream that the server allows", async () => {
+    const edge = await edgeWith(2);
+    const { fetch } = edge;
+    const streams = new Set<AbortSignal>();
+    const refused = vi.fn();
+    let held = 0;
+    Object.assign(edge, {
+      fetch: async (url: string, init: RequestInit = {}) => {
+        const { signal } = init;
+        const isStream = url.endsWith("/events") || url.endsWith("/api/chat");
+        if (!isStream || !(signal instanceof AbortSignal)) return fetch(url, init);
+        if ([...streams].some((other) => !other.aborted)) {
+          refused(url);
+          return Response.json({ code: "RESOURCE_EXHAUSTED", retryable: true }, { status: 429 });
+        }
+        streams.add(signal);
+        const { headers, body } = await fetch(url, init);
+        if (url.endsWith("/events") && (held += 1) === 1) {
+          // A log that takes its time.
+          return new Response(new ReadableStream(), { headers });
+        }
+        const flush = () => void streams.delete(signal);
+        return new Response(body?.pipeThrough(new TransformStream({ flush })), { headers });
+      },
+    });
+    const session = open(edge);
+    await session.load();
+    await vi.waitFor(() => expect(followed(edge)).toEqual(["GET /api/runs/r2/events"]));
+    session.send("now");
+    await vi.waitFor(() => expect(edge.runs).toHaveLength(3));
+    await vi.waitFor(() => expect(refused).toHaveBeenCalledWith("/api/runs/r2/events"));
+    edge.run.say("here");
+    edge.run.finish();
+    await vi.waitFor(() => expect(calls(session)).toEqual([1, 1, 0]));
+    expect(session.getSnapshot().turns.at(-1)?.run.segments).toEqual(["here"]);
+    expect(refused.mock.calls.flat()).not.toContainEqual(expect.stringContaining("/api/chat"));
+  });
 });

@@ -5,15 +5,19 @@ import { answerText, type RunState, type Signal } from "./stream-state.ts";
 /**
  * Read a run that has ended from its log, and return what it came to; undefined where the log is gone or has lost
  * its beginning, the server can't be reached, or the signal aborts.
+ *
+ * @param onLimit - Called when the server refuses the stream for now, for there are too many.
  */
 export async function replayRun(
   client: Client,
   runId: string,
   signal: AbortSignal,
+  onLimit?: () => void,
 ): Promise<RunState | undefined> {
   const log = { isTrimmed: false, hasEnded: false };
   const onSignal = (heard: Signal) => {
     if (heard.kind === "gap" && !heard.complete) log.isTrimmed = true;
+    if (heard.kind === "reconnecting" && heard.failure?.status === 429) onLimit?.();
     // An error without a place in the run is the server's own.
     if (heard.kind === "event" && heard.cursor !== undefined) log.hasEnded = isTerminal(heard.event);
   };

@@ -49,6 +49,11 @@ export class SessionStore implements Session {
   #snapshot: SessionSnapshot;
   #loading: Promise<void> | undefined;
   readonly #closing = new AbortController();
+  /** Reads the log of a run that has ended. */
+  #reading: AbortController | undefined;
+  #resumeReading: (() => void) | undefined;
+  /** The server has no stream for that beside an answer's. */
+  #readsAlone = false;
 
   /**
    * @param tabs - What the tabs of this browser share; undefined where pages can't know of each other.
@@ -132,6 +137,8 @@ export class SessionStore implements Session {
   readonly close = (): void => {
     this.#channel?.close();
     this.#closing.abort();
+    this.#reading?.abort();
+    this.#resumeReading?.();
     this.#pacer.close();
     for (const run of this.#runs.values()) run.leave();
     this.#runs.clear();
@@ -164,6 +171,7 @@ export class SessionStore implements Session {
       },
     });
     this.#runs.set(turnId, run);
+    this.#reading?.abort();
     return run;
   }
 
@@ -194,6 +202,7 @@ export class SessionStore implements Session {
   #hear(turnId: string, signal: Signal, run: RunState): void {
     if (this.#isClosed()) return;
     this.#change(turnId, (turn) => ({ ...turn, runId: run.runId ?? turn.runId, run }));
+    this.#yieldStream();
     const turn = this.#turns.find(({ id }) => id === turnId);
     if (turn === undefined) return;
     this.#dropTwin(turn);
@@ -228,6 +237,7 @@ export class SessionStore implements Session {
     this.#turns = this.#turns.filter(({ id }) => id !== turnId);
     this.#runs.get(turnId)?.leave();
     this.#runs.delete(turnId);
+    this.#yieldStream();
   }
 
   async #learnMessage(turnId: string, runId: string): Promise<void> {
@@ -305,7 +315,7 @@ export class SessionStore implements Session {
   /** Bring back what no transcript holds, from the logs of runs that have ended: the newest first, one at a time. */
   async #replay(records: readonly TranscriptTurn[]): Promise<void> {
     for (const { runId } of records.toReversed()) {
-      const replayed = await replayRun(this.#client, runId, this.#closing.signal);
+      const replayed = await this.#readLog(runId);
       // A log that is gone was kept longer than those of older runs.
       if (replayed === undefined || this.#isClosed()) return;
       // Meanwhile the message may have been said anew in its place.
@@ -314,6 +324,36 @@ export class SessionStore implements Session {
       );
       this.#pacer.flush();
     }
+  }
+
+  /**
+   * Read the log of a run that has ended, while no answer waits for its stream: the server may let a user have one
+   * alone. What is interrupted by an answer is read again.
+   */
+  async #readLog(runId: string): Promise<RunState | undefined> {
+    for (;;) {
+      if (this.#isWaiting()) await new Promise<void>((resolve) => (this.#resumeReading = resolve));
+      if (this.#isClosed()) return undefined;
+      const reading = (this.#reading = new AbortController());
+      const state = await replayRun(this.#client, runId, reading.signal, () => {
+        if (!this.#isRunning()) return;
+        this.#readsAlone = true;
+        reading.abort();
+      });
+      this.#reading = undefined;
+      if (!reading.signal.aborted || this.#isClosed()) return state;
+    }
+  }
+
+  /** Leave streams to answers that wait for one; go on with reading logs when none does. */
+  #yieldStream(): void {
+    if (this.#isWaiting()) this.#reading?.abort();
+    else this.#resumeReading?.();
+  }
+
+  #isWaiting(): boolean {
+    if (this.#readsAlone) return this.#isRunning();
+    return this.#turns.some(({ run }) => run.outcome === undefined && run.connection !== "connected");
   }
 
   #change(turnId: string, next: (turn: SessionTurn) => SessionTurn): void {

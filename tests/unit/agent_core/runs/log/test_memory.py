@@ -41,7 +41,7 @@ async def test_a_reader_of_a_forgotten_run_is_told() -> None:
     await log.create(record(OTHER))
     await log.close(OTHER, 1, 1, payloads(1, 2), STOP)
     tail = await log.tail(OTHER, START, 1, FAR)
-    assert texts((await tail.next()).entries) == ["1"]
+    assert texts((await tail.next()).events) == ["1"]
     clock.unix_nano += 10 * NANO
     assert await log.info(OTHER) is None
     with pytest.raises(LogGoneError):
@@ -73,7 +73,7 @@ async def test_what_was_forgotten_costs_nothing() -> None:
     held = log._logs.values()
     assert log._size_bytes == sum(one.size_bytes for one in held)
     for one in held:
-        assert one.event_bytes == sum(len(entry.event) for entry in one.entries) <= 5000
+        assert one.event_bytes == sum(map(len, one.events)) <= 5000
     await log.delete(RUN)
     await log.delete(OTHER)
     assert (log._size_bytes, log._requests) == (0, {})
@@ -107,8 +107,8 @@ class Reader:
         complete = False
         while not complete:
             batch = await self.tail.next()
-            self.sequences += [entry.sequence for entry in batch.entries]
-            self.texts += texts(batch.entries)
+            self.sequences += range(batch.first, batch.first + len(batch.events))
+            self.texts += texts(batch.events)
             complete = batch.complete
 
 

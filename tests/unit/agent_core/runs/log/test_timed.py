@@ -46,7 +46,7 @@ async def test_what_the_store_answers_is_answered() -> None:
     assert await log.create(record()) == record()
     assert (await log.append(RUN, 1, 1, payloads(1, 2))).status is AppendStatus.OK
     assert (await log.close(RUN, 1, 3, payloads(3, 1), STOP)).status is AppendStatus.OK
-    assert texts((await log.read(RUN, START, 10, FAR)).entries) == ["1", "2", "3"]
+    assert texts((await log.read(RUN, START, 10, FAR)).events) == ["1", "2", "3"]
     info = await log.info(RUN)
     assert info is not None
     assert info.last.sequence == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import SupportsIndex
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,45 @@ def test_tags_may_be_cut_anywhere(thought: str, answer: str, opened: bool, data:
     cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8))), len(text)]
     pieces = [text[a:b] for a, b in pairwise(cuts)]
     assert told(ThoughtSplitter(inside=not opened), pieces) == (thought, answer.lstrip())
+
+
+class Counted(str):
+    """A text that counts the characters which are copied out of it and out of its copies."""
+
+    __slots__ = ()
+    copied = 0
+
+    @classmethod
+    def copy(cls, text: str) -> Counted:
+        cls.copied += len(text)
+        return cls(text)
+
+    def __getitem__(self, place: SupportsIndex | slice) -> str:
+        return self.copy(super().__getitem__(place))
+
+    def __radd__(self, before: str) -> str:
+        return self.copy(before + str(self))
+
+    def lstrip(self, characters: str | None = None, /) -> str:
+        return self.copy(super().lstrip(characters))
+
+    def removeprefix(self, prefix: str, /) -> str:
+        return self.copy(super().removeprefix(prefix))
+
+    def partition(self, separator: str, /) -> tuple[str, str, str]:
+        before, found, after = super().partition(separator)
+        return self.copy(before), found, self.copy(after)
+
+
+@pytest.mark.parametrize("each", ["<think></think>", "<think>a</think> ", "<think>\n</think>\n"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_delta_of_many_tags_is_cut_in_one_pass(each: str, inside: bool) -> None:
+    """A few copies of the whole; not one of the rest for each tag, which took minutes for a few megabytes."""
+    Counted.copied = 0
+    text = Counted(each * 2_000)
+    pieces = ThoughtSplitter(inside=inside).feed(text)
+    assert pieces.count(CLOSE) == 2_000
+    assert Counted.copied <= 5 * len(text)
 
 
 @given(st.lists(PLAIN, max_size=5))

@@ -1,4 +1,4 @@
-"""How long a broken stream is followed again, and when it is given up. Pure: the time is passed in."""
+"""When a broken stream is followed again, and when it is given up. Pure: the time is passed in."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def passes(error: EdgeError) -> bool:
     return error.code in PASSING or (error.code in PASSING_UNSAID and not reason)
 
 
-class Patience:
+class RetryPolicy:
     """Counts the failures of one stream since it last went on.
 
     Args:

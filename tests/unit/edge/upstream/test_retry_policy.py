@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from edge.errors import EdgeError
-from edge.upstream.patience import MOST_WAIT_S, WITHOUT_CORE_S, Patience, passes
+from edge.upstream.retry_policy import MOST_WAIT_S, WITHOUT_CORE_S, RetryPolicy, passes
 
 BROKEN = EdgeError("UNAVAILABLE")
 AWAY = EdgeError("UNAVAILABLE", details={"reason": "LOG_AWAY"})
 
 
-def patience() -> Patience:
-    return Patience(spread=lambda: 1.0)
+def policy() -> RetryPolicy:
+    return RetryPolicy(spread=lambda: 1.0)
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"])
@@ -36,19 +36,19 @@ def test_a_refusal_is_final(code: str) -> None:
     assert passes(EdgeError("NOT_FOUND", details={"reason": "RUN_UNKNOWN"}))
     assert passes(EdgeError("DATA_LOSS", details={"reason": "SEQUENCE_GAP"}))
     with pytest.raises(EdgeError):
-        patience().after(EdgeError(code), 0.0)
+        policy().after(EdgeError(code), 0.0)
 
 
 def test_the_first_time_nobody_waits_and_then_ever_longer() -> None:
     """To a limit: a core that is back is found within a moment."""
-    waiting = patience()
+    waiting = policy()
     waits = [waiting.after(BROKEN, number / 10) for number in range(9)]
     assert waits == [0.0, 0.05, 0.1, 0.2, 0.4, *[MOST_WAIT_S] * 4]
 
 
 def test_a_stream_without_any_core_is_given_up_in_time() -> None:
     """It is counted from the first failure since a core served it."""
-    waiting = patience()
+    waiting = policy()
     waiting.after(BROKEN, 0.0)
     waiting.after(BROKEN, WITHOUT_CORE_S - 0.1)
     waiting.heard()
@@ -61,7 +61,7 @@ def test_a_stream_without_any_core_is_given_up_in_time() -> None:
 
 def test_while_only_the_log_is_away_nobody_gives_up() -> None:
     """A core is there, and the run goes on."""
-    waiting = patience()
+    waiting = policy()
     for second in range(60):
         assert waiting.after(AWAY, second) <= MOST_WAIT_S
     waiting.after(BROKEN, 60.0)
@@ -69,7 +69,7 @@ def test_while_only_the_log_is_away_nobody_gives_up() -> None:
 
 def test_a_stream_that_breaks_again_and_again_does_not_spin() -> None:
     """Though a core serves it in between; a failure after a calm while counts as the first."""
-    waiting = patience()
+    waiting = policy()
     assert waiting.after(BROKEN, 0.0) == 0.0
     waiting.heard()
     assert waiting.after(BROKEN, 0.1) > 0.0
@@ -80,7 +80,7 @@ def test_a_stream_that_breaks_again_and_again_does_not_spin() -> None:
 def test_a_gap_that_stays_is_given_up_though_a_core_serves_the_stream() -> None:
     """What comes is of no use where an event is lacking."""
     gap = EdgeError("DATA_LOSS", details={"reason": "SEQUENCE_GAP"})
-    waiting = patience()
+    waiting = policy()
     for second in range(int(WITHOUT_CORE_S)):
         waiting.heard()
         waiting.after(gap, float(second))

@@ -1,0 +1,84 @@
+"""What `--full` measures besides: other bridges, other loads, and the extremes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.streams.bridges import GATEWAY, GO, NAIVE, NODE, PRODUCT, TWO_WORKERS, Bridge
+from bench.streams.cases import LOADS, Idle, Steady, Visits
+from bench.streams.extremes import FLOOD, IDLE, Beside, Disconnects, Ending
+from bench.streams.loader import FAULTS
+from bench.streams.rounds import Means, Row, interleaved, on_fresh_processes
+from bench.streams.started import started
+
+ROUNDS: Final = 3
+RATES: Final = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
+"""Tokens a second of each of 500 streams: how latency grows with the load."""
+SWEEP: Final = tuple(Steady(500, rate) for rate in RATES)
+IDLE_STREAMS: Final = tuple(Idle(count) for count in (1000, 2500, 10_000))
+MANY: Final = Steady(1000, 25, open_s=3)
+STORM: Final = Visits(1000, 1000)
+SLOW: Final = Beside(Steady(500, 20), 1, FLOOD, "that never reads")
+NONE_SLOW: Final = Beside(Steady(500, 20), 0, FLOOD, "that never read")
+CROWDED: Final = Beside(Steady(100, 50, open_s=11), 5000, IDLE, "idle")
+ALONE: Final = Beside(Steady(100, 50), 0, IDLE, "idle")
+DISCONNECTS: Final = Disconnects(100_000)
+
+
+def _named(bridges: Sequence[Bridge], *names: str) -> list[Bridge]:
+    return [bridge for bridge in bridges if bridge.name in names]
+
+
+def full_rows(means: Means, bridges: Sequence[Bridge]) -> Iterator[Row]:
+    """Yield all rows, in about 20 minutes.
+
+    Args:
+        means: What everything is measured with.
+        bridges: Those that can run here.
+    """
+    ours, others = _named(bridges, PRODUCT), _named(bridges, PRODUCT, NAIVE, GO, NODE)
+    yield from interleaved(means, LOADS, _named(bridges, PRODUCT, GO, GATEWAY), ROUNDS)
+    yield from interleaved(means, SWEEP, others, 1, first_round=11)
+    yield from interleaved(means, [STORM], others, ROUNDS)
+    yield from interleaved(means, [SLOW, NONE_SLOW], ours, 2 * ROUNDS)
+    yield from interleaved(means, [CROWDED, ALONE], ours, ROUNDS)
+    yield from interleaved(means, [MANY], _named(bridges, PRODUCT, TWO_WORKERS), ROUNDS)
+    for case in IDLE_STREAMS:
+        yield from on_fresh_processes(means, case, others)
+    for bridge in ours:
+        yield from endings(means, bridge)
+        yield disconnects(means, bridge)
+
+
+def endings(means: Means, bridge: Bridge, *, streams: int = 500, rounds: int = ROUNDS) -> Iterator[Row]:
+    """Yield the rows of streams that are left and stopped, 100 and 1,000 a second."""
+    with tempfile.TemporaryDirectory(prefix="tokenwire-cancel-") as folder:
+        cases = [
+            Ending(how, streams, 20, streams / per_s, Path(folder) / "cancelled")
+            for how in ("leave", "stop")
+            for per_s in (100, 1000)
+        ]
+        with started(bridge, means.traces, core_settings=cases[0].core_settings) as running:
+            for number in range(1, rounds + 1):
+                for case in cases:
+                    running.wait_quiet()
+                    yield {**_facts(number, case.name, bridge, "ending"), **case.run(means.loader, running)}
+
+
+def disconnects(means: Means, bridge: Bridge, case: Disconnects = DISCONNECTS) -> Row:
+    """Return the row of very many streams that are left at their first token."""
+    began = time.monotonic()
+    row = case.run(means.loader, {**means.traces, **bridge.settings})
+    print(f"{case.name}: {row['growth']}", file=sys.stderr, flush=True)
+    seconds = round(time.monotonic() - began)
+    return {**_facts(1, case.name, bridge, "disconnects"), **row, "seconds": seconds}
+
+
+def _facts(number: int, load: str, bridge: Bridge, case: str) -> Row:
+    facts = {"round": number, "case": case, "load": load, "bridge": bridge.name, "others_cpus": 0.0}
+    return {**dict.fromkeys(FAULTS, 0), **facts}
