@@ -210,6 +210,7 @@ class Member:
                 await asyncio.wait({task})
         if self._proof is not None:
             self._proof.cancel()
+            await asyncio.wait({self._proof})
         if self._link is not None:
             await self._link.aclose(CLOSE_TIMEOUT_S)
         await self.core.close()

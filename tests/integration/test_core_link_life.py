@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from agent_core.link import links as link_links
 from agent_core.link import session as link_session
+from agent_core.link.follow import LinkFollow
+from agent_core.runs.follower import Follower
 from tests.integration.test_core_link import told_by_call
 from tests.integration.test_core_stream import assert_dense
 from tests.support.core import Core, running_core
 from tests.support.link_client import WITHIN_S, LinkClient, linked, opened
 from tokenwire.v1.link_pb2 import (
+    UNFOLLOW_REASON_DRAIN,
+    UNFOLLOW_REASON_LEFT,
+    LinkCaller,
     LinkHeartbeat,
     LinkHello,
     LinkRequest,
@@ -181,6 +188,32 @@ async def test_nothing_is_left_of_links_that_broke_anywhere(caplog: pytest.LogCa
                     await asyncio.sleep(0)
         await nothing_left(core)
     assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+
+
+async def test_a_follow_that_is_over_is_freed_without_the_garbage_collector() -> None:
+    """However it ends: a cycle of each would wait for a collection of all that there is."""
+    async with running_core() as core, linked(core) as link:
+        gc.collect()
+        gc.disable()
+        try:
+            for follow_id in range(1, 6):
+                await link.start(follow_id, "echo")
+                await link.ended(follow_id)
+            for follow_id in range(11, 16):
+                await link.start(follow_id, "slow", caller=LinkCaller(deadline=Duration(seconds=60)))
+                await link.until(lambda follow_id=follow_id: bool(link.events(follow_id)))
+                await link.follow(10 + follow_id, link.run_id(follow_id))
+                await link.until(lambda follow_id=follow_id: bool(link.events(10 + follow_id)))
+                await link.unfollow(10 + follow_id, UNFOLLOW_REASON_DRAIN)
+                await link.unfollow(follow_id, UNFOLLOW_REASON_LEFT)
+            await link.follow(30, "nonsense")
+            await link.ended(30)
+            await link.start(31, "echo")
+            await link.ended(31)
+            kept = [one for one in gc.get_objects() if isinstance(one, LinkFollow | Follower)]
+            assert kept == []
+        finally:
+            gc.enable()
 
 
 async def nothing_left(core: Core) -> None:
