@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from agent_core.errors import InvalidRequestError, Violation
 from agent_core.runs.encoding import NANO
 from agent_core.runs.log.contract import RunRecord
-from agent_core.runs.run_id import is_run_id
+from tokenwire.cursor import is_run_id
 from tokenwire.v1.agent_service_pb2 import (
     TRANSCRIPT_ORDER_NEWEST_FIRST,
     GetTranscriptRequest,

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-RUN_ID: Final = re.compile(r"[0-9a-z]{30}")
+TAG_LENGTH: Final = 4
+"""A run's id begins with a tag of the core's incarnation that minted it …"""
+
+RANDOM_LENGTH: Final = 26
+"""… and goes on with random characters."""
+
+RUN_ID: Final = re.compile(rf"[0-9a-z]{{{TAG_LENGTH + RANDOM_LENGTH}}}")
 """A run's id as cores mint it."""
 
-_EVENT_ID: Final = re.compile(r"([0-9a-z]{30})\.([1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,18})")
+_EVENT_ID: Final = re.compile(rf"({RUN_ID.pattern})\.([1-9][0-9]{{0,9}})\.(0|[1-9][0-9]{{0,18}})")
 _MAX_EPOCH: Final = 2**32 - 1
 _MAX_SEQUENCE: Final = 2**63 - 1
 
@@ -24,6 +30,16 @@ class Cursor(NamedTuple):
 
 START: Final = Cursor(1, 0)
 """Before a run's first event."""
+
+
+def is_run_id(text: str) -> bool:
+    """Return whether a text has the form of a run's id, whoever minted it."""
+    return RUN_ID.fullmatch(text) is not None
+
+
+def tag_of(run_id: str) -> str:
+    """Return the tag of the incarnation that minted a run's id."""
+    return run_id[:TAG_LENGTH]
 
 
 class EventId(NamedTuple):

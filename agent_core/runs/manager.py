@@ -42,11 +42,12 @@ from agent_core.runs.news import News
 from agent_core.runs.peers import Alone, LogScope, Peers, Word
 from agent_core.runs.request import deadline_of, record_of, refusals, same_request
 from agent_core.runs.run import Run
-from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag, tag_of
+from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunLimits
 from agent_core.runs.transcript import Transcripts
 from agent_core.runs.writer import LogRefusedError
+from tokenwire.cursor import tag_of
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
 
 CANCEL_ANSWER_S: Final = 0.25

@@ -1,20 +1,17 @@
-"""Run ids: a tag of the core's incarnation, then random bits."""
+"""Mints run ids: a tag of the core's incarnation, then random bits. Their form: tokenwire.cursor."""
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from tokenwire.cursor import RANDOM_LENGTH, TAG_LENGTH
 
 ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 """Base 32 in lower case. Source: https://www.rfc-editor.org/rfc/rfc4648#section-6"""
 
 BITS_PER_CHARACTER: Final = 5
-TAG_LENGTH: Final = 4
 TAG_BITS: Final = TAG_LENGTH * BITS_PER_CHARACTER
-RANDOM_LENGTH: Final = 26
 RANDOM_BITS: Final = RANDOM_LENGTH * BITS_PER_CHARACTER
-
-_RUN_ID: Final = re.compile(rf"[0-9a-z]{{{TAG_LENGTH + RANDOM_LENGTH}}}")
 
 
 def make_tag(bits: int) -> str:
@@ -25,16 +22,6 @@ def make_tag(bits: int) -> str:
 def make_run_id(tag: str, bits: int) -> str:
     """Return a run's id, from the incarnation's tag and 130 random bits."""
     return tag + _base32(bits, RANDOM_LENGTH)
-
-
-def is_run_id(text: str) -> bool:
-    """Return whether a text has the form of a run's id, whoever minted it."""
-    return _RUN_ID.fullmatch(text) is not None
-
-
-def tag_of(run_id: str) -> str:
-    """Return the tag of the incarnation that minted an id."""
-    return run_id[:TAG_LENGTH]
 
 
 def _base32(bits: int, length: int) -> str:

@@ -1,36 +1,20 @@
-"""What routes need of a request, and say of a run."""
+"""What routes need of a request, and how they document their answers."""
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
-from google.protobuf.timestamp_pb2 import Timestamp
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter
 
 from edge.http.problem import MEDIA_TYPE as PROBLEM
 from edge.http.problem import Problem
 from edge.http.stream_policy import CONTENT_TYPE
-from tokenwire.cursor import RUN_ID, EventId
+from tokenwire.cursor import RUN_ID
 from tokenwire.events import StreamEvent
-from tokenwire.translate import cursor_of
+from tokenwire.runs import ON_DISCONNECT, OnDisconnect
 from tokenwire.v1 import run_pb2
-
-OnDisconnect = Literal["cancel", "grace", "continue"]
-
-ON_DISCONNECT: dict[str, run_pb2.OnDisconnect.ValueType] = {
-    "cancel": run_pb2.ON_DISCONNECT_CANCEL,
-    "grace": run_pb2.ON_DISCONNECT_GRACE,
-    "continue": run_pb2.ON_DISCONNECT_CONTINUE,
-}
-STATE = {
-    run_pb2.RUN_STATE_RUNNING: "running",
-    run_pb2.RUN_STATE_CANCELLING: "cancelling",
-    run_pb2.RUN_STATE_ENDED: "ended",
-}
-
 
 EVENT_STREAM_RESPONSE = ResponseSpec(
     cast(type[Any], StreamEvent),  # Litestar takes unions, though its annotation does not
@@ -111,69 +95,3 @@ class RunAccepted(msgspec.Struct, rename="camel"):
     """The run's id."""
     events_url: str
     """Where its events stream: for an `EventSource`."""
-
-
-class Terminal(msgspec.Struct, rename="camel"):
-    """How a run ended."""
-
-    event: str
-    """done or error."""
-    reason: str
-    """The finish reason, or the error's code."""
-
-
-class RunView(msgspec.Struct, rename="camel", kw_only=True):
-    """What is known of a run."""
-
-    run_id: str
-    """The run's id."""
-    session_id: str
-    """The session that it belongs to; empty for none."""
-    agent: str
-    """The agent that answers."""
-    state: str
-    """running, cancelling or ended."""
-    on_disconnect: str
-    """cancel, grace or continue."""
-    first: str | None
-    """The id of the first event that the log still holds; null when it holds none."""
-    last: str | None
-    """The id of the log's last event; null when it holds none."""
-    terminal: Terminal | None
-    """How the run ended; null while it goes on."""
-    create_time: str | None
-    """When it began: RFC 3339."""
-    end_time: str | None
-    """When it ended; null while it goes on."""
-    expire_time: str | None
-    """When the log forgets it; null while it goes on."""
-
-
-def view_of(run: run_pb2.Run) -> RunView:
-    """Return a run as JSON tells it."""
-    on_disconnect = {number: name for name, number in ON_DISCONNECT.items()}
-    return RunView(
-        run_id=run.run_id,
-        session_id=run.session_id,
-        agent=run.agent,
-        state=STATE.get(run.state, "running"),
-        on_disconnect=on_disconnect.get(run.on_disconnect, "grace"),
-        first=_event_id(run, "first"),
-        last=_event_id(run, "last"),
-        terminal=Terminal(run.outcome.event, run.outcome.reason) if run.HasField("outcome") else None,
-        create_time=_time(run, "create_time"),
-        end_time=_time(run, "end_time"),
-        expire_time=_time(run, "expire_time"),
-    )
-
-
-def _event_id(run: run_pb2.Run, field: Literal["first", "last"]) -> str | None:
-    cursor: run_pb2.Cursor = getattr(run, field)
-    return str(EventId(run.run_id, cursor_of(cursor))) if cursor.sequence else None
-
-
-def _time(run: Any, field: str) -> str | None:
-    if not run.HasField(field):
-        return None
-    stamp: Timestamp = getattr(run, field)
-    return stamp.ToDatetime(tzinfo=UTC).isoformat(timespec="milliseconds")

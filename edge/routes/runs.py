@@ -19,12 +19,11 @@ from edge.routes.requests import (
     EVENT_STREAM_RESPONSE,
     RUN_REFUSALS,
     RunIdInPath,
-    RunView,
-    view_of,
 )
 from edge.sse.event_id import check_run_id, resume_position
 from edge.telemetry.server_span import STREAMS
 from tokenwire.cursor import START
+from tokenwire.runs import RunView, view_of
 from tokenwire.telemetry.metrics.instruments import BY_CLIENT, RESUMES
 from tokenwire.v1 import agent_service_pb2, run_pb2
 

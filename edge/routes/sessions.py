@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-import msgspec
 from litestar import Request, get
 from litestar.params import FromQuery, PathParameter, QueryParameter
 
 from edge.routes.context import EdgeDependency, caller_of
-from edge.routes.requests import REFUSALS, RunView, Terminal, view_of
+from edge.routes.requests import REFUSALS
 from edge.upstream import RunsPage, TranscriptQuery
-from tokenwire.v1 import agent_service_pb2 as pb
+from tokenwire.runs import SessionRuns, Transcript, turn_of, view_of
 
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 20
@@ -30,15 +29,6 @@ PageSize: TypeAlias = Annotated[int, QueryParameter(name="pageSize", ge=1, le=MA
 PageToken: TypeAlias = Annotated[
     str, QueryParameter(name="pageToken", max_length=128, schema_extra={"pattern": PAGE_PATTERN})
 ]
-
-
-class SessionRuns(msgspec.Struct, rename="camel"):
-    """A session's runs, newest first."""
-
-    runs: list[RunView]
-    """The runs."""
-    next_page_token: str
-    """Asks for the next page, as `pageToken`; empty on the last."""
 
 
 @get(
@@ -61,37 +51,6 @@ async def session_runs(
     return SessionRuns([view_of(run) for run in response.runs], response.next_page_token)
 
 
-class Turn(msgspec.Struct, rename="camel", kw_only=True):
-    """One question of a session, and what was answered."""
-
-    run_id: str
-    """The run that answers."""
-    message: str
-    """What the user said; empty for a run that was started before messages were kept."""
-    state: str
-    """running, cancelling or ended."""
-    terminal: Terminal | None
-    """How the run ended; null while it goes on."""
-    text: str | None
-    """The whole text of an ended run; of one that was cancelled or failed, the text so far. Null while the
-    run goes on, and where the whole text can't be returned: follow the run from its start then."""
-    first: str | None
-    """The id of the first event that the log still holds; null when it holds none."""
-    last: str | None
-    """The id of the log's last event; null when it holds none."""
-    create_time: str | None
-    """When the run began: RFC 3339."""
-
-
-class Transcript(msgspec.Struct, rename="camel"):
-    """A session's turns, in the order that was asked for."""
-
-    turns: list[Turn]
-    """The turns."""
-    next_page_token: str
-    """Asks for the next page, as `pageToken` with the same `order`; empty on the last."""
-
-
 @get(
     "/sessions/{session_id:str}/transcript",
     summary="List the turns of a session",
@@ -112,19 +71,4 @@ async def transcript(  # noqa: PLR0913, PLR0917 - one parameter for each part of
     """Return a page of a session's turns."""
     query = TranscriptQuery(session_id, page_size, page_token, newest_first=order == "newest")
     response = await edge.upstream.get_transcript(query, caller_of(request))
-    return Transcript([_turn(turn) for turn in response.turns], response.next_page_token)
-
-
-def _turn(turn: pb.Turn) -> Turn:
-    """Return a turn as JSON tells it."""
-    run = view_of(turn.run)
-    return Turn(
-        run_id=run.run_id,
-        message=turn.run.message,
-        state=run.state,
-        terminal=run.terminal,
-        text=turn.text if turn.HasField("text") else None,
-        first=run.first,
-        last=run.last,
-        create_time=run.create_time,
-    )
+    return Transcript([turn_of(turn) for turn in response.turns], response.next_page_token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from edge.errors import RequestError
-from tokenwire.cursor import RUN_ID, START, Cursor, EventId, parse_event_id
+from tokenwire.cursor import START, Cursor, EventId, is_run_id, parse_event_id
 
 
 def check_run_id(text: str) -> str:
@@ -14,7 +14,7 @@ def check_run_id(text: str) -> str:
     Raises:
         RequestError: INVALID_ARGUMENT, not a run's id.
     """
-    if RUN_ID.fullmatch(text) is None:
+    if not is_run_id(text):
         raise RequestError("INVALID_ARGUMENT", "Invalid run id.", details={"field": "runId"})
     return text
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.processes import Processes, Running, edge_is_ready, wait_until
 from tests.support.redis_server import RedisServer
-from tests.support.sse import events_of, ids_of
+from tests.support.sse_reader import events_of, ids_of
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.support.processes import Processes
-from tests.support.sse import events_of, ids_of
+from tests.support.sse_reader import events_of, ids_of
 
 BODY = b'{"message":"hi","sessionId":"stuck","agent":"flood"}'
 RECONNECT = re.compile(r'\n\nretry: (\d+)\nevent: reconnect\ndata: {"retryMs":\1}\n\n\Z')

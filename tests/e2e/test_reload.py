@@ -19,7 +19,7 @@ from tests.support.processes import (
     free_port,
     wait_until,
 )
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 
 AGENT = "async def agent(request):\n    yield {word!r}\n"
 

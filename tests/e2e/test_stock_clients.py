@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import system
 from tests.support.processes import Stack
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 
 JDK_CLIENT = Path(__file__).with_name("JdkClient.java")
 RUN_S = 60

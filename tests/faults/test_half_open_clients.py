@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -21,7 +21,6 @@ from tests.support.processes import (
     wait_until,
 )
 from tests.support.reader import WITHIN_S
-from tests.support.sse import events_of
 from tokenwire.cli.key import make_key
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as pb
@@ -59,7 +58,7 @@ async def test_a_follower_whose_packets_vanish_has_left(processes: Processes, na
         run_ids = [await core.start(agent) for agent in ("slow", "silent")]
         held = [core.stub.FollowRun(pb.FollowRunRequest(run_id=r), metadata=core.metadata) for r in run_ids]
         await asyncio.gather(*(call.read() for call in held))
-        clients = [follow(processes, namespace, core.address, run_id) for run_id in run_ids]
+        clients = [follow(processes, namespace, f"grpc://{core.address}", run_id) for run_id in run_ids]
         for client in clients:
             await asyncio.to_thread(wait_until, lambda c=client: c.stdout, "it reads", WITHIN_S)
         for call in held:
@@ -96,11 +95,9 @@ def test_a_browser_whose_packets_vanish_has_left(
     edge = processes.start("edge", command, settings)
     url = f"http://{namespace.here}:{port}"
     edge.wait_ready(lambda: edge_is_ready(url))
-    client = processes.start(
-        "browser", [*namespace.enter, sys.executable, "-m", "tests.support.sse_follower", url, secret, agent]
-    )
+    client = follow(processes, namespace, url, "--ask", agent, settings={"TOKENWIRE_API_KEY": secret})
     wait_until(lambda: "run_started" in client.stdout, "it reads", WITHIN_S)
-    run_id = events_of(client.stdout)[0]["runId"]
+    run_id, _, _ = client.stdout.partition(".")
     time.sleep(2 * HEARTBEAT_S + GRACE_S)
     assert steps(processes, run_id) == ["started"], "the client holds it"
     namespace.cut()
@@ -111,7 +108,12 @@ def test_a_browser_whose_packets_vanish_has_left(
     assert client.is_running(), "it was never told anything"
 
 
-def follow(processes: Processes, namespace: Namespace, address: str, run_id: str) -> Running:
-    """Follow a run from inside a namespace."""
-    command = [*namespace.enter, sys.executable, "-m", "tests.support.follower", address, run_id, "ann"]
-    return processes.start("follower", command, {"TOKENWIRE_PRINCIPAL_KEY": KEY})
+def follow(
+    processes: Processes,
+    namespace: Namespace,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+) -> Running:
+    """Follow a run from inside a namespace. See tests/support/follower.py."""
+    command = [*namespace.enter, sys.executable, "-m", "tests.support.follower", *arguments]
+    return processes.start("follower", command, settings or {"TOKENWIRE_PRINCIPAL_KEY": KEY})

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.certificates import Authority
 from tests.support.core import events_of, refusal_of
 from tests.support.issuer import AUDIENCE, ISSUER, Signer, publishing
-from tests.support.sse import events_of as events_in
+from tests.support.sse_reader import events_of as events_in
 from tests.support.stack import running_core, running_stack
 from tokenwire.authentication import jwks
 from tokenwire.cli.key import make_key

@@ -14,7 +14,7 @@ import pytest
 from edge.app import create_app
 from edge.settings import EdgeSettings
 from tests.support.issuer import AUDIENCE, ISSUER, Signer, jwks, publishing
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 from tests.support.stack import Stack, running_stack
 from tokenwire.authentication.jwks import PAUSE_S
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.sse import events_of, ids_of
+from tests.support.sse_reader import events_of, ids_of
 from tests.support.stack import Stack, running_stack
 
 

@@ -12,7 +12,7 @@ import pytest
 from httpx_sse import aconnect_sse
 
 from tests.support.agents import SCRIPTED_TEXT
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 from tests.support.stack import Stack, running_edge, running_stack
 
 

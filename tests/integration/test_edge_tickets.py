@@ -15,7 +15,7 @@ from httpx_sse import aconnect_sse
 
 from edge.http.authentication import Tickets, ticket_key
 from tests.support.spans import Spans, spans
-from tests.support.sse import events_of, ids_of
+from tests.support.sse_reader import events_of, ids_of
 from tests.support.stack import Stack, running_edge, running_stack
 
 __all__ = ["spans"]

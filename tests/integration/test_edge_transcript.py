@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from tests.support.spans import Spans, spans
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 from tests.support.stack import Stack, running_stack
 
 __all__ = ["spans"]

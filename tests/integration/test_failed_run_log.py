@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.processes import ROOT, Processes, clean_environment
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 
 SETTINGS = {"TOKENWIRE_LOG_FORMAT": "json", "OTEL_TRACES_EXPORTER": "console"}
 

@@ -26,7 +26,7 @@ from tests.support.core import events_of, refusal_of
 from tests.support.core import running_core as running_core_alone
 from tests.support.link_client import opened
 from tests.support.owners import NAMES, PRINCIPAL_KEY, PRIVATE, Users, store_settings, unknown_beside, users
-from tests.support.sse import events_of as events_in
+from tests.support.sse_reader import events_of as events_in
 from tests.support.stack import Stack, running_stack
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.v1 import agent_service_pb2 as pb

@@ -18,7 +18,7 @@ import pytest
 from agent_core.server import CoreServer
 from agent_core.settings import Settings
 from tests.support.certificates import Authority, Certificate
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 from tests.support.stack import running_edge
 from tokenwire.outage import Repeats
 from tokenwire.principal import ALGORITHM, AUDIENCE, LIFETIME_S, METADATA_KEY, sign_principal

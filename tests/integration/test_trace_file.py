@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.support.otlp import attributes_of, requests_in, spans_in
 from tests.support.processes import Processes, wait_until
-from tests.support.sse import events_of
+from tests.support.sse_reader import events_of
 
 STREAM_RUN = "tokenwire.v1.AgentService/StreamRun"
 FOLLOW_RUN = "tokenwire.v1.AgentService/FollowRun"

@@ -1,29 +1,42 @@
-"""A client in a process of its own: `python -m tests.support.follower ADDRESS RUN_ID PRINCIPAL`.
+"""A client in a process of its own: `python -m tests.support.follower URL RUN_ID`, or `URL --ask AGENT`.
 
-Prints the number of each event that it reads. Its principal is signed with TOKENWIRE_PRINCIPAL_KEY.
+Prints each event that it reads: its id and its JSON. An API key is TOKENWIRE_API_KEY; for a core, the
+principal `ann` is signed with TOKENWIRE_PRINCIPAL_KEY.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from collections.abc import Sequence
 
-import grpc
+import msgspec
 
-from tokenwire.principal import METADATA_KEY, sign_principal
-from tokenwire.v1 import agent_service_pb2 as pb
-from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
+from tokenwire.client import Client
+
+PATIENCE_S = 300.0
+"""Longer than any test lets it wait."""
 
 
-def main(address: str, run_id: str, principal: str) -> None:
-    """Follow a run to its end."""
-    token = sign_principal(principal, os.environ["TOKENWIRE_PRINCIPAL_KEY"])
-    with grpc.insecure_channel(address) as channel:
-        request = pb.FollowRunRequest(run_id=run_id)
-        for response in AgentServiceStub(channel).FollowRun(request, metadata=((METADATA_KEY, token),)):
-            for event in response.events:
-                print(event.sequence)  # noqa: T201 # what it is for
+async def main(url: str, arguments: Sequence[str]) -> None:
+    """Read a run to its end."""
+    api_key, principal_key = (
+        os.environ.get(name, "") for name in ("TOKENWIRE_API_KEY", "TOKENWIRE_PRINCIPAL_KEY")
+    )
+    async with Client(
+        url, api_key=api_key, principal="ann", principal_key=principal_key, patience_s=PATIENCE_S
+    ) as client:
+        match arguments:
+            case ["--ask", agent]:
+                run = await client.start("hi", agent=agent)
+            case [run_id]:
+                run = client.follow(run_id)
+            case _:
+                sys.exit(__doc__)
+        async for item in run.items():
+            print(item.id, msgspec.json.encode(item.event).decode(), flush=True)  # noqa: T201 # what it is for
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))

@@ -7,8 +7,9 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 from __future__ import annotations
 
 import codecs
+import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -75,3 +76,13 @@ def read_all(body: bytes) -> list[Message]:
     reader = SseReader()
     reader.feed(body)
     return reader.messages
+
+
+def events_of(body: str) -> list[dict[str, Any]]:
+    """Return the JSON of each unnamed message of a body: the run's events, and an error of the edge."""
+    return [json.loads(message.data) for message in read_all(body.encode()) if message.event == "message"]
+
+
+def ids_of(body: str) -> list[str]:
+    """Return the ids of a body's frames: each that was sent, also if it is that of the frame before."""
+    return re.findall(r"^id: (.*)$", body, re.MULTILINE)

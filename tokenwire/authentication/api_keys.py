@@ -13,8 +13,9 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from tokenwire.authentication.contract import KEY_INVALID, CredentialsError, bearer_of
+from tokenwire.authentication.contract import CredentialsError, bearer_of
 from tokenwire.principal import API_KEY_NAME
+from tokenwire.reasons import Reason
 from tokenwire.settings import WrongSettingError, read_text
 
 KEYS: Final = "TOKENWIRE_API_KEYS"
@@ -41,7 +42,7 @@ class ApiKeys:
         """Return the principal whose key the header carries."""
         principal = self._principals.get(hash_of(bearer_of(authorization)))
         if principal is None:
-            raise CredentialsError("The API key is not valid.", KEY_INVALID)
+            raise CredentialsError("The API key is not valid.", Reason.KEY_INVALID)
         return principal
 
     def running(self) -> AbstractAsyncContextManager[None]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol
+from typing import Protocol
 
-CREDENTIALS_MISSING: Final = "CREDENTIALS_MISSING"
-KEY_INVALID: Final = "KEY_INVALID"
-TOKEN_INVALID: Final = "TOKEN_INVALID"  # noqa: S105 - a reason, no password
-TOKEN_EXPIRED: Final = "TOKEN_EXPIRED"  # noqa: S105 - as above
+from tokenwire.reasons import Reason
 
 
 class CredentialsError(Exception):
@@ -30,7 +27,7 @@ class CredentialsError(Exception):
     @property
     def presented(self) -> bool:
         """Whether there was a bearer: then it is what is wrong."""
-        return self.reason != CREDENTIALS_MISSING
+        return self.reason != Reason.CREDENTIALS_MISSING
 
 
 class IssuerAwayError(Exception):
@@ -90,5 +87,5 @@ def bearer_of(authorization: str) -> str:
     scheme, _, credentials = authorization.partition(" ")
     credentials = credentials.strip()
     if scheme.lower() != "bearer" or not credentials:
-        raise CredentialsError("Say who you are: `Authorization: Bearer …`.", CREDENTIALS_MISSING)
+        raise CredentialsError("Say who you are: `Authorization: Bearer …`.", Reason.CREDENTIALS_MISSING)
     return credentials

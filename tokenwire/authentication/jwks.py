@@ -20,6 +20,7 @@ import jwt
 from tokenwire.addresses import is_exposed, unproxied
 from tokenwire.authentication.contract import IssuerAwayError
 from tokenwire.authentication.key_set import KeySet, read_jwks
+from tokenwire.backoff import Backoff
 from tokenwire.outage import Outage
 from tokenwire.settings import WrongSettingError
 
@@ -69,7 +70,7 @@ class JwksEndpoint:
         self._clock_s = clock_s
         self._client: httpx.AsyncClient | None = None
         self._keys: KeySet | None = None
-        self._failures = 0
+        self._backoff = Backoff(2 * pause_s, refresh_s, spread=(1, 1))
         self._outage = Outage(
             logger,
             away=f"the issuer's keys can't be fetched from {url}",
@@ -88,7 +89,7 @@ class JwksEndpoint:
         if key is None:
             await self._refresh()
             key = self._known(kid, algorithm)
-        if key is None and (self._failures or self._keys is None):
+        if key is None and (self._backoff.failures or self._keys is None):
             raise IssuerAwayError(max(1.0, self._next_fetch_s - self._clock_s()))
         return key
 
@@ -119,8 +120,7 @@ class JwksEndpoint:
         """Fetch the set now and then; sooner where the last fetch failed, but ever less often."""
         while True:
             await self._refresh()
-            backoff_s = self._pause_s * 2 ** min(self._failures, 16)
-            await asyncio.sleep(min(self._refresh_s, backoff_s) if self._failures else self._refresh_s)
+            await asyncio.sleep(self._backoff.wait_s or self._refresh_s)
 
     async def _refresh(self) -> None:
         """Wait for the fetch that is under way, or for a new one; return at once in the pause after one."""
@@ -145,7 +145,8 @@ class JwksEndpoint:
         if self._keys is None:
             for reason in passed_over:
                 logger.info("ignored a key of the issuer: %s", reason)
-        self._keys, self._failures = keys, 0
+        self._keys = keys
+        self._backoff.succeeded()
 
     async def _download(self, client: httpx.AsyncClient) -> bytes:
         """Return the document.
@@ -164,7 +165,7 @@ class JwksEndpoint:
         return bytes(document)
 
     def _failed(self, error: Exception) -> None:
-        self._failures += 1
+        self._backoff.failed(self._clock_s())
         still = "tokens can't be checked" if self._keys is None else "the last ones stay in use"
         self._outage.begin(f"{str(error) or type(error).__name__}: {still}")
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import jwt
 
-from tokenwire.authentication.contract import TOKEN_EXPIRED, TOKEN_INVALID, CredentialsError, bearer_of
+from tokenwire.authentication.contract import CredentialsError, bearer_of
 from tokenwire.authentication.key_set import ALGORITHMS, KeySource
 from tokenwire.principal import JWT_PREFIX, PrincipalError, require_expiry, require_name
+from tokenwire.reasons import Reason
 
 MAX_TOKEN_CHARS: Final = 16 * 1024
 """Longer ones are not even decoded. Tokens with hundreds of roles have about half of that."""
@@ -48,15 +49,15 @@ class JwtTokens:
         try:
             return principal_in(await self._claims_of(token), self._rules.principal_claim)
         except jwt.ExpiredSignatureError as error:
-            raise CredentialsError("The token has expired.", TOKEN_EXPIRED, str(error)) from error
+            raise CredentialsError("The token has expired.", Reason.TOKEN_EXPIRED, str(error)) from error
         except jwt.ImmatureSignatureError as error:
             why = (
                 f"{error}: the issuer's clock is ahead of this one by more than {self._rules.leeway_s:g} s "
                 "(TOKENWIRE_JWT_LEEWAY_S)"
             )
-            raise CredentialsError("The token is not valid.", TOKEN_INVALID, why) from error
+            raise CredentialsError("The token is not valid.", Reason.TOKEN_INVALID, why) from error
         except jwt.PyJWTError as error:
-            raise CredentialsError("The token is not valid.", TOKEN_INVALID, str(error)) from error
+            raise CredentialsError("The token is not valid.", Reason.TOKEN_INVALID, str(error)) from error
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Return the context within which the keys are kept fresh."""

@@ -14,7 +14,7 @@ from tokenwire.client.progress import Progress
 from tokenwire.client.retrying import OnRetry, RetryPolicy, persist
 from tokenwire.client.run import Run
 from tokenwire.client.transport import Credentials, Page, StartRequest, Transport
-from tokenwire.cursor import RUN_ID, Cursor, parse_event_id
+from tokenwire.cursor import Cursor, is_run_id, parse_event_id
 from tokenwire.runs import OnDisconnect, RunView, SessionRuns, Transcript
 
 REQUEST_ID_BYTES: Final = 16
@@ -132,7 +132,7 @@ class Client:
         Raises:
             ValueError: The run id is not one, or the event is another run's.
         """
-        if RUN_ID.fullmatch(run_id) is None:
+        if not is_run_id(run_id):
             raise ValueError("Invalid run id.")
         if not after:
             return self._run(run_id, None, None)

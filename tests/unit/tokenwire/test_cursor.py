@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenwire.cursor import Cursor, EventId, parse_event_id
+from tokenwire.cursor import Cursor, EventId, is_run_id, parse_event_id, tag_of
 
 RUN_ID = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
 
@@ -56,6 +56,20 @@ def test_any_text_is_either_an_id_or_refused(text: str) -> None:
     except ValueError:
         return
     assert parsed == text
+
+
+def test_a_run_id_is_known_by_its_form() -> None:
+    """Whoever minted it: its first characters name the core's incarnation."""
+    assert is_run_id(RUN_ID)
+    assert tag_of(RUN_ID) == "k7q2"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 29, "a" * 31, "A" * 30, "a" * 29 + ".", "a" * 29 + "\n", "ä" * 30, "a" * 30 + "\n"]
+)
+def test_other_texts_are_no_run_ids(text: str) -> None:
+    """Only 30 of [0-9a-z]."""
+    assert not is_run_id(text)
 
 
 def test_cursors_compare_by_epoch_first() -> None:
