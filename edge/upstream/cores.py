@@ -14,13 +14,11 @@ from edge.upstream.member import LinkSettings, Member
 from edge.upstream.placement import for_run, for_start, is_ready, is_shared
 from edge.upstream.tasks import BackgroundTasks
 from tokenwire.latency.clock_bounds import ClockBook
+from tokenwire.reasons import Reason
 
 FOLLOW_SILENCE_S: Final = 5.0
 """How long a core must have been silent before its follows go on at another one: as long as its lease stands.
 Sooner there would be nothing new to hear of its runs; and moving all streams of a core is dear."""
-
-NOT_ANSWERING: Final = "CORE_NOT_ANSWERING"
-"""The reason of failures whose core hangs: its port is there, and it says nothing."""
 
 ELSEWHERE: Final = frozenset({"NOT_FOUND", "DATA_LOSS"})
 """What a core says of a run that another one may have."""
@@ -30,12 +28,12 @@ Answer = TypeVar("Answer")
 
 def not_answering() -> UpstreamError:
     """Return what is said of a core that was given up since it hangs."""
-    return UpstreamError("UNAVAILABLE", details={"reason": NOT_ANSWERING})
+    return UpstreamError("UNAVAILABLE", details={"reason": Reason.CORE_NOT_ANSWERING})
 
 
 def is_of_transport(error: EdgeError) -> bool:
     """Return whether a failure says that a core is away, rather than what the core itself says."""
-    return error.details.get("reason", NOT_ANSWERING) == NOT_ANSWERING
+    return error.details.get("reason", Reason.CORE_NOT_ANSWERING) == Reason.CORE_NOT_ANSWERING
 
 
 class Cores:

@@ -13,6 +13,7 @@ from edge.errors import StreamBrokenError
 from edge.upstream.contract import RunSink
 from tokenwire.cursor import Cursor
 from tokenwire.latency.sender_clock import SenderClock
+from tokenwire.reasons import Reason
 from tokenwire.v1 import event_pb2, stream_pb2
 
 _TERMINAL: Final = frozenset({"done", "error"})
@@ -142,5 +143,5 @@ def _gap(sequence: int, got: int) -> StreamBrokenError:
         "DATA_LOSS",
         "Events were lost in transit.",
         retryable=True,
-        details={"reason": "SEQUENCE_GAP", "after": str(sequence), "got": str(got)},
+        details={"reason": Reason.SEQUENCE_GAP, "after": str(sequence), "got": str(got)},
     )

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 from edge.errors import EdgeError
+from tokenwire.backoff import Backoff
+from tokenwire.reasons import PASSES_AT_AN_EDGE, Reason
 
 WITHOUT_CORE_S: Final = 7.0
 """How long a stream waits without any core that serves it: a lease of 5 s runs out, and is noticed."""
 
+SPREAD: Final = (0.5, 1.5)
 FIRST_WAIT_S: Final = 0.05
 MOST_WAIT_S: Final = 0.5
 """How long after a failure the run is followed again: twice as long each time, spread by half, so that the
@@ -25,15 +28,11 @@ PASSING: Final = frozenset({"UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED", "D
 PASSING_UNSAID: Final = frozenset({"INTERNAL", "UNKNOWN"})
 """The same, where it is the transport that says so rather than the core."""
 
-PASSING_REASONS: Final = frozenset({"RUN_UNKNOWN", "SEQUENCE_GAP", "CORE_FAILED"})
-"""Reasons that may pass by themselves though their codes say otherwise: a store that was wiped gets its live
-runs back from the core that writes them."""
-
 
 def passes(error: EdgeError) -> bool:
     """Return whether following again may help after a failure."""
     reason = error.details.get("reason", "")
-    if reason in PASSING_REASONS:
+    if reason in PASSES_AT_AN_EDGE:
         return True
     return error.code in PASSING or (error.code in PASSING_UNSAID and not reason)
 
@@ -42,13 +41,13 @@ class RetryPolicy:
     """Counts the failures of one stream since it last went on.
 
     Args:
-        spread: Returns a factor of about 1.
+        chance: Returns a random number from 0 to 1, which spreads the waits.
     """
 
-    def __init__(self, spread: Callable[[], float] = lambda: random.uniform(0.5, 1.5)) -> None:  # noqa: S311 # no secret
-        self._spread = spread
-        self._wait_s = 0.0
-        self._failed_s = -CALM_S
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._backoff = Backoff(
+            FIRST_WAIT_S, MOST_WAIT_S, spread=SPREAD, at_once=True, calm_s=CALM_S, chance=chance
+        )
         self._alone_since: float | None = None
         self._heard = False
 
@@ -69,18 +68,14 @@ class RetryPolicy:
         if not passes(error):
             raise error
         reason = error.details.get("reason", "")
-        if self._heard and reason != "SEQUENCE_GAP":
+        if self._heard and reason != Reason.SEQUENCE_GAP:
             self._alone_since = None
         self._heard = False
-        if reason == "LOG_AWAY":
+        if reason == Reason.LOG_AWAY:
             # A core is there: the run goes on, and its events come when its log is back.
             self._alone_since = None
         elif self._alone_since is None:
             self._alone_since = now_s
         elif now_s - self._alone_since >= WITHOUT_CORE_S:
             raise error
-        if now_s - self._failed_s >= CALM_S:
-            self._wait_s = 0.0
-        wait_s, self._failed_s = self._wait_s, now_s
-        self._wait_s = min(MOST_WAIT_S, max(FIRST_WAIT_S, 2 * wait_s))
-        return wait_s * self._spread()
+        return self._backoff.failed(now_s) or 0.0

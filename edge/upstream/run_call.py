@@ -24,6 +24,7 @@ from edge.upstream.reader import RunReader
 from edge.upstream.retry_policy import RetryPolicy
 from edge.upstream.source import Source
 from tokenwire.logs import log_fields
+from tokenwire.reasons import Reason
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
 
 LEAVE_TIMEOUT_S: Final = 5.0
@@ -321,7 +322,7 @@ class FollowCall:
         if is_of_transport(error):
             member.suspect(error)
         logger.debug("run %s is followed again: %s", self.reader.run_id, error)
-        if error.details.get("reason") == "LOG_AWAY" and not self._told_away:
+        if error.details.get("reason") == Reason.LOG_AWAY and not self._told_away:
             self._told_away = True
             self.reader.degraded(AWAY)
             return
@@ -348,7 +349,7 @@ class FollowCall:
             UpstreamError: It is.
         """
         if is_lost_with_process(member) and error.code == "UNAVAILABLE" and await member.is_gone():
-            raise UpstreamError("UNAVAILABLE", details={"reason": "CORE_LOST"}) from error
+            raise UpstreamError("UNAVAILABLE", details={"reason": Reason.CORE_LOST}) from error
 
     def _drop(self, reason: Leave) -> None:
         """Close the source, if there is one."""

@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanContext
 from edge.errors import EdgeError, UpstreamError
 from edge.upstream.contract import Leave
 from edge.upstream.reader import RunReader
+from tokenwire.reasons import Reason
 
 
 class SourceOwner(Protocol):
@@ -76,4 +77,4 @@ class Source(Protocol):
 
 def ended_early() -> UpstreamError:
     """Return what is said of a source that ended in good order before its run."""
-    return UpstreamError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
+    return UpstreamError("UNAVAILABLE", details={"reason": Reason.STREAM_ENDED_EARLY})

@@ -18,6 +18,7 @@ from edge.upstream.run_call import FollowCall
 from edge.upstream.source import Source
 from tokenwire.cursor import START
 from tokenwire.principal import owned_key
+from tokenwire.reasons import Reason
 from tokenwire.v1 import run_pb2
 
 START_SILENCE_S: Final = 8.0
@@ -113,7 +114,7 @@ async def starts_elsewhere(member: Member, error: EdgeError) -> bool:
         member: The core that was asked.
         error: What it said.
     """
-    if error.details.get("reason") == "CORE_DRAINING":
+    if error.details.get("reason") == Reason.CORE_DRAINING:
         return True
     if error.code != "UNAVAILABLE" or not passes(error):
         return False

@@ -12,13 +12,11 @@ from google.rpc import error_details_pb2, status_pb2
 
 from edge.errors import CORE_AWAY, UpstreamError
 from tokenwire.outage import Repeats
+from tokenwire.reasons import Reason
 from tokenwire.v1 import event_pb2
 
 DOMAIN: Final = "tokenwire"
 """ErrorInfo's domain of refusals whose message is fit for a user."""
-
-CLOCK_SKEW: Final = "CLOCK_SKEW"
-"""The reason of a core whose clock differs from this one's by more than it allows."""
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
@@ -99,7 +97,7 @@ def _not_accepted(details: Mapping[str, str]) -> UpstreamError:
 
     The client has proven itself here: asking it for another key would be wrong.
     """
-    if details.get("reason") == CLOCK_SKEW:
+    if details.get("reason") == Reason.CLOCK_SKEW:
         _clock_lines.log(
             logger,
             logging.ERROR,
@@ -108,7 +106,7 @@ def _not_accepted(details: Mapping[str, str]) -> UpstreamError:
             details.get("caller_ahead_s", "?"),
         )
         # Clocks are set, and other cores have other ones.
-        return UpstreamError("UNAVAILABLE", details={"reason": CLOCK_SKEW})
+        return UpstreamError("UNAVAILABLE", details={"reason": Reason.CLOCK_SKEW})
     _stranger_lines.log(
         logger,
         logging.ERROR,

@@ -12,7 +12,7 @@ AWAY = EdgeError("UNAVAILABLE", details={"reason": "LOG_AWAY"})
 
 
 def policy() -> RetryPolicy:
-    return RetryPolicy(spread=lambda: 1.0)
+    return RetryPolicy(chance=lambda: 0.5)
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"])
