@@ -32,7 +32,7 @@ TURN_S: Final = 0.02
 AGAIN_S: Final = 2.0
 """How long after a restart that failed the next try begins."""
 
-AGAIN: Final = "TOKENWIRE_CORE_BEGAN_AGAIN"
+AGAIN: Final = "AGENT_CORE_BEGAN_AGAIN"
 """Told from process to process, and to nobody else: the core has served before."""
 
 Stand: TypeAlias = Mapping[Path, tuple[int, int]]

@@ -116,7 +116,7 @@ class CoreServer:
         )
         self._refusals = Refusals()
         self._access = RunAccess(self.manager, self.agents, max_message_bytes=settings.max_message_bytes)
-        self._links = Links(LinkParts(self._access, limiter, self._callers, self._refusals, set()))
+        self._links = Links(LinkParts(self._access, limiter, self._callers, self._refusals, set(), set()))
         self._log_changed = asyncio.Event()
         self.manager.log_health.on_change = lambda _: self._log_changed.set()
         self._telling: asyncio.Task[None] | None = None

@@ -29,6 +29,8 @@ from edge.telemetry.browser_timing import BrowserTiming
 from edge.telemetry.server_span import ServerSpanMiddleware
 from edge.telemetry.stream_recorder import TokenTelemetry
 from edge.upstream import GrpcUpstream
+from edge.workers.plan import Place
+from edge.workers.reports import SharedTiming
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.telemetry import clock_id
 from tokenwire.telemetry.settings import TelemetrySettings
@@ -47,7 +49,10 @@ API: Final = (
 
 
 def create_app(
-    settings: EdgeSettings, drain: Drain | None = None, telemetry: TelemetrySettings | None = None
+    settings: EdgeSettings,
+    drain: Drain | None = None,
+    telemetry: TelemetrySettings | None = None,
+    place: Place | None = None,
 ) -> Litestar:
     """Return the ASGI application. Its lifespan opens the channels to the cores, in the serving loop.
 
@@ -55,6 +60,7 @@ def create_app(
         settings: The settings.
         drain: The switch that the server turns when the process is to end.
         telemetry: What is told of tokens; None for what the environment says.
+        place: This process's among several workers; None where it is alone.
 
     Raises:
         ValueError: The settings can't be used as they are.
@@ -69,6 +75,8 @@ def create_app(
     policy = settings.stream_policy()
     telemetry = telemetry or TelemetrySettings()
     tokens = TokenTelemetry(telemetry, ClockBook(clock_id()))
+    stall_nano = telemetry.stall_nano
+    browser_timing = SharedTiming(stall_nano, place) if place else BrowserTiming(stall_nano)
 
     @asynccontextmanager
     async def upstream(app: Litestar) -> AsyncIterator[None]:
@@ -83,10 +91,10 @@ def create_app(
             limits,
             tokens,
             settings.timing_tokens(),
-            BrowserTiming(telemetry.stall_nano),
+            browser_timing,
         )
         try:
-            async with authenticator.running():
+            async with authenticator.running(), browser_timing.running():
                 yield
         finally:
             await cores.close()

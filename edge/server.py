@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import Final
@@ -21,6 +21,7 @@ from edge.http.drain import Drain
 from edge.http.follow_gate import FollowGate
 from edge.http.head import HeadAsGet
 from edge.http.idle import IdleConnections
+from edge.listening import BACKLOG, listen
 from edge.settings import EdgeSettings
 from tokenwire import descriptors
 from tokenwire.descriptors import DescriptorWatch
@@ -29,12 +30,6 @@ from tokenwire.loop_watchdog import LoopWatchdog
 from tokenwire.signals import stop_signals
 from tokenwire.telemetry.loop_lag import loop_lag
 from tokenwire.telemetry.metrics.server import MetricsServer
-
-NOTSENT_LOWAT_BYTES: Final = 16 * 1024
-"""How much the kernel takes that it can't send yet. By default it hides megabytes (38,000 frames were
-measured) of a client that stopped reading."""
-
-BACKLOG: Final = 2048
 
 TICKS_PER_S: Final = 10
 """uvicorn's."""
@@ -49,10 +44,14 @@ class StreamServer(uvicorn.Server):
         config: uvicorn's.
         drain: Turned on by SIGTERM, SIGINT and SIGHUP.
         metrics: Serves `/metrics` on a port of its own, until the last stream has ended.
+        on_ready: Called when connections are accepted.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, metrics: MetricsServer) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Drain, metrics: MetricsServer, on_ready: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._on_ready = on_ready
         self._drain = drain
         self._metrics = metrics
         self._watchdog = LoopWatchdog()
@@ -63,6 +62,8 @@ class StreamServer(uvicorn.Server):
         loop_lag().start()
         await self._metrics.start()
         await super().startup(sockets)
+        if self.started:
+            self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all that goes on; what it counts can be read meanwhile."""
@@ -103,36 +104,23 @@ class StreamServer(uvicorn.Server):
 
 
 def bind(settings: EdgeSettings) -> socket.socket:
-    """Return the listening socket; accepted ones inherit its options.
+    """Return the listening socket of an edge that has its port for itself, or shares it with others.
 
     Raises:
-        OSError: the address can't be bound.
+        OSError: The address can't be had.
     """
-    infos = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = infos[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        # `::` is all addresses of both kinds, as at the core, whatever the system's default.
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    if settings.reuse_port:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # What was sent and is not acknowledged by then means that nobody is there any more.
-        listener.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.write_deadline_s * 1000)
-        )
-    listener.bind(address)
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
+    return listen(
+        settings.host, settings.port, share=settings.reuse_port, write_deadline_s=settings.write_deadline_s
+    )
 
 
 def make_server(
-    app: ASGIApp, settings: EdgeSettings, drain: Drain, metrics: socket.socket | None = None
+    app: ASGIApp,
+    settings: EdgeSettings,
+    drain: Drain,
+    metrics: socket.socket | None = None,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> StreamServer:
     """Return the server of the application.
 
@@ -141,6 +129,7 @@ def make_server(
         settings: The settings.
         drain: The application's switch.
         metrics: A listening socket for `/metrics` alone; None for none.
+        on_ready: Called when connections are accepted.
     """
     limits = ConnectionLimits(
         header_bytes=settings.max_header_bytes,
@@ -163,4 +152,4 @@ def make_server(
         # After the drain, whatever is still open is cancelled.
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
-    return StreamServer(config, drain, MetricsServer(metrics))
+    return StreamServer(config, drain, MetricsServer(metrics), on_ready)

@@ -27,8 +27,11 @@ class EdgeSettings(AuthenticationSettings):
     """Address to listen on: IPv4 (`0.0.0.0` for all), IPv6 (`::` for all of both), or a host name."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 for any free one."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Number of processes that serve the port, each with an event loop of its own. More than CPU cores are of
+    no use. A process that dies is started again. Limits per edge process are those of each worker."""
     reuse_port: bool = False
-    """Whether several edge processes share the port (SO_REUSEPORT)."""
+    """Whether the port may be shared with edges that were started separately (SO_REUSEPORT)."""
     core: str = "127.0.0.1:50051"
     """Address of the core: HOST:PORT, [IPV6]:PORT or `unix:PATH`; several are separated by commas."""
     link: Literal["auto", "off"] = "auto"
@@ -70,8 +73,8 @@ class EdgeSettings(AuthenticationSettings):
     retry_ms: int = Field(default=1000, ge=10)
     """Reconnection time sent to browsers, in milliseconds; randomly varied by up to half."""
     reconnects_per_s: float = Field(default=500, gt=0)
-    """Target number of browsers that reconnect per second after this edge process ends. If more streams are
-    open, the reconnection times are spread: by 1 s for each such number of streams."""
+    """Target number of browsers that reconnect per second after this edge ends. If more streams are open, the
+    reconnection times are spread: by 1 s for each such number of streams."""
     merge: bool = True
     """Whether deltas that wait for a slow client are merged into one frame."""
     drain_s: float = Field(default=10, ge=0)
@@ -202,6 +205,11 @@ class EdgeSettings(AuthenticationSettings):
             )
         return NoAuthentication()
 
+    @property
+    def has_ticket_key(self) -> bool:
+        """Whether a key is set that signs tickets, or one from which it is derived."""
+        return bool(self.ticket_key.get_secret_value() or self.principal_key.get_secret_value())
+
     def tickets(self) -> Tickets:
         """Return what signs and checks tickets."""
         return Tickets(self._ticket_key(), lifetime_s=self.ticket_lifetime_s)
@@ -220,7 +228,8 @@ class EdgeSettings(AuthenticationSettings):
             heartbeat_s=self.heartbeat_s,
             write_deadline_s=self.write_deadline_s,
             retry_ms=self.retry_ms,
-            reconnects_per_s=self.reconnects_per_s,
+            # Each worker counts its own streams, and those of all come back together.
+            reconnects_per_s=self.reconnects_per_s / self.workers,
         )
 
     @property

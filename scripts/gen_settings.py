@@ -42,7 +42,6 @@ READ_BY_NAME = {
     "TOKENWIRE_DRAIN_S": "CLI",
     "TOKENWIRE_PRINCIPAL_KEY": "CLI",
     "TOKENWIRE_SHARED_OWNER": "CLI",
-    "TOKENWIRE_TICKET_KEY": "CLI",
     "TOKENWIRE_TRACE_FILE": "CLI",
 }
 """Settings of the processes that the command line and the health check look at as well, without an option."""

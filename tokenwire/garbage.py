@@ -4,7 +4,7 @@ CPython looks at the youngest objects after each 700 new ones, and at all object
 that survived have grown by a quarter: a core of 500 streams then stands still for 0.1 s, one of 10,000 for
 seconds, however little of it is garbage. Here all that a process is made of before it serves is left out
 for good, the youngest are looked at less often, and when all are looked at is decided by what it costs:
-docs/decisions/0019-garbage-by-its-cost.md.
+docs/decisions/0020-garbage-by-its-cost.md.
 
 Source: https://docs.python.org/3/library/gc.html, https://devguide.python.org/internals/garbage-collector/
 """

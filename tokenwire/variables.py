@@ -148,14 +148,14 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_STARTS_PER_MINUTE": Variable(EDGE),
     "TOKENWIRE_STOP_GRACE_S": Variable(CORE),
     "TOKENWIRE_STORE": Variable(CORE | CLI),
-    "TOKENWIRE_TICKET_KEY": Variable(EDGE | CLI, is_secret=True),
+    "TOKENWIRE_TICKET_KEY": Variable(EDGE, is_secret=True),
     "TOKENWIRE_TICKET_LIFETIME_S": Variable(EDGE),
     "TOKENWIRE_TRACE_DETAIL": Variable(CORE | EDGE),
     "TOKENWIRE_TRACE_FILE": Variable(CORE | EDGE | CLI, is_path=True),
     "TOKENWIRE_TRUST_TRACEPARENT": Variable(EDGE),
     "TOKENWIRE_URL": Variable(CLI),
     "TOKENWIRE_VIA": Variable(CLI),
-    "TOKENWIRE_WORKERS": Variable(CLI),
+    "TOKENWIRE_WORKERS": Variable(EDGE | CLI),
     "TOKENWIRE_WRITE_DEADLINE_S": Variable(EDGE),
     # end of variables
 }

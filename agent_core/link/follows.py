@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from opentelemetry import trace
 
-from agent_core.errors import DeadlineError, FollowIdReusedError, RefusalError, TooManyOpeningError
+from agent_core.errors import DeadlineError, FollowIdReusedError, TooManyOpeningError
 from agent_core.link.follow import LinkFollow
 from agent_core.link.opening import LinkParts, Opener, context_of, left_s
 from agent_core.link.writer import LinkWriter
@@ -98,7 +98,7 @@ class LinkFollows:
             del self._follows[follow.id]
             follow.left_by_itself = by_itself
         elif follow.reading is not None:
-            self._spawn(self._close(follow, CANCELLED, by_itself=by_itself))
+            self.spawn_close(self._close(follow, CANCELLED, by_itself=by_itself))
         else:
             await self._close(follow, CANCELLED, by_itself=by_itself)
 
@@ -126,17 +126,20 @@ class LinkFollows:
         span = _start_span(method, caller, streams_run=True)
         follow = self._follows[follow_id] = LinkFollow(follow_id, method, span, credit, self.writer.mark)
         try:
-            if self._under_way >= MAX_OPENING:
-                raise TooManyOpeningError(MAX_OPENING)
+            self._require_room()
             left = left_s(caller)
-        except RefusalError as refusal:
-            self._end(follow, refusal)
+        except Exception as error:  # noqa: BLE001 # whatever it is, this follow ends with it
+            self._end(follow, error)
             return
         deadline = None
         if left is not None:
             deadline = time.monotonic() + left
             follow.timer = self._loop.call_later(left, self._out_of_time, follow)
         follow.opening = self._spawn(self._opened(follow, opened, deadline))
+
+    def _require_room(self) -> None:
+        if self._under_way >= MAX_OPENING:
+            raise TooManyOpeningError(MAX_OPENING)
 
     async def _opened(self, follow: LinkFollow, opened: Open, deadline: float | None) -> None:
         """Open a follow, and let it be read; or close it, where it was ended meanwhile."""
@@ -171,7 +174,7 @@ class LinkFollows:
         if not follow.is_over:
             self.writer.say(batch)
         follow.is_over = True
-        self._spawn(self._close(follow, code))
+        self.spawn_close(self._close(follow, code))
 
     async def _close(self, follow: LinkFollow, code: str, *, by_itself: bool = False) -> None:
         """Free what a follow holds, and end its span. A repetition does nothing.
@@ -219,6 +222,13 @@ class LinkFollows:
             self._parts.refusals.log(refusal, CANCEL_RUN, span)
         finally:
             end_rpc_span(span, code)
+
+    def spawn_close(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Let something be closed beside. Nobody cancels it."""
+        task = asyncio.create_task(work)
+        self._parts.closing.add(task)
+        task.add_done_callback(self._parts.closing.discard)
+        return task
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Let something be done beside. The set keeps it though the link may be over before."""

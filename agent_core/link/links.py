@@ -61,8 +61,9 @@ class Links:
             session.finish()
 
     async def aclose(self) -> None:
-        """Stop what is still under way for links that are over."""
+        """Stop what is still under way for links that are over, and return when all is closed."""
         tasks = tuple(self._parts.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._parts.closing, return_exceptions=True)

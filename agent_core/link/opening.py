@@ -42,6 +42,8 @@ class LinkParts(NamedTuple):
     """Says what is told of failures."""
     tasks: set[asyncio.Task[None]]
     """What is under way for links, also for those that are over."""
+    closing: set[asyncio.Task[None]]
+    """What is being closed."""
 
 
 class Opener:

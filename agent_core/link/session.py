@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from agent_core.calls import REQUEST_S, Call
@@ -45,6 +45,7 @@ class LinkSession:
         self._silent_beats = 0
         self._timer: asyncio.TimerHandle | None = None
         self._finishing = False
+        self._edge = ""
 
     async def serve(self, requests: AsyncIterator[LinkRequest]) -> None:
         """Return when the edge has ended the link, or the core is going down.
@@ -64,11 +65,8 @@ class LinkSession:
                 task.result()
         finally:
             self._timer.cancel()
-            self._broken.cancel()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, self._broken, return_exceptions=True)
-            await self._follows.close()
+            # Shielded: of a call that broke the requests end, and some turns later this task is cancelled.
+            await asyncio.shield(self._follows.spawn_close(self._end(tasks)))
 
     def drain(self) -> None:
         """Tell the edge that the core goes down."""
@@ -78,6 +76,15 @@ class LinkSession:
         """End the link as soon as all of its follows have ended."""
         self._finishing = True
         self._writer.wake()
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Stop reading and writing, and end all follows."""
+        for task in tasks:
+            task.cancel()
+        self._broken.cancel()
+        logger.info("the link of edge %r is over; it carried %d streams", self._edge, len(self._follows))
+        await asyncio.gather(*tasks, self._broken, return_exceptions=True)
+        await self._follows.close()
 
     def _is_finished(self) -> bool:
         return self._finishing and not len(self._follows)
@@ -96,7 +103,8 @@ class LinkSession:
             raise RequestTimeoutError(REQUEST_S) from error
         if request is None or not request.HasField("hello"):
             raise LinkHelloError
-        logger.info("link of edge %r", request.hello.edge_id[:MAX_EDGE_ID])
+        self._edge = request.hello.edge_id[:MAX_EDGE_ID]
+        logger.info("edge %r has opened a link", self._edge)
         manager = self._parts.access.manager
         await self._writer.greet(welcome(manager.incarnation))
         if manager.draining:

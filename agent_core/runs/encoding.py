@@ -11,6 +11,7 @@ Source: https://protobuf.dev/programming-guides/encoding/#last-one-wins
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from tokenwire.telemetry.clock import clock_tag
@@ -31,6 +32,12 @@ _CLOCK: Final = b"\x1d"
 _LOGGED: Final = b"\x11"
 """The tag of EventTiming.logged_nano: field 2, a fixed64."""
 
+_SEQUENCE: Final = b"\x08"
+"""The tag of Event.sequence: field 1, a varint."""
+
+_EPOCH: Final = b"\x10"
+"""The tag of Event.epoch: field 2, a varint."""
+
 _FIXED64_BYTES: Final = 8
 _NOT_LOGGED: Final = _CLOCK + clock_tag().to_bytes(4, "little") + _LOGGED + bytes(_FIXED64_BYTES)
 
@@ -39,7 +46,8 @@ DELTA_REUSE_BYTES: Final = 16 * 1024
 
 _VARINT_BITS: Final = 7
 _MORE: Final = 0x80
-_ONE_BYTE: Final = tuple(bytes((value,)) for value in range(_MORE))
+_LAST_BYTE: Final = tuple(bytes((value,)) for value in range(_MORE))
+_EARLIER_BYTE: Final = tuple(bytes((value | _MORE,)) for value in range(_MORE))
 
 
 def new_event(unix_nano: int) -> Event:
@@ -60,8 +68,7 @@ def encode_payload(event: Event, model_nano: int) -> bytes:
         event: From `new_event`, with its oneof set.
         model_nano: When the agent yielded it, in nanoseconds of the monotonic clock.
     """
-    stamp = model_nano.to_bytes(_FIXED64_BYTES, "little")
-    return b"".join((event.SerializeToString(), _TIMING, stamp, _NOT_LOGGED))
+    return event.SerializeToString() + _TIMING + model_nano.to_bytes(_FIXED64_BYTES, "little") + _NOT_LOGGED
 
 
 class DeltaEncoder:
@@ -94,9 +101,10 @@ class DeltaEncoder:
             UnicodeEncodeError: UTF-8 can't hold the content.
         """
         # Every call sets every field.
-        self._time.seconds, self._time.nanos = divmod(unix_nano, NANO)
-        self._delta.content = content
-        self._delta.token_count = token_count
+        time, delta = self._time, self._delta
+        time.seconds, time.nanos = divmod(unix_nano, NANO)
+        delta.content = content
+        delta.token_count = token_count
         payload = encode_payload(self._event, model_nano)
         self._left_bytes -= len(payload)  # What the arena took is less: the content alone.
         if self._left_bytes < 0:
@@ -111,17 +119,21 @@ class DeltaEncoder:
         self._left_bytes = DELTA_REUSE_BYTES
 
 
-def seal(payload: bytes, *, epoch: int, sequence: int, logged_nano: int) -> bytes:
-    """Return the whole encoded event of a payload.
+def seal(payloads: Iterable[bytes], *, epoch: int, first: int, logged_nano: int) -> list[bytes]:
+    """Return the whole encoded events of some payloads.
 
     Args:
-        payload: From `encode_payload`.
+        payloads: From `encode_payload`.
         epoch: The writer's generation.
-        sequence: The event's number.
-        logged_nano: When the log accepted it, in nanoseconds of the monotonic clock.
+        first: The number of the first of them; the others follow without holes.
+        logged_nano: When the log accepted them, in nanoseconds of the monotonic clock.
     """
-    logged = logged_nano.to_bytes(_FIXED64_BYTES, "little")
-    return b"%b%b\x08%b\x10%b" % (payload[:-_FIXED64_BYTES], logged, varint(sequence), varint(epoch))
+    logged = logged_nano.to_bytes(_FIXED64_BYTES, "little") + _SEQUENCE
+    tail = _EPOCH + varint(epoch)
+    return [
+        payload[:-_FIXED64_BYTES] + logged + varint(sequence) + tail
+        for sequence, payload in enumerate(payloads, first)
+    ]
 
 
 def varint(value: int) -> bytes:
@@ -131,10 +143,7 @@ def varint(value: int) -> bytes:
         value: 0 or more.
     """
     if value < _MORE:
-        return _ONE_BYTE[value]
-    encoded = bytearray()
-    while value >= _MORE:
-        encoded.append(value & 0x7F | _MORE)
-        value >>= _VARINT_BITS
-    encoded.append(value)
-    return bytes(encoded)
+        return _LAST_BYTE[value]
+    if value < _MORE << _VARINT_BITS:
+        return _EARLIER_BYTE[value & 0x7F] + _LAST_BYTE[value >> _VARINT_BITS]
+    return _EARLIER_BYTE[value & 0x7F] + varint(value >> _VARINT_BITS)

@@ -168,7 +168,7 @@ class Follower:
                     return Degraded()
                 await asyncio.sleep(AWAY_RETRY_S)
                 continue
-            if batch is not None and (given := self._given(batch, max_events, max_bytes)) is not None:
+            if batch is not None and (given := self._given(batch, (max_events, max_bytes))) is not None:
                 return given
         return None
 
@@ -189,18 +189,18 @@ class Follower:
         """
         if self.finished:
             return None
-        if (word := self._word()) is not None:
+        if (self._given_first or self._say_caught_up) and (word := self._word()) is not None:
             return word
         if max_events < 1:
             return None
-        batch = self._held or self._tail.poll(max_events, max_bytes)
+        held, self._held = self._held, None
+        batch = held or self._tail.poll(max_events, max_bytes)
         if batch is None:
             return NOT_HERE
         if self._is_lost(batch):
             self._held = batch
             return NOT_HERE
-        self._held = None
-        return self._given(batch, max_events, max_bytes)
+        return self._given(batch, (max_events, max_bytes) if held is not None else None)
 
     def notify(self, callback: Callable[[], None] | None) -> None:
         """Have something called whenever `poll` may return something else than before.
@@ -245,12 +245,18 @@ class Follower:
         last, cursor = batch.last, self._cursor
         return last.epoch > cursor.epoch and last.sequence <= cursor.sequence
 
-    def _given(self, batch: Batch, max_events: int, max_bytes: int) -> Given | None:
-        """Return what a batch means for the client; None when it says nothing."""
+    def _given(self, batch: Batch, most: tuple[int, int] | None) -> Given | None:
+        """Return what a batch means for the client; None when it says nothing.
+
+        Args:
+            batch: What comes next in the log.
+            most: How many events and bytes of it may be given; None where it has no more.
+        """
         if batch.events:
             if batch.first != self._cursor.sequence + 1:
                 return self._resync(batch)
-            batch, self._held = batch.split(max_events, max_bytes)
+            if most is not None:
+                batch, self._held = batch.split(*most)
             self._cursor = batch.end
             self._degraded = False
         if batch.complete:
@@ -281,6 +287,7 @@ class Follower:
         if self._closed:
             return
         self._closed = True
+        self._callback = None  # It may hold what holds this follower: a cycle would wait for a collection.
         try:
             await self._tail.aclose()
         finally:

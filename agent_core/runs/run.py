@@ -341,7 +341,7 @@ class Run:
                 logger.warning("run %s: its agent continued after it was stopped", self.record.run_id)
                 return
             try:
-                payloads = self._feed(item, stream)
+                payloads = self._state.feed(item, monotonic_nano())
                 if payloads:
                     await self._writer.write(payloads)
                 if isinstance(item, ToolStart):
@@ -353,18 +353,13 @@ class Run:
             except asyncio.CancelledError as cancelled:
                 await throw_cancelled(stream, cancelled)
                 raise
+            except RubbishError as error:
+                raise RubbishError(f"{error} ({place_of(self._order.agent, stream)})") from error
+            except (RunTooLargeError, ToolLimitError):
+                self._may_act_no_more = True  # Its agent calls no tool while it is closed.
+                raise
         if not self._stop.done() and (rest := self._state.flush(monotonic_nano())):
             await self._writer.write(rest)
-
-    def _feed(self, item: object, stream: AsyncIterator[object]) -> list[bytes]:
-        """Return the payloads of what the agent yielded. Once it is over a limit, no tool is called."""
-        try:
-            return self._state.feed(item, monotonic_nano())
-        except RubbishError as error:
-            raise RubbishError(f"{error} ({place_of(self._order.agent, stream)})") from error
-        except (RunTooLargeError, ToolLimitError):
-            self._may_act_no_more = True
-            raise
 
     async def _may_act(self) -> None:
         """Return once the agent may call a tool: never where it has had all its calls, and is closed now."""

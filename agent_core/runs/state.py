@@ -117,12 +117,14 @@ class RunState:
             RunTooLargeError: With it, the run would write more than it may. Nothing of it is told.
             ToolLimitError: It is one tool call more than the run may have. It is not told.
         """
-        self._require_running()
+        if not self.sequence or self.outcome is not None:
+            self._require_running()
         try:
             if isinstance(item, str):
-                return self._text(str(item), 1, nano)
+                return self._text(self._text_joiner.feed(str(item)), 1, nano)
             if isinstance(item, TextDelta):
-                return self._text(values.string(item.content), values.count(item.token_count), nano)
+                content, count = values.string(item.content), values.count(item.token_count)
+                return self._text(self._text_joiner.feed(content), count, nano)
             if isinstance(item, ReasoningDelta):
                 content, count = values.string(item.content), values.count(item.token_count)
                 return self._deltas(_REASONING, self._reasoning_joiner.feed(content), count, nano)
@@ -148,7 +150,7 @@ class RunState:
         """
         self._require_running()
         thought, text = self._reasoning_joiner.flush(), self._text_joiner.flush()
-        return [*self._deltas(_REASONING, thought, 1, nano), *self._told(text, 1, nano)]
+        return [*self._deltas(_REASONING, thought, 1, nano), *self._text(text, 1, nano)]
 
     def finish(self, nano: int) -> bytes:
         """Return the payload of the Done of an agent that has said all it had to say."""
@@ -180,17 +182,27 @@ class RunState:
         return self._terminal(event, Outcome("error", failure.code), nano)
 
     def _text(self, content: str, token_count: int, nano: int) -> list[bytes]:
-        """Return the payloads of what an agent said."""
-        return self._told(self._text_joiner.feed(content), token_count, nano)
-
-    def _told(self, content: str, token_count: int, nano: int) -> list[bytes]:
         """Return the payloads of a piece of the answer, and remember it for the end."""
         payloads = self._deltas(_TEXT, content, token_count, nano)
-        self._remember(content)
+        size_bytes = self._text_bytes = self._text_bytes + (
+            len(content) if content.isascii() else len(content.encode())
+        )
+        if size_bytes <= MAX_FINAL_BYTES:
+            self._pieces.append(content)
+        else:
+            self._pieces.clear()
         return payloads
 
     def _deltas(self, encoder: DeltaEncoder, content: str, token_count: int, nano: int) -> list[bytes]:
-        """Return the payloads of a delta: mostly one. They take numbers together or not at all."""
+        """Return the payloads of a delta: mostly one."""
+        if not 0 < len(content) <= MAX_PIECE_LENGTH:
+            return self._many_deltas(encoder, content, token_count, nano)
+        payload = encoder.encode(content, token_count, self._wall_offset_nano + nano, nano)
+        self._require_room(len(payload), 1)
+        return [self._numbered(payload)]
+
+    def _many_deltas(self, encoder: DeltaEncoder, content: str, token_count: int, nano: int) -> list[bytes]:
+        """Return the payloads of a delta of any length. They take numbers together or not at all."""
         # A code point takes a byte or more: what is far too large is not even encoded.
         self._require_room(len(content), 0)
         unix_nano = self._wall_offset_nano + nano
@@ -292,14 +304,6 @@ class RunState:
             raise RubbishError(f"an event of {len(payload)} bytes is too large")
         return payload
 
-    def _remember(self, content: str) -> None:
-        """Keep a piece of the answer for Done, or drop them all when there is too much."""
-        self._text_bytes += len(content) if content.isascii() else len(content.encode())
-        if self._text_bytes > MAX_FINAL_BYTES:
-            self._pieces.clear()
-        else:
-            self._pieces.append(content)
-
     def _require_running(self) -> None:
         """Raise when nothing may be said: a bug in the caller, never in the agent."""
         if not self.sequence:
@@ -310,8 +314,6 @@ class RunState:
 
 def _pieces(content: str, token_count: int) -> list[tuple[str, int]]:
     """Return a delta cut into pieces of sound size, with their token counts. Each counts 1 at least."""
-    if len(content) <= MAX_PIECE_LENGTH:
-        return [(content, token_count)] if content else []
     cuts = range(0, len(content), MAX_PIECE_LENGTH)
     first = max(1, token_count - len(cuts) + 1)
     return [(content[cut : cut + MAX_PIECE_LENGTH], 1 if cut else first) for cut in cuts]

@@ -19,6 +19,7 @@ from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Exchange,
+    InstantLog,
     LogAwayError,
     RestorableLog,
     RunLog,
@@ -116,7 +117,7 @@ class RunWriter:
         ring_bytes: int = RING_BYTES,
     ) -> None:
         self._log = log
-        self._waits = log.waits
+        self._instant = None if log.waits else cast(InstantLog, log)
         self._run_id = record.run_id
         self._record = record
         self._on_refusal = on_refusal
@@ -139,8 +140,9 @@ class RunWriter:
         Raises:
             LogRefusedError: The log takes nothing more.
         """
-        if not self._waits:
-            self._accepted(await self._log.append(self._run_id, FIRST_EPOCH, self._next, payloads), payloads)
+        if self._instant is not None:
+            appended = self._instant.append_now(self._run_id, FIRST_EPOCH, self._next, payloads)
+            self._accepted(appended, payloads)
             return
         self._hand_over(payloads)
         while self._pending_bytes > self._max_pending_bytes:
@@ -292,7 +294,7 @@ class RunWriter:
     async def _patience(self) -> AsyncIterator[None]:
         """Give up on a log that is away for too long."""
         try:
-            async with asyncio.timeout(PATIENCE_S if self._waits else None):
+            async with asyncio.timeout(PATIENCE_S if self._instant is None else None):
                 yield
         except TimeoutError as error:
             if self._committing is not None:

@@ -11,7 +11,6 @@ While a write is in flight, what comes is kept up to a budget and leaves as one 
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -27,8 +26,8 @@ from edge.http.problem import problem, request_log_fields
 from edge.http.send_writer import SendWriter
 from edge.http.stream_policy import STREAM_HEADERS, StreamPolicy
 from edge.http.stream_slot import StreamSlot, head_alone
+from edge.http.written_stream import ENDED, HEAD, IDLE, OPENING, WRITING, WrittenStream
 from edge.sse.dialects import Dialect
-from edge.sse.stream import StreamState
 from edge.telemetry.server_span import body_send, server_span, trace_id, traceparent
 from edge.telemetry.stream_recorder import Outcome, StreamRecorder
 from edge.upstream import Leave, RunCall
@@ -40,42 +39,13 @@ from tokenwire.reasons import Reason
 from tokenwire.telemetry import attributes, monotonic_nano
 from tokenwire.telemetry.metrics.instruments import RESYNCS
 
-RETELL_FACTOR: Final = 2.0
-"""By how much the time to come back must have changed for a client to be told it anew. An edge that dies
-can't say it then."""
-
-NANO: Final = 1_000_000_000
-
 logger = logging.getLogger(__name__)
 
 _evictions: Final = Repeats()
 """Which of the lines about clients that do not read are logged: a network that fails has thousands."""
 
 
-class Phase(enum.Enum):
-    """How far a response is."""
-
-    OPENING = enum.auto()
-    """Nothing was sent: what fails is told by a status."""
-    HEAD = enum.auto()
-    """The status and the headers are being sent."""
-    IDLE = enum.auto()
-    """The client can be written to."""
-    WRITING = enum.auto()
-    """The kernel has not yet taken all of the last write."""
-    ENDED = enum.auto()
-    """Nothing more is written but the body's end."""
-
-
-# A member of an enum is looked up in 50 ns, a global in 5.
-_OPENING: Final = Phase.OPENING
-_HEAD: Final = Phase.HEAD
-_IDLE: Final = Phase.IDLE
-_WRITING: Final = Phase.WRITING
-_ENDED: Final = Phase.ENDED
-
-
-class EventStream(StreamState):
+class EventStream(WrittenStream):
     """A response that streams a run. An ASGI application for one request.
 
     Args:
@@ -92,30 +62,14 @@ class EventStream(StreamState):
     """
 
     __slots__ = (
-        "_bytes",
         "_call",
-        "_drain",
         "_error",
         "_failure",
-        "_heartbeats",
-        "_last_write_nano",
-        "_loop",
         "_open_call",
-        "_outcome",
-        "_phase",
-        "_policy",
-        "_recorder",
-        "_retry_due",
         "_scope",
-        "_sends",
         "_slot",
-        "_timer",
-        "_told_spread_ms",
         "_turn",
         "_waits_for",
-        "_write",
-        "_writer",
-        "_written",
     )
 
     def __init__(  # noqa: PLR0913 # what a stream joins
@@ -132,26 +86,22 @@ class EventStream(StreamState):
         live: bool,
         heartbeats: bool = True,
     ) -> None:
-        super().__init__(dialect, budget_bytes=budget_bytes, merge=merge, live=live, stamps=recorder.stamps)
+        super().__init__(
+            dialect,
+            recorder,
+            policy=policy,
+            drain=drain,
+            budget_bytes=budget_bytes,
+            merge=merge,
+            live=live,
+            heartbeats=heartbeats,
+        )
         self._open_call: Callable[[], RunCall] | None = open_call
-        self._recorder = recorder
-        self._written = recorder.written_at_once
         self._slot = slot
-        self._policy = policy
-        self._drain = drain
-        self._heartbeats = heartbeats
-        self._phase = _OPENING
-        self._outcome: Outcome | None = None  # known before the end: then of what is still to be written
         self._failure: EdgeError | None = None  # of the run
         self._error: Exception | None = None  # of this stream
         self._call: RunCall | None = None
         self._waits_for: Hop = "model"
-        self._timer: asyncio.TimerHandle | None = None
-        self._last_write_nano = 0
-        self._told_spread_ms = 0.0
-        self._retry_due = False
-        self._sends = 0
-        self._bytes = 0
 
     # The request's own task.
 
@@ -197,16 +147,20 @@ class EventStream(StreamState):
         call.start(self)
         await self._turn
         self._timer.cancel()
-        if self._phase is _OPENING and self._failure is not None and not self._items:
+        if self._phase is OPENING and self._failure is not None and not self._items:
             self._finish("error", Leave.ENDED)
             await problem(self._failure, self._scope)(self._scope, receive, send)
             return
-        if self._phase is _OPENING:
-            self._phase = _HEAD
+        if self._phase is OPENING:
+            self._phase = HEAD
             await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
-        if self._phase is _HEAD:
+        if self._phase is HEAD:
             self._turn = self._loop.create_future()
-            self._open()
+            if self._failure is not None:
+                self._fail()
+            elif self._drain.started:
+                self._part()
+            self._start_writing()
             await self._turn
         if self._error is not None:
             raise self._error
@@ -228,66 +182,16 @@ class EventStream(StreamState):
             headers.append((b"timing-token", self._recorder.timing_token.encode()))
         return headers
 
-    def _open(self) -> None:
-        """Write the first frames, and start the clock of silence."""
-        self._told_spread_ms = self._policy.spread_ms(self._drain.streams)
-        out = bytearray()
-        self._dialect.write_opening(out, self._retry_ms())
-        if self._failure is not None:
-            self._fail()
-        elif self._drain.started:
-            self._part()
-        self._phase = _IDLE
-        self._write_out(out)
-        if self._phase is not _ENDED:
-            self._tick()
-
     # What the upstream calls, beside what `StreamState` has.
-
-    def flush(self) -> None:
-        """Write what was told since `arrived`, if the client can be written to."""
-        items = self._items
-        if not items:
-            self._outbox.size_bytes = 0  # What makes no frame waits for nobody.
-            return
-        if self._phase is not _IDLE:
-            if self._phase is _OPENING:
-                self._go_on()
-            return
-        try:
-            item = items[0]
-            if (
-                len(items) > 1
-                or self._retry_due
-                or not isinstance(item, tuple)
-                or len(item) == 3  # noqa: PLR2004 # an event that is no delta
-                or self.full
-            ):
-                self._write_out(bytearray())
-                return
-            # Nearly always: one token, and nothing else waits.
-            items.clear()
-            self._outbox.size_bytes = 0
-            frame = self._dialect.delta_frame(item)
-            self._sends += 1
-            self._bytes += len(frame)
-            if self._write(frame):
-                self._last_write_nano = now = monotonic_nano()
-                self._written(now)
-            else:
-                self._recorder.taken()
-                self._wait_for_kernel()
-        except Exception as error:  # noqa: BLE001 # it must not end those of other clients
-            self._broke(error)
 
     def end(self, failure: EdgeError | None) -> None:
         """Learn that nothing more comes of the run."""
-        if self.terminal is not None or self._phase is _ENDED:
+        if self.terminal is not None or self._phase is ENDED:
             return
         self._failure = failure or EdgeError("UNAVAILABLE", details={"reason": Reason.STREAM_ENDED_EARLY})
-        if self._phase is _OPENING:
+        if self._phase is OPENING:
             self._go_on()
-        elif self._phase is not _HEAD:
+        elif self._phase is not HEAD:
             self._guard(self._fail)
 
     @property
@@ -297,49 +201,14 @@ class EventStream(StreamState):
 
     # What the connection, the timer and the drain call.
 
-    def drained(self) -> None:
-        """Go on: the kernel has taken the last write."""
-        if self._phase is _WRITING:
-            self._guard(self._go_on_writing)
-
     def gone(self) -> None:
         """End: the client has left."""
         self._finish("client_disconnect", Leave.LEFT if self.terminal is None else Leave.ENDED)
 
-    def probe(self) -> None:
-        """Write something now, a heartbeat for want of anything else: the client may have gone."""
-        if self._phase is _IDLE:
-            self._guard(self._write_heartbeat)
-
     def drain(self) -> None:
         """Hand the client over to another edge. One that was sent nothing yet is, as soon as it was."""
-        if self._phase is _IDLE or self._phase is _WRITING:
+        if self._phase is IDLE or self._phase is WRITING:
             self._guard(self._part)
-
-    def _tick(self) -> None:
-        """Look whether a write is stuck or the stream is silent, and when to look again.
-
-        One timer for both, moved only when it fires: moving it at every token would cost more than
-        the token.
-        """
-        policy, waited_s = self._policy, (monotonic_nano() - self._last_write_nano) / NANO
-        # Much more or fewer clients than when this one was told when to come back: it is told again.
-        factor = policy.spread_ms(self._drain.streams) / self._told_spread_ms
-        self._retry_due = not 1 / RETELL_FACTOR < factor < RETELL_FACTOR
-        next_s = min(policy.write_deadline_s, policy.heartbeat_s)
-        if self._phase is _WRITING:
-            if waited_s >= policy.write_deadline_s:
-                self._evict()
-                return
-            next_s = min(next_s, policy.write_deadline_s - waited_s)
-        elif self._heartbeats:
-            if waited_s < policy.heartbeat_s:
-                next_s = min(next_s, policy.heartbeat_s - waited_s)
-            else:
-                self.probe()
-                if self._phase is _ENDED:
-                    return
-        self._timer = self._loop.call_later(max(0.001, next_s), self._tick)
 
     def _evict(self) -> None:
         """Cut off a client that does not read: closing in good order would wait for it for ever."""
@@ -355,77 +224,27 @@ class EventStream(StreamState):
                 "the ASGI server has no %s: the stuck client stays connected", ABORT_EXTENSION, extra=fields
             )
 
-    # How it writes and ends.
+    # How it ends.
 
-    def _guard(self, action: Callable[[], None]) -> None:
-        """Do something in another one's turn: what fails there ends this stream alone."""
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001 # raised again in the request's own task
-            self._broke(error)
+    def _resume(self) -> None:
+        """Say that there is room again."""
+        if self._call is not None:
+            self._call.resume()
+
+    def _end_well(self) -> None:
+        """End: all is written."""
+        self._finish(self._outcome or "error", Leave.ENDED)
 
     def _broke(self, error: Exception) -> None:
         """End: there is a fault in what serves this stream. Its connection is cut."""
         self._error = error
         self._finish("error", Leave.BROKEN)
 
-    def _write_out(self, out: bytearray) -> None:
-        """Write `out` and what waits behind it; end once that was the last.
-
-        Args:
-            out: What is written first; empty for nothing.
-        """
-        was_full = self.full
-        if self._items:
-            self._write_retry(out)
-            self.take(out)
-            if self.terminal is not None:
-                self._outcome = _outcome_of(self.terminal)
-        if out:
-            self._sends += 1
-            self._bytes += len(out)
-            if self._write(bytes(out)):
-                self._last_write_nano = now = monotonic_nano()
-                self._recorder.written(now)
-            else:
-                self._wait_for_kernel()
-        if self._phase is _IDLE and self._outcome is not None:
-            self._finish(self._outcome, Leave.ENDED)
-        elif was_full and self._call is not None:
-            self._call.resume()
-
-    def _wait_for_kernel(self) -> None:
-        """Write nothing until `drained`, and note since when."""
-        self._last_write_nano = monotonic_nano()
-        self._phase = _WRITING
-
-    def _go_on_writing(self) -> None:
-        self._phase = _IDLE
-        self._last_write_nano = now = monotonic_nano()
-        self._recorder.written(now)
-        self._write_out(bytearray())
-
-    def _write_heartbeat(self) -> None:
-        out = bytearray()
-        self._write_retry(out)
-        self._dialect.write_heartbeat(out)
-        self._write_out(out)
-
-    def _write_retry(self, out: bytearray) -> None:
-        """Append the time to come back, where the client has to be told another one."""
-        if self._retry_due:
-            self._retry_due = False
-            self._told_spread_ms = self._policy.spread_ms(self._drain.streams)
-            self._dialect.write_retry(out, self._retry_ms())
-
-    def _retry_ms(self) -> int:
-        return self._policy.jittered_retry_ms(self._drain.streams)
-
     def _fail(self) -> None:
         """Say what the core can't say any more: that it was lost."""
         assert self._failure is not None  # noqa: S101 # it has failed
         self.fail(self._failure, timestamp=round(time.time() * 1000, 1), trace_id=trace_id(self._scope))
-        if self._phase is _IDLE:
+        if self._phase is IDLE:
             self._write_out(bytearray())
 
     def _part(self) -> None:
@@ -434,7 +253,7 @@ class EventStream(StreamState):
             self._outcome = "drained"
             self._close_call(Leave.DRAINED)
             self.reconnect(self._retry_ms())
-            if self._phase is _IDLE:
+            if self._phase is IDLE:
                 self._write_out(bytearray())
 
     def _close_call(self, leave: Leave) -> None:
@@ -445,9 +264,9 @@ class EventStream(StreamState):
 
     def _finish(self, outcome: Outcome, leave: Leave) -> None:
         """End, if that was not done before. The slot is back before the client can see the end."""
-        if self._phase is _ENDED:
+        if self._phase is ENDED:
             return
-        self._phase = _ENDED
+        self._phase = ENDED
         self._outcome = outcome
         if self._timer is not None:
             self._timer.cancel()
@@ -473,9 +292,3 @@ class EventStream(StreamState):
             span.set_attribute(attributes.ERROR_TYPE, terminal.code)
             span.set_status(Status(StatusCode.ERROR, terminal.message))
         self._recorder.end(outcome, monotonic_nano(), self._waits_for)
-
-
-def _outcome_of(terminal: events.Done | events.Error) -> Outcome:
-    if isinstance(terminal, events.Error):
-        return "error"
-    return "cancelled" if terminal.finish_reason == "cancelled" else "completed"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from litestar import Request
 from litestar.di import NamedDependency
@@ -30,9 +29,6 @@ from tokenwire.authentication import Bearers
 from tokenwire.cursor import Cursor
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1 import run_pb2
-
-STREAM_ID_BYTES: Final = 9
-"""The random bytes of a stream's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +144,7 @@ class EdgeContext:
             show=look.timing,
         )
         if look.timing:
-            stream = TimedStream(secrets.token_urlsafe(STREAM_ID_BYTES), traceparent(request.scope))
+            stream = TimedStream(self.browser_timing.new_name(), traceparent(request.scope))
             self.browser_timing.remember(stream.id, recorder.write_times())
             recorder.timing_token = self.timing_tokens.issue(principal_of(request), stream)
         return recorder

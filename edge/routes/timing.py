@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from edge.http.authentication import principal_of
 from edge.routes.context import EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, RunIdInPath, refusal
 from edge.sse.event_id import check_run_id
-from edge.telemetry.browser_timing import MAX_EVENTS
+from edge.telemetry.browser_timing import MAX_EVENTS, PageReport
 from tokenwire.latency.browser import Received
 
 MAX_PARTS: Final = 64
@@ -70,12 +71,13 @@ async def timing(
             f"The report is on more than {MAX_EVENTS} events.",
             details={"field": "parts"},
         )
-    if not edge.browser_timing.is_new(stream.id):
-        raise EdgeError("ALREADY_EXISTS", "The stream has already been reported.", retryable=False)
-    await edge.browser_timing.report(
+    report = PageReport(
         stream.id,
         stream.traceparent,
         [Received(part.first, [round(ms * NANO_PER_MS) for ms in part.received_ms]) for part in data.parts],
         sent_unix_nano=round(data.sent_ms * NANO_PER_MS),
+        came_unix_nano=time.time_ns(),
         run_id=run.run_id,
     )
+    if not await edge.browser_timing.take(report):
+        raise EdgeError("ALREADY_EXISTS", "The stream has already been reported.", retryable=False)

@@ -13,8 +13,9 @@ from typing import Final, NamedTuple, TypeAlias
 from tokenwire import events
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.latency.core_stamps import placed_stamps
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, TokenSeries
-from tokenwire.v1 import event_pb2, stream_pb2
+from tokenwire.v1 import event_pb2
 
 MICRO: Final = 1_000
 MAX_LAGS: Final = 64
@@ -114,7 +115,7 @@ class StreamStamps:
         self.is_elsewhere = False
         """Whether stamps of another machine's clock came."""
 
-    def response(self, clock: stream_pb2.Clock, recv_nano: int) -> None:
+    def response(self, clock: SenderClock, recv_nano: int) -> None:
         """Take in when a message was sent and came.
 
         Args:
@@ -199,7 +200,7 @@ class StreamStamps:
         """Return when it was by our clock at another machine's time, at the latest; 0 for unknown."""
         return nano + self.offset.nano + self.offset.error_nano if nano and self.offset is not None else 0
 
-    def _from_elsewhere(self, clock: stream_pb2.Clock) -> None:
+    def _from_elsewhere(self, clock: SenderClock) -> None:
         """Place the time at which a message of another machine was sent."""
         if clock.send_unix_nano:
             self._send_shift = clock.send_unix_nano - clock.send_nano - self.clock.wall_offset_nano

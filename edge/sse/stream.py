@@ -12,6 +12,7 @@ from edge.sse.dialects import DeltaType, Dialect
 from edge.sse.outbox import Outbox
 from edge.sse.stamps import StreamStamps
 from tokenwire import events
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.latency.series import DELTA
 from tokenwire.translate import translate, translate_control
 from tokenwire.v1 import event_pb2, stream_pb2
@@ -97,7 +98,7 @@ class StreamState:
             self.run_id = run_id
             self._dialect.begin(run_id)
 
-    def arrived(self, clock: stream_pb2.Clock, recv_nano: int, size_bytes: int) -> None:
+    def arrived(self, clock: SenderClock, recv_nano: int, size_bytes: int) -> None:
         """Learn that a message has come, whose events or control follow.
 
         Args:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
@@ -22,6 +22,9 @@ from tokenwire.telemetry.metrics.instruments import STAGE_DURATION
 from tokenwire.telemetry.token_recorder import tell_stall
 from tokenwire.telemetry.token_spans import TOKENS, stall_attributes, stall_name
 from tokenwire.telemetry.traceparent import parse_traceparent
+
+NAME_BYTES: Final = 9
+"""The random bytes of a stream's name."""
 
 MAX_STREAMS: Final = 1_000
 """Of how many streams it is remembered when their events were written: those that ended last."""
@@ -77,6 +80,21 @@ class WriteTimes:
         }
 
 
+class PageReport(NamedTuple):
+    """When a page received the events of a stream, as it says afterwards."""
+
+    stream: str
+    """Names the stream."""
+    traceparent: str
+    """Of its span; empty where it is not traced."""
+    received: Sequence[Received]
+    sent_unix_nano: int
+    """When the page sent this, by its clock."""
+    came_unix_nano: int
+    """When it came, by ours."""
+    run_id: str
+
+
 class BrowserTiming:
     """Takes pages' reports.
 
@@ -89,6 +107,15 @@ class BrowserTiming:
         self._streams: OrderedDict[str, WriteTimes] = OrderedDict()
         self._reported: OrderedDict[str, None] = OrderedDict()
         self._rows = 0
+
+    def new_name(self) -> str:
+        """Return the name of a new stream."""
+        return secrets.token_urlsafe(NAME_BYTES)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Return a context in which reports are taken."""
+        yield
 
     def remember(self, stream: str, times: WriteTimes) -> None:
         """Keep when a stream's events are written, for a while.
@@ -111,6 +138,13 @@ class BrowserTiming:
             self._reported.popitem(last=False)
         return True
 
+    async def take(self, report: PageReport) -> bool:
+        """Count, log and trace a report; return whether it is the first on its stream. No other counts."""
+        if not self.is_new(report.stream):
+            return False
+        await self.report(report)
+        return True
+
     def _take_room(self, times: WriteTimes, rows: int) -> bool:
         """Return whether more events of a stream are remembered: older streams may be forgotten for it."""
         while self._rows + rows > MAX_ALL_EVENTS:
@@ -127,35 +161,25 @@ class BrowserTiming:
             self._rows -= times.rows
         return times
 
-    async def report(
-        self, stream: str, traceparent: str, received: Sequence[Received], *, sent_unix_nano: int, run_id: str
-    ) -> None:
-        """Count, log and trace when a page received events.
-
-        Args:
-            stream: Names the stream.
-            traceparent: Of its span; empty where it is not traced.
-            received: What the page says.
-            sent_unix_nano: When it said so, by its clock.
-            run_id: The run.
-        """
-        times = self._streams.get(stream)
+    async def report(self, report: PageReport) -> None:
+        """Count, log and trace when a page received events."""
+        times = self._streams.get(report.stream)
         written: Mapping[int, tuple[int, int]] = {}
-        came_unix_nano = time.time_ns()
         if times is not None:
             # A page reports when it has read the last event: the stream itself ends a moment later.
             with suppress(TimeoutError):
                 await asyncio.wait_for(times.complete.wait(), END_TIMEOUT_S)
             written = times.unix_nano()
-            self._forget(stream)
+            self._forget(report.stream)
+        received, run_id = report.received, report.run_id
         leg = browser_leg(
             received,
             written,
-            sent_unix_nano=sent_unix_nano,
-            came_unix_nano=came_unix_nano,
+            sent_unix_nano=report.sent_unix_nano,
+            came_unix_nano=report.came_unix_nano,
             stall_nano=self._stall_nano,
         )
-        parent = parse_traceparent(traceparent)
+        parent = parse_traceparent(report.traceparent)
         STAGE_DURATION.observe_many_nano(leg.waits_nano, (HOP,))
         for part in received:
             _write_segments(part, parent, clock_attributes(leg.offset))

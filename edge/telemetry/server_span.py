@@ -17,6 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from edge.http.head import method_of
 from tokenwire.telemetry import attributes, stream_root, tracer
 from tokenwire.telemetry.trace_ids import new_trace_id, trace_id_of
+from tokenwire.telemetry.traceparent import format_traceparent
 
 _SCOPE_KEY: Final = "tokenwire.server_span"
 _SEND_KEY: Final = "tokenwire.body_send"
@@ -79,7 +80,7 @@ class ServerSpanMiddleware:
             if name in {b"traceparent", b"tracestate"}
         }
         # Extracted into an empty context: nothing that is current here may leak into the request.
-        remote = _propagator.extract(carrier, Context())
+        remote = _propagator.extract(carrier, Context()) if carrier else Context()
         outside = trace.get_current_span(remote).get_span_context()
         links = [Link(outside)] if outside.is_valid and not self._trust_traceparent else None
         route = scope.get("path_template") or scope["path"]
@@ -125,9 +126,8 @@ def server_context(scope: Scope) -> Context:
 
 def traceparent(scope: Scope) -> str:
     """Return the SERVER span's W3C traceparent; empty when the request is not traced."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier, server_context(scope))
-    return carrier.get("traceparent", "")
+    span = server_span(scope).get_span_context()
+    return format_traceparent(span) if span.is_valid else ""
 
 
 def trace_id(scope: Scope) -> str:

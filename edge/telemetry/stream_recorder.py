@@ -60,6 +60,19 @@ class StreamRecorder:
         show: Whether events carry their stamps into their frames.
     """
 
+    __slots__ = (
+        "_span",
+        "_starts",
+        "_stream",
+        "_tokens",
+        "_write_times",
+        "stamps",
+        "taken",
+        "timing_token",
+        "written",
+        "written_at_once",
+    )
+
     def __init__(
         self, telemetry: TokenTelemetry, span: Span, *, began_nano: int, starts: bool, show: bool = False
     ) -> None:

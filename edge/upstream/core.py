@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -222,6 +223,8 @@ class Core:
         except OSError:  # TimeoutError is one.
             return False
         writer.close()
+        with suppress(OSError):  # it was reset meanwhile
+            await writer.wait_closed()
         return False
 
     def _connect(self) -> Coroutine[Any, Any, tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

@@ -13,7 +13,7 @@ import math
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -26,7 +26,7 @@ from edge.upstream.source import ended_early
 from edge.upstream.status import upstream_error
 from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.telemetry import monotonic_nano
-from tokenwire.v1.link_pb2 import LinkHeartbeat, LinkHello, LinkRequest, LinkResponse
+from tokenwire.v1.link_pb2 import LinkBatch, LinkHeartbeat, LinkHello, LinkRequest, LinkResponse
 
 HEARTBEAT_S: Final = 1.0
 """How often the core learns that the edge is alive: it ends a link after 15 s of silence."""
@@ -34,6 +34,10 @@ HEARTBEAT_S: Final = 1.0
 SILENT_BEATS: Final = 10
 """After so many heartbeats without a message, while the core answers other calls, the link is given up. One
 that answers nothing may come back: `GetCore` tells."""
+
+PART_BYTES: Final = 128 * 1024
+"""A larger message holds backlogs, of up to 1 MiB: dispatched at once, it would hold up the event loop for
+tens of milliseconds."""
 
 REFUSED_S: Final = 30.0
 """How long calls are used after a core has refused the link for another reason than that it has none."""
@@ -163,7 +167,12 @@ class Link:
         read, eof, dispatch = call.read, grpc.aio.EOF, self._dispatch
         try:
             while (message := await read()) is not eof:
-                dispatch(_parse(cast(bytes, message)), monotonic_nano())
+                encoded = cast(bytes, message)
+                response = _parse(encoded)
+                if len(encoded) <= PART_BYTES:
+                    dispatch(response, response.batches, monotonic_nano())
+                else:
+                    await self._dispatch_in_parts(response)
             failure = ended_early()
         except grpc.aio.AioRpcError as error:
             failure = upstream_error(error)
@@ -181,10 +190,25 @@ class Link:
             self._written.set()
             self._broke(failure, is_refusal=is_refusal)
 
-    def _dispatch(self, response: LinkResponse, recv_nano: int) -> None:  # noqa: C901 # see below
+    async def _dispatch_in_parts(self, response: LinkResponse) -> None:
+        """Dispatch the backlogs of many streams, and let whatever else there is have its turns meanwhile."""
+        recv_nano = monotonic_nano()
+        rest = LinkResponse(clock=response.clock)
+        rest.clock.loop_lag_nano = 0  # It is counted once.
+        for part in _parts(response.batches):
+            self._dispatch(response, part, recv_nano)
+            response = rest
+            await asyncio.sleep(0)
+
+    def _dispatch(  # noqa: C901 # all in one, since every token passes here: credit is counted in passing
+        self, response: LinkResponse, batches: Iterable[LinkBatch], recv_nano: int
+    ) -> None:
         """Hand each batch of a message to the reader of its follow.
 
-        All of it in one function, since every token passes here: credit is counted in passing.
+        Args:
+            response: The message.
+            batches: Those of its batches that are dispatched in this turn.
+            recv_nano: When it came, in nanoseconds of the monotonic clock.
         """
         self._silent_beats = 0
         if not self.is_open:
@@ -194,7 +218,7 @@ class Link:
         clock = SenderClock(sent.id, sent.send_nano, sent.send_unix_nano, lag_nano)
         total_nano = self.lag_nano = self.lag_nano + lag_nano
         follows, low_bytes = self._follows, self.budget_bytes // 2
-        for batch in response.batches:
+        for batch in batches:
             follow = follows.get(batch.follow_id)
             if follow is None:
                 continue  # It was unfollowed while this was under way.
@@ -294,3 +318,17 @@ class Link:
                 follow.broke(failure, is_refusal=is_refusal)
             except Exception as error:  # noqa: BLE001 # as in `_dispatch`
                 follow.owner.on_crashed(error)
+
+
+def _parts(batches: Iterable[LinkBatch]) -> Iterator[list[LinkBatch]]:
+    """Yield the batches of a large message in parts."""
+    part: list[LinkBatch] = []
+    size_bytes = 0
+    for batch in batches:
+        part.append(batch)
+        size_bytes += batch.event_bytes
+        if size_bytes >= PART_BYTES:
+            yield part
+            part, size_bytes = [], 0
+    if part:
+        yield part

@@ -210,6 +210,7 @@ class Member:
                 await asyncio.wait({task})
         if self._proof is not None:
             self._proof.cancel()
+            await asyncio.wait({self._proof})
         if self._link is not None:
             await self._link.aclose(CLOSE_TIMEOUT_S)
         await self.core.close()
@@ -226,7 +227,8 @@ class Member:
             return
         if before is None or before.incarnation != status.incarnation:
             self._link.retry()
-        self._link.open()
+        if not status.draining:  # Such a core ends a link that nobody needs.
+            self._link.open()
 
     def _proven(self, _: asyncio.Future[bool]) -> None:
         self._proof = None

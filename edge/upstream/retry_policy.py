@@ -13,7 +13,6 @@ from tokenwire.reasons import PASSES_AT_AN_EDGE, Reason
 WITHOUT_CORE_S: Final = 7.0
 """How long a stream waits without any core that serves it: a lease of 5 s runs out, and is noticed."""
 
-SPREAD: Final = (0.5, 1.5)
 FIRST_WAIT_S: Final = 0.05
 MOST_WAIT_S: Final = 0.5
 """How long after a failure the run is followed again: twice as long each time, spread by half, so that the
@@ -41,12 +40,14 @@ class RetryPolicy:
     """Counts the failures of one stream since it last went on.
 
     Args:
-        chance: Returns a random number from 0 to 1, which spreads the waits.
+        chance: Returns a random number from 0 to 1.
     """
+
+    __slots__ = ("_alone_since", "_backoff", "_heard")
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self._backoff = Backoff(
-            FIRST_WAIT_S, MOST_WAIT_S, spread=SPREAD, at_once=True, calm_s=CALM_S, chance=chance
+            FIRST_WAIT_S, MOST_WAIT_S, spread=(0.5, 1.5), at_once=True, calm_s=CALM_S, chance=chance
         )
         self._alone_since: float | None = None
         self._heard = False

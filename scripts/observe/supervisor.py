@@ -14,8 +14,8 @@ from scripts.observe.install import ROOT
 from scripts.observe.listening import open_to_others
 from scripts.observe.say import say, short
 from scripts.observe.services import Service, inherited
-from tokenwire.cli.children import LAUNCHER, Child, explain_exit
 from tokenwire.cli.supervision import PROBE_EVERY_S, Supervision
+from tokenwire.processes import LAUNCHER, Child, explain_exit
 
 REMIND_AFTER_S: Final = 30.0
 STOP_WAIT_S: Final = 30.0

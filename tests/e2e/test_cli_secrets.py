@@ -66,9 +66,9 @@ def test_each_process_gets_only_the_secrets_that_it_needs(stack: Stack) -> None:
         "TOKENWIRE_PRINCIPAL_KEY",
         "TOKENWIRE_STORE",
     }
-    edges = children(stack, "edge")
+    edges = children(stack, "edge.workers.worker")
     assert len(edges) == 2
-    for edge in edges:
+    for edge in [*edges, *children(stack, "edge.workers")]:
         assert secrets_of(edge).keys() == {
             "TOKENWIRE_API_KEYS",
             "TOKENWIRE_PRINCIPAL_KEY",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from agent_core.link import follows as link_follows
 from tests.integration.test_core_stream import assert_dense
 from tests.support.core import events_of, refusal_of, rest_of, running_core, stream_request
 from tests.support.link_client import WITHIN_S, LinkClient, linked
+from tests.support.owners import store_settings
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.event_pb2 import FINISH_REASON_CANCELLED, Error
 from tokenwire.v1.link_pb2 import (
@@ -77,6 +79,14 @@ async def test_a_follow_goes_on_after_its_cursor() -> None:
         assert_dense(link.events(4))
 
 
+async def test_that_the_replay_is_over_is_said_though_nothing_comes() -> None:
+    """The run is silent: its follower must not wait for its next event to hear of it."""
+    async with running_core() as core, linked(core) as link:
+        await link.follow(1, await core.start("silent"))
+        await link.until(lambda: link.controls(1) == ["caught_up"])
+        assert len(link.events(1)) == 1
+
+
 async def test_credit_is_kept_to_and_what_waits_comes_from_the_log() -> None:
     """Not an event more than was allowed, while another follow goes on."""
     async with running_core() as core, linked(core) as link:
@@ -91,11 +101,13 @@ async def test_credit_is_kept_to_and_what_waits_comes_from_the_log() -> None:
         assert_dense(link.events(1))
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
-async def test_a_run_that_says_more_than_the_credit_arrives_whole(store: str, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    "store", ["memory", "sqlite", pytest.param("redis", marks=pytest.mark.needs("redis"))]
+)
+async def test_a_run_that_says_more_than_the_credit_arrives_whole(store: str, tmp_path: Path) -> None:
     """Credit comes back as the edge goes on, of so few bytes that single events overdraw it."""
-    url = "memory" if store == "memory" else f"sqlite:{tmp_path / 'log.db'}"
-    async with running_core(store=url) as core, linked(core) as link:
+    settings = store_settings(store, tmp_path) | {"principal_key": ""}
+    async with running_core(**settings) as core, linked(core) as link:
         await link.start(1, "echo", "word " * 3_000, credit=FollowCredit(events=10, bytes=100))
         events = size_bytes = 0
         while events < 300:
@@ -110,7 +122,7 @@ async def test_a_run_that_says_more_than_the_credit_arrives_whole(store: str, tm
         assert len(link.events(1)) == 3_003
 
 
-async def test_a_follow_that_is_behind_the_memory_of_a_store_reads_it(tmp_path: Any) -> None:
+async def test_a_follow_that_is_behind_the_memory_of_a_store_reads_it(tmp_path: Path) -> None:
     """All of a long run, while another run goes on over the same link."""
     async with running_core(store=f"sqlite:{tmp_path / 'log.db'}") as core, linked(core) as link:
         run_id = await core.start("echo", "word " * 6_000)
@@ -319,6 +331,16 @@ async def test_a_deadline_ends_the_run_that_was_started_and_only_the_follow_of_a
         assert last.end.error.code == "DEADLINE_EXCEEDED"
         before = len(link.events(2))
         await link.until(lambda: len(link.events(2)) > before)
+
+
+async def test_a_deadline_ends_a_run_that_an_earlier_request_has_started() -> None:
+    """As that of a repeated StreamRun does."""
+    soon = LinkCaller(deadline=Duration(nanos=100_000_000))
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow", request_id="r1")
+        await link.start(2, "slow", request_id="r1", caller=soon)
+        for follow_id in (1, 2):
+            assert (await link.ended(follow_id)).events[-1].error.code == "DEADLINE_EXCEEDED"
 
 
 async def test_a_deadline_also_ends_a_start_that_is_still_under_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from agent_core.link import links as link_links
 from agent_core.link import session as link_session
+from agent_core.link.follow import LinkFollow
+from agent_core.runs.follower import Follower
 from tests.integration.test_core_link import told_by_call
 from tests.integration.test_core_stream import assert_dense
 from tests.support.core import Core, running_core
 from tests.support.link_client import WITHIN_S, LinkClient, linked, opened
 from tokenwire.v1.link_pb2 import (
+    UNFOLLOW_REASON_DRAIN,
+    UNFOLLOW_REASON_LEFT,
+    LinkCaller,
     LinkHeartbeat,
     LinkHello,
     LinkRequest,
@@ -74,7 +81,7 @@ async def test_a_silent_edge_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_a_link_that_its_edge_ends_ends_well() -> None:
     """Half-closed, it is over; its follows count as ended by an edge that goes down."""
-    async with running_core(disconnect_grace_s=0.0) as core, linked(core) as link:
+    async with running_core(disconnect_grace_s=0.2) as core, linked(core) as link:
         await link.start(1, "slow")
         await link.until(lambda: bool(link.events(1)))
         await link.call.done_writing()
@@ -134,6 +141,41 @@ async def test_a_link_that_is_opened_while_the_core_goes_down_is_told() -> None:
         await stopping
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_what_a_link_carried_is_closed_wherever_its_call_is_cancelled(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken call is told of twice: the requests end, and some turns later the handler is cancelled."""
+    serve, read = link_session.LinkSession.serve, link_session.LinkSession._read
+    handlers: list[asyncio.Task[Any] | None] = []
+
+    async def served(session: link_session.LinkSession, requests: Any) -> None:
+        handlers.append(asyncio.current_task())
+        await serve(session, requests)
+
+    async def then_cancelled() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert handlers[0] is not None
+        handlers[0].cancel()
+
+    async def to_its_end(session: link_session.LinkSession, requests: Any) -> None:
+        await read(session, requests)
+        cancelling.append(asyncio.create_task(then_cancelled()))
+
+    cancelling: list[asyncio.Task[None]] = []
+    monkeypatch.setattr(link_session.LinkSession, "serve", served)
+    monkeypatch.setattr(link_session.LinkSession, "_read", to_its_end)
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow")
+        await link.until(lambda: bool(link.events(1)))
+        await link.call.done_writing()
+        async with asyncio.timeout(WITHIN_S):
+            while core.server.manager._followers or core.server.manager._limiter.follows.in_use:
+                await asyncio.sleep(0.01)
+        assert cancelling
+
+
 async def test_nothing_is_left_of_links_that_broke_anywhere(caplog: pytest.LogCaptureFixture) -> None:
     """Wherever it meets what was under way: no follower, no place, no task, no line in the log."""
     async with running_core(disconnect_grace_s=0.0) as core:
@@ -148,6 +190,32 @@ async def test_nothing_is_left_of_links_that_broke_anywhere(caplog: pytest.LogCa
     assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
 
 
+async def test_a_follow_that_is_over_is_freed_without_the_garbage_collector() -> None:
+    """However it ends: a cycle of each would wait for a collection of all that there is."""
+    async with running_core() as core, linked(core) as link:
+        gc.collect()
+        gc.disable()
+        try:
+            for follow_id in range(1, 6):
+                await link.start(follow_id, "echo")
+                await link.ended(follow_id)
+            for follow_id in range(11, 16):
+                await link.start(follow_id, "slow", caller=LinkCaller(deadline=Duration(seconds=60)))
+                await link.until(lambda follow_id=follow_id: bool(link.events(follow_id)))
+                await link.follow(10 + follow_id, link.run_id(follow_id))
+                await link.until(lambda follow_id=follow_id: bool(link.events(10 + follow_id)))
+                await link.unfollow(10 + follow_id, UNFOLLOW_REASON_DRAIN)
+                await link.unfollow(follow_id, UNFOLLOW_REASON_LEFT)
+            await link.follow(30, "nonsense")
+            await link.ended(30)
+            await link.start(31, "echo")
+            await link.ended(31)
+            kept = [one for one in gc.get_objects() if isinstance(one, LinkFollow | Follower)]
+            assert kept == []
+        finally:
+            gc.enable()
+
+
 async def nothing_left(core: Core) -> None:
     """Return when a core has neither runs nor follows any more."""
     manager, limiter = core.server.manager, core.server.manager._limiter
@@ -158,6 +226,7 @@ async def nothing_left(core: Core) -> None:
             or limiter.follows.in_use
             or limiter.runs.in_use
             or core.server._links._parts.tasks
+            or core.server._links._parts.closing
             or core.server._links._slots.in_use
         ):
             await asyncio.sleep(0.01)

@@ -164,6 +164,22 @@ async def test_one_who_leaves_before_the_run_has_begun_leaves_it_then(
         assert state == (RUN_STATE_RUNNING if stays else RUN_STATE_ENDED)
 
 
+async def test_a_start_that_was_left_gives_its_place_back_when_the_core_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is still under way then, and its link may be over."""
+    async with running_core() as core:
+        monkeypatch.setattr(core.server.agents, "get", lambda _: asyncio.Event().wait())
+        async with linked(core) as link:
+            await link.start(1, "slow")
+            await link.unfollow(1, UNFOLLOW_REASON_LEFT)
+            await link.follow(2, "nonsense")
+            await link.ended(2)
+        assert core.server.manager._limiter.follows.in_use == 1
+        await core.server.stop()
+        assert core.server.manager._limiter.follows.in_use == 0
+
+
 async def state_of_session(core: Core) -> int:
     """Return the state of the session's only run, once it is there and nobody follows it any more."""
     manager = core.server.manager

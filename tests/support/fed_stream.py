@@ -10,6 +10,7 @@ from edge.sse.stamps import StreamStamps
 from edge.sse.stream import StreamState
 from edge.upstream.reader import RunReader
 from tokenwire.cursor import START, Cursor
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 
 _parse: Final = FollowRunResponse.FromString
@@ -51,7 +52,9 @@ class FedStream:
             recv_nano: When it came, in nanoseconds of the monotonic clock.
         """
         response = _parse(message)
-        self.reader.feed(response, response.clock, recv_nano, len(message))
+        sent = response.clock
+        clock = SenderClock(sent.id, sent.send_nano, sent.send_unix_nano, sent.loop_lag_nano)
+        self.reader.feed(response, clock, recv_nano, len(message))
 
     def take(self) -> bytes:
         """Return the frames of all that waits."""

@@ -21,7 +21,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LAUNCHER = ROOT / "tokenwire" / "cli" / "launch.py"
+LAUNCHER = ROOT / "tokenwire" / "processes" / "launch.py"
 TOKENWIRE = (sys.executable, "-c", "from tokenwire.cli import main; main()")
 """The command `tokenwire`, of this checkout and under this interpreter."""
 

@@ -27,11 +27,13 @@ from edge.sse.dialects import NativeDialect
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
 from edge.upstream import Leave, RunSink
 from tokenwire.latency.clock_bounds import ClockBook
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.telemetry.settings import TelemetrySettings
-from tokenwire.v1 import event_pb2, stream_pb2
+from tokenwire.v1 import event_pb2
 
 RUN_ID: Final = "k7q25wq3c8h1x0v6m9t4z2b7n5r3ya"
+CLOCK: Final = SenderClock(0, 0, 0, 0)
 REQUEST: Final = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -78,7 +80,7 @@ class ScriptedRun:
             return
         if not self.sequence:
             self.sink.begin(RUN_ID)
-        self.sink.arrived(stream_pb2.Clock(), monotonic_nano(), sum(event.ByteSize() for event in events))
+        self.sink.arrived(CLOCK, monotonic_nano(), sum(event.ByteSize() for event in events))
         for event in events:
             self.sequence += 1
             if self.sink is not None:

@@ -26,6 +26,7 @@ from tokenwire.cli.options import (
     store_option,
     text_option,
     tls_option,
+    workers_option,
 )
 from tokenwire.cli.trace_command import trace
 from tokenwire.variables import CORE, EDGE, Reader, unknown_variables
@@ -33,7 +34,6 @@ from tokenwire.variables import CORE, EDGE, Reader, unknown_variables
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 DEFAULT_GRPC_PORT = 50051
-MAX_WORKERS = 256
 
 PLAIN_HTTP = "the key is sent over plain HTTP, so others can read it on the way. Use an https:// URL."
 
@@ -59,13 +59,7 @@ def main() -> None:
 @model_options
 @store_option
 @reload_option
-@number_option(
-    "--workers",
-    "TOKENWIRE_WORKERS",
-    1,
-    "Number of edge processes that share the port.",
-    click.IntRange(1, MAX_WORKERS),
-)
+@workers_option
 def up(  # noqa: PLR0913 - one parameter for each option
     *,
     host: str,
@@ -135,9 +129,19 @@ def core(  # noqa: PLR0913 - one parameter for each option
 )
 @text_option("--host", "TOKENWIRE_HOST", DEFAULT_HOST, "Address to listen on.", "HOST")
 @number_option("--port", "TOKENWIRE_PORT", DEFAULT_PORT, "Port to listen on; 0 for any.")
-def edge(*, core: str, host: str, port: int) -> None:
+@workers_option
+def edge(*, core: str, host: str, port: int, workers: int) -> None:
     """Run only an edge."""
-    _become("edge", EDGE, {"TOKENWIRE_CORE": core, "TOKENWIRE_HOST": host, "TOKENWIRE_PORT": str(port)})
+    _become(
+        "edge",
+        EDGE,
+        {
+            "TOKENWIRE_CORE": core,
+            "TOKENWIRE_HOST": host,
+            "TOKENWIRE_PORT": str(port),
+            "TOKENWIRE_WORKERS": str(workers),
+        },
+    )
 
 
 @main.command()

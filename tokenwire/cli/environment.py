@@ -8,7 +8,6 @@ from typing import Final
 
 from tokenwire.variables import CORE, EDGE, VARIABLES, Reader, unknown_variables
 
-TICKET_KEY: Final = "TOKENWIRE_TICKET_KEY"
 PRINCIPAL_KEY: Final = "TOKENWIRE_PRINCIPAL_KEY"
 
 BEARER_SETTINGS: Final = ("TOKENWIRE_AUTH", "TOKENWIRE_API_KEYS", "TOKENWIRE_JWT_")
@@ -74,17 +73,6 @@ def made_principal_key(inherited: Mapping[str, str]) -> dict[str, str]:
     if is_open or _is_shared(inherited) or inherited.get(PRINCIPAL_KEY):
         return {}
     return {PRINCIPAL_KEY: secrets.token_urlsafe(KEY_BYTES)}
-
-
-def made_ticket_key(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return a new ticket key as a variable, where neither it nor what it is derived from is set.
-
-    Args:
-        inherited: The environment of an edge that has others beside it, which must take its tickets.
-    """
-    if inherited.get(TICKET_KEY) or inherited.get(PRINCIPAL_KEY):
-        return {}
-    return {TICKET_KEY: secrets.token_urlsafe(KEY_BYTES)}
 
 
 def _is_shared(inherited: Mapping[str, str]) -> bool:

@@ -11,27 +11,22 @@ from tokenwire.cli import ports
 HOST: Final = "TOKENWIRE_METRICS_HOST"
 PORT: Final = "TOKENWIRE_METRICS_PORT"
 
-_ANY: Final = "0"
-
 
 class MetricsPorts(NamedTuple):
     """What each process is given besides."""
 
     core: Mapping[str, str]
     """The core's variables."""
-    edges: tuple[Mapping[str, str], ...]
-    """The variables of each edge."""
+    edge: Mapping[str, str]
+    """The edge's variables: its workers have this port and those that follow."""
 
 
 def claim_metrics_ports(inherited: Mapping[str, str], workers: int) -> MetricsPorts:
-    """Return where each process serves its metrics.
-
-    With a port, the core has it and the edges those that follow. Several edges share the page's port, where
-    each scrape would meet another one: without a port they have any that is free, which their log names.
+    """Return where each process serves its metrics: the core at the port that is set, the edge at the next.
 
     Args:
         inherited: The environment.
-        workers: How many edges there are.
+        workers: How many processes the edge has.
 
     Raises:
         PortError: A port can't be had.
@@ -39,16 +34,15 @@ def claim_metrics_ports(inherited: Mapping[str, str], workers: int) -> MetricsPo
     text = inherited.get(PORT, "")
     if not (text.isascii() and text.isdigit()):
         # None is set, or none that is a number: then the processes say so themselves.
-        return MetricsPorts({}, (({PORT: _ANY} if workers > 1 and not text else {}),) * workers)
+        return MetricsPorts({}, {})
     first = int(text)
     if first == 0:
-        return MetricsPorts({}, ({},) * workers)
+        return MetricsPorts({}, {})
     if first + workers > MAX_PORT:
         raise ports.PortError(
-            f"{PORT}={first}: with {workers} edges the last port would be above {MAX_PORT}."
+            f"{PORT}={first}: with {workers} edge processes the last port would be above {MAX_PORT}."
         )
     host = inherited.get(HOST) or "127.0.0.1"
-    claimed = [
-        {PORT: str(ports.claim(host, port, option=PORT))} for port in range(first, first + workers + 1)
-    ]
-    return MetricsPorts(claimed[0], tuple(claimed[1:]))
+    for port in range(first, first + workers + 1):
+        ports.claim(host, port, option=PORT)
+    return MetricsPorts({PORT: str(first)}, {PORT: str(first + 1)})

@@ -13,6 +13,8 @@ from tokenwire.addresses import MAX_PORT
 
 PORT = click.IntRange(0, MAX_PORT)
 
+MAX_WORKERS = 256
+
 BARE_AGENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What may be the name of a built-in agent."""
 
@@ -112,6 +114,17 @@ def number_option(
     return click.option(
         name, envvar=variable, show_envvar=True, type=kind, default=default, show_default=True, help=text
     )
+
+
+def workers_option(command: Command) -> Command:
+    """Add --workers to a command that starts an edge."""
+    return number_option(  # type: ignore[no-any-return]
+        "--workers",
+        "TOKENWIRE_WORKERS",
+        1,
+        "Number of processes of the edge, which share its port. More than CPU cores are of no use.",
+        click.IntRange(1, MAX_WORKERS),
+    )(command)
 
 
 def tls_option(name: str, variable: str, text: str) -> Decorator[Any]:

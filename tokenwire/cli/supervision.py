@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from tokenwire.cli.children import Child
+from tokenwire.processes import Child
 from tokenwire.signals import means_hurry, stop_signals
 
 PROBE_EVERY_S: Final = 0.1

@@ -1,4 +1,4 @@
-"""`tokenwire up`: a core and its edges on one machine, ready or gone as one."""
+"""`tokenwire up`: a core and an edge on one machine, ready or gone as one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tokenwire.addresses import address_of, channel_options
 from tokenwire.cli import ports
-from tokenwire.cli.children import Child, explain_exit
 from tokenwire.cli.environment import (
     core_environment_of,
     environment_of,
     lost_variables,
     made_principal_key,
-    made_ticket_key,
 )
 from tokenwire.cli.metrics_ports import MetricsPorts, claim_metrics_ports
 from tokenwire.cli.supervision import PROBE_EVERY_S, Supervision
 from tokenwire.descriptors import raise_limit
 from tokenwire.numbers import plain_number
+from tokenwire.processes import Child, explain_exit
 from tokenwire.settings import WRONG_SETTINGS
 from tokenwire.variables import EDGE
 
@@ -48,13 +47,13 @@ class Plan:
     """What `up` shall start."""
 
     host: str
-    """Where the edges listen."""
+    """Where the edge listens."""
     port: int
     """The page's port; 0 for any free one."""
     grpc_port: int
     """The core's port on loopback; 0 for any free one."""
     workers: int
-    """How many edge processes share the port."""
+    """How many processes the edge has."""
     core_environment: Mapping[str, str]
     """The core's further settings."""
 
@@ -141,7 +140,7 @@ class _Up:
 
     async def _serve(self) -> None:
         await self._start_core()
-        await self._start_edges()
+        await self._start_edge()
         sys.stdout.write(f"Tokenwire is ready: {self._url}\n")
         sys.stdout.flush()
 
@@ -156,23 +155,18 @@ class _Up:
         # No deadline: the first start may fetch the model, and shows how far it has come.
         await _until(lambda: core_is_serving(self._core))
 
-    async def _start_edges(self) -> None:
+    async def _start_edge(self) -> None:
         environment = {
             "TOKENWIRE_CORE": self._core,
             "TOKENWIRE_HOST": self._plan.host,
             "TOKENWIRE_PORT": str(self._port),
+            "TOKENWIRE_WORKERS": str(self._plan.workers),
+            **self._metrics.edge,
         }
-        if self._plan.workers > 1:
-            # One worker's tickets must open streams at every other.
-            environment |= {"TOKENWIRE_REUSE_PORT": "1", **made_ticket_key(self._environment)}
-        known = environment_of(EDGE, self._environment)
-        for number in range(self._plan.workers):
-            name = f"edge {number + 1}" if self._plan.workers > 1 else "edge"
-            await self._start(name, "edge", known, {**environment, **self._metrics.edges[number]})
+        await self._start("edge", "edge", environment_of(EDGE, self._environment), environment)
         # Each question on a connection of its own. One client for all: each reads the system's certificates.
         each_alone = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S, limits=each_alone) as client:
-            # The kernel hands connections only to workers that listen: one that is ready can be announced.
             await _until(lambda: edge_is_ready(client, self._url))
 
     async def _start(

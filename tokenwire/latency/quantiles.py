@@ -17,9 +17,16 @@ MAX_EXACT: Final = 4096
 class Quantiles:
     """Keeps durations and tells their quantiles: of many, within 1.6 %; the largest is exact in any case."""
 
+    __slots__ = (
+        "_counts",
+        "_exact",
+        "count",
+        "max",
+    )
+
     def __init__(self) -> None:
         self._exact: list[int] = []
-        self._counts: Counter[int] = Counter()
+        self._counts: Counter[int] | None = None  # until there are many
         self.count = 0
         """How many durations were added."""
         self.max = 0
@@ -37,6 +44,7 @@ class Quantiles:
         self.max = max(self.max, max(durations))  # noqa: PLW3301 # unpacking takes longer
         self._exact += durations
         if len(self._exact) > MAX_EXACT:
+            self._counts = self._counts if self._counts is not None else Counter()
             self._counts.update(map(_rounded, self._exact))
             self._exact = []
 
@@ -46,7 +54,7 @@ class Quantiles:
         Args:
             share: From 0 to 1.
         """
-        counts = self._counts + Counter(self._exact)
+        counts = (self._counts or Counter()) + Counter(self._exact)
         left = share * self.count
         for value in sorted(counts):
             left -= counts[value]

@@ -75,6 +75,29 @@ class TokenSeries:
         on_waits: Given the times of live tokens that were written since the last time: now and then.
     """
 
+    __slots__ = (
+        "_counted",
+        "_counted_token",
+        "_cut_sequence",
+        "_cut_stamps",
+        "_least",
+        "_notable_nano",
+        "_on_segments",
+        "_on_waits",
+        "_rows",
+        "_stall_nano",
+        "_taken",
+        "_writes",
+        "add",
+        "first_token_nano",
+        "gaps",
+        "last_token_nano",
+        "link_offset_nano",
+        "longest",
+        "stalls",
+        "tokens",
+    )
+
     def __init__(
         self,
         *,

@@ -81,6 +81,19 @@ class TokenRecorder:
         starts: Whether the stream starts its run; else it follows one.
     """
 
+    __slots__ = (
+        "_began_nano",
+        "_context",
+        "_count_at",
+        "_facts",
+        "_is_broken",
+        "_stalled",
+        "_starts",
+        "_wall_offset_nano",
+        "series",
+        "spans",
+    )
+
     def __init__(  # noqa: PLR0913 # what a stream is
         self,
         settings: TelemetrySettings,
@@ -97,7 +110,7 @@ class TokenRecorder:
         self._wall_offset_nano = wall_offset_nano
         self._starts = starts
         self._count_at = began_nano + COUNT_EVERY_NANO
-        self._stalled: set[Hop] = set()
+        self._stalled: frozenset[Hop] = frozenset()
         self._is_broken = False
         self.spans = TokenSpans(span, settings.trace_detail, wall_offset_nano, facts.clock_attributes)
         """Writes the stream's spans."""
@@ -189,7 +202,7 @@ class TokenRecorder:
     def _tell_stall(self, stall: Stall) -> None:
         """Count a stall, log it, and have a span of it."""
         cause = self._facts.cause_of(stall)
-        self._stalled.add(stall.hop)
+        self._stalled |= {stall.hop}
         self.spans.stall(stall, self._facts.owner_of(stall.hop), cause)
         unix_nano = stall.end_nano + self._wall_offset_nano
         tell_stall(stall, self._facts.run_id, self._context, unix_nano=unix_nano, cause=cause)

@@ -43,6 +43,19 @@ class TokenSpans:
         clock: Tells what segments and the summary say of how far two machines' clocks are apart.
     """
 
+    __slots__ = (
+        "_clock",
+        "_context",
+        "_detail",
+        "_dropped",
+        "_held",
+        "_is_sampled",
+        "_owner",
+        "_stalls",
+        "_wall_offset_nano",
+        "wanted",
+    )
+
     def __init__(
         self,
         owner: Span,

@@ -287,7 +287,9 @@ Global___LinkStart: _TypeAlias = LinkStart  # noqa: Y015
 
 @_typing.final
 class LinkFollow(_message.Message):
-    """LinkFollow follows a run after a cursor, as FollowRun does with relay."""
+    """LinkFollow follows a run after a cursor, as FollowRun does with relay. Only these
+    follows receive caught_up.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -478,7 +480,9 @@ class LinkBatch(_message.Message):
     follow_id: _builtins.int
     """The follow."""
     run_id: _builtins.str
-    """The run that it follows. Set in the first batch of a follow, else empty."""
+    """The run that it follows. Set in the first batch of a follow, else empty; empty
+    if a start was refused.
+    """
     event_bytes: _builtins.int
     """How many bytes of the credit the events take: the sum of their encoded sizes,
     without the tags and lengths of the field.

@@ -38,7 +38,10 @@ class Exchange(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a reader gets at once."""
+    """What a reader gets at once.
+
+    All events are of the first epoch, but for one that a reaper wrote, which is the log's last.
+    """
 
     first: int
     """The number of the first of these events; of the one to come, where there are none."""
@@ -52,16 +55,13 @@ class Batch(NamedTuple):
     @property
     def end(self) -> Position:
         """The last of these events; the one before them, where there are none."""
-        return self._position(self.first + len(self.events) - 1)
+        sequence = self.first + len(self.events) - 1
+        return self.last if sequence == self.last.sequence else Position(FIRST_EPOCH, sequence)
 
     @property
     def begin(self) -> Position:
         """The first of these events; the one to come, where there are none."""
-        return self._position(self.first)
-
-    def _position(self, sequence: int) -> Position:
-        """Return a place. Only a reaper writes in another epoch than the first: the log's last event."""
-        return self.last if sequence == self.last.sequence else Position(FIRST_EPOCH, sequence)
+        return self.last if self.first == self.last.sequence else Position(FIRST_EPOCH, self.first)
 
     def split(self, max_events: int, max_bytes: int) -> tuple[Batch, Batch | None]:
         """Return the first of these events, one at least, and the others; None where there are none.
@@ -79,10 +79,9 @@ class Batch(NamedTuple):
 
 def fitting(events: Sequence[bytes], max_bytes: int) -> Sequence[bytes]:
     """Return the first of some events that are so many bytes together, one at least."""
-    if len(events) > 1:
-        for count, size_bytes in enumerate(accumulate(map(len, events))):
-            if size_bytes > max_bytes:
-                return events[: max(1, count)]
+    for count, size_bytes in enumerate(accumulate(map(len, events))):
+        if size_bytes > max_bytes:
+            return events[: max(1, count)]
     return events
 
 
@@ -242,7 +241,7 @@ class RunLog(Protocol):
 
     @property
     def waits(self) -> bool:
-        """False when `append` and `close` are always done at once, in one step of the event loop."""
+        """False for an InstantLog: all is done at once, in one step of the event loop."""
 
     @property
     def forgets(self) -> bool:
@@ -400,6 +399,13 @@ class RunLog(Protocol):
             owner: The principal whose session it is.
             session_id: The session; not empty.
         """
+
+
+class InstantLog(RunLog, Protocol):
+    """A store that never waits: RunLog.waits is False."""
+
+    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write events as `append` does."""
 
 
 class RestorableLog(RunLog, Protocol):

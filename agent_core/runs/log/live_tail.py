@@ -61,13 +61,20 @@ class LiveEvents:
         if self.gone:
             raise LogGoneError
         # Dense: the event with number n stands at n - 1 - trimmed.
-        start = max(0, after - self.trimmed)
-        events = fitting(self.events[start : start + max_events], max_bytes)
-        complete = self.closed and start + len(events) >= len(self.events)
-        return Batch(self.trimmed + start + 1, events, complete, self.last)
+        trimmed, all_events = self.trimmed, self.events
+        start = after - trimmed if after > trimmed else 0
+        held = len(all_events)
+        events: Sequence[bytes] = all_events[start : start + max_events]
+        if len(events) > 1:
+            events = fitting(events, max_bytes)
+        complete = self.closed and start + len(events) >= held
+        return Batch(trimmed + start + 1, events, complete, Position(self.epoch, trimmed + held))
 
-    def add(self, events: Sequence[bytes], epoch: int) -> None:
+    def add(self, events: Sequence[bytes], epoch: int) -> int:
         """Take events that follow on the last one, unless nothing more may come. Wakes nobody.
+
+        Returns:
+            How many bytes they are.
 
         Args:
             events: Whole encoded Events.
@@ -75,8 +82,10 @@ class LiveEvents:
         """
         assert isinstance(self.events, list)  # noqa: S101 # nobody adds to what is closed
         self.events += events
-        self.event_bytes += sum(map(len, events))
+        size_bytes = len(events[0]) if len(events) == 1 else sum(map(len, events))
+        self.event_bytes += size_bytes
         self.epoch = epoch
+        return size_bytes
 
     def trim(self, max_events: int, max_bytes: int) -> int:
         """Drop the oldest events until the others fit; never the last. Return how many were dropped."""

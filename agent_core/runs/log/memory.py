@@ -125,7 +125,7 @@ class MemoryLog:
             raise SessionBusyError(live)
         account = self._shares.account_of(record.owner)
         self._shares.admit(account, len(record.message.encode()))
-        log = self._logs[record.run_id] = MemoryRun(record)
+        log = self._logs[record.run_id] = MemoryRun(record, account)
         runs = self._accounts[account]
         runs.runs[record.run_id] = log
         runs.live_message_bytes += log.beyond_bytes
@@ -146,8 +146,7 @@ class MemoryLog:
 
     async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write events; those that the log has already are passed over."""
-        log = self._logs.get(run_id)
-        return self._append(log, epoch, first, payloads)
+        return self.append_now(run_id, epoch, first, payloads)
 
     async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
         self,
@@ -159,8 +158,8 @@ class MemoryLog:
         exchange: Exchange | None = None,
     ) -> Appended:
         """Append the last events and close the log."""
+        appended = self.append_now(run_id, epoch, first, payloads)
         log = self._logs.get(run_id)
-        appended = self._append(log, epoch, first, payloads)
         if log is not None and appended.status is AppendStatus.OK and log.outcome is None:
             self._close(log, outcome)
             if exchange is not None:
@@ -203,7 +202,7 @@ class MemoryLog:
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         log.epoch += 1
-        appended = self._append(log, log.epoch, log.last.sequence + 1, (payload,))
+        appended = self.append_now(run_id, log.epoch, log.last.sequence + 1, (payload,))
         self._close(log, outcome)
         return appended
 
@@ -238,8 +237,9 @@ class MemoryLog:
         if log is not None:
             self._forget(log)
 
-    def _append(self, log: MemoryRun | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Return what became of an append."""
+        log = self._logs.get(run_id)
         if log is None:
             return Appended(AppendStatus.GONE)
         if epoch != log.epoch:
@@ -252,27 +252,18 @@ class MemoryLog:
             return _OK
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
-        now = self._stamp()
-        before = log.event_bytes
-        events = [
-            seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
-            for sequence, payload in enumerate(payloads[known:] if known else payloads, following)
-        ]
-        log.add(events, epoch)
-        self._keep_to_budget(log, log.event_bytes - before + len(events) * EVENT_OVERHEAD_BYTES)
-        log.wake()
-        return _OK
-
-    def _keep_to_budget(self, log: MemoryRun, added_bytes: int) -> None:
-        """Count what was appended to a log, and drop what is too much."""
-        budget, shares = self._budget, self._shares
+        if known:
+            payloads = payloads[known:]
+        events = seal(payloads, epoch=epoch, first=following, logged_nano=self._stamp())
+        added_bytes = log.add(events, epoch) + len(events) * EVENT_OVERHEAD_BYTES
+        budget = self._budget
         if log.event_bytes > budget.run_bytes or len(log.events) > budget.run_events:
             before = log.size_bytes
             log.trim(ring_target(budget.run_events), ring_target(budget.run_bytes))
             added_bytes -= before - log.size_bytes
-        account = shares.account_of(log.record.owner)
-        shares.held.add(account, added_bytes)
-        shares.keep(account)
+        self._shares.take(log.account, added_bytes)
+        log.wake()
+        return _OK
 
     def live(self, account: str) -> Live:
         """Return how many runs of an account go on, and what their messages need."""
@@ -314,7 +305,7 @@ class MemoryLog:
             end = self._unix_nano()
             log.close(outcome, end, end + int(self._budget.retention_s * NANO))
             self._ended[log.record.run_id] = log
-            account = self._accounts[self._shares.account_of(log.record.owner)]
+            account = self._accounts[log.account]
             account.ended[log.record.run_id] = log
             account.live_message_bytes -= log.beyond_bytes
             self._sessions.end(log.record)
@@ -351,7 +342,7 @@ class MemoryLog:
         self._ended.pop(record.run_id, None)
         self._requests.pop(record.request_key, None)
         self._sessions.forget_run(record)
-        name = self._shares.account_of(record.owner)
+        name = log.account
         account = self._accounts[name]
         del account.runs[record.run_id]
         if account.ended.pop(record.run_id, None) is None:

@@ -23,12 +23,14 @@ class MemoryRun(LiveEvents):
 
     Args:
         record: The run.
+        account: On which account it is.
     """
 
-    __slots__ = ("end_unix_nano", "expire_unix_nano", "message", "outcome", "readers", "record")
+    __slots__ = ("account", "end_unix_nano", "expire_unix_nano", "message", "outcome", "readers", "record")
 
-    def __init__(self, record: RunRecord) -> None:
+    def __init__(self, record: RunRecord, account: str) -> None:
         super().__init__()
+        self.account = account
         self.record = replace(record, message="")
         self.message = record.message.encode()
         """What the user said, in UTF-8: text in memory may take four times as much."""

@@ -122,6 +122,12 @@ class Shares:
         if not self._shed_heaviest(room_bytes, least, rings=bool(most)):
             raise LogFullError
 
+    def take(self, account: str, size_bytes: int) -> None:
+        """Count what was written, and give up what is too much then."""
+        self.held.add(account, size_bytes)
+        if self._budget.principal_bytes or self.held.total > self._budget.total_bytes:
+            self.keep(account)
+
     def keep(self, account: str) -> None:
         """Give up what is too much after something was written."""
         budget = self._budget

@@ -289,10 +289,7 @@ class LogWriter:
         """Write events under the next numbers, and keep to the budget."""
         now = self._stamp()
         row, epoch, first = state.row, state.epoch, state.last + 1
-        events = [
-            seal(payload, epoch=epoch, sequence=sequence, logged_nano=now)
-            for sequence, payload in enumerate(payloads, first)
-        ]
+        events = seal(payloads, epoch=epoch, first=first, logged_nano=now)
         self._db.executemany(
             _INSERT_EVENT, [(row, epoch, sequence, event) for sequence, event in enumerate(events, first)]
         )

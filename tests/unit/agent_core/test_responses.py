@@ -21,7 +21,7 @@ def events(count: int, size: int = 5) -> list[bytes]:
         event = new_event(sequence)
         event.text_delta.content = "x" * size
         payload = encode_payload(event, sequence)
-        made.append(seal(payload, epoch=1, sequence=sequence, logged_nano=sequence))
+        made += seal((payload,), epoch=1, first=sequence, logged_nano=sequence)
     return made
 
 

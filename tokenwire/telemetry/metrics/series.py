@@ -191,11 +191,20 @@ class Histogram(Instrument[HistogramPoint]):
             return
         with self._lock:
             point = self._point(key)
+            if len(values) == 1:
+                self._observe_nano(point, values[0])
+                return
             ordered = sorted(values)
             _count(ordered, self.declaration.bounds_nano, point.counts)
             point.total_nano += sum(ordered)
             point.min_nano = min(point.min_nano, ordered[0])
             point.max_nano = max(point.max_nano, ordered[-1])
+
+    def _observe_nano(self, point: HistogramPoint, nano: int) -> None:
+        point.counts[bisect_left(self.declaration.bounds_nano, nano)] += 1
+        point.total_nano += nano
+        point.min_nano = min(point.min_nano, nano)
+        point.max_nano = max(point.max_nano, nano)
 
     def observe(self, seconds: float, *labels: str, exemplar: Exemplar | None = None) -> None:
         """Count one duration.

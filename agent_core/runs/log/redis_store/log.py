@@ -348,11 +348,7 @@ class RedisLog:
 
     def _seal(self, epoch: int, first: int, payloads: Sequence[bytes]) -> list[bytes]:
         """Return the whole events of payloads, stamped with now."""
-        now = self._stamp()
-        return [
-            seal(payload, epoch=epoch, sequence=number, logged_nano=now)
-            for number, payload in enumerate(payloads, first)
-        ]
+        return seal(payloads, epoch=epoch, first=first, logged_nano=self._stamp())
 
 
 def _appended(answer: Sequence[Any]) -> Appended:

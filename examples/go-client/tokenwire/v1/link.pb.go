@@ -539,7 +539,8 @@ func (x *LinkStart) GetCredit() *FollowCredit {
 	return nil
 }
 
-// LinkFollow follows a run after a cursor, as FollowRun does with relay.
+// LinkFollow follows a run after a cursor, as FollowRun does with relay. Only these
+// follows receive caught_up.
 type LinkFollow struct {
 	state         protoimpl.MessageState
 	sizeCache     protoimpl.SizeCache
@@ -901,7 +902,8 @@ type LinkBatch struct {
 
 	// The follow.
 	FollowId uint64 `protobuf:"varint,1,opt,name=follow_id,json=followId,proto3" json:"follow_id,omitempty"`
-	// The run that it follows. Set in the first batch of a follow, else empty.
+	// The run that it follows. Set in the first batch of a follow, else empty; empty
+	// if a start was refused.
 	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// Events in order: at most 512. A message has at most 1 MiB.
 	Events []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`

@@ -44,7 +44,7 @@ def events(count: int, size: int = 5) -> list[bytes]:
     for sequence in range(1, count + 1):
         event = new_event(sequence)
         event.text_delta.content = "x" * size
-        made.append(seal(encode_payload(event, sequence), epoch=1, sequence=sequence, logged_nano=sequence))
+        made += seal((encode_payload(event, sequence),), epoch=1, first=sequence, logged_nano=sequence)
     return made
 
 

@@ -146,6 +146,21 @@ async def test_what_fails_in_one_follow_ends_that_one_alone(
         assert len(failing.polled) == 1
 
 
+async def test_a_backlog_of_a_live_follow_is_sent_without_another_word() -> None:
+    """More than fits into one batch, while a message was on its way."""
+    async with writing() as edge:
+        follower = ScriptedFollower(some(1))
+        edge.follow(1, follower)
+        await turns()
+        edge.may_write.clear()
+        follower.add(event(2))
+        await turns()
+        follower.add(*(event(sequence) for sequence in range(3, 1_500)))
+        edge.may_write.set()
+        await turns()
+        assert edge.sequences(1) == [*range(1, 1_500)]
+
+
 async def test_a_slow_edge_is_waited_for_and_finds_all_in_one_message() -> None:
     """What comes while a message is on its way is not sent piece by piece afterwards."""
     async with writing() as edge:

@@ -219,7 +219,7 @@ async def test_a_request_that_is_repeated_at_a_limit_while_it_fails_is_refused_a
 class RefusingLog(MemoryLog):
     """Takes a run, and none of its events."""
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         del run_id, epoch, first, payloads
         return Appended(AppendStatus.GONE)
 

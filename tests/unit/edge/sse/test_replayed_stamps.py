@@ -9,9 +9,9 @@ import pytest
 from edge.sse.stamps import EdgeClock, StreamStamps
 from tokenwire.latency.clock_bounds import Offset
 from tokenwire.latency.segments import Segment
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.latency.series import DELTA, TokenSeries
 from tokenwire.v1.event_pb2 import Event, EventTiming, TextDelta
-from tokenwire.v1.stream_pb2 import Clock
 
 MS: Final = 1_000_000
 BEGAN: Final = 10**12
@@ -51,7 +51,7 @@ def event_of(sequence: int, logged: int, *, clock_id: int = CLOCK.id, wall_nano:
 def test_an_event_that_was_logged_before_the_request_is_replayed(logged: int, replayed: bool) -> None:
     """A request that is repeated joins a run that goes on: what is told at once has no live way."""
     stamped = Stamped()
-    stamped.stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN + MS), BEGAN + 2 * MS)
+    stamped.stamps.response(SenderClock(CLOCK.id, BEGAN + MS, 0, 0), BEGAN + 2 * MS)
     stamped.stamps.event(event_of(1, logged), 1, DELTA, True)
     assert stamped.replayed() == [replayed]
 
@@ -74,7 +74,7 @@ def test_a_clock_that_is_behind_makes_no_live_event_a_replayed_one(
     logged = 7 * 10**11
     behind = 1_500 * MS
     wall = BEGAN + logged_ms * MS - MS + CLOCK.wall_offset_nano - behind
-    send = Clock(id=OTHER, send_nano=logged + MS, send_unix_nano=wall + 2 * MS)
+    send = SenderClock(OTHER, logged + MS, wall + 2 * MS, 0)
     stamped.stamps.response(send, BEGAN + 20 * MS)
     stamped.stamps.event(event_of(1, logged, clock_id=OTHER, wall_nano=wall), 1, DELTA, True)
     assert stamped.replayed() == [replayed]
@@ -83,8 +83,8 @@ def test_a_clock_that_is_behind_makes_no_live_event_a_replayed_one(
 def test_what_a_message_without_events_says_of_the_loop_is_told_of_the_next_event() -> None:
     """A core that stood still may first say that the log is away."""
     stamps = Stamped().stamps
-    stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN, loop_lag_nano=400 * MS), BEGAN + MS)
-    stamps.response(Clock(id=CLOCK.id, send_nano=BEGAN + MS, loop_lag_nano=20 * MS), BEGAN + 2 * MS)
+    stamps.response(SenderClock(CLOCK.id, BEGAN, 0, 400 * MS), BEGAN + MS)
+    stamps.response(SenderClock(CLOCK.id, BEGAN + MS, 0, 20 * MS), BEGAN + 2 * MS)
     for sequence in (1, 2):
         stamps.event(event_of(sequence, BEGAN), sequence, DELTA, True)
     assert [stamps.core_lag_nano(sequence) for sequence in (1, 2)] == [420 * MS, 0]

@@ -13,6 +13,7 @@ from edge.errors import EdgeError
 from edge.sse.dialects import NativeDialect
 from edge.sse.stamps import EdgeClock, StreamStamps
 from edge.sse.stream import StreamState
+from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.latency.series import TokenSeries
 from tokenwire.translate import translate
 from tokenwire.v1 import event_pb2, run_pb2, stream_pb2
@@ -186,10 +187,10 @@ def test_a_client_catches_up_once_and_only_if_it_was_behind(live: bool) -> None:
 def test_a_full_stream_says_so_until_it_is_taken() -> None:
     """By what has come for it, not by what is written."""
     stream = Told(budget_bytes=100)
-    stream.arrived(stream_pb2.Clock(), 1, 99)
+    stream.arrived(SenderClock(0, 0, 0, 0), 1, 99)
     stream.hear(text())
     assert not stream.full
-    stream.arrived(stream_pb2.Clock(), 2, 1)
+    stream.arrived(SenderClock(0, 0, 0, 0), 2, 1)
     assert stream.full
     stream.frames()
     assert not stream.full
@@ -281,7 +282,7 @@ def test_stamps_are_read_of_what_is_told_and_noted_when_it_is_taken() -> None:
     series = TokenSeries(stall_nano=10**9)
     read = StreamStamps(series, CLOCK, began_nano=0)
     stream = Told(live=True, stamps=read)
-    stream.arrived(stream_pb2.Clock(id=CLOCK.id, send_nano=6), 7, 1)
+    stream.arrived(SenderClock(CLOCK.id, 6, 0, 0), 7, 1)
     timing = event_pb2.EventTiming(model_nano=2, logged_nano=3, clock_tag=CLOCK.tag)
     stream.hear(text(timing=timing), text(timing=timing))
     assert (series.waiting, read.is_plain) == (2, True)
@@ -294,7 +295,7 @@ def test_a_standstill_of_the_core_is_read_from_its_clock() -> None:
     """It is rare, and needs more than the two stamps."""
     read = stamps()
     stream = Told(live=True, stamps=read)
-    stream.arrived(stream_pb2.Clock(id=CLOCK.id, send_nano=6, loop_lag_nano=5), 7, 1)
+    stream.arrived(SenderClock(CLOCK.id, 6, 0, 5), 7, 1)
     stream.hear(text())
     assert read.core_lag_nano(1) == 5
 

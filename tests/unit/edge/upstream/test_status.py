@@ -6,8 +6,9 @@ from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
 
 from edge.upstream import status
-from edge.upstream.status import upstream_error
+from edge.upstream.status import link_error, upstream_error
 from tokenwire.outage import Repeats
+from tokenwire.v1.event_pb2 import Error
 
 
 def failed(code: grpc.StatusCode, domain: str = "", reason: str = "BECAUSE") -> grpc.aio.AioRpcError:
@@ -56,3 +57,22 @@ def test_a_core_that_refuses_this_edge_is_not_the_clients_fault(
     assert len(told) == 2
     assert "TOKENWIRE_PRINCIPAL_KEY" in told[0]
     assert "clocks" in told[1]
+
+
+def test_a_refusal_over_a_link_is_the_same_as_over_a_call() -> None:
+    """What a call says in three messages stands in one map."""
+    details = {"reason": "LIMIT", "limit": "5", "field": "run.session_id", "violation": "no"}
+    refused = link_error(
+        Error(code="RESOURCE_EXHAUSTED", message="As it is.", details={**details, "retry_after_ms": "250"})
+    )
+    assert (refused.code, refused.message, refused.retry_after_s) == ("RESOURCE_EXHAUSTED", "As it is.", 0.25)
+    assert refused.details == {**details, "field": "sessionId"}
+
+
+def test_a_failure_over_a_link_that_gives_no_reason_reaches_no_client() -> None:
+    """It is not meant for one; that the core does not accept this edge is not its fault, either."""
+    failed = link_error(Error(code="CANCELLED", message="10.1.2.3: secret"))
+    stranger = link_error(Error(code="UNAUTHENTICATED", message="no", details={"reason": "TOKEN_EXPIRED"}))
+    assert (failed.code, failed.retryable, failed.details) == ("UNAVAILABLE", True, {})
+    assert "secret" not in failed.message
+    assert (stranger.code, stranger.details) == ("INTERNAL", {})

@@ -11,7 +11,6 @@ from tokenwire.cli.environment import (
     environment_of,
     lost_variables,
     made_principal_key,
-    made_ticket_key,
 )
 from tokenwire.principal import MIN_KEY_BYTES
 from tokenwire.variables import CORE, EDGE, VARIABLES, Reader
@@ -85,12 +84,6 @@ def test_where_users_prove_who_they_are_a_key_is_made(auth: str) -> None:
 def test_elsewhere_no_key_is_made(given: dict[str, str]) -> None:
     """Without authentication `tokenwire ask` still calls the core; what the operator has set stands."""
     assert made_principal_key(given) == {}
-
-
-def test_edges_side_by_side_share_a_ticket_key() -> None:
-    """It is made where there is none, and none that it could be derived from."""
-    assert len(made_ticket_key({})["TOKENWIRE_TICKET_KEY"]) >= MIN_KEY_BYTES
-    assert made_ticket_key(KEY) == made_ticket_key({"TOKENWIRE_TICKET_KEY": "t" * 32}) == {}
 
 
 def test_the_core_checks_the_bearers_that_the_edge_checks() -> None:

@@ -1,4 +1,4 @@
-"""One child process of `tokenwire up`: started, watched, and ended for certain."""
+"""One child process: started, watched, and ended for certain."""
 
 from __future__ import annotations
 
@@ -30,8 +30,22 @@ class Child:
         """Done when the process has ended, with its return code."""
 
     @classmethod
-    async def start(cls, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Start a command with just this environment."""
+    async def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        descriptors: Sequence[int] = (),
+    ) -> Child:
+        """Start a command.
+
+        Args:
+            name: What to call it.
+            command: Program and arguments.
+            environment: Its whole environment.
+            descriptors: What it inherits besides its standard streams, under the same numbers.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-S",
@@ -41,6 +55,7 @@ class Child:
             env=dict(environment),
             stdin=DEVNULL,
             start_new_session=True,
+            pass_fds=tuple(descriptors),
         )
         return cls(name, process)
 
