@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+from bench.page import write_section
 
 Row: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
@@ -37,12 +38,7 @@ def write_into_page(page: Path, result: Result) -> None:
     Raises:
         ValueError: The page has no such markers.
     """
-    text = page.read_text(encoding="utf-8")
-    pattern = re.compile(rf"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
-    fresh, count = pattern.subn(lambda match: f"{match[1]}\n{tables(result)}\n{match[2]}", text)
-    if count != 1:
-        raise ValueError(f"{page} has no markers for these tables")
-    page.write_text(fresh, encoding="utf-8")
+    write_section(page, BEGIN, END, tables(result).rstrip("\n"))
 
 
 LATENCY_HEAD: Final = (
