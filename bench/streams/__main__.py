@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from bench.kept import as_text
 from bench.machine import machine, versions
-from bench.streams.bridges import BRIDGES, FULL_BRIDGES, GO, NAIVE, NODE, PRODUCT, ROOT, Bridge, buildable
-from bench.streams.cases import FIRST_TOKEN, IDLE, LOADS, OPENED_AND_LEFT, QUICK, WHOLE
+from bench.streams.bridges import BRIDGES, FULL_BRIDGES, GO, NAIVE, PRODUCT, ROOT, Bridge, buildable
+from bench.streams.cases import FIRST_TOKEN, IDLE, LOADS, OPENED_AND_LEFT, QUICK
 from bench.streams.figures import Figures
 from bench.streams.full import full_rows
 from bench.streams.loader import MissingToolError, build_loader
@@ -97,9 +97,9 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         elif arguments.quick:
             result["rows"] += interleaved(means, QUICK, bridges, 1)
         else:
-            cases = (*LOADS, FIRST_TOKEN, OPENED_AND_LEFT, WHOLE)
+            cases = (*LOADS, FIRST_TOKEN, OPENED_AND_LEFT)
             result["rows"] += interleaved(means, cases, bridges, arguments.rounds)
-            with_memory = [b for b in bridges if b.name in {PRODUCT, NAIVE, GO, NODE}]
+            with_memory = [b for b in bridges if b.name in {PRODUCT, NAIVE, GO}]
             result["rows"] += on_fresh_processes(means, IDLE, with_memory)
     result["seconds"] = round(time.monotonic() - began)
     return result
