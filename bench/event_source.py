@@ -74,7 +74,7 @@ class Decoder:
             case "retry" if value.isdecimal():
                 self._retry_ms = int(value)
             case _:
-                pass  # a comment, or a field that nobody knows
+                pass  # a comment, or an unknown field
         return None
 
     def _dispatch(self) -> Message | None:

@@ -41,8 +41,8 @@ from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.outcome import Outcome
 from agent_core.runs.run_order import RunTimes
-from bench.kept import as_text
 from bench.machine import machine, versions
+from bench.result_file import as_text
 from tokenwire.garbage import GarbageCollection
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec

@@ -1,7 +1,7 @@
 """No log: a stand-in for measurements alone, against which the real stores are held.
 
 It is the least that the contract lets a store do: it takes events, and hands each on to the run's one
-reader. What was handed on is gone, so nobody can follow again, a second reader gets nothing, and nothing
+reader. What was handed on is gone, so no one can follow again, a second reader gets nothing, and nothing
 is ever trimmed, swept or remembered. No core can be told to use it.
 """
 
@@ -97,7 +97,7 @@ class PipeTail:
         self._pipe.wake()
 
     async def aclose(self) -> None:
-        """Tell nobody any more."""
+        """Wake no reader any more."""
         self._pipe.callback = None
 
 

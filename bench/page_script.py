@@ -5,7 +5,7 @@
 A real core and edge, and the page in the system's Chromium, as fast as the machine is and slowed down to a
 quarter by the browser itself. An answer of Markdown is asked for, and the times are taken of all that the
 page does in an animation frame: reading the store, lexing, React, and what it does once the frame's layout
-is done, which is to keep the end in view. A layout that the script forces counts as its own. Told are the
+is done, which is to keep the end in view. A layout that the script forces counts as its own. Reported are the
 median, p99 and the longest, how many frames there were, and how many tasks of the page took more than 50
 ms, whatever they did; and, as a mean for each frame, what the browser says that script, style and layout
 took in all.
@@ -25,8 +25,8 @@ from typing import Any, Final
 
 from playwright.sync_api import Browser, CDPSession
 
-from bench.kept import as_text
 from bench.machine import machine, versions
+from bench.result_file import as_text
 from tests.support.browser import answer_text, open_page, running_chromium
 from tests.support.processes import Processes
 

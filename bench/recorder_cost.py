@@ -24,8 +24,8 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON as ALWAYS_ON_SAMPLER
 from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, Span, SpanContext
 
-from bench.kept import as_text
 from bench.machine import machine, versions
+from bench.result_file import as_text
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
 from tests.support.fed_stream import FedStream
 from tokenwire.latency.clock_bounds import ClockBook

@@ -26,7 +26,7 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Any, Final
 
-from bench.crowd import Crowd, Order, Watched
+from bench.checking_clients import Crowd, Order, Watched
 from bench.machine import busy_since, machine, processor_ticks, versions
 from tests.support import nginx, system
 from tests.support.processes import Processes, Running, free_port
@@ -171,7 +171,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
     Args:
         plan: What is tried.
         folder: Where the processes' output goes.
-        say: Told how it goes on.
+        say: Called with each step.
 
     Raises:
         AssertionError: A process did not start, or did not end.

@@ -34,10 +34,10 @@ from agent_core.agents.pace import PaceOrder, pace
 from agent_core.runs.follower import FollowOrder
 from agent_core.runs.log.contract import START, Batch
 from agent_core.runs.manager import RunManager
-from bench.contestants import BASELINE, CONTESTANTS, NEEDS_REDIS, Ground, ground, open_manager
-from bench.kept import as_text
 from bench.machine import busy_since, cores, filesystem, machine, processor_ticks, versions
+from bench.result_file import as_text
 from bench.run_log_tables import tables, write_into_page
+from bench.stores import BASELINE, CONTESTANTS, NEEDS_REDIS, Ground, ground, open_manager
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
 
 OWNER: Final = "bench"

@@ -16,11 +16,11 @@ BEGIN: Final = "<!-- run-log: written by `make bench-log`, do not edit -->"
 END: Final = "<!-- end of run-log -->"
 
 BEYOND: Final = 10
-"""A percentile is told only where so many tokens of a round lie beyond it."""
+"""A percentile is shown only where so many tokens of a round lie beyond it."""
 
 
 def tables(result: Result) -> str:
-    """Return everything that a reader of the page is told of a result."""
+    """Return all tables of a result."""
     return "\n".join(
         (
             _circumstances(result),

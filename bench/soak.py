@@ -4,7 +4,7 @@
 
 A real core and a real edge, each a process of its own on loopback. Some 39 visitors a second start runs,
 short ones and long ones, read them, leave them and come back to them at their cursors, drop and reset their
-connections, stop runs, stall, send half a request, or have a run started that nobody follows for a while;
+connections, stop runs, stall, send half a request, or start a run that is not followed for a while;
 each reads its run to the end and counts what is missing or comes twice. What ended is kept for 20 s, so that
 the log soon holds as much as it will ever hold.
 
@@ -30,10 +30,10 @@ from typing import Any, Final
 import uvloop
 
 from bench.gauged import Gauges
-from bench.kept import as_text
 from bench.machine import busy_since, machine, processor_ticks, versions
+from bench.mixed_load import Tally, Times, Visitors
+from bench.result_file import as_text
 from bench.stand import Stand, base_of, settled, standing
-from bench.visitors import Tally, Times, Visitors
 from tests.support.memory import rss_bytes
 
 ENOUGH: Final = 2

@@ -27,7 +27,7 @@ AT_REST: Final = frozenset(
         *("streams", "stream_slots", "connections"),
     }
 )
-"""The gauges that must be 0 when nobody is there. Those of BASED must be no more than they were at first."""
+"""The gauges that must be 0 without clients. Those of BASED must be no more than they were at first."""
 
 BASED: Final = frozenset({"tasks", "calls", "descriptors", "keys"})
 
@@ -161,7 +161,7 @@ async def settled(
 async def base_of(
     stand: Stand, but: frozenset[str] = frozenset()
 ) -> tuple[dict[str, Gauges], dict[str, str]]:
-    """Return the gauges at rest, and what is not at rest: nothing but what must be 0 can be told yet."""
+    """Return the gauges at rest, and what is not at rest: only what must be 0 can be judged yet."""
     base, left = await settled(stand, None, but)
     samples = [base]
     until = time.monotonic() + BASE_S

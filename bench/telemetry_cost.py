@@ -11,7 +11,7 @@ rate. The contestants, interleaved round by round and compared within a round:
 * `compact`: every stream sampled, and every token in its trace.
 * `unsampled`: OTEL_TRACES_SAMPLER with a ratio of 0, so that streams are recorded to be kept if they stall.
 
-Spans go over OTLP/gRPC to a process that takes them and does nothing. Told are the CPU time that core and
+Spans go over OTLP/gRPC to a process that takes them and does nothing. Reported are the CPU time that core and
 edge take for a token, and the p50 and p99 of the gaps between two tokens at the clients. With `--rate 0`
 streams go as fast as they can: then tokens a second are what is compared.
 """
@@ -32,9 +32,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.kept import as_text
 from bench.machine import busy_since, machine, processor_ticks, versions
 from bench.process_cpu import cpu_s
+from bench.result_file import as_text
 from bench.trace_sink import trace_sink
 from tests.support.processes import Running, clean_environment, core_is_serving, edge_is_ready, free_port
 

@@ -18,7 +18,7 @@ Moment = Literal["at once", "before the first token", "mid-token", "at a token",
 
 REQUESTS: Final[dict[Request, float]] = {
     "stream": 10,  # POST /api/chat
-    "start": 1,  # POST with Accept: application/json: nobody ever follows the run
+    "start": 1,  # POST with Accept: application/json: the run is never followed
     "follow": 3,  # GET of a run that another client has asked for, from its first event
     "resume": 2,  # the same after some event
     "cut request": 1,  # a request that is cut off in its middle

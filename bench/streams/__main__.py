@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.kept import as_text
 from bench.machine import machine, versions
+from bench.result_file import as_text
 from bench.streams.bridges import BRIDGES, FULL_BRIDGES, GO, NAIVE, PRODUCT, ROOT, Bridge, buildable
 from bench.streams.cases import FIRST_TOKEN, IDLE, LOADS, OPENED_AND_LEFT, QUICK
 from bench.streams.figures import Figures
@@ -57,7 +57,7 @@ def chosen(names: str | None, *, full: bool) -> list[Bridge]:
     """Return the bridges of these names; all without names.
 
     Raises:
-        SystemExit: There is none of that name.
+        SystemExit: A name is unknown.
     """
     offered = (*BRIDGES, *FULL_BRIDGES) if full else BRIDGES
     known = {bridge.name: bridge for bridge in offered}

@@ -63,7 +63,7 @@ class Ending:
     rate: float
     within_s: float
     journal: Path = field(compare=False)
-    """Where the agent writes: what `core_settings` tells the core."""
+    """Where the agent writes: as `core_settings` has it."""
 
     @property
     def name(self) -> str:

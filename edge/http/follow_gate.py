@@ -19,7 +19,7 @@ from edge.http.stream_policy import StreamPolicy, come_back_later
 
 OPENING_AT_A_TIME: Final = 32
 """How many follows are opened at a time: a question that comes in between waits for these, about 0.1 s. With
-3,000 clients (`python -m bench.herd`, 2 cores): 64 at a time are all back after 17 s, and the slowest
+3,000 clients (`python -m bench.reconnects`, 2 cores): 64 at a time are all back after 17 s, and the slowest
 question took 2.0 s; 32 after 19 s, 1.3 s; 16 after 23 s, 1.0 s."""
 
 OPENING_S: Final = 0.25

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.visitors import KINDS
+from bench.mixed_load import KINDS
 from tests.support.processes import Processes
 
 WITHIN_S = 240.0

@@ -6,7 +6,7 @@ from tests.support.processes import ROOT
 
 RUN_BY = {
     "bench.gc_pauses": "tests/unit/bench/test_gc_pauses.py",
-    "bench.herd": "tests/e2e/test_herd.py",
+    "bench.reconnects": "tests/e2e/test_reconnects.py",
     "bench.page_script": "tests/e2e/test_page_script.py",
     "bench.recorder_cost": "tests/unit/bench/test_recorder_cost.py",
     "bench.rolling_restart": "tests/e2e/test_rolling_restart.py",

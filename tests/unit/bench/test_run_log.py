@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench import run_log, run_log_tables
-from bench.contestants import BASELINE
 from bench.run_log_tables import BEGIN, END, tables, write_into_page
+from bench.stores import BASELINE
 from tests.support import system
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.crowd import Order, Watched
+from bench.checking_clients import Order, Watched
+from bench.mixed_load import KINDS, Tally, Times, draw_visit
 from bench.soak import MIB, Plan, Series, growth_of, judge
-from bench.visitors import KINDS, Tally, Times, draw_visit
 
 PLAN = Plan(seconds=600)
 

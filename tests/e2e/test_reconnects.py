@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import herd
+from bench import reconnects
 
 
 @pytest.mark.timeout(240)
@@ -16,7 +16,7 @@ def test_all_clients_come_back_to_a_restarted_edge_and_questions_are_answered(tm
     """Also when it was killed. How fast is the benchmark's matter: a busy machine may fail that alone."""
     for name in ("TERM", "KILL"):
         kept = tmp_path / f"{name}.json"
-        herd.main(["--clients", "40", "--signal", name, "--json", str(kept)])
+        reconnects.main(["--clients", "40", "--signal", name, "--json", str(kept)])
         result = json.loads(kept.read_text())
         assert result["signal"] == signal.Signals[f"SIG{name}"].name
         assert result["all_back_s"] is not None

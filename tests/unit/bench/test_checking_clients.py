@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.crowd import Order, Watched, text_of
+from bench.checking_clients import Order, Watched, text_of
 from bench.event_source import Decoder, Message
 from bench.rolling_restart import STOPPED, Plan, Report, report
 

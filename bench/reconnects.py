@@ -1,6 +1,6 @@
 """An edge with many streams is restarted: how long does a new question take while all come back?
 
-    python -m bench.herd [--clients 3000] [--signal TERM|KILL] [--json FILE]
+    python -m bench.reconnects [--clients 3000] [--signal TERM|KILL] [--json FILE]
 
 A core and an edge, each a process of its own on loopback; clients follow 50 slow runs, and come back as an
 `EventSource` does: after the last `retry:`, with their last id. Once the new edge is ready, a question is
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with tempfile.TemporaryDirectory(prefix="tokenwire-herd-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tokenwire-reconnects-") as folder:
         stand = Stand(Path(folder))
         try:
             stand.core()

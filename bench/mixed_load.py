@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 from uuid import uuid4
 
-from bench.crowd import Client, Order, Watched
+from bench.checking_clients import Client, Order, Watched
 from bench.event_source import RESET, BrokenOffError, Response, request
 
 Policy = Literal["cancel", "grace", "continue"]
@@ -40,7 +40,7 @@ class Times(NamedTuple):
 
     @property
     def grace_s(self) -> float:
-        """How long a run goes on that nobody follows."""
+        """How long a run goes on without a follower."""
         return self.stall_s / 2
 
     @property

@@ -255,7 +255,7 @@ class Client:
                 break
             await asyncio.sleep(RETRY_MS / 1000)
         else:
-            run.wrong.append("nobody tells its state")
+            run.wrong.append("no edge returned its state")
             return
         state = json.loads(body)
         if state.get("state") != "ended" or state.get("last") != run.last_id:
@@ -277,7 +277,7 @@ class Crowd:
         self._order = order
         self._streams = streams
         self._clients: list[Client] = []
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="crowd")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="checking-clients")
         self._failure: BaseException | None = None
 
     @property
