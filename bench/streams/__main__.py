@@ -28,6 +28,7 @@ from bench.streams.page import write_page
 from bench.streams.rounds import Means, interleaved, on_fresh_processes
 from bench.streams.tables import report
 from bench.trace_sink import trace_sink
+from tokenwire.descriptors import raise_limit
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 
@@ -74,6 +75,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         MissingToolError: Without a C compiler nothing can be measured.
     """
     loader = build_loader()
+    raise_limit()
     bridges, left_out = buildable(chosen(arguments.bridges, full=arguments.full))
     for name, why in left_out.items():
         print(f"LEFT OUT: {name}: {why}", file=sys.stderr)

@@ -103,7 +103,7 @@ class Idle:
     """Open streams that say nothing after their first event, on fresh processes."""
 
     streams: int
-    per_s: float = 500
+    per_s: float = 350
     window_s: float = 2.0
 
     @property

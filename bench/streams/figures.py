@@ -5,10 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from bench.streams.bridges import PRODUCT, PRODUCT_CALLS
+from bench.streams.bridges import PRODUCT, PRODUCT_CALLS, TWO_WORKERS
 from bench.streams.loader import faults_of
+
+OWN: Final = frozenset({PRODUCT, PRODUCT_CALLS, TWO_WORKERS})
+"""The bridges that are our edge."""
 
 
 @dataclass(frozen=True)
@@ -86,4 +89,4 @@ class Figures:
 
     def own_faults(self) -> int:
         """Return how much was wrong with our own edge, in all cases."""
-        return sum(faults_of(row) for row in self.rows if row["bridge"] in {PRODUCT, PRODUCT_CALLS})
+        return sum(faults_of(row) for row in self.rows if row["bridge"] in OWN)

@@ -80,5 +80,5 @@ def disconnects(means: Means, bridge: Bridge, case: Disconnects = DISCONNECTS) -
 
 
 def _facts(number: int, load: str, bridge: Bridge, case: str) -> Row:
-    facts = {"round": number, "case": case, "load": load, "bridge": bridge.name, "others_cpus": 0.0}
+    facts = {"round": number, "case": case, "load": load, "bridge": bridge.name}
     return {**dict.fromkeys(FAULTS, 0), **facts}

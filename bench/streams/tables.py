@@ -128,12 +128,14 @@ def origin(result: Mapping[str, Any]) -> str:
     versions = ", ".join(
         f"{name} {text}" for name, text in {"python": result["versions"]["python"], **made_of}.items()
     )
-    others = sorted(row["others_cpus"] for row in result["rows"])
+    others = sorted(row["others_cpus"] for row in result["rows"] if "others_cpus" in row)
+    loader = max(row["loader_cpu_s"] / row["seconds"] for row in result["rows"] if "loader_cpu_s" in row)
     middle, most = others[len(others) // 2], others[-1]
     rounds = max(row["round"] for row in result["rows"])
     return (
         f"Measured on {result['date']} with `{result['command']}`: {rounds} rounds on {where}; {versions}. "
-        f"Other processes took {middle:.2f} CPUs meanwhile (median; at most {most:.2f})."
+        f"Other processes took {middle:.2f} CPUs meanwhile (median; at most {most:.2f}), "
+        f"the load generator at most {loader:.2f}."
     )
 
 

@@ -15,7 +15,8 @@ from bench.streams.tables import costs, ratios, report, verdict
 
 def row(bridge: str, edge_us: float, number: int = 1, **more: Any) -> dict[str, Any]:
     latency = {"count": 1, "p50": 1.0, "p90": 1.0, "p99": 2.0, "max": 3.0}
-    facts = {"round": number, "case": "steady", "load": MIDDLE, "bridge": bridge, "others_cpus": 0.1}
+    more = {"others_cpus": 0.1, "loader_cpu_s": 0.5, "seconds": 2.0, **more}
+    facts = {"round": number, "case": "steady", "load": MIDDLE, "bridge": bridge}
     cost = {"edge_us_per_token": edge_us, "core_us_per_token": 50.0, "tokens_per_s": 10_000.0}
     return {**dict.fromkeys(FAULTS, 0), **facts, **cost, "latency_ms": latency, **more}
 
@@ -65,4 +66,9 @@ def test_a_fault_of_our_edge_breaks_a_budget_and_one_of_a_peer_does_not(fault: s
 
 def test_what_was_left_out_is_told_with_the_reason() -> None:
     """Beside the tables, where no reader can miss it."""
-    assert "**Left out: Node**: node was not found" in report(result(row(PRODUCT, 1)))
+    text = report(result(row(PRODUCT, 1)))
+    assert "**Left out: Node**: node was not found" in text
+    assert (
+        "Other processes took 0.10 CPUs meanwhile (median; at most 0.10), the load generator at most 0.25."
+        in text
+    )
