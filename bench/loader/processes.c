@@ -46,6 +46,7 @@ static long pid_rss_kib(int pid) {
   if (!file) fail("it has ended", pid);
   while (kib < 0 && fgets(line, sizeof line, file)) sscanf(line, "VmRSS: %ld", &kib);
   fclose(file);
+  if (kib < 0) fail("it has ended", pid); /* what is left of it until its parent asks has no memory */
   return kib;
 }
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,7 +11,7 @@ from bench.streams.bridges import GATEWAY, GO, NAIVE, NODE, PRODUCT, TWO_WORKERS
 from bench.streams.cases import LOADS, Idle, Steady, Visits
 from bench.streams.extremes import FLOOD, IDLE, Beside, Disconnects, Ending
 from bench.streams.loader import FAULTS
-from bench.streams.rounds import Means, Row, interleaved, on_fresh_processes
+from bench.streams.rounds import Means, Row, attempt, interleaved, measure, on_fresh_processes
 from bench.streams.started import started
 
 ROUNDS: Final = 3
@@ -66,19 +64,11 @@ def endings(means: Means, bridge: Bridge, *, streams: int = 500, rounds: int = R
         with started(bridge, means.traces, core_settings=cases[0].core_settings) as running:
             for number in range(1, rounds + 1):
                 for case in cases:
-                    running.wait_quiet()
-                    yield {**_facts(number, case.name, bridge, "ending"), **case.run(means.loader, running)}
+                    yield measure(means, case, running, number)
 
 
 def disconnects(means: Means, bridge: Bridge, case: Disconnects = DISCONNECTS) -> Row:
     """Return the row of very many streams that are left at their first token."""
-    began = time.monotonic()
-    row = case.run(means.loader, {**means.traces, **bridge.settings})
-    print(f"{case.name}: {row['growth']}", file=sys.stderr, flush=True)
-    seconds = round(time.monotonic() - began)
-    return {**_facts(1, case.name, bridge, "disconnects"), **row, "seconds": seconds}
-
-
-def _facts(number: int, load: str, bridge: Bridge, case: str) -> Row:
-    facts = {"round": number, "case": case, "load": load, "bridge": bridge.name}
-    return {**dict.fromkeys(FAULTS, 0), **facts}
+    facts = {"round": 1, "case": "disconnects", "load": case.name, "bridge": bridge.name}
+    variables = {**means.traces, **bridge.settings}
+    return attempt(facts, lambda: {**dict.fromkeys(FAULTS, 0), **case.run(means.loader, variables)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from bench.streams.bridges import Bridge
 from bench.streams.cases import WHOLE, Visits
+from bench.streams.figures import value_of
 from bench.streams.loader import faults_of
 from bench.streams.started import Started, started
 
@@ -43,14 +44,32 @@ WARM_UP: Final = Visits(20, 5)
 """What each bridge serves before the first round, after WHOLE: compilers and caches are warm then."""
 
 
-def measure(means: Means, case: Case, bridge: Started, round_number: int) -> Row:
-    """Return the row of one case of one bridge, once what was before has come to rest."""
-    bridge.wait_quiet()
-    kind = type(case).__name__.lower()
-    facts = {"round": round_number, "case": kind, "load": case.name, "bridge": bridge.bridge.name}
-    row = {**facts, **case.run(means.loader, bridge)}
+def attempt(facts: Row, work: Callable[[], Row]) -> Row:
+    """Return a row: what was measured, or the reason as `failed`. So the other rows are not lost with it.
+
+    Args:
+        facts: Which round, case, load and bridge it is.
+        work: Measures it.
+    """
+    try:
+        row = {**facts, **work()}
+    except RuntimeError as error:
+        print(f"FAILED: {facts['bridge']}, {facts['load']}: {error}", file=sys.stderr, flush=True)
+        return {**facts, "failed": str(error)}
     show(row)
     return row
+
+
+def measure(means: Means, case: Case, bridge: Started, round_number: int) -> Row:
+    """Return the row of one case of one bridge, once what was before has come to rest."""
+
+    def work() -> Row:
+        bridge.wait_quiet()
+        return case.run(means.loader, bridge)
+
+    kind = type(case).__name__.lower()
+    facts = {"round": round_number, "case": kind, "load": case.name, "bridge": bridge.bridge.name}
+    return attempt(facts, work)
 
 
 def show(row: Mapping[str, Any]) -> None:
@@ -62,11 +81,12 @@ def show(row: Mapping[str, Any]) -> None:
         "edge_us_per_stream",
         "edge_kib_per_stream",
     )
-    told = " ".join(f"{key}={row[key]:.1f}" for key in keys if key in row)
+    late = {"p99 ms": value_of(row, "latency_ms.p99"), "cancelled p99 ms": value_of(row, "cancel_ms.p99")}
+    values = {**{key: row.get(key) for key in keys}, **late, "others": row.get("others_cpus")}
+    told = " ".join(f"{name}={value:.1f}" for name, value in values.items() if value is not None)
     wrong = f" FAULTS: {faults_of(row)} {row.get('said', '')}" if faults_of(row) else ""
-    where = f"round {row['round']}  {row['load']:24} {row['bridge']:18}"
-    late = f"p99={row['latency_ms']['p99']:.1f} ms others={row['others_cpus']:.2f}"
-    print(f"{where} {told} {late}{wrong}", file=sys.stderr, flush=True)
+    line = f"round {row['round']}  {row['load']:24} {row['bridge']:18} {told}{wrong}"
+    print(line, file=sys.stderr, flush=True)
 
 
 def interleaved(
@@ -81,7 +101,7 @@ def interleaved(
         running = [stack.enter_context(started(bridge, means.traces)) for bridge in bridges]
         for each in running:
             rows.append(measure(means, WHOLE, each, 0))
-            WARM_UP.run(means.loader, each)
+            measure(means, WARM_UP, each, 0)
         for number in range(first_round, first_round + rounds):
             for place, case in enumerate(cases):
                 order = list(running)

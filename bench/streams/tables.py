@@ -143,10 +143,15 @@ def report(result: Mapping[str, Any]) -> str:
     """Return everything that a result says."""
     figures = Figures(result)
     left_out = [f"**Left out: {name}**: {why}" for name, why in result["left_out"].items()]
+    failed = [
+        f"**Failed: {row['bridge']}, {row['load']}, round {row['round']}**: {row['failed']}"
+        for row in figures.failed
+    ]
     full = bool(result.get("full"))
     parts = [
         origin(result),
         *left_out,
+        *failed,
         costs(figures),
         "Ratios are those of one round: the median of all rounds (least to most).",
         ratios(figures),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,18 @@ from bench.streams.full import disconnects, endings
 from bench.streams.loader import build_loader, faults_of
 from bench.streams.rounds import Means, interleaved
 from tests.support.processes import ROOT
+
+DIES = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+server = HTTPServer(("127.0.0.1", int(sys.argv[1])), Ready)
+server.handle_request()
+"""
+"""A program that answers once that it is ready, and ends."""
 
 
 @pytest.mark.needs("node")
@@ -71,6 +84,14 @@ def test_streams_that_are_left_or_stopped_are_cancelled() -> None:
     assert [row["load"].split()[1] for row in rows] == ["left", "left", "stopped", "stopped"]
     assert all(0 < row["cancel_ms"]["p50"] <= row["cancel_ms"]["max"] for row in rows)
     assert [faults_of(row) for row in rows] == [0] * 4
+
+
+def test_a_bridge_that_dies_leaves_a_row_with_the_reason() -> None:
+    """Each of its cases has one, and the benchmark goes on."""
+    dead = replace(BRIDGES[-1], command=lambda port, _: [sys.executable, "-c", DIES, str(port)])
+    rows = interleaved(Means(build_loader(), {}), QUICK[:1], [dead], 1)
+    assert [row["load"] for row in rows] == [WHOLE.name, QUICK[0].name]
+    assert all("has ended" in row["failed"] for row in rows)
 
 
 def test_nothing_is_left_of_many_disconnects() -> None:

@@ -64,6 +64,17 @@ def test_a_fault_of_our_edge_breaks_a_budget_and_one_of_a_peer_does_not(fault: s
         assert "| 3 |" in costs(figures)
 
 
+def test_a_case_that_failed_is_told_and_its_other_rounds_count() -> None:
+    """One of our own counts as a fault, one of a peer does not."""
+    for bridge, faults in ((PRODUCT, 1), (NAIVE, 0)):
+        failed = {"round": 2, "case": "steady", "load": MIDDLE, "bridge": bridge, "failed": "it has ended"}
+        made = result(row(PRODUCT, 30), row(NAIVE, 60), failed)
+        assert Figures(made).own_faults() == faults
+        text = report(made)
+        assert f"**Failed: {bridge}, {MIDDLE}, round 2**: it has ended" in text
+        assert "| edge, to naive | 0.50 (0.50 to 0.50) |" in text
+
+
 def test_what_was_left_out_is_told_with_the_reason() -> None:
     """Beside the tables, where no reader can miss it."""
     text = report(result(row(PRODUCT, 1)))
