@@ -269,7 +269,10 @@ class Run:
 
         Raises:
             ClientError: It can't be mended.
+            RuntimeError: Another task reads the run.
         """
+        if self._limit is not None:
+            raise RuntimeError("The run is being read by another task.")
         try:
             async with asyncio.timeout_at(self._stops_at_s) as limit:
                 self._limit = limit
