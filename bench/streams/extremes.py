@@ -14,7 +14,7 @@ import uvloop
 
 from bench.stand import Stand, base_of, settled, standing
 from bench.streams.cases import LONG_S, SILENT_S, Steady, body, per
-from bench.streams.loader import Load, run_loader
+from bench.streams.loader import Load, faults_of, run_loader
 from bench.streams.started import CORE_SETTINGS, EDGE_SETTINGS, Started
 from bench.streams.watched import AGENT, JOURNAL, cancellations
 from bench.vanish import slopes
@@ -124,7 +124,9 @@ class Disconnects:
     def _visit(self, loader: Path, stand: Stand, visits: int) -> int:
         text = body({"tokens": 1000, "rate": 50})
         row = run_loader(loader, Load(stand.address[1], text, self.at_once, {"visits": visits}))
-        return int(row["streams"]) if not row["refused"] else 0
+        if faults := faults_of(row):
+            raise RuntimeError(f"{faults} of {visits} visits failed: {row.get('said', '')}")
+        return int(row["streams"])
 
     async def _measure(self, loader: Path, stand: Stand) -> dict[str, Any]:
         base, left = await base_of(stand)
