@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, format_trace_id, use_span
 
 from agent_core.agents.pace import pace_text
 from tests.support.agents import RICH_TEXT
@@ -23,6 +24,7 @@ from tests.support.certificates import Authority
 from tests.support.processes import Stack as Shared
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.scripted_core import RUN_ID, Leg, ScriptedCore, serving
+from tests.support.spans import spans
 from tests.support.stack import Stack, new_session, running_core, running_edge, running_stack
 from tokenwire import events
 from tokenwire.cli.key import make_key
@@ -283,6 +285,18 @@ async def test_of_a_core_that_stops_the_end_is_yielded_once(way: str) -> None:
         assert [item.is_terminal for item in items].count(True) == 1
         assert isinstance(run.terminal, events.Error)
         assert run.terminal.details["reason"] == "CORE_SHUTDOWN"
+
+
+@pytest.mark.usefixtures(spans.__name__)
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_run_is_part_of_the_callers_trace(way: str) -> None:
+    """The span that is current at its start names it; an edge believes those that it trusts."""
+    here = SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=False, trace_flags=TraceFlags(1))
+    async with running_stack(trust_traceparent=True) as stack, Client(url_of(stack, way)) as client:
+        with use_span(NonRecordingSpan(here)):
+            started = await anext(await client.start("a", agent="echo"))
+        assert isinstance(started, events.RunStarted)
+        assert started.traceparent.split("-")[1] == format_trace_id(here.trace_id)
 
 
 @pytest.mark.parametrize("way", WAYS)
