@@ -69,7 +69,7 @@ def write(encoded: list[bytes], recorder: StreamRecorder | None) -> None:
     """Write each token's frame, with or without a recorder."""
     stream = FedStream(budget_bytes=1 << 30, live=True, stamps=recorder.stamps if recorder else None)
     if recorder is not None:
-        recorder.begin(Stream())
+        recorder.begin(Stream(), {})
     for message in encoded:
         stream.feed(message, monotonic_nano())
         stream.take()

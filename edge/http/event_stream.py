@@ -101,7 +101,7 @@ class EventStream(WrittenStream):
         self._failure: EdgeError | None = None  # of the run
         self._error: Exception | None = None  # of this stream
         self._call: RunCall | None = None
-        self._waits_for: Hop = "model"
+        self._waits_for: Hop | None = None
 
     # The request's own task.
 
@@ -113,19 +113,22 @@ class EventStream(WrittenStream):
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        bind_log_fields(request_log_fields(scope))
         self._scope = scope
         self._loop = asyncio.get_running_loop()
         self._turn = self._loop.create_future()
-        self._writer = self._open_writer(receive, send)
-        self._write = self._writer.write
+        fields = request_log_fields(scope)
+        bind_log_fields(fields)
+        self._recorder.begin(self, fields)
         self._drain.add(self.drain)
         try:
+            self._writer = self._open_writer(receive, send)
+            self._write = self._writer.write
             await self._serve(receive, send)
         finally:
             self._finish("error", Leave.BROKEN)  # where it has not ended by itself
-            await self._writer.aclose()
             self._describe()
+            if self._writer is not None:
+                await self._writer.aclose()
 
     def _open_writer(self, receive: Receive, send: Send) -> Writer:
         """Return what writes the body, and tells from now on whether the client has gone."""
@@ -139,7 +142,6 @@ class EventStream(WrittenStream):
 
     async def _serve(self, receive: Receive, send: Send) -> None:
         """Answer in two phases: a status within the commit time, then frames to the end."""
-        self._recorder.begin(self)
         assert self._open_call is not None  # noqa: S101 # a response is served once
         self._call = call = self._open_call()
         self._open_call = None
@@ -212,7 +214,7 @@ class EventStream(WrittenStream):
 
     def _evict(self) -> None:
         """Cut off a client that does not read: closing in good order would wait for it for ever."""
-        fields = log_fields(run_id=self.run_id)
+        fields = {**request_log_fields(self._scope), **log_fields(run_id=self.run_id)}
         text = "client of run %s does not read: cut off"
         _evictions.log(logger, logging.WARNING, text, self.run_id, **fields)
         abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
@@ -258,8 +260,9 @@ class EventStream(WrittenStream):
 
     def _close_call(self, leave: Leave) -> None:
         if self._call is not None:
-            if self._failure is not None or self._call.is_silent:
-                self._waits_for = "link"
+            if self._waits_for is None:  # not of a call that was closed before
+                is_silent = self._failure is not None or self._call.is_silent
+                self._waits_for = "link" if is_silent else "model"
             self._call.close(leave)
 
     def _finish(self, outcome: Outcome, leave: Leave) -> None:
@@ -291,4 +294,4 @@ class EventStream(WrittenStream):
         if isinstance(terminal, events.Error):
             span.set_attribute(attributes.ERROR_TYPE, terminal.code)
             span.set_status(Status(StatusCode.ERROR, terminal.message))
-        self._recorder.end(outcome, monotonic_nano(), self._waits_for)
+        self._recorder.end(outcome, monotonic_nano(), self._waits_for or "model")

@@ -109,7 +109,7 @@ class WrittenStream(StreamState):
         self._sends = 0
         self._bytes = 0
         self._loop: asyncio.AbstractEventLoop
-        self._writer: Writer
+        self._writer: Writer | None = None
         self._write: Callable[[bytes], bool]
 
     # What calls in.

@@ -106,13 +106,15 @@ class StreamRecorder:
         """The run; empty while that is not known."""
         return self._stream.run_id if self._stream is not None else ""
 
-    def begin(self, stream: RecordedStream) -> None:
+    def begin(self, stream: RecordedStream, log_fields: Mapping[str, str]) -> None:
         """Note that the stream is open.
 
         Args:
             stream: The stream.
+            log_fields: What the lines about it hold besides.
         """
         self._stream = stream
+        self._tokens.log_fields = log_fields
         self._tokens.begin()
 
     def end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
@@ -128,6 +130,7 @@ class StreamRecorder:
         self._tokens.end(outcome, now, self._waited_for(waits_for))
         if self._write_times is not None:
             self._write_times.complete.set()
+        self._stream = None  # a circle otherwise, which only the garbage collector finds
 
     def _waited_for(self, hop: Hop) -> Hop:
         """Return the hop that the next token would have come by.

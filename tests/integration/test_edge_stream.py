@@ -125,6 +125,7 @@ async def test_a_client_is_told_anew_when_to_come_back_as_others_come() -> None:
         stack.chat(agent="slow", params={"heartbeat": "off"}) as slow,
         stack.chat(agent="silent"),
         stack.chat(agent="silent"),
+        stack.chat(agent="silent"),  # the first one leaves, and more than twice as many are still there
     ):
         for response in (silent, slow):
             seen = ""
@@ -132,7 +133,7 @@ async def test_a_client_is_told_anew_when_to_come_back_as_others_come() -> None:
                 seen += text
                 if len(told := re.findall(r"^retry: (\d+)$", seen, re.MULTILINE)) >= 2:
                     break
-            assert int(told[1]) <= 500 + 4 * 100_000
+            assert int(told[1]) <= 500 + 5 * 100_000
             assert "\n\n\n" not in seen
             assert not re.search(r"retry: \d+\n\n", seen), "no block of its own"
 
@@ -144,7 +145,8 @@ async def test_heartbeats_can_be_off() -> None:
         stack.chat(agent="silent", params={"heartbeat": "off"}) as response,
     ):
         texts = response.aiter_text()
-        assert "run_started" in await anext(texts)
+        while "run_started" not in await anext(texts):
+            pass  # the head of a busy machine leaves without it
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(texts), 0.3)
 

@@ -90,6 +90,7 @@ class TokenRecorder:
         "_stalled",
         "_starts",
         "_wall_offset_nano",
+        "log_fields",
         "series",
         "spans",
     )
@@ -114,6 +115,8 @@ class TokenRecorder:
         self._is_broken = False
         self.spans = TokenSpans(span, settings.trace_detail, wall_offset_nano, facts.clock_attributes)
         """Writes the stream's spans."""
+        self.log_fields: Mapping[str, str] = {}
+        """What the lines about stalls hold besides: they may be written in another one's turn."""
         self.series = TokenSeries(
             stall_nano=settings.stall_nano,
             on_segment=self.spans.segment if self.spans.wanted else None,
@@ -205,7 +208,14 @@ class TokenRecorder:
         self._stalled |= {stall.hop}
         self.spans.stall(stall, self._facts.owner_of(stall.hop), cause)
         unix_nano = stall.end_nano + self._wall_offset_nano
-        tell_stall(stall, self._facts.run_id, self._context, unix_nano=unix_nano, cause=cause)
+        tell_stall(
+            stall,
+            self._facts.run_id,
+            self._context,
+            unix_nano=unix_nano,
+            cause=cause,
+            fields=self.log_fields,
+        )
 
     def _log(self, outcome: Outcome, ttft_nano: int | None) -> None:
         """Log one line on the stream."""
@@ -222,7 +232,15 @@ class TokenRecorder:
         logger.info("stream of run %s ended: %s", run_id or "(none)", text, extra=fields)
 
 
-def tell_stall(stall: Stall, run_id: str, span: SpanContext, *, unix_nano: int, cause: str) -> None:
+def tell_stall(  # noqa: PLR0913 # what a stall's line says
+    stall: Stall,
+    run_id: str,
+    span: SpanContext,
+    *,
+    unix_nano: int,
+    cause: str,
+    fields: Mapping[str, str] | None = None,
+) -> None:
     """Count a stall, with an exemplar that leads to its trace, and log it.
 
     Args:
@@ -231,6 +249,7 @@ def tell_stall(stall: Stall, run_id: str, span: SpanContext, *, unix_nano: int, 
         span: The span of its stream; an invalid one where that is not traced.
         unix_nano: When it was over.
         cause: Whose event loop is behind it; empty where none is.
+        fields: What the line holds besides, where that is not bound to the current context.
     """
     exemplar = None
     if span.is_valid:
@@ -251,7 +270,7 @@ def tell_stall(stall: Stall, run_id: str, span: SpanContext, *, unix_nano: int, 
         stall.own_nano // MILLI,
         f" ({cause})" if cause else "",
         ", not over when the stream ended" if stall.open else "",
-        extra=log_fields(run_id=run_id, span=span),
+        extra={**(fields or {}), **log_fields(run_id=run_id, span=span)},
     )
 
 
