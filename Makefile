@@ -65,6 +65,7 @@ check-tree: $(PYTHON_STAMP)
 	$(BIN)/python scripts/check_locks.py
 check-docs: $(PYTHON_STAMP)
 	$(BIN)/python scripts/gen_settings.py --check
+	$(BIN)/python -m scripts.gen_reasons --check
 	$(BIN)/python scripts/check_hints.py
 check-deploy: $(PYTHON_STAMP)
 	VENV=$(VENV) scripts/check_deploy.sh
@@ -80,10 +81,12 @@ format: $(PYTHON_STAMP) $(WEB_STAMP) ## put all sources into their form
 	$(BIN)/buf format --write
 	npm --prefix web run format
 
-.PHONY: bench bench-log
-bench: $(PYTHON_STAMP) bench-log ## measure what a token costs: in the wire core, and in each store of runs
-	$(BIN)/python bench/wire_core.py $(ARGS)
-bench-log: $(PYTHON_STAMP) ## ... in each store of runs alone (half an hour), and renew docs/performance.md
+.PHONY: bench bench-full bench-log
+bench: $(PYTHON_STAMP) ## our edge beside a naive bridge, Go, Node and raw uvloop: cost, latency, budgets (10 minutes; needs a C compiler)
+	$(BIN)/python -m bench.streams --out bench/results/streams.json $(ARGS)
+bench-full: $(PYTHON_STAMP) ## ... and grpc-gateway, idle streams, storms, slow readers, cancelling, 100,000 disconnects (20 minutes)
+	$(BIN)/python -m bench.streams --full --out bench/results/streams-full.json $(ARGS)
+bench-log: $(PYTHON_STAMP) ## what each store of runs adds to a token, and renew docs/performance.md
 	$(BIN)/python -m bench.run_log --out bench/results/run-log.json --page docs/performance.md
 
 .PHONY: rolling-restart

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tokenwire.reasons import Reason
+
 
 class Violation(NamedTuple):
     """One field of a request that can't be accepted."""
@@ -49,12 +51,42 @@ class RefusalError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class UnauthenticatedError(RefusalError):
+class KnownRefusalError(RefusalError):
+    """A request is refused for a reason of the table: the code is that of its row.
+
+    Args:
+        reason: Why.
+        message: Why, fit for a user.
+        metadata: Further facts for programs.
+        violations: The fields that are wrong.
+        retry_after_s: When to try again; None when that does not help.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(
+            reason.code,
+            reason,
+            message,
+            metadata=metadata,
+            violations=violations,
+            retry_after_s=retry_after_s,
+        )
+
+
+class UnauthenticatedError(KnownRefusalError):
     """Authentication is required."""
 
     def __init__(self) -> None:
         message = "Authentication is required."
-        super().__init__("UNAUTHENTICATED", "PRINCIPAL_MISSING", message)
+        super().__init__(Reason.PRINCIPAL_MISSING, message)
 
 
 class BearerRefusedError(RefusalError):
@@ -77,26 +109,26 @@ class BearerNotAcceptedError(BearerRefusedError):
             "This core accepts no API keys and no JWTs (TOKENWIRE_AUTH is not set there). Call it without "
             "`authorization`."
         )
-        super().__init__("BEARER_NOT_ACCEPTED", message)
+        super().__init__(Reason.BEARER_NOT_ACCEPTED, message)
 
 
-class IssuerUnavailableError(RefusalError):
+class IssuerUnavailableError(KnownRefusalError):
     """A JWT can't be checked: its issuer's keys can't be fetched at the moment."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__("UNAVAILABLE", "ISSUER_AWAY", message, retry_after_s=retry_after_s)
+        super().__init__(Reason.ISSUER_AWAY, message, retry_after_s=retry_after_s)
 
 
-class InvalidRequestError(RefusalError):
+class InvalidRequestError(KnownRefusalError):
     """Fields of the request are wrong."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         fields = ", ".join(violation.field for violation in violations)
         message = f"Invalid request: {fields}."
-        super().__init__("INVALID_ARGUMENT", "INVALID_REQUEST", message, violations=violations)
+        super().__init__(Reason.INVALID_REQUEST, message, violations=violations)
 
 
-class ClockSkewError(RefusalError):
+class ClockSkewError(KnownRefusalError):
     """The call proves who makes it, but not for now.
 
     Args:
@@ -106,10 +138,10 @@ class ClockSkewError(RefusalError):
     def __init__(self, difference_s: int) -> None:
         message = "The signed principal is not valid now: the clocks of the caller and the core differ."
         metadata = {"caller_ahead_s": str(difference_s)}
-        super().__init__("UNAUTHENTICATED", "CLOCK_SKEW", message, metadata=metadata)
+        super().__init__(Reason.CLOCK_SKEW, message, metadata=metadata)
 
 
-class UnreadableRequestError(RefusalError):
+class UnreadableRequestError(KnownRefusalError):
     """What was sent is no request of the rpc.
 
     Args:
@@ -118,10 +150,10 @@ class UnreadableRequestError(RefusalError):
 
     def __init__(self, expected: str) -> None:
         message = f"The request can't be decoded as {expected}."
-        super().__init__("INVALID_ARGUMENT", "REQUEST_UNREADABLE", message, metadata={"expected": expected})
+        super().__init__(Reason.REQUEST_UNREADABLE, message, metadata={"expected": expected})
 
 
-class TooManyStreamsError(RefusalError):
+class TooManyStreamsError(KnownRefusalError):
     """As many health watches and reflection streams are open as there may be.
 
     Args:
@@ -131,12 +163,10 @@ class TooManyStreamsError(RefusalError):
     def __init__(self, most: int) -> None:
         message = "Too many health watches and reflection streams are open."
         metadata = {"most": str(most)}
-        super().__init__(
-            "RESOURCE_EXHAUSTED", "OPEN_STREAMS_LIMIT", message, metadata=metadata, retry_after_s=1.0
-        )
+        super().__init__(Reason.OPEN_STREAMS_LIMIT, message, metadata=metadata, retry_after_s=1.0)
 
 
-class RequestTimeoutError(RefusalError):
+class RequestTimeoutError(KnownRefusalError):
     """A call was opened, and its request did not come.
 
     Args:
@@ -145,86 +175,85 @@ class RequestTimeoutError(RefusalError):
 
     def __init__(self, limit_s: float) -> None:
         message = f"The request did not arrive within {limit_s:.0f} s."
-        super().__init__("DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", message)
+        super().__init__(Reason.REQUEST_TIMEOUT, message)
 
 
-class UnknownAgentError(RefusalError):
+class UnknownAgentError(KnownRefusalError):
     """The core has no agent of that name."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         metadata = {"agent": name, "known": " ".join(known)}
-        super().__init__("NOT_FOUND", "AGENT_UNKNOWN", "There is no such agent.", metadata=metadata)
+        super().__init__(Reason.AGENT_UNKNOWN, "There is no such agent.", metadata=metadata)
 
 
-class AgentUnavailableError(RefusalError):
+class AgentUnavailableError(KnownRefusalError):
     """The agent exists, but can't be used: it could not be loaded, or did not start."""
 
     def __init__(self, name: str) -> None:
         message = "This agent is not available at the moment."
-        super().__init__("UNAVAILABLE", "AGENT_UNAVAILABLE", message, metadata={"agent": name})
+        super().__init__(Reason.AGENT_UNAVAILABLE, message, metadata={"agent": name})
 
 
-class UnknownRunError(RefusalError):
+class UnknownRunError(KnownRefusalError):
     """The core has no run of that id."""
 
     def __init__(self) -> None:
-        super().__init__("NOT_FOUND", "RUN_UNKNOWN", "There is no such run.")
+        super().__init__(Reason.RUN_UNKNOWN, "There is no such run.")
 
 
-class RunLostError(RefusalError):
+class RunLostError(KnownRefusalError):
     """The run belonged to a core that took its log with it."""
 
     def __init__(self) -> None:
-        super().__init__("DATA_LOSS", "RUN_LOG_LOST", "The run's events were lost.")
+        super().__init__(Reason.RUN_LOG_LOST, "The run's events were lost.")
 
 
-class RequestIdReusedError(RefusalError):
+class RequestIdReusedError(KnownRefusalError):
     """Another request has used the same request id already."""
 
     def __init__(self, run_id: str) -> None:
         message = "Another request has used this request id."
-        super().__init__("ALREADY_EXISTS", "REQUEST_ID_REUSED", message, metadata={"run_id": run_id})
+        super().__init__(Reason.REQUEST_ID_REUSED, message, metadata={"run_id": run_id})
 
 
-class SessionHasRunError(RefusalError):
+class SessionHasRunError(KnownRefusalError):
     """Another run of the session goes on."""
 
     def __init__(self, run_id: str) -> None:
         message = "Another answer of this session is still being written."
-        super().__init__("ABORTED", "SESSION_BUSY", message, metadata={"run_id": run_id}, retry_after_s=1.0)
+        super().__init__(Reason.SESSION_BUSY, message, metadata={"run_id": run_id}, retry_after_s=1.0)
 
 
-class CoreDrainingError(RefusalError):
+class CoreDrainingError(KnownRefusalError):
     """The core is going down and starts no runs."""
 
     def __init__(self) -> None:
         message = "The service is restarting."
-        super().__init__("UNAVAILABLE", "CORE_DRAINING", message, retry_after_s=1.0)
+        super().__init__(Reason.CORE_DRAINING, message, retry_after_s=1.0)
 
 
-class CoreFullError(RefusalError):
+class CoreFullError(KnownRefusalError):
     """The log has no room for another run."""
 
     def __init__(self) -> None:
         message = "The service is overloaded. Try again in a moment."
-        super().__init__("RESOURCE_EXHAUSTED", "LOG_FULL", message, retry_after_s=5.0)
+        super().__init__(Reason.LOG_FULL, message, retry_after_s=5.0)
 
 
-class PrincipalFullError(RefusalError):
+class PrincipalFullError(KnownRefusalError):
     """The principal's live runs need all that the log may keep for her."""
 
     def __init__(self) -> None:
         message = "Your running answers use all the space you may use. Wait until one is complete."
         super().__init__(
-            "RESOURCE_EXHAUSTED",
-            "PRINCIPAL_LOG_FULL",
+            Reason.PRINCIPAL_LOG_FULL,
             message,
             metadata={"limit": "log_principal_bytes"},
             retry_after_s=5.0,
         )
 
 
-class LimitReachedError(RefusalError):
+class LimitReachedError(KnownRefusalError):
     """There are as many runs, starts or follows as there may be.
 
     Args:
@@ -234,38 +263,36 @@ class LimitReachedError(RefusalError):
         retry_after_s: When to try again.
     """
 
-    def __init__(self, reason: str, limit: str, most: int, retry_after_s: float) -> None:
+    def __init__(self, reason: Reason, limit: str, most: int, retry_after_s: float) -> None:
         message = "Too many requests. Try again in a moment."
         metadata = {"limit": limit, "most": str(most)}
-        super().__init__(
-            "RESOURCE_EXHAUSTED", reason, message, metadata=metadata, retry_after_s=retry_after_s
-        )
+        super().__init__(reason, message, metadata=metadata, retry_after_s=retry_after_s)
 
 
-class CoreLogAwayError(RefusalError):
+class CoreLogAwayError(KnownRefusalError):
     """The log can't be read or written at the moment."""
 
     def __init__(self) -> None:
         message = "The service is temporarily unavailable."
-        super().__init__("UNAVAILABLE", "LOG_AWAY", message, retry_after_s=1.0)
+        super().__init__(Reason.LOG_AWAY, message, retry_after_s=1.0)
 
 
-class LinkNotAllowedError(RefusalError):
+class LinkNotAllowedError(KnownRefusalError):
     """The call bears an API key or a JWT, and a link is for edges, which act for many."""
 
     def __init__(self) -> None:
         message = "Links are for edges: an API key or a JWT can't open one. Use StreamRun and FollowRun."
-        super().__init__("PERMISSION_DENIED", "LINK_NOT_ALLOWED", message)
+        super().__init__(Reason.LINK_NOT_ALLOWED, message)
 
 
-class LinkHelloError(RefusalError):
+class LinkHelloError(KnownRefusalError):
     """The first message of a link is something else than a hello."""
 
     def __init__(self) -> None:
-        super().__init__("INVALID_ARGUMENT", "LINK_HELLO_MISSING", "The first message must be a hello.")
+        super().__init__(Reason.LINK_HELLO_MISSING, "The first message must be a hello.")
 
 
-class LinkSilentError(RefusalError):
+class LinkSilentError(KnownRefusalError):
     """Nothing came over a link for too long.
 
     Args:
@@ -274,10 +301,10 @@ class LinkSilentError(RefusalError):
 
     def __init__(self, limit_s: float) -> None:
         message = f"The edge was silent for {limit_s:.0f} s."
-        super().__init__("UNAVAILABLE", "LINK_SILENT", message)
+        super().__init__(Reason.LINK_SILENT, message)
 
 
-class TooManyLinksError(RefusalError):
+class TooManyLinksError(KnownRefusalError):
     """As many links are open as there may be.
 
     Args:
@@ -286,10 +313,10 @@ class TooManyLinksError(RefusalError):
 
     def __init__(self, most: int) -> None:
         message, metadata = "Too many links are open.", {"most": str(most)}
-        super().__init__("RESOURCE_EXHAUSTED", "LINKS_LIMIT", message, metadata=metadata, retry_after_s=1.0)
+        super().__init__(Reason.LINKS_LIMIT, message, metadata=metadata, retry_after_s=1.0)
 
 
-class TooManyOpeningError(RefusalError):
+class TooManyOpeningError(KnownRefusalError):
     """As many starts and follows of one link are under way as there may be.
 
     Args:
@@ -299,22 +326,20 @@ class TooManyOpeningError(RefusalError):
     def __init__(self, most: int) -> None:
         message = "Too many requests. Try again in a moment."
         metadata = {"most": str(most)}
-        super().__init__(
-            "RESOURCE_EXHAUSTED", "LINK_REQUESTS_LIMIT", message, metadata=metadata, retry_after_s=1.0
-        )
+        super().__init__(Reason.LINK_REQUESTS_LIMIT, message, metadata=metadata, retry_after_s=1.0)
 
 
-class FollowIdReusedError(RefusalError):
+class FollowIdReusedError(KnownRefusalError):
     """Two follows of a link have the same id: neither can be served."""
 
     def __init__(self) -> None:
         message = "This follow id is used by another follow of the link."
-        super().__init__("INVALID_ARGUMENT", "FOLLOW_ID_REUSED", message)
+        super().__init__(Reason.FOLLOW_ID_REUSED, message)
 
 
-class DeadlineError(RefusalError):
+class DeadlineError(KnownRefusalError):
     """The deadline that the caller has set has passed."""
 
     def __init__(self) -> None:
         message = "The deadline of the call has passed."
-        super().__init__("DEADLINE_EXCEEDED", "DEADLINE_PASSED", message)
+        super().__init__(Reason.DEADLINE_PASSED, message)

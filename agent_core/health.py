@@ -11,7 +11,8 @@ from typing import Final
 from grpc_health.v1 import health_pb2 as pb
 
 from agent_core.calls import Call, Rpc
-from agent_core.errors import RefusalError
+from agent_core.errors import KnownRefusalError
+from tokenwire.reasons import Reason
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -58,7 +59,7 @@ class Health:
         """
         status = self._status(request.service)
         if status == SERVICE_UNKNOWN:
-            raise RefusalError("NOT_FOUND", "SERVICE_UNKNOWN", "Unknown service.")
+            raise KnownRefusalError(Reason.SERVICE_UNKNOWN, "Unknown service.")
         return pb.HealthCheckResponse(status=status)
 
     async def list(self, _: pb.HealthListRequest, __: Call) -> pb.HealthListResponse:

@@ -7,10 +7,11 @@ from typing import Final
 
 from opentelemetry import trace
 
-from agent_core.errors import CoreLogAwayError, RefusalError, UnknownRunError
+from agent_core.errors import CoreLogAwayError, KnownRefusalError, RefusalError, UnknownRunError
 from agent_core.runs.log.contract import LogAwayError, LogGoneError
 from tokenwire.outage import Repeats
 from tokenwire.rate import Rate
+from tokenwire.reasons import Reason
 from tokenwire.telemetry.trace_ids import new_trace_id, trace_id_of
 
 LOGGED_PER_S: Final = 20
@@ -47,7 +48,7 @@ class Refusals:
             case _:
                 span.record_exception(error)
                 logger.error("%s failed", method, exc_info=error)
-                return RefusalError("INTERNAL", "CORE_FAILED", "Internal error in the agent core.")
+                return KnownRefusalError(Reason.CORE_FAILED, "Internal error in the agent core.")
 
     def log(self, refusal: RefusalError, method: str, span: trace.Span) -> str:
         """Log a refusal, and return what the log knows it by: the trace's id, or a new one.

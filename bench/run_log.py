@@ -1,6 +1,6 @@
 """What keeping runs costs: each store of runs against no log at all.
 
-    python -m bench.run_log [--rounds 5] [--seconds 20] [--out bench/results/run-log.json]
+    python -m bench.run_log [--rounds 5] [--seconds 3] [--out bench/results/run-log.json]
 
 The core's own machinery of runs, with the agent `pace`, one real follower for each run, and each store in
 turn. Latency is from the agent's yield to the follower's receipt, for every token. The rounds are
@@ -77,7 +77,7 @@ def loads(seconds: float, *, quick: bool = False) -> list[Load]:
     """
     if quick:
         return [Load(1, RATE, 20), Load(4, RATE, 20), Load(1, 0, 500), Load(4, 0, 100)]
-    paced = [(1, RATE), (20, RATE), (100, RATE), (1000, RATE / 10)]
+    paced = [(1, RATE), (100, RATE), (1000, RATE / 10), (1000, RATE / 2.5)]
     flat_out = [Load(runs, 0, FLAT_OUT_TOKENS // runs) for runs in (1, 100)]
     return [*(Load(runs, rate, round(rate * seconds)) for runs, rate in paced), *flat_out]
 
@@ -255,7 +255,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description="What each store of runs costs, against no log.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of each paced round")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each paced round")
     parser.add_argument("--folder", type=Path, help="where SQLite's files go (default: the system's)")
     parser.add_argument("--quick", action="store_true", help="a few seconds in all: does it run?")
     parser.add_argument("--out", type=Path, help="keep the raw rows")

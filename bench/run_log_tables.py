@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from bench.page import write_section
 
 Row: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
@@ -27,6 +28,8 @@ def tables(result: Result) -> str:
             _table(LATENCY_HEAD, _lines(result, _latency_line, paced=True)),
             "### Events per second, flat out\n",
             _table(FLAT_OUT_HEAD, _lines(result, _flat_out_line, paced=False)),
+            "### Budgets\n",
+            _table(BUDGETS_HEAD, [_budget_line(result, budget) for budget in BUDGETS]),
         )
     )
 
@@ -37,12 +40,7 @@ def write_into_page(page: Path, result: Result) -> None:
     Raises:
         ValueError: The page has no such markers.
     """
-    text = page.read_text(encoding="utf-8")
-    pattern = re.compile(rf"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
-    fresh, count = pattern.subn(lambda match: f"{match[1]}\n{tables(result)}\n{match[2]}", text)
-    if count != 1:
-        raise ValueError(f"{page} has no markers for these tables")
-    page.write_text(fresh, encoding="utf-8")
+    write_section(page, BEGIN, END, tables(result).rstrip("\n"))
 
 
 LATENCY_HEAD: Final = (
@@ -56,6 +54,7 @@ LATENCY_HEAD: Final = (
     "p50 / no log",
     "p99 / no log",
     "µs of CPU a token",
+    "and of Redis",
     "tokens/s",
 )
 FLAT_OUT_HEAD: Final = (
@@ -69,6 +68,51 @@ FLAT_OUT_HEAD: Final = (
     "p50 ms",
     "p99 ms",
 )
+
+
+BUDGETS_HEAD: Final = ("load", "store", "what", "limit", "measured", "holds")
+
+
+class Budget(NamedTuple):
+    """One limit of a store, as the median of the rounds."""
+
+    load: str
+    store: str
+    key: str
+    what: str
+    limit: float
+    unit: str
+    scale: float = 1
+    is_added: bool = False
+    """Whether it limits what the store adds to no log in the same round."""
+
+
+def _budgets_of(store: str) -> tuple[Budget, ...]:
+    usual, full = "1000 x 5/s", "1000 x 20/s"
+    return (
+        Budget(usual, store, "cpu_us_per_token", "CPU a token, more than no log", 40, "µs", is_added=True),
+        Budget(usual, store, "p99_us", "latency p99", 20, "ms", 1e-3),
+        Budget(full, store, "p50_us", "latency p50", 20, "ms", 1e-3),
+    )
+
+
+BUDGETS: Final = (
+    *_budgets_of("redis"),
+    Budget("1000 x 5/s", "redis", "redis_cpu_us_per_token", "CPU of Redis itself, a token", 25, "µs"),
+    *_budgets_of("sqlite"),
+)
+
+
+def _budget_line(result: Result, budget: Budget) -> list[str]:
+    of_load = [row for row in result["rows"] if row["load"] == budget.load]
+    own = [row for row in of_load if row["store"] == budget.store]
+    base = [row for row in of_load if row["store"] == result["baseline"]]
+    told = [budget.load.removesuffix("/s"), budget.store, budget.what, f"{budget.limit:g} {budget.unit}"]
+    if not own:
+        return [*told, "", "not measured"]
+    less = _pairs(own, base) if budget.is_added else [(row, {budget.key: 0.0}) for row in own]
+    value = statistics.median(a[budget.key] - b[budget.key] for a, b in less) * budget.scale
+    return [*told, f"{value:.1f} {budget.unit}", "yes" if value <= budget.limit else "**NO**"]
 
 
 def _circumstances(result: Result) -> str:
@@ -108,6 +152,7 @@ def _latency_line(own: Sequence[Row], base: Sequence[Row]) -> list[str]:
         *(_added(own, base, key) for key in ("p50_us", "p99_us")),
         *(_ratio(own, base, key) for key in ("p50_us", "p99_us")),
         f"{_median(own, 'cpu_us_per_token'):.0f}",
+        f"{redis:.0f}" if (redis := _median(own, "redis_cpu_us_per_token")) else "",
         f"{_median(own, 'tokens_per_s'):,.0f}",
     ]
 
@@ -168,5 +213,5 @@ def _median(rows: Sequence[Row], key: str) -> float:
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; numbers stand to the right."""
-    rule = [":---" if name in {"store", LATENCY_HEAD[0]} else "---:" for name in head]
+    rule = [":---" if name in {"store", "load", "what", LATENCY_HEAD[0]} else "---:" for name in head]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *lines))

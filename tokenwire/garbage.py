@@ -1,8 +1,8 @@
 """When a serving process collects garbage: so that no stream waits long for it.
 
 CPython looks at the youngest objects after each 700 new ones, and at all objects that there are once those
-that survived have grown by a quarter: a core of 500 streams then stands still for 0.1 s, one of 10,000 for
-seconds, however little of it is garbage. Here all that a process is made of before it serves is left out
+that survived have grown by a quarter: a core of 500 streams then stands still for 0.1 s, one of more streams
+for longer, however little of it is garbage. Here all that a process is made of before it serves is left out
 for good, the youngest are looked at less often, and when all are looked at is decided by what it costs:
 docs/decisions/0020-garbage-by-its-cost.md.
 
@@ -22,7 +22,7 @@ from typing import Final, Self
 
 YOUNG_OBJECTS: Final = 2_000
 """After so many more new objects than freed ones the youngest are looked at: at 500 streams that each last
-5 s, 15 ms every 3 s. With CPython's 700 it is 6 ms, but every 0.5 s."""
+5 s, about 15 ms every 3 s. With CPython's 700 it is about 4 ms every 0.5 s."""
 
 YOUNG_ROUNDS: Final = 4
 """After so many of these rounds those that survived one are looked at again, once: 22 ms every 15 s."""

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from agent_core.agents.events import AgentError
+from tokenwire.reasons import Reason
 
 Result = TypeVar("Result")
 
@@ -48,7 +49,7 @@ class AgentThread:
                 "RESOURCE_EXHAUSTED",
                 "Too many stopped runs are still busy. Try again later.",
                 retryable=True,
-                details={"reason": "AGENT_BUSY"},
+                details={"reason": Reason.AGENT_BUSY},
             )
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()

@@ -9,6 +9,7 @@ from typing import Final
 from google.rpc import code_pb2
 
 from agent_core.agents.events import AgentError
+from tokenwire.reasons import Reason
 
 CODES: Final = frozenset(code_pb2.Code.keys()) - {"OK"}
 """The names of the canonical gRPC codes that an Error may have."""
@@ -49,33 +50,33 @@ class Failure:
     """Further facts for programs."""
 
 
-AGENT_FAILED: Final = Failure("INTERNAL", "The agent failed.", details={"reason": "AGENT_FAILED"})
+AGENT_FAILED: Final = Failure("INTERNAL", "The agent failed.", details={"reason": Reason.AGENT_FAILED})
 
 TIMED_OUT: Final = Failure(
     "DEADLINE_EXCEEDED",
     "The run exceeded its time limit.",
     retryable=True,
-    details={"reason": "RUN_TIMEOUT"},
+    details={"reason": Reason.RUN_TIMEOUT},
 )
 
 SHUT_DOWN: Final = Failure(
     "UNAVAILABLE",
     "The service restarted before the answer was complete.",
     retryable=True,
-    details={"reason": "CORE_SHUTDOWN"},
+    details={"reason": Reason.CORE_SHUTDOWN},
 )
 
 PRODUCER_LOST: Final = Failure(
     "UNAVAILABLE",
     "The process of the agent stopped before the answer was complete.",
     retryable=True,
-    details={"reason": "PRODUCER_LOST"},
+    details={"reason": Reason.PRODUCER_LOST},
 )
 
 TOO_LARGE: Final = Failure(
     "RESOURCE_EXHAUSTED",
     "The answer exceeds the size limit (TOKENWIRE_MAX_RUN_BYTES or TOKENWIRE_MAX_RUN_EVENTS).",
-    details={"reason": "RUN_TOO_LARGE"},
+    details={"reason": Reason.RUN_TOO_LARGE},
 )
 
 

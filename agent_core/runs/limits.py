@@ -12,18 +12,19 @@ from typing import Final, NamedTuple
 
 from agent_core.errors import LimitReachedError
 from tokenwire.limits import Limit, OverLimitError, Slots, StartRate
+from tokenwire.reasons import Reason
 
 SLOT_RETRY_S: Final = 1.0
 """When to try again where something else has to end first: nobody knows when it will."""
 
-RUNS: Final[dict[Limit, tuple[str, str]]] = {
-    "all": ("RUNS_LIMIT", "max_runs"),
-    "principal": ("PRINCIPAL_RUNS_LIMIT", "max_principal_runs"),
-    "rate": ("START_RATE_LIMIT", "max_principal_starts_per_minute"),
+RUNS: Final[dict[Limit, tuple[Reason, str]]] = {
+    "all": (Reason.RUNS_LIMIT, "max_runs"),
+    "principal": (Reason.PRINCIPAL_RUNS_LIMIT, "max_principal_runs"),
+    "rate": (Reason.START_RATE_LIMIT, "max_principal_starts_per_minute"),
 }
-FOLLOWS: Final[dict[Limit, tuple[str, str]]] = {
-    "all": ("FOLLOWS_LIMIT", "max_follows"),
-    "principal": ("PRINCIPAL_FOLLOWS_LIMIT", "max_principal_follows"),
+FOLLOWS: Final[dict[Limit, tuple[Reason, str]]] = {
+    "all": (Reason.FOLLOWS_LIMIT, "max_follows"),
+    "principal": (Reason.PRINCIPAL_FOLLOWS_LIMIT, "max_principal_follows"),
 }
 """The reason of each refusal, and the name of the limit."""
 
@@ -117,7 +118,7 @@ class Limiter:
 
 
 @contextmanager
-def _refusing(names: dict[Limit, tuple[str, str]]) -> Iterator[None]:
+def _refusing(names: dict[Limit, tuple[Reason, str]]) -> Iterator[None]:
     """Say in the core's own words that a limit was reached.
 
     Raises:

@@ -19,12 +19,11 @@ from agent_core.runs.log.contract import (
     Appended,
     AppendStatus,
     Exchange,
-    InstantLog,
     LogAwayError,
-    RestorableLog,
     RunLog,
     RunRecord,
 )
+from agent_core.runs.log.kinds import InstantLog, RestorableLog
 from agent_core.runs.outcome import Outcome
 from tokenwire.outage import Repeats
 

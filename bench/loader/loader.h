@@ -25,7 +25,7 @@ typedef struct {
   uint64_t gaps;     /* a sequence came that is not the next one */
   uint64_t doubles;  /* a sequence came again */
   uint64_t wrong;    /* a token's text is not its number, or something came after the terminal event */
-  uint64_t cut;      /* a response ended without a terminal event */
+  uint64_t cut;      /* a response ended without a terminal event, or was not over in time */
   uint64_t refused;  /* the status was not 200, or the connection failed */
   uint64_t errors;   /* the terminal event was an error */
   uint64_t ended;    /* the terminal event was `done` */

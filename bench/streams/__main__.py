@@ -19,17 +19,17 @@ from typing import Any, Final
 
 from bench.kept import as_text
 from bench.machine import machine, versions
-from bench.streams.bridges import BRIDGES, FULL_BRIDGES, GO, NAIVE, NODE, PRODUCT, Bridge, buildable
-from bench.streams.cases import FIRST_TOKEN, IDLE, LOADS, OPENED_AND_LEFT, QUICK, WHOLE
+from bench.streams.bridges import BRIDGES, FULL_BRIDGES, GO, NAIVE, PRODUCT, ROOT, Bridge, buildable
+from bench.streams.cases import FIRST_TOKEN, IDLE, LOADS, OPENED_AND_LEFT, QUICK
 from bench.streams.figures import Figures
 from bench.streams.full import full_rows
 from bench.streams.loader import MissingToolError, build_loader
+from bench.streams.page import write_page
 from bench.streams.rounds import Means, interleaved, on_fresh_processes
 from bench.streams.tables import report
 from bench.trace_sink import trace_sink
 
-RESULTS: Final = Path(__file__).resolve().parent.parent / "results"
-KEPT: Final = RESULTS / "streams.json"
+PAGE: Final = ROOT / "docs" / "performance.md"
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,6 +42,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="the cases that take longer instead (20 minutes)")
     parser.add_argument("--quick", action="store_true", help="a few seconds in all: does it work?")
     parser.add_argument("--out", type=Path, help="keep the raw rows in this file")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        nargs="?",
+        const=PAGE,
+        help="renew docs/performance.md and its plots from what is kept; alone, nothing is measured",
+    )
     parser.add_argument("--show", type=Path, help="measure nothing: print the tables of a file that was kept")
     return parser.parse_args(words)
 
@@ -90,9 +97,9 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         elif arguments.quick:
             result["rows"] += interleaved(means, QUICK, bridges, 1)
         else:
-            cases = (*LOADS, FIRST_TOKEN, OPENED_AND_LEFT, WHOLE)
+            cases = (*LOADS, FIRST_TOKEN, OPENED_AND_LEFT)
             result["rows"] += interleaved(means, cases, bridges, arguments.rounds)
-            with_memory = [b for b in bridges if b.name in {PRODUCT, NAIVE, GO, NODE}]
+            with_memory = [b for b in bridges if b.name in {PRODUCT, NAIVE, GO}]
             result["rows"] += on_fresh_processes(means, IDLE, with_memory)
     result["seconds"] = round(time.monotonic() - began)
     return result
@@ -101,6 +108,9 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(words: Sequence[str] | None = None) -> int:
     """Print the tables. Return 1 if our edge lost, doubled or mixed up an event; 2 without tools."""
     arguments = parse(words)
+    if arguments.page and not arguments.out:
+        write_page(arguments.page)
+        return 0
     try:
         result = json.loads(arguments.show.read_text()) if arguments.show else measure_all(arguments)
     except MissingToolError as error:
@@ -109,6 +119,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.out:
         arguments.out.write_text(as_text(result))
     print(report(result))
+    if arguments.page:
+        write_page(arguments.page)
     return 1 if Figures(result).own_faults() else 0
 
 

@@ -120,6 +120,13 @@ def _build_gateway() -> None:
     build_go("gateway")
 
 
+def _run_spec(body: str) -> str:
+    """Return the request of the contract itself, in its JSON form."""
+    question = json.loads(body)
+    question.pop("onDisconnect", None)
+    return json.dumps({"run": question})
+
+
 def go_versions() -> dict[str, str]:
     """Return the versions of Go and of grpc-go."""
     modules = (PEERS / "go" / "go.mod").read_text().split()
@@ -188,7 +195,7 @@ FULL_BRIDGES: Final = (
         lambda port, core: [str(BUILD / "go-gateway"), f"127.0.0.1:{port}", core],
         build=_build_gateway,
         versions=go_versions,
-        request=lambda body: f'{{"run":{body}}}',
+        request=_run_spec,
     ),
     Bridge(TWO_WORKERS, "our edge, two processes", our_edge, {"TOKENWIRE_WORKERS": "2"}, versions=OURS),
 )

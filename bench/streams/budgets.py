@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from bench.streams.bridges import GATEWAY, GO, NAIVE, NODE, PRODUCT, PRODUCT_CALLS, RAW
+from bench.streams.cases import LOADS
 from bench.streams.figures import Figures
 from bench.streams.full import ALONE, CROWDED, DISCONNECTS, NONE_SLOW, SLOW
 from bench.streams.rounds import Case
 
 MEASURED: TypeAlias = Callable[[Figures], float | None]
-BUSY, MIDDLE, FULL = "100 x 50/s", "500 x 20/s", "500 x 50/s"
+BUSY, MIDDLE, FULL = (case.name for case in LOADS)
 EDGE: Final = "edge_us_per_token"
 CORE: Final = "core_us_per_token"
 KEEPS_UP: Final = 0.99

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -48,10 +47,9 @@ class Beside:
         """Return the row of one window: tokens and latencies are those of the clients that read."""
         steady, stuck = self.steady, dict[str, float | int | str | None]()
         if self.others:
-            question = {"message": json.dumps(self.order), "agent": "pace"}
-            stuck = {"stuck": self.others, "stuck-body": started.bridge.request(json.dumps(question))}
+            stuck = {"stuck": self.others, "stuck-body": started.bridge.request(body(self.order))}
         options = {"open": steady.open_s, "warm": steady.warm_s, "window": steady.window_s, **stuck}
-        text = body(tokens=round(steady.rate * LONG_S), rate=steady.rate)
+        text = body({"tokens": round(steady.rate * LONG_S), "rate": steady.rate})
         row = run_loader(loader, started.load(text, steady.streams + self.others, options))
         return {**row, "tokens_per_s": row["tokens"] / row["seconds"], **per(row, row["tokens"], "token")}
 
@@ -84,8 +82,8 @@ class Ending:
             RuntimeError: An agent was not cancelled.
         """
         self.journal.write_text("")
-        options = {"open": 1.5, "warm": 0.5, "window": 0.5, self.how: self.within_s}
-        text = body("watched", tokens=round(self.rate * LONG_S), rate=self.rate)
+        options = {"open": self.streams / 300, "warm": 0.3, "window": 0.3, self.how: self.within_s}
+        text = body({"tokens": round(self.rate * LONG_S), "rate": self.rate}, "watched")
         row = run_loader(loader, started.load(text, self.streams, options))
         asked = dict(row.pop("left" if self.how == "leave" else "stopped"))
         deadline = time.monotonic() + CANCELLED_WITHIN_S
@@ -124,7 +122,7 @@ class Disconnects:
             return uvloop.run(self._measure(loader, stand))
 
     def _visit(self, loader: Path, stand: Stand, visits: int) -> int:
-        text = body(tokens=1000, rate=50)
+        text = body({"tokens": 1000, "rate": 50})
         row = run_loader(loader, Load(stand.address[1], text, self.at_once, {"visits": visits}))
         return int(row["streams"]) if not row["refused"] else 0
 

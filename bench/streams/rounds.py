@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from bench.streams.bridges import Bridge
-from bench.streams.cases import Visits, Whole
+from bench.streams.cases import WHOLE, Visits
 from bench.streams.loader import faults_of
 from bench.streams.started import Started, started
 
@@ -39,8 +39,8 @@ class Case(Protocol):
         """Measure it once."""
 
 
-WARM_UP: Final[Sequence[Case]] = (Whole(100, 50, 50), Visits(20, 5))
-"""What each bridge serves before the first round: compilers and caches are warm then."""
+WARM_UP: Final = Visits(20, 5)
+"""What each bridge serves before the first round, after WHOLE: compilers and caches are warm then."""
 
 
 def measure(means: Means, case: Case, bridge: Started, round_number: int) -> Row:
@@ -72,13 +72,16 @@ def show(row: Mapping[str, Any]) -> None:
 def interleaved(
     means: Means, cases: Sequence[Case], bridges: Sequence[Bridge], rounds: int, *, first_round: int = 1
 ) -> list[Row]:
-    """Return a row for each round, case and bridge. All bridges run from the first round to the last."""
+    """Return a row for each round, case and bridge, and one of whole answers for each bridge (round 0).
+
+    All bridges run from the first round to the last.
+    """
     rows = []
     with ExitStack() as stack:
         running = [stack.enter_context(started(bridge, means.traces)) for bridge in bridges]
         for each in running:
-            for case in WARM_UP:
-                case.run(means.loader, each)
+            rows.append(measure(means, WHOLE, each, 0))
+            WARM_UP.run(means.loader, each)
         for number in range(first_round, first_round + rounds):
             for place, case in enumerate(cases):
                 order = list(running)

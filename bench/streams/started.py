@@ -37,13 +37,13 @@ CORE_SETTINGS: Final = {
     "TOKENWIRE_DISCONNECT_GRACE_S": "0.2",
     "TOKENWIRE_LOG_RETENTION_S": "5",
     "TOKENWIRE_SESSION_RETENTION_S": "5",
-    "TOKENWIRE_LOG_LEVEL": "warning",
+    "TOKENWIRE_LOG_LEVEL": "error",
     "TOKENWIRE_DRAIN_S": "0",
 }
 EDGE_SETTINGS: Final = {
     "TOKENWIRE_MERGE": "0",  # a frame a token, as the others write
     "TOKENWIRE_MAX_STREAMS": "0",
-    "TOKENWIRE_LOG_LEVEL": "warning",
+    "TOKENWIRE_LOG_LEVEL": "error",
     "TOKENWIRE_DRAIN_S": "0",
 }
 

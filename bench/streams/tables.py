@@ -37,7 +37,8 @@ def costs(figures: Figures) -> str:
                     number(figures.median(load, bridge, "latency_ms.p50")),
                     number(figures.median(load, bridge, "latency_ms.p99")),
                 ]
-                yield [load, bridge, *cells, str(figures.faults(load, bridge))]
+                if set(cells) != {NONE}:
+                    yield [load, bridge, *cells, str(figures.faults(load, bridge))]
 
     return table(head, rows(), 2)
 

@@ -22,6 +22,7 @@ from litestar.handlers import BaseRouteHandler
 from edge.errors import RequestError
 from edge.http.authentication import Connection
 from tokenwire.addresses import is_loopback
+from tokenwire.reasons import Reason
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """They change nothing. What they answer another site's page can't read, without CORS."""
@@ -60,7 +61,7 @@ class BrowserGuard:
             raise RequestError(
                 "PERMISSION_DENIED",
                 "Pages of other sites may not call this server. TOKENWIRE_CORS_ORIGINS can allow an origin.",
-                details={"reason": "ORIGIN_NOT_ALLOWED"},
+                details={"reason": Reason.ORIGIN_NOT_ALLOWED},
             )
         has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
         check_content_type(headers.getall("content-type", []), has_body=has_body)
@@ -79,7 +80,7 @@ class BrowserGuard:
             raise RequestError(
                 "PERMISSION_DENIED",
                 "This server is not served under this name. TOKENWIRE_ALLOWED_HOSTS can allow it.",
-                details={"reason": "HOST_NOT_ALLOWED"},
+                details={"reason": Reason.HOST_NOT_ALLOWED},
             )
 
     def _may_come_from(self, origin: str | None, site: str | None, host: str) -> bool:

@@ -35,6 +35,7 @@ from tokenwire import events
 from tokenwire.latency import Hop
 from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.outage import Repeats
+from tokenwire.reasons import Reason
 from tokenwire.telemetry import attributes, monotonic_nano
 from tokenwire.telemetry.metrics.instruments import RESYNCS
 
@@ -189,7 +190,7 @@ class EventStream(WrittenStream):
         """Learn that nothing more comes of the run."""
         if self.terminal is not None or self._phase is ENDED:
             return
-        self._failure = failure or EdgeError("UNAVAILABLE", details={"reason": "STREAM_ENDED_EARLY"})
+        self._failure = failure or EdgeError("UNAVAILABLE", details={"reason": Reason.STREAM_ENDED_EARLY})
         if self._phase is OPENING:
             self._go_on()
         elif self._phase is not HEAD:

@@ -12,12 +12,11 @@ from typing import Final
 
 from edge.errors import EdgeError
 from tokenwire.limits import OverLimitError, Slots, StartRate
+from tokenwire.reasons import Reason
 
 RETRY_STREAM_S: Final = 5.0
 """When to ask again for a stream that there was no room for. Nobody knows when another one ends: this is
 soon enough for a person, and seldom enough for the server."""
-
-REASON: Final = "EDGE_LIMIT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class LimitError(EdgeError):
     """
 
     def __init__(self, limit: str, message: str, *, retry_after_s: float, most: int | None = None) -> None:
-        details = {"reason": REASON, "limit": limit}
+        details = {"reason": Reason.EDGE_LIMIT, "limit": limit}
         if most is not None:
             details["max"] = str(most)
         super().__init__("RESOURCE_EXHAUSTED", message, details=details, retry_after_s=retry_after_s)

@@ -17,6 +17,7 @@ from tokenwire.latency import Hop
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.latency.series import Stall
 from tokenwire.latency.stages import CORE_STAGES, HOPS
+from tokenwire.reasons import Reason
 from tokenwire.telemetry.loop_lag import loop_lag
 from tokenwire.telemetry.metrics.instruments import CLOCK_ERROR
 from tokenwire.telemetry.settings import TelemetrySettings
@@ -25,9 +26,6 @@ from tokenwire.telemetry.token_spans import stall_cause
 from tokenwire.telemetry.traceparent import parse_traceparent
 
 __all__ = ["Outcome", "StreamRecorder", "TokenTelemetry"]
-
-PRODUCER_LOST: Final = "PRODUCER_LOST"
-"""The reason of the error that ends a run whose core is gone: told by another one."""
 
 CORE_HOPS: Final = frozenset(HOPS[:CORE_STAGES])
 
@@ -145,7 +143,7 @@ class StreamRecorder:
             return "write"
         if terminal is None:
             return hop
-        lost = isinstance(terminal, Error) and terminal.details.get("reason") == PRODUCER_LOST
+        lost = isinstance(terminal, Error) and terminal.details.get("reason") == Reason.PRODUCER_LOST
         return "link" if lost else "model"
 
     def write_times(self) -> WriteTimes:

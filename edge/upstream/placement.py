@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from tokenwire.cursor import tag_of
 from tokenwire.v1 import agent_service_pb2 as pb
-
-TAG_LENGTH: Final = 4
-"""The first characters of a run's id are the incarnation of the core that minted it."""
 
 
 class CoreStatus(Protocol):
@@ -107,7 +105,7 @@ def is_draining(core: CoreStatus) -> bool:
 
 def minted_here(core: CoreStatus, run_id: str) -> bool:
     """Return whether the core's present incarnation minted a run."""
-    return core.status is not None and core.status.incarnation == run_id[:TAG_LENGTH]
+    return core.status is not None and core.status.incarnation == tag_of(run_id)
 
 
 def _less_busy(cores: Sequence[AnyStatus], choose: Callable[[int], int]) -> AnyStatus:

@@ -22,7 +22,7 @@ from bench.streams.bridges import (
     build_with,
     tool,
 )
-from bench.streams.cases import QUICK, Steady
+from bench.streams.cases import QUICK, WHOLE, Steady
 from bench.streams.extremes import FLOOD, Beside, Disconnects
 from bench.streams.full import disconnects, endings
 from bench.streams.loader import build_loader, faults_of
@@ -39,7 +39,7 @@ def test_every_bridge_serves_every_case(tmp_path: Path, capsys: pytest.CaptureFi
     result = json.loads(out.read_text())
     assert result["left_out"] == {}
     assert {(row["load"], row["bridge"]) for row in result["rows"]} == {
-        (case.name, name) for case in QUICK for name in names
+        (case.name, name) for case in (WHOLE, *QUICK) for name in names
     }
     assert [row["bridge"] for row in result["rows"] if faults_of(row)] == []
     assert f"| {QUICK[0].name} | {NODE} |" in capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_the_bridge_in_go_serves_every_case(tmp_path: Path) -> None:
     known = next(bridge for bridge in BRIDGES if bridge.name == GO)
     bridge = replace(known, command=lambda port, core: [str(program), f"127.0.0.1:{port}", core])
     rows = interleaved(Means(build_loader(), {}), QUICK, [bridge], 1)
-    assert [faults_of(row) for row in rows] == [0] * len(QUICK)
+    assert [faults_of(row) for row in rows] == [0] * (len(QUICK) + 1)
 
 
 def test_streams_that_are_left_or_stopped_are_cancelled() -> None:
@@ -83,5 +83,5 @@ def test_nothing_is_left_of_many_disconnects() -> None:
 def test_a_reader_that_never_reads_is_there_beside_the_others() -> None:
     """The others receive all that is theirs."""
     case = Beside(Steady(20, 20, open_s=0.2, warm_s=0.2, window_s=0.5), 2, FLOOD, "that never read")
-    (row,) = interleaved(Means(build_loader(), {}), [case], BRIDGES[:1], 1)
+    _, row = interleaved(Means(build_loader(), {}), [case], BRIDGES[:1], 1)
     assert (row["streams"], row["open"], faults_of(row)) == (22, 22, 0)

@@ -51,8 +51,9 @@ def test_nothing_stays_of_clients_that_vanish(processes: Processes, store: str) 
     assert last["clients"] == CLIENTS
     for gauge in ("runs", "followers", "strays"):
         assert last["core"][gauge] == 0
-    for gauge in ("streams", "connections"):  # its only call is its link, which stays
+    for gauge in ("streams", "connections"):
         assert last["edge"][gauge] == 0
+    assert last["edge"]["calls"] == 1, "the link"
     for process in ("core", "edge"):
         for gauge in ("tasks", "calls"):
             assert last[process][gauge] == result["base"][process][gauge]

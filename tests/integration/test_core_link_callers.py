@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import jwt
@@ -44,7 +44,14 @@ def named(spans: Spans, name: str) -> list[ReadableSpan]:
 
 
 KEY = "k" * 32
-EDGE = ((METADATA_KEY, sign_principal("edge", KEY)),)
+
+
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def an_edge() -> Metadata:
+    """Return the metadata of an edge, signed now: a principal expires."""
+    return ((METADATA_KEY, sign_principal("edge", KEY)),)
 
 
 def expired(name: str) -> str:
@@ -61,34 +68,38 @@ def on_behalf_of(name: str, **more: Any) -> LinkCaller:
 @pytest.mark.parametrize(
     ("settings", "metadata", "expected"),
     [
-        ({"principal_key": KEY}, (), ("UNAUTHENTICATED", "PRINCIPAL_MISSING")),
+        ({"principal_key": KEY}, lambda: (), ("UNAUTHENTICATED", "PRINCIPAL_MISSING")),
         (
             {"principal_key": KEY},
-            ((METADATA_KEY, sign_principal("edge", "o" * 32)),),
+            lambda: ((METADATA_KEY, sign_principal("edge", "o" * 32)),),
             ("UNAUTHENTICATED", "PRINCIPAL_MISSING"),
         ),
-        ({"principal_key": KEY}, ((METADATA_KEY, expired("edge")),), ("UNAUTHENTICATED", "CLOCK_SKEW")),
-        ({}, EDGE, ("UNAUTHENTICATED", "PRINCIPAL_MISSING")),
-        ({}, (("authorization", "Bearer x"),), ("PERMISSION_DENIED", "LINK_NOT_ALLOWED")),
         (
             {"principal_key": KEY},
-            (("authorization", "Bearer x"),),
+            lambda: ((METADATA_KEY, expired("edge")),),
+            ("UNAUTHENTICATED", "CLOCK_SKEW"),
+        ),
+        ({}, an_edge, ("UNAUTHENTICATED", "PRINCIPAL_MISSING")),
+        ({}, lambda: (("authorization", "Bearer x"),), ("PERMISSION_DENIED", "LINK_NOT_ALLOWED")),
+        (
+            {"principal_key": KEY},
+            lambda: (("authorization", "Bearer x"),),
             ("PERMISSION_DENIED", "LINK_NOT_ALLOWED"),
         ),
     ],
     ids=["nothing", "forged", "another time", "no key here", "bearer", "bearer, key here"],
 )
 async def test_only_an_edge_opens_a_link(
-    settings: dict[str, Any], metadata: tuple[tuple[str, str], ...], expected: tuple[str, str]
+    settings: dict[str, Any], metadata: Callable[[], Metadata], expected: tuple[str, str]
 ) -> None:
     """Refused by its metadata alone, for the reasons that a call is refused for."""
-    async with running_core(**settings) as core, opened(core.stub.Link(metadata=metadata)) as link:
+    async with running_core(**settings) as core, opened(core.stub.Link(metadata=metadata())) as link:
         assert await link.refused() == expected
 
 
 async def test_each_start_and_follow_proves_on_whose_behalf_it_is() -> None:
     """The link's own proof is nobody's among its callers; what is refused is that request alone."""
-    async with running_core(principal_key=KEY) as core, linked(core, EDGE) as link:
+    async with running_core(principal_key=KEY) as core, linked(core, an_edge()) as link:
         await link.start(1, "slow", caller=on_behalf_of("ann"))
         await link.until(lambda: bool(link.events(1)))
         run_id = link.run_id(1)
@@ -120,7 +131,7 @@ async def test_the_limits_of_calls_are_those_of_links() -> None:
     """Follows of a principal, its runs, and follows in all; places come back however a follow ends."""
     limits = {"max_principal_follows": 3, "max_follows": 4, "max_principal_runs": 2}
     async with running_core(principal_key=KEY, disconnect_grace_s=1.0, **limits) as core:
-        async with linked(core, EDGE) as link:
+        async with linked(core, an_edge()) as link:
             for follow_id in (1, 2):
                 await link.start(follow_id, "slow", caller=on_behalf_of("ann"))
                 await link.until(lambda follow_id=follow_id: bool(link.events(follow_id)))

@@ -20,7 +20,8 @@ from tokenwire.client.errors import (
     RunFailedError,
     UnreachableError,
 )
-from tokenwire.client.run import Item, Run
+from tokenwire.client.reading import Item
+from tokenwire.client.run import Run
 
 __all__ = [
     "Client",

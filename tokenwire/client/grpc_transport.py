@@ -14,6 +14,7 @@ from tokenwire import events
 from tokenwire.client.errors import ConnectionLostError, RefusedError
 from tokenwire.client.grpc_channels import Connection, Connections
 from tokenwire.client.grpc_status import NANO, client_error
+from tokenwire.client.trace_context import trace_headers
 from tokenwire.client.transport import Credentials, Page, Received, StartRequest
 from tokenwire.cursor import Cursor, EventId
 from tokenwire.principal import METADATA_KEY, sign_principal
@@ -177,11 +178,13 @@ class GrpcTransport:
                 raise client_error(error, connection.place, connected=is_connected, alone=is_alone) from error
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return what authenticates a call."""
-        credentials = self._credentials
+        """Return what authenticates a call, and names the trace that it belongs to."""
+        credentials, metadata = self._credentials, trace_headers()
         if credentials.principal_key:
-            return ((METADATA_KEY, sign_principal(credentials.principal, credentials.principal_key)),)
-        return (("authorization", f"Bearer {credentials.api_key}"),) if credentials.api_key else ()
+            metadata[METADATA_KEY] = sign_principal(credentials.principal, credentials.principal_key)
+        elif credentials.api_key:
+            metadata["authorization"] = f"Bearer {credentials.api_key}"
+        return tuple(metadata.items())
 
 
 def _spec(request: StartRequest) -> run_pb2.RunSpec:

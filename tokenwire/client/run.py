@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from tokenwire import events
 from tokenwire.client.errors import (
     ClientError,
-    ConnectionLostError,
     DeadlineExceededError,
     EventsMissingError,
-    RefusedError,
     RunFailedError,
 )
-from tokenwire.client.progress import Progress, Verdict
-from tokenwire.client.retrying import Retries, RetryPolicy, persist
-from tokenwire.client.transport import Received, StartRequest, Transport
-from tokenwire.cursor import parse_event_id
+from tokenwire.client.progress import Progress
+from tokenwire.client.reading import Item, Reading, Waiting
+from tokenwire.client.retrying import RetryPolicy, persist
+from tokenwire.client.transport import StartRequest, Transport
 from tokenwire.logs import log_fields
 from tokenwire.runs import RunView
 
@@ -30,28 +27,6 @@ STOP_S: Final = 2.0
 """How long stopping a run that takes too long is tried, and how long its end is then awaited."""
 
 logger = logging.getLogger(__name__)
-
-
-class Item(NamedTuple):
-    """One event of a run, or one control between events."""
-
-    id: str
-    """The event's id, `runId.epoch.sequence`; empty for a control."""
-    event: events.StreamEvent | events.ControlEvent
-    """What it says."""
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether it is the run's last event."""
-        return isinstance(self.event, events.Done | events.Error)
-
-
-class _Waiting(NamedTuple):
-    """What is to be yielded."""
-
-    item: Item
-    is_missing: bool = False
-    """Whether it is a `Resync` after which text is missing."""
 
 
 class Run:
@@ -83,22 +58,11 @@ class Run:
     ) -> None:
         self.terminal: events.Done | events.Error | None = None
         """The terminal event, once it was yielded."""
-        self.last_id = progress.after
-        """The id of the last event that was yielded; empty before the first. Keep it, together with `id`, to
-        follow the run later: `client.follow(run.id, after=run.last_id)`."""
+        self._reading = Reading(transport, progress, policy, request)
         self._transport = transport
-        self._progress = progress
         self._policy = policy
         self._request = request
         self._on_closed = on_closed
-        self._relay = request is not None and request.on_disconnect == "cancel"
-        self._retries = Retries(policy, transport)
-        self._stream: AsyncGenerator[Received, None] | None = None
-        self._is_silent = True
-        """Whether nothing came on this stream yet."""
-        self._waiting: deque[_Waiting] = deque()
-        self._retry_s = 0.0
-        self._is_ended = False
         self._is_closed = False
         self._stops_at_s: float | None = None
         """When the client itself stops the run, and then when it waits no longer: a time of the loop."""
@@ -113,7 +77,15 @@ class Run:
     @property
     def id(self) -> str:
         """The run's id."""
-        return self._progress.run_id
+        return self._reading.run_id
+
+    @property
+    def last_id(self) -> str:
+        """The id of the last event that was yielded; empty before the first.
+
+        Keep it, together with `id`, to follow the run later: `client.follow(run.id, after=run.last_id)`.
+        """
+        return self._reading.last_id
 
     def __aiter__(self) -> Self:
         """Return this."""
@@ -132,7 +104,7 @@ class Run:
         while True:
             item, is_missing = await self._next()
             if isinstance(item.event, events.Resync) and is_missing:
-                raise self._named(EventsMissingError(item.event))
+                raise self._reading.named(EventsMissingError(item.event))
             if not isinstance(item.event, events.ControlEvent):
                 return item.event
 
@@ -174,11 +146,11 @@ class Run:
                 case events.Resync() as resync:
                     missing = resync
                 case events.Error() as error:
-                    raise self._named(RunFailedError(error))
+                    raise self._reading.named(RunFailedError(error))
                 case events.Done(final_message_omitted=False) as done:
                     return done.final_message
         if missing is not None:
-            raise self._named(EventsMissingError(missing))
+            raise self._reading.named(EventsMissingError(missing))
         return "".join(pieces)
 
     async def cancel(self, *, patience_s: float | None = None) -> RunView:
@@ -216,8 +188,8 @@ class Run:
             self._left = asyncio.Event()
             self._limit.reschedule(asyncio.get_running_loop().time())
             await self._left.wait()
-        await self._drop_stream()
-        if self._relay and self.id and not self._is_ended:
+        await self._reading.drop()
+        if self._reading.relay and self.id and not self._reading.is_ended:
             try:
                 await self._transport.leave(self.id)
             except ClientError as error:
@@ -243,135 +215,54 @@ class Run:
         Raises:
             ClientError: It was not started, or the server can't be reached.
         """
-        while not self.id and not self._waiting:
+        while not self.id and not self._reading.waiting:
             await self._receive()
 
-    async def _next(self) -> _Waiting:
+    async def _next(self) -> Waiting:
         """Return the next event or control."""
-        while not self._waiting:
-            if self._is_ended:
+        while not self._reading.waiting:
+            if self._reading.is_ended:
                 await self.aclose()
                 if self._is_overdue:
                     raise self._too_late()
                 raise StopAsyncIteration
             if self._is_closed:
-                raise self._named(ClientError("CANCELLED", "The run was closed."))
+                raise self._reading.named(ClientError("CANCELLED", "The run was closed."))
             await self._receive()
-        waiting = self._waiting.popleft()
+        waiting = self._reading.waiting.popleft()
         event_id, event = waiting.item
-        self.last_id = event_id or self.last_id
+        self._reading.last_id = event_id or self.last_id
         if isinstance(event, events.Done | events.Error):
             self.terminal = event
         return waiting
 
     async def _receive(self) -> None:
-        """Take in one thing, or mend what is broken.
+        """Take in one thing, or mend what is broken, within the run's time limit.
 
         Raises:
-            ClientError: It can't be mended.
+            ClientError: It can't be had.
+            RuntimeError: Another task reads the run.
         """
+        if self._limit is not None:
+            raise RuntimeError("The run is being read by another task.")
         try:
             async with asyncio.timeout_at(self._stops_at_s) as limit:
                 self._limit = limit
                 try:
-                    self._take(await self._from_stream())
-                except ClientError as problem:
-                    await self._recover(problem)
+                    await self._reading.receive()
                 finally:
                     self._limit = None
         except TimeoutError:
-            await self._drop_stream()
+            await self._reading.drop()
             if not self._is_closed:
                 await self._stop()
         except BaseException:
             # A cancelled read has cancelled its call: the next one follows after the last event.
-            await self._drop_stream()
+            await self._reading.drop()
             raise
         finally:
             if self._left is not None:
                 self._left.set()
-        if self._is_ended:
-            await self._drop_stream()
-
-    async def _from_stream(self) -> Received:
-        """Return what comes next on the stream, which is opened if there is none."""
-        if self._stream is None:
-            self._is_silent = True
-            self._stream = self._open_stream()
-        try:
-            received = await anext(self._stream)
-        except StopAsyncIteration:
-            if self._is_silent and await self._has_all():
-                self._is_ended = True
-                return Received(self.id, None, None)
-            raise ConnectionLostError("the stream ended before the run") from None
-        if self._is_silent:
-            self._is_silent = False
-            self._retry_s = 0.0
-        return received
-
-    def _open_stream(self) -> AsyncGenerator[Received, None]:
-        if self.id or self._request is None:
-            return self._transport.follow(self.id, self._progress.cursor, relay=self._relay)
-        return self._transport.start(self._request)
-
-    async def _has_all(self) -> bool:
-        """Return whether an empty stream means that the last event is known already."""
-        if not self.id or not self._progress.after:
-            return False
-        run = await self._transport.get(self.id)
-        return run.state == "ended" and run.last == self._progress.after
-
-    def _take(self, received: Received) -> None:
-        """Put aside what is to be yielded.
-
-        Raises:
-            ClientError: The stream is to be opened again.
-        """
-        self._progress.run_id = received.run_id or self._progress.run_id
-        if received.retry_s is not None:
-            self._retry_s = received.retry_s
-        if received.id is not None:
-            self._take_event(received)
-        elif isinstance(received.event, events.Error):
-            # The edge's own: it has no way to the run.
-            error = received.event
-            raise RefusedError(
-                error.code,
-                error.message,
-                error.details,
-                retry_after_s=0.0 if error.retryable else None,
-                event=error,
-            )
-        elif received.event is not None:
-            self._take_control(received.event)
-
-    def _take_event(self, received: Received) -> None:
-        event, event_id = received.event, received.id
-        assert event_id is not None  # noqa: S101 # for the type checker
-        verdict = self._progress.take(event_id.cursor, getattr(event, "first", None))
-        if verdict is Verdict.MISSING:
-            raise ConnectionLostError("events are missing")
-        self._retries.contact()
-        if verdict is Verdict.FRESH and event is not None:
-            self._waiting.append(_Waiting(Item(str(event_id), event)))
-            self._is_ended = isinstance(event, events.Done | events.Error)
-
-    def _take_control(self, control: events.StreamEvent | events.ControlEvent) -> None:
-        self._retries.contact()
-        is_missing = False
-        if isinstance(control, events.Resync):
-            is_missing = self._progress.resync(parse_event_id(control.first).cursor)
-        self._waiting.append(_Waiting(Item("", control), is_missing))
-
-    async def _recover(self, problem: ClientError) -> None:
-        """Return when the stream can be opened again.
-
-        Raises:
-            ClientError: The problem: it is final, or has lasted too long.
-        """
-        await self._drop_stream()
-        await self._retries.wait(self._named(problem), is_start=not self.id, at_least_s=self._retry_s)
 
     async def _stop(self) -> None:
         """Stop a run that takes too long, and give it a moment to say its end.
@@ -390,14 +281,4 @@ class Run:
 
     def _too_late(self) -> ClientError:
         limit_s = (self._request.timeout_s if self._request else None) or 0.0
-        return self._named(DeadlineExceededError(limit_s))
-
-    def _named(self, error: ClientError) -> ClientError:
-        """Return an error that says of which run it is, and where to go on."""
-        error.run_id, error.after = self.id, self.last_id
-        return error
-
-    async def _drop_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.aclose()
+        return self._reading.named(DeadlineExceededError(limit_s))

@@ -15,6 +15,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from tokenwire import events
 from tokenwire.addresses import unproxied
 from tokenwire.client.errors import ConnectionLostError, RefusedError, UnreachableError
+from tokenwire.client.trace_context import trace_headers
 from tokenwire.client.transport import Credentials, Page, Received, StartRequest
 from tokenwire.cursor import Cursor, EventId, parse_event_id
 from tokenwire.runs import RunView, SessionRuns, Transcript
@@ -81,7 +82,7 @@ class SseTransport:
             **({"agent": request.agent} if request.agent else {}),
             **({"userId": request.user_id} if request.user_id else {}),
         }
-        headers = {"Accept": EVENTS, "Idempotency-Key": request.request_id}
+        headers = {"Accept": EVENTS, "Idempotency-Key": request.request_id, **trace_headers()}
         opening = self._http.stream("POST", "/api/chat", json=body, headers=headers)
         async with aclosing(self._stream(opening, "")) as stream:
             async for received in stream:
@@ -93,9 +94,8 @@ class SseTransport:
         """Yield what comes after an event. See `Transport`."""
         del relay  # the edge is the relay
         last_id = {"Last-Event-ID": str(EventId(run_id, after))} if after else {}
-        opening = self._http.stream(
-            "GET", f"/api/runs/{run_id}/events", headers={"Accept": EVENTS, **last_id}
-        )
+        headers = {"Accept": EVENTS, **last_id, **trace_headers()}
+        opening = self._http.stream("GET", f"/api/runs/{run_id}/events", headers=headers)
         async with aclosing(self._stream(opening, run_id)) as stream:
             async for received in stream:
                 yield received
@@ -131,7 +131,9 @@ class SseTransport:
     ) -> Answer:
         """Return the answer to a request that is no stream."""
         try:
-            answer = await self._http.request(method, path, params=query, timeout=UNARY_TIMEOUT_S)
+            answer = await self._http.request(
+                method, path, params=query, headers=trace_headers(), timeout=UNARY_TIMEOUT_S
+            )
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         self._reached[0] = True

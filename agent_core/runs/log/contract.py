@@ -200,8 +200,8 @@ class Tail(Protocol):
     def poll(self, max_events: int | None = None, max_bytes: int | None = None) -> Batch | None:
         """Return what comes after what was returned before, as far as it is in memory, without waiting.
 
-        An empty batch where there is nothing new; it is complete where `next` would return a complete one.
-        None where the store has to be read for it: call `next`. Not to be called while `next` is under way.
+        An empty batch where there is nothing new; None where the store has to be read for it: call `next`.
+        Not to be called while `next` is under way.
 
         Args:
             max_events: The most events of this batch; as the tail was opened, where it is None.
@@ -214,9 +214,8 @@ class Tail(Protocol):
     def notify(self, callback: Callable[[], None] | None) -> None:
         """Have something called whenever `poll` may return something else than before.
 
-        Called in the turn of the event loop in which something came, was closed, forgotten or
-        interrupted, each time, and perhaps for nothing. Not called for what is there already: poll once
-        after this. Ends with `aclose`.
+        Called in the turn of the event loop in which something came, was closed, forgotten or interrupted,
+        each time, and perhaps for nothing. Not called for what is there already. Ends with `aclose`.
 
         Args:
             callback: It must not raise, nor wait; None for nothing more.
@@ -398,28 +397,4 @@ class RunLog(Protocol):
         Args:
             owner: The principal whose session it is.
             session_id: The session; not empty.
-        """
-
-
-class InstantLog(RunLog, Protocol):
-    """A store that never waits: RunLog.waits is False."""
-
-    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write events as `append` does."""
-
-
-class RestorableLog(RunLog, Protocol):
-    """A store that may lose what it has accepted while its writer lives: RunLog.forgets is True."""
-
-    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write again what the store has lost of a run, and go on from there.
-
-        What it still has of the run is kept where it reaches up to these events. Otherwise the log
-        begins with them: readers whose cursor lies before are told so.
-
-        Args:
-            record: As the run was created.
-            epoch: The writer's generation.
-            first: The number of the first of these events.
-            payloads: As with `append`: up to the last one that was accepted.
         """

@@ -11,12 +11,12 @@ from agent_core.runs.log.contract import (
     Batch,
     Exchange,
     Position,
-    RestorableLog,
     RunInfo,
     RunLog,
     RunRecord,
     Tail,
 )
+from agent_core.runs.log.kinds import RestorableLog
 from agent_core.runs.outcome import Outcome
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.telemetry.metrics.instruments import STORE_DURATION

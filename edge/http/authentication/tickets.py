@@ -20,6 +20,7 @@ import jwt
 
 from edge.errors import UnauthenticatedError
 from tokenwire.principal import PrincipalError, require_name
+from tokenwire.reasons import Reason
 
 AUDIENCE: Final = "tokenwire-ticket"
 """No other token of ours has it: a principal's signature for the core is no ticket, and the reverse."""
@@ -90,11 +91,13 @@ class Tickets:
                 raise jwt.InvalidTokenError("it is another run's")
             return require_name(claims["sub"])
         except jwt.ExpiredSignatureError as error:
-            raise UnauthenticatedError("The ticket has expired.", "TICKET_EXPIRED", presented=True) from error
+            raise UnauthenticatedError(
+                "The ticket has expired.", Reason.TICKET_EXPIRED, presented=True
+            ) from error
         except (jwt.PyJWTError, PrincipalError) as error:
             logger.info("a ticket was refused: %s", error)
             raise UnauthenticatedError(
-                "The ticket is not valid.", "TICKET_INVALID", presented=True
+                "The ticket is not valid.", Reason.TICKET_INVALID, presented=True
             ) from error
 
     def _claims_of(self, ticket: str) -> dict[str, object]:

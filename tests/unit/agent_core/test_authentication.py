@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from agent_core.authentication import ANONYMOUS, Callers
@@ -225,13 +227,13 @@ async def test_of_refused_bearers_the_log_says_why_and_shows_none(caplog: pytest
 @pytest.mark.parametrize(
     ("callers", "given", "shown", "name"),
     [
-        (Callers(), [], {}, ANONYMOUS),
-        (Callers(KEY), metadata("edge"), {}, "edge"),
-        (Callers(certificates=True), [], CERTIFICATE, "billing"),
-        (Callers(KEY, certificates=True), [], CERTIFICATE, "billing"),
-        (Callers(KEY, bearers=KEYS), [*metadata("edge"), *bearing(f"Bearer {API_KEY}")], {}, "edge"),
-        (Callers(certificates=True, shared_owner=True), metadata("edge"), CERTIFICATE, "billing"),
-        (Callers(shared_owner=True), metadata("edge"), {}, ANONYMOUS),
+        (Callers(), list, {}, ANONYMOUS),
+        (Callers(KEY), lambda: metadata("edge"), {}, "edge"),
+        (Callers(certificates=True), list, CERTIFICATE, "billing"),
+        (Callers(KEY, certificates=True), list, CERTIFICATE, "billing"),
+        (Callers(KEY, bearers=KEYS), lambda: [*metadata("edge"), *bearing(f"Bearer {API_KEY}")], {}, "edge"),
+        (Callers(certificates=True, shared_owner=True), lambda: metadata("edge"), CERTIFICATE, "billing"),
+        (Callers(shared_owner=True), lambda: metadata("edge"), {}, ANONYMOUS),
     ],
     ids=[
         "anybody",
@@ -244,10 +246,13 @@ async def test_of_refused_bearers_the_log_says_why_and_shows_none(caplog: pytest
     ],
 )
 def test_an_edge_opens_a_link(
-    callers: Callers, given: list[tuple[str, str | bytes]], shown: dict[str, list[bytes]], name: str
+    callers: Callers,
+    given: Callable[[], list[tuple[str, str | bytes]]],
+    shown: dict[str, list[bytes]],
+    name: str,
 ) -> None:
     """By what lets its calls in, but for what it bears."""
-    assert callers.edge_of(given, shown) == name
+    assert callers.edge_of(given(), shown) == name
 
 
 @pytest.mark.parametrize(

@@ -76,19 +76,31 @@ def test_ratios_are_those_of_pairs() -> None:
 def test_a_percentile_of_too_few_tokens_is_not_told() -> None:
     """Of 1,000 tokens ten lie beyond the 99th percentile, and one beyond the 99.9th."""
     lines = tables(result_of(rows(BASELINE, (10,)))).splitlines()
-    last = [line for line in lines if "| no log |" in line][-1]
+    (last,) = [line for line in lines if "| no log |" in line]
     assert last.split(" | ")[2:5] == ["10 µs", "1 µs", ""]
+
+
+def test_a_budget_of_a_store_holds_is_missed_or_was_not_measured() -> None:
+    """What a store adds is the median of the rounds' differences; the rest is its own."""
+    made = [*rows(BASELINE, (1,)), *rows("redis", (1,)), *rows("sqlite", (1,))]
+    for row, cpu_us in zip(made, (50.0, 80.0, 91.0), strict=True):
+        row |= {"load": "1000 x 5/s", "cpu_us_per_token": cpu_us, "p99_us": 20_000.0}
+    lines = [line for line in tables(result_of(made)).splitlines() if line.startswith("| 1000 x")]
+    assert "| 1000 x 5 | redis | CPU a token, more than no log | 40 µs | 30.0 µs | yes |" in lines
+    assert "| 1000 x 5 | sqlite | CPU a token, more than no log | 40 µs | 41.0 µs | **NO** |" in lines
+    assert "| 1000 x 5 | sqlite | latency p99 | 20 ms | 20.0 ms | yes |" in lines
+    assert "| 1000 x 20 | redis | latency p50 | 20 ms |  | not measured |" in lines
 
 
 def test_tables_are_written_between_the_markers_alone(tmp_path: Path) -> None:
     """What stands around them stays; a page without markers is refused."""
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}\nstale text\n{END}\nafter\n")
     write_into_page(page, result_of(rows(BASELINE, (10,))))
     text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n")
     assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
+    assert "stale" not in text
     page.write_text("nothing")
     with pytest.raises(ValueError, match="no markers"):
         write_into_page(page, result_of(rows(BASELINE, (10,))))

@@ -13,14 +13,12 @@ from tests.support.processes import ROOT
 from tokenwire.reasons import PASSES_AT_AN_EDGE, Reason, Retry, Source
 
 CODES = {code.name for code in grpc.StatusCode}
-LITERAL = re.compile(r"\"([A-Z]+(?:_[A-Z]+)+)\"")
-NAME = re.compile(r"\bReason\.([A-Z_]+)")
+SAID = re.compile(r"\bReason\.([A-Z_]+)")
+WORD = re.compile(r"\"reason\": \"(\w+)\"|RefusalError\(\s*\"\w+\",\s*\"(\w+)\"")
+"""A reason that is said by a word of its own."""
+
 FOLDERS = ("agent_core/*.py", "agent_core/runs/**/*.py", "agent_core/link/*.py", "edge/**/*.py")
-SHARED = ("tokenwire/authentication/*.py", "tokenwire/client/*.py")
-NO_REASONS = {"NOT_AN_EDGE", "TAKES_TICKETS", "LOG_REFUSED", "OTEL_SDK_DISABLED", "TCP_NOTSENT_LOWAT"} | {
-    "TCP_USER_TIMEOUT"
-}
-"""Words of the same form: the client's own, a constant's name, a span's error type, options of sockets."""
+SHARED = ("tokenwire/authentication/*.py",)
 
 
 def sources() -> str:
@@ -39,12 +37,12 @@ def test_a_reason_is_a_word_with_a_code(reason: Reason) -> None:
     assert all(re.fullmatch(r"\w+", fact) for fact in reason.facts)
 
 
-def test_every_reason_that_is_said_has_a_row_and_none_is_left_over() -> None:
-    """By its name in the table, or as a word."""
+def test_every_reason_is_said_somewhere_and_by_its_name() -> None:
+    """A word of its own would have no row; a row that is never said would mislead. Agents have their own."""
     text = sources()
-    said = {*LITERAL.findall(text)} - CODES - NO_REASONS
-    said = {word for word in said if not word.startswith("TOKENWIRE_")} | {*NAME.findall(text)}
-    assert said == set(Reason.__members__)
+    assert {*SAID.findall(text)} == set(Reason.__members__)
+    assert WORD.findall(text) == []
+    assert [reason for reason in Reason if f'"{reason}"' in text] == []
 
 
 def test_what_passes_at_an_edge_has_a_final_code() -> None:

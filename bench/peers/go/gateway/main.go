@@ -43,6 +43,6 @@ func main() {
 		log.Fatal(err)
 	}
 	http.HandleFunc("GET /health/ready", func(w http.ResponseWriter, _ *http.Request) {})
-	http.Handle("POST /", gateway)
+	http.Handle("POST /api/chat", gateway)
 	log.Fatal(http.ListenAndServe(os.Args[1], nil))
 }

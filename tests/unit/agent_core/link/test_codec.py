@@ -27,6 +27,7 @@ from agent_core.link.codec import (
 from agent_core.runs.encoding import encode_payload, new_event, seal
 from agent_core.runs.follower import CaughtUp, Degraded, Draining, Resync
 from agent_core.runs.log.contract import Position
+from tokenwire.reasons import Reason
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.link_pb2 import LinkBatch, LinkEnd, LinkResponse, LinkWelcome
 from tokenwire.v1.run_pb2 import Cursor
@@ -152,7 +153,7 @@ VIOLATIONS = [Violation("run.message", "must be 1 to 9 bytes"), Violation("run.u
         ),
         (CoreDrainingError(), {"retry_after_ms": "1000"}, True),
         (
-            LimitReachedError("START_RATE_LIMIT", "max_starts", 3, 0.25),
+            LimitReachedError(Reason.START_RATE_LIMIT, "max_starts", 3, 0.25),
             {"limit": "max_starts", "most": "3", "retry_after_ms": "250"},
             True,
         ),

@@ -287,6 +287,19 @@ async def test_a_run_that_does_not_even_say_its_end_is_given_up(
     assert transport.open == 0
 
 
+async def test_a_run_is_read_by_one_task_at_a_time(script: Script) -> None:
+    """A second reader is told so, and takes nothing from the first."""
+    transport = script([started(), ..., done(2)])
+    async with Client("x") as client:
+        run = await client.start("hi")
+        reading = asyncio.create_task(sequences(run))
+        await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError, match="read by another task"):
+            await anext(run)
+        transport.cancelled.set()
+        assert await reading == [1, 2]
+
+
 async def test_closing_ends_a_read_in_another_task(script: Script) -> None:
     """It is told why; nothing stays open."""
     transport = script([started(), ...])

@@ -6,7 +6,8 @@ import inspect
 
 import pytest
 
-from agent_core.runs.log.contract import START, AppendStatus, LogAwayError, RestorableLog, RunLog
+from agent_core.runs.log.contract import START, AppendStatus, LogAwayError, RunLog
+from agent_core.runs.log.kinds import RestorableLog
 from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.log.timed import TimedLog
 from tests.support.stores import FAR, RUN, STOP, payloads, record, texts
