@@ -7,11 +7,24 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.support import system
-from tests.support.processes import Processes, Stack
+from tests.support.processes import SETTINGS_OF_ALL, Processes, Stack
 from tests.support.redis_server import RedisServer, stop_shared_redis
 from tokenwire.telemetry.metrics import Home, home
 
+LINK_SETTING = {"link": "auto", "call": "off"}
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(params=["link", "call"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What carries runs from cores to edges: a test that uses this runs over links, and again over calls.
+
+    Edges of this process and edges that are started as processes are set up for it.
+    """
+    value = LINK_SETTING[request.param]
+    monkeypatch.setenv("TOKENWIRE_LINK", value)
+    monkeypatch.setitem(SETTINGS_OF_ALL, "TOKENWIRE_LINK", value)
+    return str(request.param)
 
 
 @pytest.fixture

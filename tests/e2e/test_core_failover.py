@@ -18,6 +18,8 @@ from tests.support.sse_reader import events_of, ids_of
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 AGENTS = ("slow", "echo", "counts", "scripted")
 WITHIN_S = 60
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.processes import Processes, wait_until
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 STOPPED_S = 5.0
 """Generous: it takes milliseconds on an idle machine."""
 

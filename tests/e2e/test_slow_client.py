@@ -9,8 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from tests.support.processes import Processes, descendants, wait_until
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 SETTINGS = {"TOKENWIRE_WRITE_DEADLINE_S": "2", "TOKENWIRE_CLIENT_BUDGET_BYTES": "65536"}
 FLOOD = {"tokens": 2_000_000, "size": 200, "rate": 0}

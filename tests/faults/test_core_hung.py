@@ -13,7 +13,7 @@ from tests.support.cores import running_cores
 from tests.support.processes import Processes
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.needs("redis")
+pytestmark = [pytest.mark.needs("redis"), pytest.mark.usefixtures("transport")]
 
 STARTS = 8
 """Of each kind: that chance places none of them at the core that hangs is next to impossible."""

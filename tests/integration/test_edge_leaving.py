@@ -11,13 +11,11 @@ import pytest
 from edge.errors import UpstreamError
 from edge.upstream import GrpcUpstream, Leave, departures, run_call
 from tests.support.core import Core, running_core
-from tests.support.upstream import CALLER, WITHIN_S, Reader, transport, upstream
+from tests.support.upstream import CALLER, WITHIN_S, Reader, upstream
 from tokenwire.cursor import START
 from tokenwire.outage import Repeats
 from tokenwire.v1 import run_pb2
 from tokenwire.v1.run_pb2 import Run, RunSpec
-
-__all__ = ["transport"]
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from edge.http.limits import Limits
 from tests.support.stack import Stack, new_session, running_stack
 from tokenwire.limits import Slots
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 PRINCIPAL_KEY = "p" * 32
 KEYS = {name: f"tw_{name}-secret" for name in ("alice", "bob")}
 ENTRIES = ",".join(f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}" for name, key in KEYS.items())

@@ -9,6 +9,8 @@ import pytest
 from tests.support.sse_reader import events_of, ids_of
 from tests.support.stack import Stack, running_stack
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 @pytest.fixture
 async def stack() -> AsyncIterator[Stack]:

@@ -15,6 +15,8 @@ from tests.support.agents import SCRIPTED_TEXT
 from tests.support.sse_reader import events_of
 from tests.support.stack import Stack, running_edge, running_stack
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 @pytest.fixture
 async def stack() -> AsyncIterator[Stack]:

@@ -18,6 +18,8 @@ from tests.support.spans import Spans, spans
 from tests.support.sse_reader import events_of, ids_of
 from tests.support.stack import Stack, running_edge, running_stack
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 __all__ = ["spans"]
 
 PRINCIPAL_KEY = "p" * 32

@@ -15,11 +15,9 @@ from edge.upstream.member import Member
 from tests.support.core import Core, running_core
 from tests.support.proxy import proxy_to
 from tests.support.redis_server import shared_redis
-from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, transport, upstream
+from tests.support.upstream import CALLER, WITHIN_S, Reader, stop, upstream
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
 from tokenwire.v1.run_pb2 import RunSpec
-
-__all__ = ["transport"]
 
 
 @pytest.fixture

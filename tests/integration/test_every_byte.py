@@ -21,6 +21,8 @@ from tests.support.stack import Stack, new_session, running_edge, running_stack
 from tokenwire.telemetry.metrics import Home
 from tokenwire.telemetry.metrics.instruments import RESYNCS
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 DELTAS = {"text_delta", "reasoning_delta"}
 TERMINALS = {"done", "error"}
 

@@ -34,6 +34,8 @@ from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.link_pb2 import LinkCaller, LinkCancel, LinkRequest
 from tokenwire.v1.run_pb2 import RUN_STATE_RUNNING, RunSpec
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 SESSION: Final = "s1"
 """The name that both give their session."""
 

@@ -12,6 +12,8 @@ from tests.support.stack import running_stack
 from tokenwire.rate import Rate
 from tokenwire.telemetry import kept, lost_spans
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 __all__ = ["unsampled_spans"]
 
 POST = "POST /api/chat"

@@ -16,6 +16,8 @@ from edge.telemetry.client_span import ReconnectSpan
 from tests.support.spans import Spans, spans
 from tests.support.stack import Stack, running_stack
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 __all__ = ["spans"]
 
 GET = "GET /api/runs/{run_id}/events"

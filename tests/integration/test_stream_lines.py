@@ -10,6 +10,8 @@ import pytest
 from tests.support.core import running_core, stream_request
 from tests.support.stack import running_stack
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 LOGGER = "tokenwire.telemetry.token_recorder"
 
 

@@ -12,6 +12,8 @@ from opentelemetry.trace import StatusCode
 from tests.support.spans import Spans, spans
 from tests.support.stack import Stack, running_stack
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 __all__ = ["spans"]
 
 POST = "POST /api/chat"

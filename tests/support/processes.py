@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from itertools import count
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import grpc
@@ -70,12 +71,16 @@ def agent_arguments(names: Sequence[str] = SCRIPTED) -> list[str]:
     return [word for agent in offered for word in ("--agent", agent)]
 
 
+SETTINGS_OF_ALL: Final[dict[str, str]] = {}
+"""Variables that all processes get which are started by tests."""
+
+
 def clean_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment with no settings of ours or of OpenTelemetry's but the given ones."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("TOKENWIRE_", "OTEL_"))
     }
-    return {**inherited, "PYTHONUNBUFFERED": "1", **(settings or {})}
+    return {**inherited, "PYTHONUNBUFFERED": "1", **SETTINGS_OF_ALL, **(settings or {})}
 
 
 def wait_until(true: Callable[[], bool], what: str, within_s: float = READY_S) -> None:

@@ -17,6 +17,7 @@ from edge.app import create_app
 from edge.http.drain import Drain
 from edge.server import StreamServer, bind, make_server
 from edge.settings import EdgeSettings
+from edge.upstream import GrpcUpstream
 
 AGENTS = "tests.support.agents"
 
@@ -89,17 +90,28 @@ async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
 
 
 @asynccontextmanager
-async def running_edge(core: str, **settings: Any) -> AsyncIterator[tuple[StreamServer, Drain, str]]:
-    """Run an edge on a port of its own."""
+async def running_edge(
+    core: str, *, waits_for_links: bool = False, **settings: Any
+) -> AsyncIterator[tuple[StreamServer, Drain, str]]:
+    """Run an edge on a port of its own.
+
+    Args:
+        core: Its cores.
+        waits_for_links: Whether to begin only when it has a link to each core: before, it uses calls.
+        settings: Of the edge.
+    """
     edge_settings = EdgeSettings(core=core, port=0, drain_s=2, **settings)
     drain = Drain()
     listener = bind(edge_settings)
     port = listener.getsockname()[1]
-    server = make_server(create_app(edge_settings, drain), edge_settings, drain)
+    app = create_app(edge_settings, drain)
+    server = make_server(app, edge_settings, drain)
     # Not `serve`: it would take this process's signals.
     serving = asyncio.create_task(server._serve([listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
+    if waits_for_links and edge_settings.link == "auto":
+        await _linked(app.state.edge.upstream)
     try:
         yield server, drain, f"http://127.0.0.1:{port}"
     finally:
@@ -108,12 +120,23 @@ async def running_edge(core: str, **settings: Any) -> AsyncIterator[tuple[Stream
         await serving
 
 
+async def _linked(upstream: GrpcUpstream) -> None:
+    """Return once an edge has a link to each of its cores.
+
+    Raises:
+        TimeoutError: It has not within 20 s.
+    """
+    async with asyncio.timeout(20):
+        while not all(member.is_linked for member in upstream._cores.members):
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def running_stack(core_settings: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Stack]:
     """Run a core and an edge of it, with a client."""
     async with (
         running_core(**(core_settings or {})) as core,
-        running_edge(f"127.0.0.1:{core.port}", **settings) as (edge, drain, url),
+        running_edge(f"127.0.0.1:{core.port}", waits_for_links=True, **settings) as (edge, drain, url),
         httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
     ):
         yield Stack(core, edge, drain, url, client)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import pytest
 from opentelemetry.context import Context
 
 from edge.errors import EdgeError
@@ -18,12 +17,6 @@ from tokenwire.v1 import event_pb2, stream_pb2
 
 WITHIN_S = 30.0
 CALLER = Caller(Context(), "anonymous")
-
-
-@pytest.fixture(params=["link", "call"])
-def transport(request: pytest.FixtureRequest) -> str:
-    """What carries the runs: each test that uses it runs over a link, and again over calls."""
-    return str(request.param)
 
 
 class Reader:
