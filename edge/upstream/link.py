@@ -39,6 +39,9 @@ PART_BYTES: Final = 128 * 1024
 """A larger message holds backlogs, of up to 1 MiB: dispatched at once, it would hold up the event loop for
 tens of milliseconds."""
 
+UNSAID_S: Final = 2.0
+"""How long calls are used after a link failed without a reason before it was open."""
+
 REFUSED_S: Final = 30.0
 """How long calls are used after a core has refused the link for another reason than that it has none."""
 
@@ -298,10 +301,12 @@ class Link:
             logger.info("core %s has no link: each stream takes a call of its own", self._peer.target)
             self._refused_until_s = math.inf
             return True
-        # INTERNAL: a core that refuses at once may have ended the call before the hello is written, and grpc.aio
-        # then puts INTERNAL in the place of its status (grpc/grpc#36066). A call of its own tells the reason.
-        answered = code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL}
-        if "reason" in failure.details or answered:
+        if code is grpc.StatusCode.INTERNAL:
+            # A core that refuses at once may have ended the call before the hello is written, and grpc.aio then
+            # puts INTERNAL in the place of its status (grpc/grpc#36066). A call of its own tells the reason.
+            self._refused_until_s = self._loop.time() + UNSAID_S
+            return True
+        if "reason" in failure.details or code is grpc.StatusCode.UNAUTHENTICATED:
             logger.warning("core %s refuses the link: %s", self._peer.target, failure)
             self._refused_until_s = self._loop.time() + REFUSED_S
             return True

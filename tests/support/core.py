@@ -19,6 +19,7 @@ from tokenwire.v1.run_pb2 import Run, RunSpec
 StreamedResponse: TypeAlias = pb.StreamRunResponse | pb.FollowRunResponse
 
 AGENTS = [
+    "counts",
     "scripted",
     "slow",
     "silent",

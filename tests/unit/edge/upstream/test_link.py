@@ -157,7 +157,8 @@ async def test_a_link_that_is_refused_is_tried_again_later(
     await settled()
     assert owner.told == ["refused"]
     assert not link.is_usable
-    monkeypatch.setattr(link_module, "REFUSED_S", 0.0)
+    for name in ("REFUSED_S", "UNSAID_S"):
+        monkeypatch.setattr(link_module, name, 0.0)
     link.retry()
     owner = Owner(link)
     await settled()
