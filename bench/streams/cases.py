@@ -131,7 +131,12 @@ def per(row: Mapping[str, Any], many: float, what: str) -> dict[str, float]:
     return {f"{name}_us_per_{what}": seconds * 1e6 / many for name, seconds in used.items()} if many else {}
 
 
-LOADS: Final = (Steady(100, 50, open_s=0.7), Steady(500, 20), Steady(500, 50))
+LOADS: Final = (
+    Steady(100, 50, open_s=0.7),
+    Steady(500, 20),
+    # Slowly: a bridge that has just enough CPU for the tokens has none for many openings at once.
+    Steady(500, 50, open_s=3),
+)
 FIRST_TOKEN: Final = Visits(120, 1)
 OPENED_AND_LEFT: Final = Visits(500, 50)
 WHOLE: Final = Whole(100, 25, 50)
