@@ -101,13 +101,12 @@ class StreamProtocol(WritingProtocol):
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the request that is being served: uvicorn tells only the newest one."""
+        """End all that goes on."""
         self._stop_timer()
         self._half_close.stop()
         self._limits.idle.discard(self)
         self.pipeline.clear()
         self._behind.clear()
-        self._disconnect_running()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

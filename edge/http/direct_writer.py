@@ -18,6 +18,20 @@ from edge.http.extensions import WriterClient
 logger = logging.getLogger(__name__)
 
 
+class LostWriter:
+    """The writer of a response whose connection is lost."""
+
+    __slots__ = ()
+
+    def write(self, body: bytes) -> bool:
+        """Write nothing."""
+        del body
+        return False
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
 class DirectWriter:
     """Writes the body of the response that runs on a connection.
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from edge.http.direct_writer import DirectWriter
-from edge.http.extensions import WriterClient
+from edge.http.direct_writer import DirectWriter, LostWriter
+from edge.http.extensions import Writer, WriterClient
 from edge.http.lean_connection import UNREAD, LeanFlowControl, Pipeline
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024
@@ -38,12 +38,20 @@ class WritingProtocol(HttpToolsProtocol):
         self.flow = LeanFlowControl(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being served: uvicorn tells only the newest one. Then let go of all."""
+        self._disconnect_running()
+        super().connection_lost(exc)
+        # The scope's extensions know this connection: a circle otherwise, which only the collector finds.
+        self._running = None
+        self.cycle = self.scope = None  # type: ignore[assignment]
+
     def on_body(self, body: bytes) -> None:
         """Give a piece of the body to the application; none to a response that is written already."""
         if self._writer is None:
             super().on_body(body)
 
-    def open_writer(self, client: WriterClient) -> DirectWriter:
+    def open_writer(self, client: WriterClient) -> Writer:
         """Return what writes the body of the response that runs. Nobody receives from then on.
 
         Args:
@@ -51,10 +59,11 @@ class WritingProtocol(HttpToolsProtocol):
         """
         cycle = self._running
         if cycle is None:
-            raise RuntimeError("No request is being served.")
+            self.loop.call_soon(client.gone)
+            return LostWriter()
         writer = self._writer = DirectWriter(cycle, self.transport, self.flow, self._unbuffer, client)
         cycle.body.clear()
-        if cycle.disconnected:
+        if cycle.disconnected:  # but not lost: the connection is about to be closed
             self.loop.call_soon(self._tell_gone)
         else:
             self.flow.resume_reading()

@@ -52,7 +52,8 @@ class ServerSpanMiddleware:
             return
         span = self._start(cast(HTTPScope, scope))  # the edge has no other routes
         scope["state"][_SCOPE_KEY] = span
-        scope["state"][_SEND_KEY] = send
+        if scope["route_handler"].opt.get(STREAMS):
+            scope["state"][_SEND_KEY] = send
 
         def note_and_send(message: Message) -> Any:
             if message["type"] == "http.response.start":
@@ -71,6 +72,7 @@ class ServerSpanMiddleware:
             span.set_status(Status(StatusCode.ERROR))
             raise
         finally:
+            scope["state"].pop(_SEND_KEY, None)  # what sends knows the scope: a circle otherwise
             span.end()
 
     def _start(self, scope: HTTPScope) -> Span:

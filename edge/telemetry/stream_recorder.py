@@ -130,7 +130,7 @@ class StreamRecorder:
         self._tokens.end(outcome, now, self._waited_for(waits_for))
         if self._write_times is not None:
             self._write_times.complete.set()
-        self._stream = None  # a circle otherwise, which only the garbage collector finds
+        self._stream = None  # a circle otherwise
 
     def _waited_for(self, hop: Hop) -> Hop:
         """Return the hop that the next token would have come by.

@@ -298,7 +298,10 @@ class Link:
             logger.info("core %s has no link: each stream takes a call of its own", self._peer.target)
             self._refused_until_s = math.inf
             return True
-        if "reason" in failure.details or code is grpc.StatusCode.UNAUTHENTICATED:
+        # INTERNAL: a core that refuses at once may have ended the call before the hello is written, and grpc.aio
+        # then puts INTERNAL in the place of its status (grpc/grpc#36066). A call of its own tells the reason.
+        answered = code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL}
+        if "reason" in failure.details or answered:
             logger.warning("core %s refuses the link: %s", self._peer.target, failure)
             self._refused_until_s = self._loop.time() + REFUSED_S
             return True

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import uvicorn
-from tests.support.sse import events_of, ids_of
+from tests.support.sse_reader import events_of, ids_of
 
 from edge.app import create_app
 from edge.http.drain import Drain

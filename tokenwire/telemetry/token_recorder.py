@@ -69,6 +69,26 @@ class StreamFacts(Protocol):
         """Return what spans say of how far two machines' clocks are apart; nothing on one machine."""
 
 
+class _Ended:
+    """The facts of a stream that has ended: what it was is told."""
+
+    run_id = ""
+
+    def owner_of(self, hop: Hop) -> SpanContext:
+        del hop
+        return trace.INVALID_SPAN_CONTEXT
+
+    def cause_of(self, stall: Stall) -> str:
+        del stall
+        return ""
+
+    def clock_attributes(self) -> Mapping[str, AttributeValue]:
+        return {}
+
+
+_ENDED: Final[StreamFacts] = _Ended()
+
+
 class TokenRecorder:
     """Follows one stream from its request to its end.
 
@@ -176,6 +196,8 @@ class TokenRecorder:
             self._end(outcome, now, waits_for)
         except Exception as error:  # noqa: BLE001 # as `_broke` says
             self._broke(error)
+        self._facts = _ENDED  # a circle otherwise, which only the garbage collector finds
+        self.spans.release()
 
     def _end(self, outcome: Outcome, now: int, waits_for: Hop) -> None:
         series = self.series

@@ -122,6 +122,10 @@ class TokenSpans:
             reason: KeepReason = "error" if failed else "stall"
             keep(self._owner, [child for child in children if child is not None], reason)
 
+    def release(self) -> None:
+        """Let go of who knows the clocks: nothing more is written."""
+        self._clock = dict
+
     def _unix_nano(self, nano: int) -> int:
         return nano + self._wall_offset_nano
 

@@ -12,6 +12,9 @@ import uvloop
 ON_BOTH_LOOPS: Final = frozenset({"test_event_stream"})
 """The modules whose tests run on uvloop, too: the edge does, other servers may not."""
 
+ON_UVLOOP: Final = frozenset({"test_stream_garbage"})
+"""Those whose tests do so alone: a connection of asyncio's own is itself a circle."""
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
@@ -20,4 +23,6 @@ def pytest_asyncio_loop_factories(
     del config
     if item.path.stem in ON_BOTH_LOOPS:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    if item.path.stem in ON_UVLOOP:
+        return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

@@ -141,7 +141,11 @@ async def test_a_core_without_a_link_is_asked_otherwise(core: LinkCore, link: Li
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY"), (grpc.StatusCode.UNAUTHENTICATED, "")],
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY"),
+        (grpc.StatusCode.UNAUTHENTICATED, ""),
+        (grpc.StatusCode.INTERNAL, ""),  # what grpc.aio makes of a refusal that the hello crosses
+    ],
 )
 async def test_a_link_that_is_refused_is_tried_again_later(
     core: LinkCore, link: Link, monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode, reason: str
