@@ -82,7 +82,7 @@ class LinkSession:
         for task in tasks:
             task.cancel()
         self._broken.cancel()
-        logger.info("the link of edge %r is over; it carried %d streams", self._edge, len(self._follows))
+        logger.info("the link of edge %r is over; %d streams were open", self._edge, len(self._follows))
         await asyncio.gather(*tasks, self._broken, return_exceptions=True)
         await self._follows.close()
 

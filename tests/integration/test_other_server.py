@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import uvicorn
-from tests.support.sse_reader import events_of, ids_of
 
 from edge.app import create_app
 from edge.http.drain import Drain
 from edge.settings import EdgeSettings
 from tests.support.agents import SCRIPTED_TEXT
+from tests.support.sse_reader import events_of, ids_of
 from tests.support.stack import new_session, running_core
 
 
