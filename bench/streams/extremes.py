@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import uvloop
 
 from bench.stand import Stand, base_of, settled, standing
-from bench.streams.cases import LONG_S, SILENT_S, Steady, body, per
+from bench.streams.cases import LONG_S, SILENT_S, Steady, body, per, rates
 from bench.streams.loader import Load, faults_of, run_loader
 from bench.streams.started import CORE_SETTINGS, EDGE_SETTINGS, Started
 from bench.streams.watched import AGENT, JOURNAL, cancellations
@@ -51,7 +51,7 @@ class Beside:
         options = {"open": steady.open_s, "warm": steady.warm_s, "window": steady.window_s, **stuck}
         text = body({"tokens": round(steady.rate * LONG_S), "rate": steady.rate})
         row = run_loader(loader, started.load(text, steady.streams + self.others, options))
-        return {**row, "tokens_per_s": row["tokens"] / row["seconds"], **per(row, row["tokens"], "token")}
+        return {**row, **rates(row), **per(row, row["tokens"], "token")}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from bench.streams.started import started
 ROUNDS: Final = 3
 RATES: Final = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
 """Tokens a second of each of 500 streams: how latency grows with the load."""
-SWEEP: Final = tuple(Steady(500, rate) for rate in RATES)
+SWEEP: Final = tuple(Steady(500, rate, open_s=3) for rate in RATES)
 IDLE_STREAMS: Final = tuple(Idle(count) for count in (1000, 2500, 10_000))
 MANY: Final = Steady(1000, 25, open_s=3)
 STORM: Final = Visits(1000, 1000)

@@ -21,6 +21,9 @@ WITHIN_S: Final = 900.0
 FAULTS: Final = ("gaps", "doubles", "wrong", "cut", "refused", "errors")
 """The counters of a row that must be 0: what each means is in loader.h."""
 
+ORDER_FAULTS: Final = FAULTS[:3]
+"""Those that no load excuses."""
+
 
 class MissingToolError(Exception):
     """Something cannot be built or run here."""

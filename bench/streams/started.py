@@ -49,7 +49,7 @@ EDGE_SETTINGS: Final = {
 
 QUIET_SHARE: Final = 0.04
 """The share of a CPU below which core and bridge count as done with the load before."""
-QUIET_STEP_S: Final = 0.1
+QUIET_STEP_S: Final = 0.05
 QUIET_STEPS: Final = 2
 """So many steps in a row: in one alone, others may have kept the process from running."""
 QUIET_WITHIN_S: Final = 10.0

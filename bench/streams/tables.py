@@ -25,7 +25,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
 
 def costs(figures: Figures) -> str:
     """Return the table of what a token costs each bridge, side by side."""
-    head = ["load", "bridge", "edge µs", "core µs", "tokens/s", "p50 ms", "p99 ms", "faults"]
+    head = ["load", "bridge", "edge µs", "core µs", "tokens/s", "reads a token", "p50 ms", "p99 ms", "faults"]
 
     def rows() -> Iterator[list[str]]:
         for load in figures.loads("steady"):
@@ -34,6 +34,7 @@ def costs(figures: Figures) -> str:
                     number(figures.median(load, bridge, EDGE)),
                     number(figures.median(load, bridge, CORE)),
                     number(figures.median(load, bridge, "tokens_per_s"), 0),
+                    number(figures.median(load, bridge, "reads_per_token"), 2),
                     number(figures.median(load, bridge, "latency_ms.p50")),
                     number(figures.median(load, bridge, "latency_ms.p99")),
                 ]
