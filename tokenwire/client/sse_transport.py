@@ -134,6 +134,8 @@ class SseTransport:
             answer = await self._http.request(
                 method, path, params=query, headers=trace_headers(), timeout=UNARY_TIMEOUT_S
             )
+        except httpx.DecodingError as error:
+            raise self._not_an_edge() from error
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         self._reached[0] = True
@@ -141,7 +143,7 @@ class SseTransport:
             raise refusal(answer, is_start=False)
         try:
             return msgspec.json.decode(answer.content, type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise self._not_an_edge() from error
 
     async def _stream(
@@ -165,10 +167,11 @@ class SseTransport:
                         yield received
                 if received is None or not isinstance(received.event, events.Done | events.Error):
                     await _abandon(response)
+        except (SSEError, httpx.DecodingError, RecursionError, ValueError) as error:
+            # First: an SSEError is a TransportError too.
+            raise self._not_an_edge() from error
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
-        except (SSEError, ValueError) as error:
-            raise self._not_an_edge() from error
 
     def _transport_error(self, error: httpx.TransportError) -> UnreachableError | ConnectionLostError:
         """Return what a failed request means."""
@@ -256,7 +259,7 @@ def refusal(answer: httpx.Response, *, is_start: bool) -> RefusedError:
     """
     try:
         problem: Any = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = None
     if not isinstance(problem, dict):
         problem = {}

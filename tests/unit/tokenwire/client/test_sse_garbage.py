@@ -1,0 +1,67 @@
+"""What the client makes of a server at an edge's address that is none."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.support.scripted_transport import RUN_ID
+from tokenwire.client.errors import RefusedError
+from tokenwire.client.sse_transport import NOT_AN_EDGE, SseTransport
+from tokenwire.client.transport import Credentials, StartRequest
+
+REQUEST = StartRequest("hi", "", "", "", "grace", None, "request")
+EVENTS = {"content-type": "text/event-stream"}
+DEEP = b"[" * 100_000
+
+
+def serving(answer: httpx.Response, asked: list[httpx.Request] | None = None) -> SseTransport:
+    """Return a way to a server that gives one answer."""
+
+    def give(request: httpx.Request) -> httpx.Response:
+        if asked is not None:
+            asked.append(request)
+        return answer
+
+    transport = SseTransport("http://edge", Credentials())
+    transport._http = httpx.AsyncClient(base_url="http://edge", transport=httpx.MockTransport(give))
+    return transport
+
+
+def streamed(body: bytes, **headers: str) -> httpx.Response:
+    """Return an answer that is not decoded before it is read."""
+    return httpx.Response(200, headers={**EVENTS, **headers}, stream=httpx.ByteStream(body))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, html="<p>Log in"),
+        streamed(b"no gzip", **{"content-encoding": "gzip"}),
+        streamed(b"data: " + DEEP + b"\n\n"),
+    ],
+    ids=["page", "encoding", "depth"],
+)
+async def test_a_stream_that_no_edge_sends_is_final(answer: httpx.Response) -> None:
+    """It is not taken for a lost connection, which would be tried again."""
+    with pytest.raises(RefusedError) as caught:
+        await anext(serving(answer).start(REQUEST))
+    assert (caught.value.reason, caught.value.retryable) == (NOT_AN_EDGE, False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [streamed(b"no gzip", **{"content-encoding": "gzip"}), httpx.Response(200, content=DEEP)],
+    ids=["encoding", "depth"],
+)
+async def test_an_answer_that_no_edge_gives_is_final(answer: httpx.Response) -> None:
+    """It is refused as a `ClientError`, whatever it holds."""
+    with pytest.raises(RefusedError) as caught:
+        await serving(answer).get(RUN_ID)
+    assert caught.value.reason == NOT_AN_EDGE
+
+
+async def test_a_refusal_nested_too_deep_is_read() -> None:
+    """As one without a problem document."""
+    with pytest.raises(RefusedError, match="HTTP 400"):
+        await serving(httpx.Response(400, content=DEEP)).get(RUN_ID)
