@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from hashlib import blake2b
 from typing import Any, Final, TypeVar, get_args
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -95,32 +96,34 @@ class SseTransport:
         del relay  # the edge is the relay
         last_id = {"Last-Event-ID": str(EventId(run_id, after))} if after else {}
         headers = {"Accept": EVENTS, **last_id, **trace_headers()}
-        opening = self._http.stream("GET", f"/api/runs/{run_id}/events", headers=headers)
+        opening = self._http.stream("GET", f"/api/runs/{_segment(run_id)}/events", headers=headers)
         async with aclosing(self._stream(opening, run_id)) as stream:
             async for received in stream:
                 yield received
 
     async def cancel(self, run_id: str) -> RunView:
         """Stop a run. See `Transport`."""
-        return await self._ask("POST", f"/api/runs/{run_id}/cancel", RunView)
+        return await self._ask("POST", f"/api/runs/{_segment(run_id)}/cancel", RunView)
 
     async def leave(self, run_id: str) -> None:
         """Do nothing: the edge sees that the connection was closed. See `Transport`."""
 
     async def get(self, run_id: str) -> RunView:
         """Return the state of a run. See `Transport`."""
-        return await self._ask("GET", f"/api/runs/{run_id}", RunView)
+        return await self._ask("GET", f"/api/runs/{_segment(run_id)}", RunView)
 
     async def runs(self, page: Page) -> SessionRuns:
         """Return runs of a session. See `Transport`."""
         query = {"pageSize": str(page.size), "pageToken": page.token}
-        return await self._ask("GET", f"/api/sessions/{page.session_id}/runs", SessionRuns, query)
+        return await self._ask("GET", f"/api/sessions/{_segment(page.session_id)}/runs", SessionRuns, query)
 
     async def transcript(self, page: Page) -> Transcript:
         """Return turns of a session. See `Transport`."""
         order = "newest" if page.newest_first else "oldest"
         query = {"pageSize": str(page.size), "pageToken": page.token, "order": order}
-        return await self._ask("GET", f"/api/sessions/{page.session_id}/transcript", Transcript, query)
+        return await self._ask(
+            "GET", f"/api/sessions/{_segment(page.session_id)}/transcript", Transcript, query
+        )
 
     async def aclose(self) -> None:
         """Close the connections. See `Transport`."""
@@ -278,6 +281,11 @@ def _retry_after_s(answer: httpx.Response, *, is_start: bool) -> float | None:
     if said.isdecimal() and answer.status_code in MAY_PASS:
         return float(said)
     return 0.0 if not is_start and answer.status_code in MAY_PASS else None
+
+
+def _segment(text: str) -> str:
+    """Return a text as one segment of a path, whatever a caller has passed on."""
+    return quote(text, safe="~:@")
 
 
 def _digest(text: str) -> str:

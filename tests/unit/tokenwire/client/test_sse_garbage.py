@@ -8,7 +8,7 @@ import pytest
 from tests.support.scripted_transport import RUN_ID
 from tokenwire.client.errors import RefusedError
 from tokenwire.client.sse_transport import NOT_AN_EDGE, SseTransport
-from tokenwire.client.transport import Credentials, StartRequest
+from tokenwire.client.transport import Credentials, Page, StartRequest
 
 REQUEST = StartRequest("hi", "", "", "", "grace", None, "request")
 EVENTS = {"content-type": "text/event-stream"}
@@ -65,3 +65,17 @@ async def test_a_refusal_nested_too_deep_is_read() -> None:
     """As one without a problem document."""
     with pytest.raises(RefusedError, match="HTTP 400"):
         await serving(httpx.Response(400, content=DEEP)).get(RUN_ID)
+
+
+async def test_an_id_leads_to_no_other_path() -> None:
+    """A caller's text stays one segment: it stops nothing else, and drops no query."""
+    asked: list[httpx.Request] = []
+    transport = serving(httpx.Response(404), asked)
+    with pytest.raises(RefusedError):
+        await transport.cancel("../x?y#z")
+    with pytest.raises(RefusedError):
+        await transport.runs(Page("a/b#c", 5, ""))
+    assert [each.url.raw_path for each in asked] == [
+        b"/api/runs/..%2Fx%3Fy%23z/cancel",
+        b"/api/sessions/a%2Fb%23c/runs?pageSize=5&pageToken=",
+    ]
