@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -134,9 +135,10 @@ class SseTransport:
     ) -> Answer:
         """Return the answer to a request that is no stream."""
         try:
-            answer = await self._http.request(
-                method, path, params=query, headers=trace_headers(), timeout=UNARY_TIMEOUT_S
-            )
+            async with asyncio.timeout(UNARY_TIMEOUT_S):
+                answer = await self._http.request(method, path, params=query, headers=trace_headers())
+        except TimeoutError as error:
+            raise self._too_slow() from error
         except httpx.DecodingError as error:
             raise self._not_an_edge() from error
         except httpx.TransportError as error:
@@ -157,7 +159,8 @@ class SseTransport:
             async with opening as response:
                 self._reached[0] = True
                 if not response.is_success:
-                    await response.aread()
+                    async with asyncio.timeout(UNARY_TIMEOUT_S):
+                        await response.aread()
                     raise refusal(response, is_start=not run_id)
                 run_id = response.headers.get("Run-Id", run_id)
                 if response.status_code == httpx.codes.NO_CONTENT:
@@ -170,6 +173,8 @@ class SseTransport:
                         yield received
                 if received is None or not isinstance(received.event, events.Done | events.Error):
                     await _abandon(response)
+        except TimeoutError as error:
+            raise self._too_slow() from error
         except (SSEError, httpx.DecodingError, RecursionError, ValueError) as error:
             # First: an SSEError is a TransportError too.
             raise self._not_an_edge() from error
@@ -182,6 +187,11 @@ class SseTransport:
             return UnreachableError(f"Can't reach {self._place}.")
         self._reached[0] = True
         return ConnectionLostError(f"the connection to {self._place} was lost")
+
+    def _too_slow(self) -> ConnectionLostError:
+        """Return what it means that a whole answer took too long: httpx limits each read only."""
+        self._reached[0] = True
+        return ConnectionLostError(f"{self._place} did not answer within {UNARY_TIMEOUT_S:g} s")
 
     def _not_an_edge(self) -> RefusedError:
         text = f"{self._place} does not answer like an edge: check the URL."

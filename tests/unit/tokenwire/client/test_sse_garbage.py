@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
 from tests.support.scripted_transport import RUN_ID
-from tokenwire.client.errors import RefusedError
+from tokenwire.client import sse_transport
+from tokenwire.client.errors import ConnectionLostError, RefusedError
 from tokenwire.client.sse_transport import NOT_AN_EDGE, SseTransport
 from tokenwire.client.transport import Credentials, Page, StartRequest
 
@@ -79,3 +83,23 @@ async def test_an_id_leads_to_no_other_path() -> None:
         b"/api/runs/..%2Fx%3Fy%23z/cancel",
         b"/api/sessions/a%2Fb%23c/runs?pageSize=5&pageToken=",
     ]
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body that goes on for ever."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield a byte now and then."""
+        while True:
+            await asyncio.sleep(0.01)
+            yield b"x"
+
+
+async def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a start too, if it is no stream: each read comes in time, the whole never does."""
+    monkeypatch.setattr(sse_transport, "UNARY_TIMEOUT_S", 0.1)
+    async with asyncio.timeout(30):
+        with pytest.raises(ConnectionLostError, match="did not answer"):
+            await anext(serving(httpx.Response(500, stream=Endless())).start(REQUEST))
+        with pytest.raises(ConnectionLostError, match="did not answer"):
+            await serving(httpx.Response(200, stream=Endless())).get(RUN_ID)
