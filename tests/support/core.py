@@ -19,7 +19,6 @@ from tokenwire.v1.run_pb2 import Run, RunSpec
 StreamedResponse: TypeAlias = pb.StreamRunResponse | pb.FollowRunResponse
 
 AGENTS = [
-    "counts",
     "scripted",
     "slow",
     "silent",
@@ -42,6 +41,7 @@ AGENTS = [
     "swallows_cancel",
     "stuck",
     "resource",
+    "counts",
 ]
 
 
