@@ -155,7 +155,10 @@ class EventStream(WrittenStream):
             return
         if self._phase is OPENING:
             self._phase = HEAD
+            # Behind another answer that the client does not read, the head would wait for ever.
+            self._timer = self._loop.call_later(self._policy.write_deadline_s, self._evict)
             await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+            self._timer.cancel()
         if self._phase is HEAD:
             self._turn = self._loop.create_future()
             if self._failure is not None:

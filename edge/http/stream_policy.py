@@ -82,5 +82,5 @@ def come_back_later(retry_ms: int) -> ASGIResponse:
     return ASGIResponse(
         body=opening(retry_ms) + b"\n",
         status_code=200,
-        headers={"content-type": CONTENT_TYPE, "cache-control": "no-cache, no-transform"},
+        headers={name.decode(): value.decode() for name, value in STREAM_HEADERS},
     )

@@ -302,8 +302,8 @@ class Link:
             self._refused_until_s = math.inf
             return True
         if code is grpc.StatusCode.INTERNAL:
-            # A core that refuses at once may have ended the call before the hello is written. grpc.aio then puts
-            # INTERNAL in the place of its status (grpc/grpc#36066). A call of its own tells the reason.
+            # A core that refuses at once may have ended the call before the hello is written. grpc.aio then
+            # puts INTERNAL in the place of its status (grpc/grpc#36066). A call of its own tells the reason.
             self._refused_until_s = self._loop.time() + UNSAID_S
             return True
         if "reason" in failure.details or code is grpc.StatusCode.UNAUTHENTICATED:

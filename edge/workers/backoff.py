@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from tokenwire.backoff import Backoff
+
 SHORTEST_S: Final = 0.5
 LONGEST_S: Final = 30.0
 
@@ -15,7 +17,7 @@ class RestartPauses:
     """The pauses of one worker: none at first, then longer each time, until it has lived for a minute."""
 
     def __init__(self) -> None:
-        self._deaths = 0
+        self._backoff = Backoff(SHORTEST_S, LONGEST_S, spread=(1.0, 1.0), at_once=True)
 
     def next_s(self, lived_s: float) -> float:
         """Return how long to wait after a death, in seconds.
@@ -24,8 +26,5 @@ class RestartPauses:
             lived_s: How long the process had lived.
         """
         if lived_s >= STEADY_S:
-            self._deaths = 0
-        self._deaths += 1
-        if self._deaths == 1:
-            return 0.0
-        return min(LONGEST_S, SHORTEST_S * 2.0 ** min(self._deaths - 2, 16))
+            self._backoff.succeeded()
+        return self._backoff.failed(0.0) or 0.0

@@ -99,10 +99,23 @@ class SharedTiming(BrowserTiming):
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            report = msgspec.json.decode(await reader.read(), type=PageReport)
+            encoded = await _read_all(reader)
+            if encoded is None:
+                logger.warning("a report that another worker hands on exceeds %d bytes: not taken", MAX_BYTES)
+                return
+            report = msgspec.json.decode(encoded, type=PageReport)
             writer.write(_TAKEN if await super().take(report) else _KNOWN)
             await writer.drain()
         except ConnectionError:
             pass  # whoever asked has given up
         finally:
             writer.close()
+
+
+async def _read_all(reader: asyncio.StreamReader) -> bytes | None:
+    """Return what comes up to the end; None where that is more than a report may have."""
+    try:
+        await reader.readexactly(MAX_BYTES + 1)  # `read` has no bound: a stream's limit is none
+    except asyncio.IncompleteReadError as whole:
+        return whole.partial
+    return None

@@ -237,6 +237,7 @@ def open_transport(url: str, credentials: Credentials) -> Transport:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"http", "https", "grpc", "grpcs"}:
         raise ValueError(f"{url!r} is not an address: it begins with http://, https://, grpc:// or grpcs://")
+    require_header_value(credentials.api_key)
     require_tls_files(credentials, has_tls=scheme.endswith("s"))
     if scheme.startswith("http"):
         from tokenwire.client.sse_transport import SseTransport  # noqa: PLC0415
@@ -251,6 +252,16 @@ def open_transport(url: str, credentials: Credentials) -> Transport:
     elif credentials.api_key and scheme == "grpc":
         require_near(targets)
     return GrpcTransport(Connections(targets, credentials, tls=scheme == "grpcs"), credentials)
+
+
+def require_header_value(api_key: str) -> None:
+    """Return if an API key can be sent. One that can't would look like a connection that breaks each time.
+
+    Raises:
+        ValueError: It can't.
+    """
+    if not api_key.isascii() or not api_key.isprintable():
+        raise ValueError("api_key has characters that can't be sent: a line end, for example")
 
 
 def require_principal(name: str) -> None:

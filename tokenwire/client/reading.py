@@ -131,8 +131,10 @@ class Reading:
         """Put aside what is to be yielded.
 
         Raises:
-            ClientError: The stream is to be opened again.
+            ClientError: The stream is to be opened again, or is another run's.
         """
+        if received.run_id and self.run_id not in {"", received.run_id}:
+            raise ClientError("INTERNAL", f"The server sent an event of another run, {received.run_id}.")
         self._progress.run_id = received.run_id or self._progress.run_id
         if received.retry_s is not None:
             self._retry_s = received.retry_s

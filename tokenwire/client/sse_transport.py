@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from hashlib import blake2b
 from typing import Any, Final, TypeVar, get_args
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -95,32 +97,34 @@ class SseTransport:
         del relay  # the edge is the relay
         last_id = {"Last-Event-ID": str(EventId(run_id, after))} if after else {}
         headers = {"Accept": EVENTS, **last_id, **trace_headers()}
-        opening = self._http.stream("GET", f"/api/runs/{run_id}/events", headers=headers)
+        opening = self._http.stream("GET", f"/api/runs/{_segment(run_id)}/events", headers=headers)
         async with aclosing(self._stream(opening, run_id)) as stream:
             async for received in stream:
                 yield received
 
     async def cancel(self, run_id: str) -> RunView:
         """Stop a run. See `Transport`."""
-        return await self._ask("POST", f"/api/runs/{run_id}/cancel", RunView)
+        return await self._ask("POST", f"/api/runs/{_segment(run_id)}/cancel", RunView)
 
     async def leave(self, run_id: str) -> None:
         """Do nothing: the edge sees that the connection was closed. See `Transport`."""
 
     async def get(self, run_id: str) -> RunView:
         """Return the state of a run. See `Transport`."""
-        return await self._ask("GET", f"/api/runs/{run_id}", RunView)
+        return await self._ask("GET", f"/api/runs/{_segment(run_id)}", RunView)
 
     async def runs(self, page: Page) -> SessionRuns:
         """Return runs of a session. See `Transport`."""
         query = {"pageSize": str(page.size), "pageToken": page.token}
-        return await self._ask("GET", f"/api/sessions/{page.session_id}/runs", SessionRuns, query)
+        return await self._ask("GET", f"/api/sessions/{_segment(page.session_id)}/runs", SessionRuns, query)
 
     async def transcript(self, page: Page) -> Transcript:
         """Return turns of a session. See `Transport`."""
         order = "newest" if page.newest_first else "oldest"
         query = {"pageSize": str(page.size), "pageToken": page.token, "order": order}
-        return await self._ask("GET", f"/api/sessions/{page.session_id}/transcript", Transcript, query)
+        return await self._ask(
+            "GET", f"/api/sessions/{_segment(page.session_id)}/transcript", Transcript, query
+        )
 
     async def aclose(self) -> None:
         """Close the connections. See `Transport`."""
@@ -131,9 +135,12 @@ class SseTransport:
     ) -> Answer:
         """Return the answer to a request that is no stream."""
         try:
-            answer = await self._http.request(
-                method, path, params=query, headers=trace_headers(), timeout=UNARY_TIMEOUT_S
-            )
+            async with asyncio.timeout(UNARY_TIMEOUT_S):
+                answer = await self._http.request(method, path, params=query, headers=trace_headers())
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        except httpx.DecodingError as error:
+            raise self._not_an_edge() from error
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         self._reached[0] = True
@@ -141,7 +148,7 @@ class SseTransport:
             raise refusal(answer, is_start=False)
         try:
             return msgspec.json.decode(answer.content, type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise self._not_an_edge() from error
 
     async def _stream(
@@ -152,7 +159,8 @@ class SseTransport:
             async with opening as response:
                 self._reached[0] = True
                 if not response.is_success:
-                    await response.aread()
+                    async with asyncio.timeout(UNARY_TIMEOUT_S):
+                        await response.aread()
                     raise refusal(response, is_start=not run_id)
                 run_id = response.headers.get("Run-Id", run_id)
                 if response.status_code == httpx.codes.NO_CONTENT:
@@ -165,10 +173,13 @@ class SseTransport:
                         yield received
                 if received is None or not isinstance(received.event, events.Done | events.Error):
                     await _abandon(response)
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        except (SSEError, httpx.DecodingError, RecursionError, ValueError) as error:
+            # First: an SSEError is a TransportError too.
+            raise self._not_an_edge() from error
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
-        except (SSEError, ValueError) as error:
-            raise self._not_an_edge() from error
 
     def _transport_error(self, error: httpx.TransportError) -> UnreachableError | ConnectionLostError:
         """Return what a failed request means."""
@@ -176,6 +187,11 @@ class SseTransport:
             return UnreachableError(f"Can't reach {self._place}.")
         self._reached[0] = True
         return ConnectionLostError(f"the connection to {self._place} was lost")
+
+    def _too_slow(self) -> ConnectionLostError:
+        """Return what it means that a whole answer took too long: httpx limits each read only."""
+        self._reached[0] = True
+        return ConnectionLostError(f"{self._place} did not answer within {UNARY_TIMEOUT_S:g} s")
 
     def _not_an_edge(self) -> RefusedError:
         text = f"{self._place} does not answer like an edge: check the URL."
@@ -256,7 +272,7 @@ def refusal(answer: httpx.Response, *, is_start: bool) -> RefusedError:
     """
     try:
         problem: Any = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = None
     if not isinstance(problem, dict):
         problem = {}
@@ -275,6 +291,11 @@ def _retry_after_s(answer: httpx.Response, *, is_start: bool) -> float | None:
     if said.isdecimal() and answer.status_code in MAY_PASS:
         return float(said)
     return 0.0 if not is_start and answer.status_code in MAY_PASS else None
+
+
+def _segment(text: str) -> str:
+    """Return a text as one segment of a path, whatever a caller has passed on."""
+    return quote(text, safe="~:@")
 
 
 def _digest(text: str) -> str:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -104,6 +104,17 @@ async def test_a_report_as_large_as_may_be_is_handed_on(tmp_path: Path) -> None:
         assert 200_000 < len(msgspec.json.encode(report)) < MAX_BYTES
         assert await one.take(report)
         assert not two.is_new(report.stream)
+
+
+async def test_no_more_of_a_report_is_read_than_it_may_have(tmp_path: Path) -> None:
+    """Who sends more, and no end, is cut off without an answer."""
+    async with workers(tmp_path, 1):
+        reader, writer = await asyncio.open_unix_connection(report_socket(str(tmp_path), 1))
+        with suppress(ConnectionError):
+            async with asyncio.timeout(5):
+                writer.write(bytes(MAX_BYTES + 1))
+                assert await reader.read() == b""
+        writer.close()
 
 
 async def test_a_report_for_a_worker_that_died_is_taken_here(

@@ -16,7 +16,7 @@ from edge.http import event_stream
 from edge.http.stream_policy import StreamPolicy
 from edge.sse.dialects import NativeDialect
 from edge.upstream import Leave
-from tests.support.served_stream import RUN_ID, ScriptedRun, Served, read_until, serving
+from tests.support.served_stream import REQUEST, RUN_ID, ScriptedRun, Served, read_until, serving
 from tokenwire.outage import Repeats
 
 BY_EITHER = pytest.mark.parametrize("own", [True, False], ids=["own server", "another server"])
@@ -205,6 +205,28 @@ async def test_a_client_that_does_not_read_is_cut_off(
         logging.WARNING
     ]
     assert "does not read" in caplog.text
+
+
+class ServedBehindMuch(Served):
+    """Answers `/much` with more than any socket's buffers hold."""
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a stream, but for `/much`."""
+        if scope["path"] != "/much":
+            await super().app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(32 << 20)})
+
+
+async def test_a_client_that_does_not_even_read_the_head_is_cut_off() -> None:
+    """One that reads no answer holds no stream for ever: a head waits behind the answer before it."""
+    async with serving(ServedBehindMuch(StreamPolicy(write_deadline_s=0.1))) as served:
+        client, run = await served.connect(REQUEST.replace(b"/stream", b"/much") + REQUEST)
+        with client:
+            run.text()
+            await until(lambda: run.left == [Leave.EVICTED])
+            assert served.limits.slots.in_use == 0
 
 
 async def test_another_server_is_told_that_it_can_not_cut_a_client_off(

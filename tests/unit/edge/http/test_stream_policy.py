@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edge.http.drain import Drain
-from edge.http.stream_policy import StreamPolicy
+from edge.http.stream_policy import STREAM_HEADERS, StreamPolicy, come_back_later
 
 POLICY = StreamPolicy(retry_ms=1000, reconnects_per_s=500)
 
@@ -34,3 +36,15 @@ def test_an_edge_that_goes_down_counts_whom_it_has_told_to_come_back() -> None:
     for listener in listeners:
         drain.remove(listener)  # type: ignore[arg-type]
     assert drain.streams == 3
+
+
+async def test_a_stream_that_only_says_when_to_come_back_has_the_headers_of_every_stream() -> None:
+    """Also `nosniff`, which the edge's other answers have from Litestar; each once."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await come_back_later(1000)({"type": "http", "method": "GET"}, None, send)  # type: ignore[arg-type]
+    headers = [header for header in sent[0]["headers"] if header[0] != b"content-length"]
+    assert headers == [*STREAM_HEADERS]

@@ -74,6 +74,17 @@ async def test_events_come_once_and_in_order_whatever_breaks(script: Script) -> 
     assert (transport.open, transport.turns, transport.is_closed) == (0, 4, True)
 
 
+async def test_another_runs_events_are_not_read(script: Script) -> None:
+    """The run keeps its id and its place; the error says both."""
+    other = RUN_ID[::-1]
+    script([started(), at(2, events.TextDelta(timestamp=1, content="b"))._replace(run_id=other)])
+    async with Client("x") as client:
+        run = await client.start("hi")
+        with pytest.raises(ClientError, match="another run") as caught:
+            await sequences(run)
+    assert (caught.value.run_id, caught.value.after) == (RUN_ID, f"{RUN_ID}.1.1")
+
+
 async def test_iterating_yields_the_events_alone(script: Script) -> None:
     """Controls are handled: they are for those who ask for them."""
     degraded = control(events.Degraded(message="log away"))
