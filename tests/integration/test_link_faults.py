@@ -10,9 +10,8 @@ from uuid import uuid4
 import pytest
 
 from agent_core.runs.follower import Follower
-from edge.upstream import Leave, RunCall
+from edge.upstream import Leave, RunCall, retry_policy
 from edge.upstream import core as edge_core
-from edge.upstream import retry_policy
 from tests.support.core import running_core
 from tests.support.proxy import proxy_to
 from tests.support.upstream import CALLER, WITHIN_S, Reader, upstream
