@@ -2,29 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
+from edge.upstream import member as edge_member
 from tests.support import system
 from tests.support.processes import SETTINGS_OF_ALL, Processes, Stack
 from tests.support.redis_server import RedisServer, stop_shared_redis
 from tokenwire.telemetry.metrics import Home, home
 
 LINK_SETTING = {"link": "auto", "call": "off"}
+LINK_OPENED = "has opened a link"
+LINK_REFUSED = ("refuses the link", "has no link")
+"""What processes log."""
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often runs were asked for by edges of this process: by `link`, and by `call`."""
+    opened: Counter[str] = Counter()
+    for carries, source in (("link", "LinkFollow"), ("call", "CallSource")):
+        counted = _counted(opened, carries, getattr(edge_member, source))
+        monkeypatch.setattr(edge_member, source, counted)
+    return opened
+
+
 @pytest.fixture(params=["link", "call"])
-def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def transport(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, sources: Counter[str]
+) -> Iterator[str]:
     """What carries runs from cores to edges: a test that uses this runs over links, and again over calls.
 
-    Edges of this process and edges that are started as processes are set up for it.
+    Edges of this process and edges that are started as processes are set up for it. A test fails where
+    something else has carried its runs.
     """
-    value = LINK_SETTING[request.param]
+    name = str(request.param)
+    value = LINK_SETTING[name]
     monkeypatch.setenv("TOKENWIRE_LINK", value)
     monkeypatch.setitem(SETTINGS_OF_ALL, "TOKENWIRE_LINK", value)
-    return str(request.param)
+    yield name
+    assert set(sources) <= {name}, f"what carried the runs of this process's edges: {dict(sources)}"
+    if isinstance(started := getattr(request.node, "funcargs", {}).get("processes"), Processes):
+        _require_links(started, name == "link")
+
+
+def _require_links(started: Processes, expected: bool) -> None:
+    """Fail unless cores say that processes have opened links to them, or that none has."""
+    said = "".join(text for _, text in started.logs())
+    if any(name.endswith(("-edge.err", "-up.err")) for name, _ in started.logs()):
+        assert (LINK_OPENED in said) is expected
+    assert not [line for line in said.splitlines() if any(words in line for words in LINK_REFUSED)]
+
+
+def _counted(opened: Counter[str], carries: str, source: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what opens a source of runs as before, and counts it."""
+
+    def count_and_open(*arguments: Any, **options: Any) -> Any:
+        opened[carries] += 1
+        return source(*arguments, **options)
+
+    return count_and_open
 
 
 @pytest.fixture

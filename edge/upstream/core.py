@@ -34,7 +34,8 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A core that is gone without a word is noticed within 15 s.
+    # A core whose packets are lost is noticed within 15 s. Where its kernel, or a proxy, still acknowledges,
+    # it may only hang: gRPC waits for the answer to a ping for 60 s (grpc.http2.ping_timeout_ms).
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),

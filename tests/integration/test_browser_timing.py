@@ -56,6 +56,7 @@ def parts(spans: Spans, stage: str) -> list[ReadableSpan]:
     ]
 
 
+@pytest.mark.usefixtures("transport")
 async def test_the_stamps_of_a_page_become_a_part_of_its_streams_trace(spans: Spans) -> None:
     """The very times that it told, of each event, below the stream's span."""
     async with running_stack() as stack:
@@ -87,6 +88,7 @@ async def test_a_report_counts_each_event_in_the_metric_of_its_hop(spans: Spans)
     assert after - before == len(page.events)
 
 
+@pytest.mark.usefixtures("transport")
 async def test_frames_tell_their_stamps_where_it_is_asked_for() -> None:
     """In the order of the way, to the microsecond; and not otherwise."""
     async with running_stack() as stack:

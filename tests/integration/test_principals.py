@@ -124,6 +124,7 @@ async def test_a_run_is_its_principals_alone() -> None:
         assert followed[-1].events[-1].WhichOneof("payload") == "done"
 
 
+@pytest.mark.usefixtures("transport")
 async def test_an_edge_calls_on_behalf_of_its_keys_owners_over_mtls(tmp_path: Path) -> None:
     """Alice's run is Alice's at the core too; Bob, with a good key, gets 404."""
     authority = Authority(tmp_path)

@@ -103,6 +103,7 @@ def parents(spans: Spans, span: ReadableSpan) -> list[str]:
     ("client", "agent"),
     [(stop, "thinks"), (leave, "thinks"), (leave_at_once, "silent"), (leave_unread, "flood")],
 )
+@pytest.mark.usefixtures("transport")
 async def test_a_stream_that_is_cut_off_leaves_nothing_open(spans: Spans, client: Client, agent: str) -> None:
     """Stopped, left, or left by one who did not read: every span that began has ended."""
     async with running_stack() as stack:
@@ -114,6 +115,7 @@ async def test_a_stream_that_is_cut_off_leaves_nothing_open(spans: Spans, client
         assert parents(spans, thought) == ["think", f"invoke_agent {agent}", RPC, RPC, POST]
 
 
+@pytest.mark.usefixtures("transport")
 async def test_streams_that_end_in_all_ways_at_once_keep_to_their_own_traces(spans: Spans) -> None:
     """Each run's span stands below its own request, through its own two calls; all have ended."""
     clients: list[tuple[Client, str]] = [

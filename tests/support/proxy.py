@@ -55,6 +55,8 @@ class Connection:
         """What the client has sent first, up to one chunk: tells what the connection is for."""
         self.silent = threading.Event()
         """Set when nothing passes any more, either way, though both ends stay open."""
+        self.stalled: set[bool] = set()
+        """The directions in which nothing passes any more: True for answers."""
         self.left: int | None = None
         """How many bytes of the response are passed before the reset; None for all."""
         self.passed = 0
@@ -164,6 +166,15 @@ class Proxy:
             connection.silent.set()
         return len(chosen)
 
+    def stall(self, *, answers: bool) -> None:
+        """Let nothing more pass in one direction on the connections that there are; new ones are as always.
+
+        Args:
+            answers: Whether in that of the answers, or else in that of what is asked.
+        """
+        for connection in self.connections:
+            connection.stalled.add(answers)
+
     def cut(self) -> None:
         """Reset all connections, on both sides. New ones are taken."""
         self.cuts += 1
@@ -236,7 +247,7 @@ class Proxy:
 
     def _request(self, connection: Connection, server: socket.socket, data: bytes) -> bool:
         """Pass on what a client says, as planned; return False if the connection was cut."""
-        if connection.silent.is_set():
+        if connection.silent.is_set() or False in connection.stalled:
             return True
         if self._cuts_by_header and not connection.said:
             data = self._whole_head(connection, data)
@@ -267,7 +278,7 @@ class Proxy:
 
     def _answer(self, connection: Connection, client: socket.socket, data: bytes) -> bool:
         """Pass on what the server says; return False if the connection was cut."""
-        if connection.silent.is_set():
+        if connection.silent.is_set() or True in connection.stalled:
             return True
         if connection.is_losing:
             connection.reset()
