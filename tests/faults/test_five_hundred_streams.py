@@ -26,8 +26,8 @@ LIVE: Final = 475
 
 WITHIN_S: Final = 90.0
 STOPPED_S: Final = 3.0
-FLOOD: Final = Order((), tokens=60_000, rate=0, size=200)
-"""12 MB: more than the buffers on the way take."""
+FLOOD: Final = Order((), tokens=15_000, rate=0, size=200)
+"""3 MB: more than the buffers on the way take, and less than the log keeps of a run."""
 GROWS_BYTES: Final = 32 * 1024 * 1024
 
 SETTINGS: Final = {
