@@ -1,6 +1,6 @@
 """What is ann's does not exist for bob: through every route and every rpc that names a run or a session.
 
-A new route or rpc fails here until it says how it is tried.
+A new route or rpc fails here until it says how it is tried. One module, since that is one table of them all.
 """
 
 from __future__ import annotations

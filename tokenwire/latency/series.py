@@ -2,6 +2,9 @@
 
 An event is added when it comes, and written when the last hop is done with it. What is written together
 shares that stamp. Each method is cheap, since all streams have a series, whether they are traced or not.
+
+One module, since all of it works on the same rows, and on every token: a call into another object costs more
+than what most of these methods do.
 """
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// One module, since all of it changes one snapshot: the turns, the run that is read, and what waits for a stream.
 import type { Client } from "./client.ts";
 import { newId } from "./environment.ts";
 import { RequestFailed, type Failure } from "./failure.ts";
