@@ -13,32 +13,32 @@ import grpc
 
 from agent_core.agents.catalogue import AgentCatalogue
 from agent_core.agents.loading import parse_sources
-from agent_core.authentication import Callers
-from agent_core.calls import Gate, Rpc
-from agent_core.health import SERVICE as HEALTH_SERVICE
-from agent_core.health import Health
-from agent_core.link.links import Links
-from agent_core.link.opening import LinkParts
-from agent_core.listening import listen, server_credentials
-from agent_core.reflection import SERVICES as REFLECTION_SERVICES
-from agent_core.reflection import Reflection
-from agent_core.refusals import Refusals
-from agent_core.run_access import RunAccess
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import LogAwayError, LogOpenError, RunLog
+from agent_core.log.memory.log import MemoryLog
+from agent_core.log.peers import Alone, Peers
+from agent_core.log.sqlite.log import SqliteLog
+from agent_core.log.store_url import read_store, without_password
+from agent_core.log.timed import TimedLog
+from agent_core.rpc.authentication import Callers
+from agent_core.rpc.calls import Gate, Rpc
+from agent_core.rpc.health import SERVICE as HEALTH_SERVICE
+from agent_core.rpc.health import Health
+from agent_core.rpc.link.links import Links
+from agent_core.rpc.link.opening import LinkParts
+from agent_core.rpc.listening import listen, server_credentials
+from agent_core.rpc.reflection import SERVICES as REFLECTION_SERVICES
+from agent_core.rpc.reflection import Reflection
+from agent_core.rpc.refusals import Refusals
+from agent_core.rpc.run_access import RunAccess
+from agent_core.rpc.service import SERVICE, AgentService
+from agent_core.rpc.validation import max_request_bytes
 from agent_core.runs.limits import CoreLimits, Limiter
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import LogAwayError, LogOpenError, RunLog
-from agent_core.runs.log.memory import MemoryLog
-from agent_core.runs.log.sqlite import SqliteLog
-from agent_core.runs.log.timed import TimedLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.orphans import reap_orphans
-from agent_core.runs.peers import Alone, Peers
 from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import RunLimits
-from agent_core.service import SERVICE, AgentService
 from agent_core.settings import Settings
-from agent_core.stores import read_store, without_password
-from agent_core.validation import max_request_bytes
 from tokenwire.addresses import address_of
 from tokenwire.settings import read_authorities, read_file
 from tokenwire.telemetry.settings import TelemetrySettings
@@ -296,7 +296,7 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
     for parameter, file in store.files:
         variable = f"TOKENWIRE_STORE: {parameter}"
         (read_authorities if parameter == "ssl_ca_certs" else read_file)(variable, Path(file))
-    from agent_core.runs.log.redis_store import RedisLog  # noqa: PLC0415 # a third of a core's start
+    from agent_core.log.redis import RedisLog  # noqa: PLC0415 # a third of a core's start
 
     shared = RedisLog(store.place, budget, prefix=settings.redis_prefix, core=secrets.token_hex(8))
     return TimedLog(shared, "redis"), shared.peers

@@ -8,9 +8,9 @@ from typing import Final, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from agent_core.agents.loading import AgentLoadError, parse_sources
-from agent_core.runs.encoding import MAX_PAYLOAD_BYTES
-from agent_core.runs.log.budget import FLOOR_BYTES
-from agent_core.stores import read_store
+from agent_core.log.budget import FLOOR_BYTES
+from agent_core.log.encoding import MAX_PAYLOAD_BYTES
+from agent_core.log.store_url import read_store
 from tokenwire.addresses import is_loopback, read_grpc_host
 from tokenwire.authentication import AuthenticationSettings
 from tokenwire.limits import SHARE_LOST, require_share, unlimited_share

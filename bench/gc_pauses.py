@@ -33,13 +33,13 @@ from opentelemetry.context import Context
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
-from agent_core.responses import ResponseEncoder
-from agent_core.runs.encoding import encode_payload, new_event
+from agent_core.log.contract import START, Batch, RunRecord
+from agent_core.log.encoding import encode_payload, new_event
+from agent_core.log.memory.log import MemoryLog
+from agent_core.log.outcome import Outcome
+from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import Follower, FollowOrder
-from agent_core.runs.log.contract import START, Batch, RunRecord
-from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
-from agent_core.runs.outcome import Outcome
 from agent_core.runs.run_order import RunTimes
 from bench.machine import machine, versions
 from bench.result_file import as_text

@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from agent_core.runs.encoding import seal
-from agent_core.runs.log.contract import (
+from agent_core.log.contract import (
     FIRST_EPOCH,
     START,
     Appended,
@@ -24,7 +23,8 @@ from agent_core.runs.log.contract import (
     RunInfo,
     RunRecord,
 )
-from agent_core.runs.outcome import Outcome
+from agent_core.log.encoding import seal
+from agent_core.log.outcome import Outcome
 
 _OK: Final = Appended(AppendStatus.OK)
 _GONE: Final = Appended(AppendStatus.GONE)

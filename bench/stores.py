@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from agent_core.runs.log.contract import RunLog
-from agent_core.runs.log.memory import MemoryLog
-from agent_core.runs.log.redis_store import RedisLog
-from agent_core.runs.log.sqlite import SqliteLog
+from agent_core.log.contract import RunLog
+from agent_core.log.memory.log import MemoryLog
+from agent_core.log.peers import Alone, Peers
+from agent_core.log.redis import RedisLog
+from agent_core.log.sqlite.log import SqliteLog
 from agent_core.runs.manager import RunManager
-from agent_core.runs.peers import Alone, Peers
 from agent_core.runs.run_order import RunTimes
 from bench.no_log import NoLog
 from tests.support import system

@@ -25,7 +25,7 @@ PURE = (
     "tokenwire/events.py",
     "tokenwire/reasons.py",
     "tokenwire/translate.py",
-    "agent_core/link/codec.py",
+    "agent_core/rpc/link/codec.py",
     "agent_core/runs/state.py",
     "agent_core/runs/presence.py",
     "agent_core/runs/failures.py",

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import Final
 
+from agent_core.log.contract import RunLog
 from agent_core.runs.agent_thread import AgentThread
-from agent_core.runs.log.contract import RunLog
 from agent_core.runs.orphans import reap_when_possible
 
 STRAY_S: Final = 1.0

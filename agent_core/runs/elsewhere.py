@@ -7,8 +7,8 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
-from agent_core.runs.log.contract import LogAwayError
-from agent_core.runs.peers import Peers, Word, WordKind
+from agent_core.log.contract import LogAwayError
+from agent_core.log.peers import Peers, Word, WordKind
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
+from agent_core.log.contract import LogAwayError, LogGoneError, RunInfo, RunLog
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS
-from agent_core.runs.log.contract import LogAwayError, LogGoneError, RunInfo, RunLog
 from agent_core.runs.run import Run
 
 

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from agent_core.runs.log.contract import FIRST_EPOCH, Batch, LogAwayError, Position, RunInfo, Tail
+from agent_core.log.contract import FIRST_EPOCH, Batch, LogAwayError, Position, RunInfo, Tail
 
 MAX_EVENTS: Final = 512
 """The most events of one response."""

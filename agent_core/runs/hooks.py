@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent_core.runs.log.contract import LogAwayError
+from agent_core.log.contract import LogAwayError
 
 if TYPE_CHECKING:
     from agent_core.runs.run import Run

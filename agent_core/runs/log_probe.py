@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Final
 
-from agent_core.runs.log.contract import LogAwayError, RunLog
+from agent_core.log.contract import LogAwayError, RunLog
 from agent_core.runs.log_health import LogHealth
 
 PROBE_S: Final = 1.0

@@ -20,12 +20,7 @@ from agent_core.errors import (
     RunLostError,
     UnknownRunError,
 )
-from agent_core.runs.aftermath import Aftermath
-from agent_core.runs.ending import all_ended, ended_elsewhere
-from agent_core.runs.follower import MAX_EVENTS, Follower, FollowOrder, Opened, start_of
-from agent_core.runs.hooks import RunHooks
-from agent_core.runs.limits import Limiter
-from agent_core.runs.log.contract import (
+from agent_core.log.contract import (
     LogAwayError,
     LogFullError,
     LogGoneError,
@@ -35,11 +30,16 @@ from agent_core.runs.log.contract import (
     RunRecord,
     SessionBusyError,
 )
+from agent_core.log.peers import Alone, LogScope, Peers, Word
+from agent_core.runs.aftermath import Aftermath
+from agent_core.runs.ending import all_ended, ended_elsewhere
+from agent_core.runs.follower import MAX_EVENTS, Follower, FollowOrder, Opened, start_of
+from agent_core.runs.hooks import RunHooks
+from agent_core.runs.limits import Limiter
 from agent_core.runs.log_health import LogHealth
 from agent_core.runs.log_outage import LogOutage
 from agent_core.runs.log_probe import LogProbe
 from agent_core.runs.news import News
-from agent_core.runs.peers import Alone, LogScope, Peers, Word
 from agent_core.runs.request import deadline_of, record_of, refusals, same_request
 from agent_core.runs.run import Run
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag

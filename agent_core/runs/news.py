@@ -8,13 +8,13 @@ import time
 from collections.abc import Collection, Coroutine, Mapping
 from typing import Final
 
+from agent_core.log.contract import LogAwayError, RunLog
+from agent_core.log.peers import Peers, Word
 from agent_core.runs.elsewhere import Elsewhere
 from agent_core.runs.follower import Follower
-from agent_core.runs.log.contract import LogAwayError, RunLog
 from agent_core.runs.log_health import LogHealth
 from agent_core.runs.log_outage import LEASE, LogOutage
 from agent_core.runs.orphans import reap, reap_orphans
-from agent_core.runs.peers import Peers, Word
 from agent_core.runs.run import Run
 from agent_core.runs.run_order import StopCause
 from tokenwire.outage import Repeats

@@ -9,9 +9,7 @@ from typing import Final
 
 from opentelemetry.trace import SpanContext
 
-from agent_core.runs.encoding import encode_payload, new_event
-from agent_core.runs.failures import PRODUCER_LOST
-from agent_core.runs.log.contract import (
+from agent_core.log.contract import (
     FIRST_EPOCH,
     START,
     Appended,
@@ -21,7 +19,9 @@ from agent_core.runs.log.contract import (
     Position,
     RunLog,
 )
-from agent_core.runs.outcome import Outcome
+from agent_core.log.encoding import encode_payload, new_event
+from agent_core.log.outcome import Outcome
+from agent_core.runs.failures import PRODUCER_LOST
 from agent_core.telemetry.lost_run_span import write_lost_run_span
 from tokenwire.logs import log_fields
 from tokenwire.telemetry import monotonic_nano

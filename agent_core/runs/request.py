@@ -14,7 +14,7 @@ from agent_core.errors import (
     RequestIdReusedError,
     SessionHasRunError,
 )
-from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
+from agent_core.log.contract import LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.principal import owned_key
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec

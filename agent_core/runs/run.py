@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from agent_core.agents.events import ToolStart
 from agent_core.agents.loading import model_of
+from agent_core.log.contract import Exchange, LogAwayError, RunLog, RunRecord
 from agent_core.runs.agent_code import place_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
 from agent_core.runs.failure_log import log_failure
@@ -30,7 +31,6 @@ from agent_core.runs.failures import (
     failure_of,
 )
 from agent_core.runs.hooks import RunHooks
-from agent_core.runs.log.contract import Exchange, LogAwayError, RunLog, RunRecord
 from agent_core.runs.presence import Presence, Verdict
 from agent_core.runs.run_order import RunOrder, RunTimes, StopCause
 from agent_core.runs.state import RunState

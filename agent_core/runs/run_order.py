@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from opentelemetry.context import Context
 
 from agent_core.agents.events import Agent, RunRequest, Turn
-from agent_core.runs.log.contract import Exchange, RunRecord
+from agent_core.log.contract import Exchange, RunRecord
 from agent_core.runs.state import RunLimits
 from tokenwire.v1.run_pb2 import RunSpec
 

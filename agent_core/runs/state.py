@@ -19,11 +19,11 @@ from agent_core.agents.events import (
     Usage,
 )
 from agent_core.agents.split_characters import CharacterJoiner
+from agent_core.log.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
+from agent_core.log.outcome import Outcome
 from agent_core.runs import values
-from agent_core.runs.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.json_text import encode_json
-from agent_core.runs.outcome import Outcome
 from tokenwire.v1 import event_pb2
 
 MAX_FINAL_BYTES: Final = 256 * 1024

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, cast
 
-from agent_core.runs.log.budget import ring_target
-from agent_core.runs.log.contract import (
+from agent_core.log.budget import ring_target
+from agent_core.log.contract import (
     FIRST_EPOCH,
     Appended,
     AppendStatus,
@@ -23,8 +23,8 @@ from agent_core.runs.log.contract import (
     RunLog,
     RunRecord,
 )
-from agent_core.runs.log.kinds import InstantLog, RestorableLog
-from agent_core.runs.outcome import Outcome
+from agent_core.log.kinds import InstantLog, RestorableLog
+from agent_core.log.outcome import Outcome
 from tokenwire.outage import Repeats
 
 MAX_PENDING_BYTES: Final = 256 * 1024

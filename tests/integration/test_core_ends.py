@@ -258,7 +258,7 @@ async def test_a_call_that_ends_with_its_time_does_not_cancel_the_run() -> None:
         assert run is not None
         # As if 30 s had passed, but for the slack: the client goes first.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("agent_core.service.time", _Shifted(29.9))
+            patch.setattr("agent_core.rpc.service.time", _Shifted(29.9))
             call.cancel()
             await asyncio.wait_for(run.ended.wait(), 5)
         events = events_of(await core.follow(run_id))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from agent_core.service import SERVICE
+from agent_core.rpc.service import SERVICE
 from tests.integration.test_core_stream import assert_dense
 from tests.support.core import Core, events_of, rest_of, running_core, stream_request
 from tests.support.redis_server import RedisServer

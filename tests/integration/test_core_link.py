@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from agent_core.agents.catalogue import NamedAgent
-from agent_core.link import follows as link_follows
+from agent_core.rpc.link import follows as link_follows
 from tests.integration.test_core_stream import assert_dense
 from tests.support.core import events_of, refusal_of, rest_of, running_core, stream_request
 from tests.support.link_client import WITHIN_S, LinkClient, linked

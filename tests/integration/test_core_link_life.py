@@ -12,9 +12,9 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from agent_core.link import links as link_links
-from agent_core.link import session as link_session
-from agent_core.link.follow import LinkFollow
+from agent_core.rpc.link import links as link_links
+from agent_core.rpc.link import session as link_session
+from agent_core.rpc.link.follow import LinkFollow
 from agent_core.runs.follower import Follower
 from tests.integration.test_core_link import told_by_call
 from tests.integration.test_core_stream import assert_dense

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from agent_core.listening import listen, server_credentials
+from agent_core.rpc.listening import listen, server_credentials
 from agent_core.settings import Settings
 from tests.support.certificates import Authority
 from tokenwire.addresses import resolve

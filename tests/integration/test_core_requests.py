@@ -11,8 +11,8 @@ from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
 from agent_core.agents import catalogue, loading
 from agent_core.agents.loading import AgentSource
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.memory import MemoryLog
+from agent_core.log.budget import LogBudget
+from agent_core.log.memory.log import MemoryLog
 from agent_core.server import CoreServer, CoreStartError
 from agent_core.settings import Settings
 from tests.support import agents

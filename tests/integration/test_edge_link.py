@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from agent_core.errors import RefusalError
-from agent_core.link.links import Links
-from agent_core.service import AgentService
+from agent_core.rpc.link.links import Links
+from agent_core.rpc.service import AgentService
 from edge.upstream import GrpcUpstream, Leave, RunCall
 from edge.upstream import core as core_module
 from edge.upstream.link_follow import WINDOW_EVENTS

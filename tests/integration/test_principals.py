@@ -204,7 +204,7 @@ async def test_clocks_that_differ_are_nobodys_fault_and_pass(
             problem = answer.json()
             assert (answer.status_code, problem["code"]) == (503, "UNAVAILABLE")
             assert (problem["retryable"], problem["details"]["reason"]) == (True, "CLOCK_SKEW")
-    (at_core,) = warnings(caplog, "agent_core.authentication")
+    (at_core,) = warnings(caplog, "agent_core.rpc.authentication")
     (at_edge,) = warnings(caplog, "edge.upstream.status")
     side = "ahead of" if shift_s > 0 else "behind"
     assert "a signed principal was refused" in at_core

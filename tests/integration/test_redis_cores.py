@@ -16,7 +16,7 @@ from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
 from agent_core.agents import RunRequest
-from agent_core.runs.log.redis_store.lease import HELD_S
+from agent_core.log.redis.lease import HELD_S
 from tests.support.agents import called
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core
 from tests.support.redis_server import RedisServer, shared_redis

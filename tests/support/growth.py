@@ -27,12 +27,12 @@ from agent_core.agents.events import (
     ToolResult,
     ToolStart,
 )
-from agent_core.responses import ResponseEncoder
-from agent_core.runs.encoding import DeltaEncoder
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import START
+from agent_core.log.encoding import DeltaEncoder
+from agent_core.log.memory.log import MemoryLog
+from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import START
-from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import MAX_PIECE_LENGTH

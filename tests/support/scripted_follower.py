@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from agent_core.log.contract import Batch, Position, fitting
 from agent_core.runs.follower import NOT_HERE, Given, NotHere
-from agent_core.runs.log.contract import Batch, Position, fitting
 
 RUN_ID = "k7q2" + "a" * 26
 

@@ -9,9 +9,9 @@ from typing import cast
 
 from opentelemetry.trace import INVALID_SPAN
 
-from agent_core.link.follow import LinkFollow
-from agent_core.link.writer import LinkWriter
-from agent_core.refusals import Refusals
+from agent_core.rpc.link.follow import LinkFollow
+from agent_core.rpc.link.writer import LinkWriter
+from agent_core.rpc.refusals import Refusals
 from agent_core.runs.follower import Follower
 from tests.support.scripted_follower import ScriptedFollower
 from tokenwire.v1.event_pb2 import Event, TextDelta

@@ -11,14 +11,14 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from agent_core.runs.encoding import encode_payload, new_event
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import START, Position, RunInfo, RunLog, RunRecord
+from agent_core.log.encoding import encode_payload, new_event
+from agent_core.log.memory.log import MemoryLog
+from agent_core.log.outcome import Outcome
+from agent_core.log.redis import RedisLog
+from agent_core.log.sqlite.log import SqliteLog
 from agent_core.runs.follower import Follower, Opened, start_of
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import START, Position, RunInfo, RunLog, RunRecord
-from agent_core.runs.log.memory import MemoryLog
-from agent_core.runs.log.redis_store import RedisLog
-from agent_core.runs.log.sqlite import SqliteLog
-from agent_core.runs.outcome import Outcome
 from tests.support.redis_server import shared_redis
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_GRACE

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import RunLog
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import RunLog
 from tests.support.stores import STORE_PARAMETERS, Clock, OpenLog, Setting, open_store
 
 

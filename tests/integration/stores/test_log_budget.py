@@ -4,9 +4,7 @@ import asyncio
 
 import pytest
 
-from agent_core.runs.encoding import NANO
-from agent_core.runs.follower import Resync
-from agent_core.runs.log.contract import (
+from agent_core.log.contract import (
     START,
     Appended,
     AppendStatus,
@@ -15,6 +13,8 @@ from agent_core.runs.log.contract import (
     Position,
     RunLog,
 )
+from agent_core.log.encoding import NANO
+from agent_core.runs.follower import Resync
 from tests.support.stores import (
     COUNTING,
     FAR,

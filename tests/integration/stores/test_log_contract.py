@@ -5,8 +5,7 @@ from functools import partial
 
 import pytest
 
-from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import (
+from agent_core.log.contract import (
     START,
     Appended,
     AppendStatus,
@@ -16,8 +15,9 @@ from agent_core.runs.log.contract import (
     RunLog,
     Tail,
 )
-from agent_core.runs.log.redis_store import connection
-from agent_core.runs.outcome import Outcome
+from agent_core.log.encoding import NANO
+from agent_core.log.outcome import Outcome
+from agent_core.log.redis import connection
 from tests.support.stores import (
     FAR,
     LOST,

@@ -26,10 +26,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent_core.runs.encoding import NANO
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import AppendStatus, Position, RunLog
+from agent_core.log.encoding import NANO
 from agent_core.runs.follower import Resync
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import AppendStatus, Position, RunLog
 from tests.support.log_model import Reader, Run
 from tests.support.redis_server import shared_redis
 from tests.support.stores import (

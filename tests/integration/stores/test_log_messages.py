@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import LogFullError, PrincipalLogFullError, RunLog
+from agent_core.log.contract import LogFullError, PrincipalLogFullError, RunLog
+from agent_core.log.encoding import NANO
 from tests.support.stores import (
     COUNTING,
     LOST,

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from agent_core.runs.encoding import NANO
-from agent_core.runs.log.contract import AppendStatus, Exchange, LogFullError, RunLog, SessionBusyError
+from agent_core.log.contract import AppendStatus, Exchange, LogFullError, RunLog, SessionBusyError
+from agent_core.log.encoding import NANO
 from tests.support.stores import (
     COUNTING,
     LOST,

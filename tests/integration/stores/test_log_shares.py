@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.runs.encoding import NANO
+from agent_core.log.contract import START, Exchange, PrincipalLogFullError, RunLog
+from agent_core.log.encoding import NANO
 from agent_core.runs.follower import Resync
-from agent_core.runs.log.contract import START, Exchange, PrincipalLogFullError, RunLog
 from tests.support.stores import FAR, STOP, Clock, OpenLog, all_texts, follow, known, payload, record, texts
 
 KIB = 1024

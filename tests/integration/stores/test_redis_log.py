@@ -10,9 +10,8 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from agent_core.runs.follower import CaughtUp
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import (
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import (
     START,
     Appended,
     AppendStatus,
@@ -21,8 +20,9 @@ from agent_core.runs.log.contract import (
     LogGoneError,
     PrincipalLogFullError,
 )
-from agent_core.runs.log.redis_store import RedisLog
-from agent_core.runs.peers import Word
+from agent_core.log.peers import Word
+from agent_core.log.redis import RedisLog
+from agent_core.runs.follower import CaughtUp
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
 from tests.support.redis_server import RedisServer, shared_redis
 from tests.support.stores import FAR, LOST, OTHER, RUN, STOP, THIRD, follow, payload, payloads, record

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_core.runs.encoding import NANO
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import (
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import (
     START,
     AppendStatus,
     Exchange,
@@ -20,11 +19,12 @@ from agent_core.runs.log.contract import (
     Position,
     SessionBusyError,
 )
-from agent_core.runs.log.shares import Live
-from agent_core.runs.log.sqlite import SqliteLog
-from agent_core.runs.log.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION
-from agent_core.runs.log.sqlite_sessions import SESSION_OVERHEAD_BYTES
-from agent_core.runs.log.sqlite_writer import RUN_OVERHEAD_BYTES
+from agent_core.log.encoding import NANO
+from agent_core.log.shares import Live
+from agent_core.log.sqlite.log import SqliteLog
+from agent_core.log.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from agent_core.log.sqlite.sessions import SESSION_OVERHEAD_BYTES
+from agent_core.log.sqlite.writer import RUN_OVERHEAD_BYTES
 from agent_core.runs.orphans import reap_orphans
 from tests.support.stores import (
     FAR,

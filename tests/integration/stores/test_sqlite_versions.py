@@ -3,12 +3,12 @@
 import sqlite3
 from pathlib import Path
 
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import START, Exchange
-from agent_core.runs.log.sqlite import SqliteLog
-from agent_core.runs.log.sqlite_schema import APPLICATION_ID
-from agent_core.runs.log.sqlite_sessions import SESSION_OVERHEAD_BYTES
-from agent_core.runs.log.sqlite_writer import RUN_OVERHEAD_BYTES
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import START, Exchange
+from agent_core.log.sqlite.log import SqliteLog
+from agent_core.log.sqlite.schema import APPLICATION_ID
+from agent_core.log.sqlite.sessions import SESSION_OVERHEAD_BYTES
+from agent_core.log.sqlite.writer import RUN_OVERHEAD_BYTES
 from tests.support.stores import FAR, OTHER, RUN, STOP, payloads, record
 
 VERSION_1 = """

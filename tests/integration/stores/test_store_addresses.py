@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 import redis
 
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import Exchange, PrincipalLogFullError
-from agent_core.runs.log.redis_store import RedisLog
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import Exchange, PrincipalLogFullError
+from agent_core.log.redis import RedisLog
 from agent_core.server import CoreStartError
 from tests.support.certificates import Authority
 from tests.support.core import Core, events_of, rest_of, running_core, stream_request

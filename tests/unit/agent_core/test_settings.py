@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from agent_core.log.budget import LogBudget
 from agent_core.runs.limits import CoreLimits
-from agent_core.runs.log.budget import LogBudget
 from agent_core.runs.state import DEFAULT_LIMITS
 from agent_core.server import _limits
 from agent_core.settings import Settings

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from agent_core.agents import AgentError, RunRequest, TextDelta
+from agent_core.log.budget import LogBudget
+from agent_core.log.memory.log import MemoryLog
 from agent_core.runs import agent_thread
 from agent_core.runs.aftermath import Aftermath
 from agent_core.runs.agent_code import may_block, place_of
 from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
 from agent_core.runs.agent_thread import AgentThread
 from agent_core.runs.failures import RubbishError
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.memory import MemoryLog
 
 REQUEST = RunRequest("hi", run_id="r1")
 CALLER: ContextVar[str] = ContextVar("CALLER", default="nobody")

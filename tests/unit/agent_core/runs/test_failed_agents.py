@@ -13,8 +13,8 @@ from opentelemetry.context import Context
 from agent_core.agents import AgentError, AgentEvent, Progress, RunRequest
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import Agent
-from agent_core.runs.log.contract import START
-from agent_core.runs.log.memory import MemoryLog
+from agent_core.log.contract import START
+from agent_core.log.memory.log import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run_order import RunTimes
 from tokenwire.v1.event_pb2 import Event

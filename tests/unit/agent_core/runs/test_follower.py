@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from agent_core.log.contract import Batch, Position, RunInfo
+from agent_core.log.outcome import Outcome
 from agent_core.runs.follower import NOT_HERE, CaughtUp, Draining, Follower, Opened, Resync, start_of
-from agent_core.runs.log.contract import Batch, Position, RunInfo
-from agent_core.runs.outcome import Outcome
 from tests.support.stores import record
 
 FIRST, LAST = Position(1, 11), Position(2, 20)

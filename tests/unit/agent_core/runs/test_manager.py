@@ -9,10 +9,7 @@ from opentelemetry.context import Context
 from agent_core.agents import RunRequest
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import CoreFullError, CoreLogAwayError, LimitReachedError, UnknownRunError
-from agent_core.runs import orphans
-from agent_core.runs.follower import FollowOrder
-from agent_core.runs.limits import CoreLimits, Limiter
-from agent_core.runs.log.contract import (
+from agent_core.log.contract import (
     START,
     Appended,
     AppendStatus,
@@ -23,9 +20,12 @@ from agent_core.runs.log.contract import (
     RunRecord,
     Tail,
 )
-from agent_core.runs.log.memory import MemoryLog
+from agent_core.log.memory.log import MemoryLog
+from agent_core.log.outcome import Outcome
+from agent_core.runs import orphans
+from agent_core.runs.follower import FollowOrder
+from agent_core.runs.limits import CoreLimits, Limiter
 from agent_core.runs.manager import RunManager
-from agent_core.runs.outcome import Outcome
 from agent_core.runs.request import fingerprint
 from agent_core.runs.run_order import RunTimes, StopCause
 from agent_core.runs.writer import LogRefusedError

@@ -22,8 +22,8 @@ from agent_core.agents import (
     ToolStart,
     Usage,
 )
+from agent_core.log.outcome import Outcome
 from agent_core.runs.failures import TIMED_OUT, RubbishError, RunTooLargeError, ToolLimitError
-from agent_core.runs.outcome import Outcome
 from agent_core.runs.state import (
     DEFAULT_LIMITS,
     MAX_FINAL_BYTES,

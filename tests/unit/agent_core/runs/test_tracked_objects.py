@@ -11,9 +11,9 @@ from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, ReasoningDelta, RunRequest, TextDelta
+from agent_core.log.contract import START, Batch
+from agent_core.log.memory.log import MemoryLog
 from agent_core.runs.follower import NOT_HERE, FollowOrder
-from agent_core.runs.log.contract import START, Batch
-from agent_core.runs.log.memory import MemoryLog
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run_order import RunTimes, StopCause
 from tests.support.stores import RUN, STOP, payloads, record, texts

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from agent_core.runs.encoding import encode_payload, new_event
-from agent_core.runs.log.budget import LogBudget
-from agent_core.runs.log.contract import Batch, Position, RunInfo
-from agent_core.runs.log.memory import MemoryLog
-from agent_core.runs.outcome import Outcome
+from agent_core.log.budget import LogBudget
+from agent_core.log.contract import Batch, Position, RunInfo
+from agent_core.log.encoding import encode_payload, new_event
+from agent_core.log.memory.log import MemoryLog
+from agent_core.log.outcome import Outcome
 from agent_core.runs.transcript import (
     BATCH_EVENTS,
     MAX_READ_BYTES,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from agent_core.log.contract import START, Appended, AppendStatus, Exchange, LogAwayError
+from agent_core.log.memory.log import MemoryLog
+from agent_core.log.outcome import Outcome
 from agent_core.runs import writer as module
-from agent_core.runs.log.contract import START, Appended, AppendStatus, Exchange, LogAwayError
-from agent_core.runs.log.memory import MemoryLog
-from agent_core.runs.outcome import Outcome
 from agent_core.runs.writer import LogRefusedError, RunWriter
 from tests.support.stores import FAR, RUN, STOP, WAKE_S, payload, record, texts
 

@@ -1,0 +1,1 @@
+"""The store `memory`: the log is lost with its process."""

@@ -1,0 +1,1 @@
+"""The gRPC rim: services, responses, checks of requests, authentication."""
