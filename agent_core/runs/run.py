@@ -376,9 +376,15 @@ class Run:
         """Do what the followers' coming and going means."""
         if verdict is Verdict.CANCEL:
             self.stop(StopCause.FOLLOWER_LEFT)
-        elif verdict is Verdict.GRACE and self._grace is None and not self.ended.is_set():
-            loop = asyncio.get_running_loop()
-            self._grace = loop.call_later(self._times.disconnect_grace_s, self.stop, StopCause.FOLLOWER_LEFT)
+        elif verdict is not Verdict.NOTHING and not self.ended.is_set():
+            self._stop_in(verdict.wait_s(self._times.disconnect_grace_s))
+
+    def _stop_in(self, wait_s: float) -> None:
+        """Stop the agent unless a follower comes within a time; a stop that is due sooner stands."""
+        loop = asyncio.get_running_loop()
+        if self._grace is None or loop.time() + wait_s < self._grace.when():
+            self._cancel_grace()
+            self._grace = loop.call_later(wait_s, self.stop, StopCause.FOLLOWER_LEFT)
 
     def _cancel_grace(self) -> None:
         """Stop the timer of the grace time."""
