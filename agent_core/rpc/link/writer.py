@@ -206,6 +206,9 @@ class LinkWriter:
     def _next_batch(follow: LinkFollow) -> tuple[bytes, str | None]:
         """Return the next batch of a follow, empty for none, and the code that it ends with if it is over."""
         given = follow.poll()
+        if not isinstance(given, Batch):
+            # What comes next was looked up before it is polled: the log may have gone on meanwhile, unheard.
+            follow.is_live = False
         if given is NOT_HERE:
             follow.read()
             return b"", None
