@@ -278,7 +278,8 @@ class FollowCall:
             member = self._next_member()
         except EdgeError as final:
             self._recovery = None
-            self._end(final)
+            # Else a cycle would wait for a collection: the frames that it was raised through hold it.
+            self._end(final.with_traceback(None))
         except Exception:
             run_id = self.reader.run_id
             logger.exception("following run %s again failed", run_id, extra=log_fields(run_id=run_id))

@@ -114,6 +114,7 @@ class LinkFollows:
         """End all follows, since the link is over. Those behind the edge may still be there."""
         for follow in tuple(self._follows.values()):
             await self._close(follow, CANCELLED)
+        self.writer.detach()
 
     def _begin(
         self, follow_id: int, method: str, caller: LinkCaller, credit: FollowCredit, opened: Open
