@@ -23,7 +23,7 @@ EDGES: Final = 6
 """They are cut side by side: after each cut one waits for its channel to connect again."""
 RUNS: Final = 3
 OPENING_FRAMES: Final = 20
-"""The frames of a new connection up to the first events of the runs: settings, pings, the answer to the hello,
+"""The frames of a new connection up to the first events of the runs: settings, pings, the hello's answer,
 events."""
 
 Cut = Callable[[Proxy], None]
