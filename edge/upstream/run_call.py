@@ -156,9 +156,14 @@ class FollowCall:
 
     async def _leave_once_begun(self, begun: asyncio.Future[str]) -> None:
         """Tell the core that the client left, once the run has an id."""
+        run_id = ""
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_S):
                 run_id = await begun
+            # Told by the source, and beside it as well, it would count as two clients.
+            if self._source is not None and self._source.leave(self._tell_departure):
+                self._forget_source()
+                return
         except TimeoutError:
             return
         finally:
@@ -234,12 +239,7 @@ class FollowCall:
         if self._cores.are_known:
             self._open(self._next_member())
         else:
-            self._recovery = self._cores.tasks.spawn(self._open_once_known(), "open a stream")
-
-    async def _open_once_known(self) -> None:
-        await self._cores.learn()
-        self._recovery = None
-        self._open(self._next_member())
+            self._recover(None)
 
     def _next_member(self) -> Member:
         """Return the core that is asked next: another one than has just failed, if there is one."""
@@ -267,15 +267,23 @@ class FollowCall:
             attempt = self._attempt
         return member.follow_run(self, self._caller, attempt)
 
-    def _recover(self, error: EdgeError) -> None:
-        self._recovery = self._cores.tasks.spawn(self._recovered(error), "recover a stream")
+    def _recover(self, error: EdgeError | None) -> None:
+        """Open the next source when it is time to.
 
-    async def _recovered(self, error: EdgeError) -> None:
+        Args:
+            error: What has failed; None where it only has to be known which core to ask.
+        """
+        self._recovery = self._cores.tasks.spawn(self._recovered(error), "open a stream")
+
+    async def _recovered(self, error: EdgeError | None) -> None:
         """Open the next source when it is time to; end the stream where that does not help."""
         try:
-            await self._counted(error)
+            if error is not None:
+                await self._counted(error)
             await self._cores.learn()
-            member = self._next_member()
+            self._recovery = None
+            if not self._is_over:  # The sink has closed it in this task's own turn.
+                self._open(self._next_member())
         except EdgeError as final:
             self._recovery = None
             # Else a cycle would wait for a collection: the frames that it was raised through hold it.
@@ -285,10 +293,6 @@ class FollowCall:
             logger.exception("following run %s again failed", run_id, extra=log_fields(run_id=run_id))
             self._recovery = None
             self._end(EdgeError("INTERNAL"))
-        else:
-            self._recovery = None
-            if not self._is_over:  # The sink has closed it in this task's own turn.
-                self._open(member)
 
     async def _counted(self, error: EdgeError) -> None:
         """Do what `_failed` does, and count the stream where its core is away."""
