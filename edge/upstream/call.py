@@ -71,6 +71,11 @@ class CallSource:
         self._cancel()
         self._room.set()
 
+    def give_up(self) -> None:
+        """Have it break, as if the core had ended it: its run goes on over another source."""
+        self._call.cancel()
+        self._room.set()
+
     async def read(self) -> None:
         """Feed the reader until the call is over, no faster than its sink allows."""
         try:
