@@ -16,7 +16,7 @@ from agent_core.agents.sources import AgentLoadError, AgentSource, describe, imp
 __all__ = [
     "AGENTS",
     "BUILT_INS",
-    "OFFERED",
+    "DEFAULT",
     "TOOLS",
     "AgentLoadError",
     "AgentSource",
@@ -45,9 +45,9 @@ BUILT_INS: Final = (
 )
 """The agents that come with the core."""
 
-OFFERED: Final = ("assistant",)
-"""Those that are there without being named. The first is the default when no agent is. `pace` says whatever
-it is told to, as fast as it can: what a test needs, and no user should have by default."""
+DEFAULT: Final = BUILT_INS[0]
+"""The one that is there without being named, and the default where no agent is. `pace` says whatever it is
+told to, as fast as it can: what a test needs, and no user should have by default."""
 
 
 class Kind(NamedTuple):

@@ -9,7 +9,7 @@ from tokenwire_portfolio import PortfolioAgent
 from tokenwire_portfolio.agent import HELP
 
 from agent_core.agents import Agent, AgentError, Custom, RunRequest, TextDelta, ToolResult, ToolStart
-from agent_core.agents.loading import BUILT_INS, load_agent
+from agent_core.agents.loading import load_agent, parse_source
 from agent_core.runs.agent_stream import close_stream, throw_cancelled
 from agent_core.runs.json_text import encode_json
 
@@ -18,9 +18,10 @@ async def events_of(agent: Agent, message: str) -> list[object]:
     return [event async for event in agent(RunRequest(message))]
 
 
-def test_it_is_built_in() -> None:
-    """The core finds it by its name."""
-    (source,) = [source for source in BUILT_INS if source.name == "portfolio"]
+def test_it_is_found_by_its_name() -> None:
+    """The package offers it where it is installed, as `make venv` does."""
+    source = parse_source("portfolio")
+    assert source.package == "tokenwire-portfolio 0.1.0"
     assert isinstance(load_agent(source), PortfolioAgent)
 
 

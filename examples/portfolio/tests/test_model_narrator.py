@@ -43,7 +43,7 @@ async def test_without_its_model_the_report_is_the_templates(monkeypatch: pytest
         monkeypatch.setenv("TOKENWIRE_MODEL_URL", endpoint.url)
         async with PortfolioAgent() as agent:
             assert await report(agent) == template
-        monkeypatch.setenv("TOKENWIRE_MODEL_NARRATES", "false")
+        monkeypatch.setenv("PORTFOLIO_NARRATES", "false")
         async with PortfolioAgent() as agent:
             assert await report(agent) == template
         assert len(endpoint.asked) == 1
