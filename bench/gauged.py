@@ -96,7 +96,7 @@ def core_gauges(core: CoreServer) -> Gauges:
         "run_slots": manager._limiter.runs.in_use,  # noqa: SLF001
         "follow_slots": manager._limiter.follows.in_use,  # noqa: SLF001
     }
-    if log.volatile:
+    if log.traits.volatile:
         gauges["stored_runs"] = len(log._logs)  # noqa: SLF001
         gauges["stored_bytes"] = log._size_bytes  # noqa: SLF001
     return gauges

@@ -112,7 +112,7 @@ class RunManager:
         """Where this core's runs can be followed."""
         if self._peers.name:
             return LogScope.SHARED
-        return LogScope.PROCESS if self._log.volatile else LogScope.CORE
+        return LogScope.PROCESS if self._log.traits.volatile else LogScope.CORE
 
     @property
     def ready(self) -> bool:
@@ -393,7 +393,7 @@ class RunManager:
         Raises:
             LogAwayError: The log can't say.
         """
-        if self._log.volatile and tag_of(run_id) != self._tag:
+        if self._log.traits.volatile and tag_of(run_id) != self._tag:
             return RunLostError()
         if not await self._peers.settled():
             return LogAwayError("it may have lost this run, and get it back")

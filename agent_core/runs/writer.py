@@ -11,19 +11,19 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 from agent_core.log.budget import ring_target
 from agent_core.log.contract import (
     FIRST_EPOCH,
     Appended,
     AppendStatus,
+    End,
     Exchange,
     LogAwayError,
     RunLog,
     RunRecord,
 )
-from agent_core.log.kinds import InstantLog, RestorableLog
 from agent_core.log.outcome import Outcome
 from tokenwire.outage import Repeats
 
@@ -116,14 +116,13 @@ class RunWriter:
         ring_bytes: int = RING_BYTES,
     ) -> None:
         self._log = log
-        self._instant = None if log.waits else cast(InstantLog, log)
         self._run_id = record.run_id
         self._record = record
         self._on_refusal = on_refusal
         self._on_away = on_away
         self._on_back = on_back
         self._max_pending_bytes = max_pending_bytes
-        self._ring = Ring(ring_bytes) if log.forgets else None
+        self._ring = Ring(ring_bytes) if log.traits.restorable else None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._next = 1  # the number of the first pending one
@@ -139,10 +138,6 @@ class RunWriter:
         Raises:
             LogRefusedError: The log takes nothing more.
         """
-        if self._instant is not None:
-            appended = self._instant.append_now(self._run_id, FIRST_EPOCH, self._next, payloads)
-            self._accepted(appended, payloads)
-            return
         self._hand_over(payloads)
         while self._pending_bytes > self._max_pending_bytes:
             await self._step()
@@ -186,7 +181,9 @@ class RunWriter:
         async with self._patience():
             await self._idle()
             batch = (*self._pending, payload)
-            close = partial(self._log.close, self._run_id, FIRST_EPOCH, self._next, batch, outcome, exchange)
+            close = partial(
+                self._log.close, self._run_id, FIRST_EPOCH, self._next, batch, End(outcome, exchange)
+            )
             appended = await self._surely(close)
         self._accepted(appended, batch)
         self._pending.clear()
@@ -244,7 +241,7 @@ class RunWriter:
         text = "the log has lost events of run %s from %d on: written again"
         _repairs.log(logger, logging.WARNING, text, self._run_id, first)
         payloads = ring.payloads[first - held :]
-        return await cast(RestorableLog, self._log).restore(self._record, FIRST_EPOCH, first, payloads)
+        return await self._log.restore(self._record, FIRST_EPOCH, first, payloads)
 
     async def _patiently(self, append: Callable[[], Awaitable[Appended]]) -> Appended:
         """Return the answer to an append, however long the log is away.
@@ -293,7 +290,7 @@ class RunWriter:
     async def _patience(self) -> AsyncIterator[None]:
         """Give up on a log that is away for too long."""
         try:
-            async with asyncio.timeout(PATIENCE_S if self._instant is None else None):
+            async with asyncio.timeout(PATIENCE_S):
                 yield
         except TimeoutError as error:
             if self._committing is not None:
