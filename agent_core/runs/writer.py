@@ -12,19 +12,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import ring_target
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    Append,
-    Appended,
-    AppendStatus,
-    End,
-    Exchange,
-    LogAwayError,
-    RunLog,
-    RunRecord,
-)
-from agent_core.log.outcome import Outcome
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
+from agent_core.log.position import FIRST_EPOCH
+from agent_core.log.records import Exchange, Outcome, RunRecord
 from tokenwire.backoff import Backoff
 from tokenwire.outage import Repeats
 

@@ -10,27 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent_core.log.appending import AwaitableAppends
+from agent_core.log.append import Append, Appended, AppendStatus, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget, ring_target
-from agent_core.log.contract import (
-    Append,
-    Appended,
-    AppendStatus,
-    Batch,
-    Exchange,
-    LogGoneError,
-    OnAnswer,
-    Position,
-    RunInfo,
-    RunRecord,
-    SessionBusyError,
-    StoreTraits,
-)
+from agent_core.log.contract import StoreTraits
 from agent_core.log.encoding import NANO, seal
+from agent_core.log.errors import LogGoneError, SessionBusyError
 from agent_core.log.live_tail import LiveTail
 from agent_core.log.memory.run import EVENT_OVERHEAD_BYTES, MemoryRun
 from agent_core.log.memory.sessions import MemorySessions
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from agent_core.log.shares import Live, Shares
 from tokenwire.telemetry import monotonic_nano
 

@@ -26,9 +26,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from agent_core.log.append import AppendStatus, End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import AppendStatus, End, Position, RunLog
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.position import Position
 from agent_core.runs.follower import Resync
 from tests.support.log_model import Reader, Run
 from tests.support.redis_server import shared_redis
