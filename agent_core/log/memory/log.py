@@ -130,20 +130,14 @@ class MemoryLog(AwaitableAppends):
 
     def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Write events of a run at once."""
-        on_answer(self._write(append))
-
-    def _write(self, append: Append) -> Appended:
-        """Return what became of an append."""
         run_id, epoch, first, payloads, end = append
-        appended = self._append(run_id, epoch, first, payloads)
-        if end is None:
-            return appended
         log = self._logs.get(run_id)
-        if log is not None and appended.status is AppendStatus.OK and log.outcome is None:
+        appended = self._append(log, epoch, first, payloads)
+        if end is not None and log is not None and appended is _OK and log.outcome is None:
             self._close(log, end.outcome)
             if end.exchange is not None:
                 self._sessions.remember(log.record, end.exchange, log.end_unix_nano)
-        return appended
+        on_answer(appended)
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Never needed: memory loses nothing that it has accepted."""
@@ -185,7 +179,7 @@ class MemoryLog(AwaitableAppends):
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         log.epoch += 1
-        appended = self._append(run_id, log.epoch, log.last.sequence + 1, (payload,))
+        appended = self._append(log, log.epoch, log.last.sequence + 1, (payload,))
         self._close(log, outcome)
         return appended
 
@@ -220,9 +214,8 @@ class MemoryLog(AwaitableAppends):
         if log is not None:
             self._forget(log)
 
-    def _append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def _append(self, log: MemoryRun | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Return what became of an append."""
-        log = self._logs.get(run_id)
         if log is None:
             return Appended(AppendStatus.GONE)
         if epoch != log.epoch:
