@@ -33,11 +33,9 @@ from agent_core.rpc.refusals import Refusals
 from agent_core.rpc.run_access import RunAccess
 from agent_core.rpc.service import SERVICE, AgentService
 from agent_core.rpc.validation import max_request_bytes
-from agent_core.runs.limits import CoreLimits, Limiter
+from agent_core.runs.limits import Limiter
 from agent_core.runs.manager import RunManager
-from agent_core.runs.orphans import reap_orphans
-from agent_core.runs.run_order import RunTimes
-from agent_core.runs.state import RunLimits
+from agent_core.runs.reaper import reap_orphans
 from agent_core.settings import Settings
 from tokenwire.addresses import address_of
 from tokenwire.settings import read_authorities, read_file
@@ -102,23 +100,14 @@ class CoreServer:
             shared_owner=settings.shared_owner,
         )
         self._log, self._peers = (log, NoPeers()) if log is not None else _make_log(settings)
-        limiter = Limiter(_limits(settings), principals=settings.has_principals)
+        limiter = Limiter(settings, principals=settings.has_principals)
+        self._log_changed = asyncio.Event()
         self.manager = RunManager(
-            self._log,
-            RunTimes(
-                disconnect_grace_s=settings.disconnect_grace_s,
-                stop_grace_s=settings.stop_grace_s,
-                run_timeout_s=settings.run_timeout_s,
-            ),
-            RunLimits(settings.max_run_bytes, settings.max_run_events, settings.max_run_tool_calls),
-            self._peers,
-            limiter,
+            self._log, settings, self._peers, limiter, on_log_change=lambda _: self._log_changed.set()
         )
         self._refusals = Refusals()
         self._access = RunAccess(self.manager, self.agents, max_message_bytes=settings.max_message_bytes)
         self._links = Links(LinkParts(self._access, limiter, self._callers, self._refusals, set(), set()))
-        self._log_changed = asyncio.Event()
-        self.manager.log_health.on_change = lambda _: self._log_changed.set()
         self._telling: asyncio.Task[None] | None = None
         self._log_is_open = False
         self._has_peers = False
@@ -197,9 +186,9 @@ class CoreServer:
         while True:
             await self._log_changed.wait()
             self._log_changed.clear()
-            well = self.manager.log_health.well
-            self._health.set(SERVICE, serving=well)
-            if well:
+            reachable = self.manager.log_watch.reachable
+            self._health.set(SERVICE, serving=reachable)
+            if reachable:
                 logger.info("the run log is reachable again: the core accepts runs")
             else:
                 logger.info("the run log is still unreachable: the core accepts no runs")
@@ -261,33 +250,13 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return options
 
 
-def _limits(settings: Settings) -> CoreLimits:
-    """Return how many runs and follows there may be."""
-    return CoreLimits(
-        max_runs=settings.max_runs,
-        max_principal_runs=settings.max_principal_runs,
-        max_starts_per_minute=settings.max_principal_starts_per_minute,
-        max_follows=settings.max_follows,
-        max_principal_follows=settings.max_principal_follows,
-    )
-
-
 def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
     """Return the store that the settings name, not open yet, and the other cores on it.
 
     Raises:
         WrongSettingError: A file that its URL names can't be used.
     """
-    budget = LogBudget(
-        run_bytes=settings.log_run_bytes,
-        run_events=settings.log_run_events,
-        total_bytes=settings.log_total_bytes,
-        principal_bytes=settings.principal_log_bytes if settings.has_principals else 0,
-        retention_s=settings.log_retention_s,
-        session_exchanges=settings.session_exchanges,
-        session_bytes=settings.session_bytes,
-        session_retention_s=settings.session_retention_s,
-    )
+    budget = LogBudget.of(settings, principals=settings.has_principals)
     store = read_store(settings.store)
     if store.kind == "memory":
         return MemoryLog(budget), NoPeers()

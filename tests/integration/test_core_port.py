@@ -15,7 +15,8 @@ from grpc.aio._server import Server
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from agent_core import calls, server
+from agent_core import server
+from agent_core.rpc import calls
 from tests.support.core import Core, refusal_of, rest_of, running_core
 from tokenwire.principal import METADATA_KEY, sign_principal
 

@@ -129,7 +129,7 @@ async def test_word_that_the_one_behind_a_relay_has_left_brings_the_policy(word_
 async def calls_end(core: Core, call: Any) -> None:
     call.cancel()
     async with asyncio.timeout(5):
-        while core.server.manager._followers:
+        while core.server.manager.followers:
             await asyncio.sleep(0.01)
 
 
@@ -153,7 +153,7 @@ async def test_a_client_that_leaves_while_the_run_starts_leaves_no_call_behind()
                 await asyncio.sleep(0)
             call.cancel()
         async with asyncio.timeout(10):
-            while core.server.manager._live or core.server.manager._followers:
+            while core.server.manager.registry or core.server.manager.followers:
                 await asyncio.sleep(0.01)
 
 
