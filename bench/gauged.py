@@ -96,7 +96,7 @@ def core_gauges(core: CoreServer) -> Gauges:
         "run_slots": manager.limiter.runs.in_use,
         "follow_slots": manager.limiter.follows.in_use,
     }
-    if log.volatile:
+    if log.traits.volatile:
         gauges["stored_runs"] = len(log._logs)  # noqa: SLF001
         gauges["stored_bytes"] = log._size_bytes  # noqa: SLF001
     return gauges

@@ -33,7 +33,7 @@ from opentelemetry.context import Context
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
-from agent_core.log.contract import START, Batch, RunRecord
+from agent_core.log.contract import START, Batch, End, RunRecord
 from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
@@ -206,7 +206,7 @@ async def fill(log: MemoryLog, events: int) -> None:
     for number in range(0, events, FILL_RUN):
         run_id = f"{number:030}"
         await log.create(RunRecord(run_id, "", "pace", ON_DISCONNECT_CONTINUE, 1, OWNER))
-        await log.close(run_id, 1, 1, payloads, Outcome("done", "stop"))
+        await log.close(run_id, 1, 1, payloads, End(Outcome("done", "stop")))
 
 
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from agent_core.log.outcome import Outcome
 from tokenwire.v1.run_pb2 import OnDisconnect
@@ -108,6 +108,38 @@ class Appended(NamedTuple):
     """The next number that the log wants. Told with GAP."""
 
 
+class End(NamedTuple):
+    """How a run's log is closed."""
+
+    outcome: Outcome
+    """Which terminal event is the last of its events."""
+    exchange: Exchange | None = None
+    """What its session is to remember of it, where it belongs to one; None for nothing."""
+
+
+class Append(NamedTuple):
+    """Events of one run that a store is to write, all or none."""
+
+    run_id: str
+    epoch: int
+    """The writer's generation."""
+    first: int
+    """The number of the first of these events; the others follow without holes."""
+    payloads: Sequence[bytes]
+    """From `agent_core.log.encoding.encode_payload`. With an `end` the last one is the terminal event."""
+    end: End | None = None
+    """How the log is closed with them; None where the run goes on."""
+
+
+class StoreTraits(NamedTuple):
+    """What a writer and a manager have to know of a store."""
+
+    volatile: bool
+    """True when the log is lost with its process."""
+    restorable: bool
+    """True when the store may lose what it has accepted while its writer lives. `restore` writes it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """What a store keeps of a run besides its events, from creation on."""
@@ -183,6 +215,10 @@ class LogGoneError(Exception):
     """The store does not know the run, or does not know it any more."""
 
 
+OnAnswer: TypeAlias = Callable[[Appended | Exception], None]
+"""What is told of an append: LogAwayError, or a bug, where there is no answer."""
+
+
 class Tail(Protocol):
     """One reader of one run's log. It waits (`next`), or it is told when to look (`notify`, `poll`)."""
 
@@ -235,16 +271,8 @@ class RunLog(Protocol):
     """
 
     @property
-    def volatile(self) -> bool:
-        """True when the log is lost with its process."""
-
-    @property
-    def waits(self) -> bool:
-        """False for an InstantLog: all is done at once, in one step of the event loop."""
-
-    @property
-    def forgets(self) -> bool:
-        """True for a RestorableLog."""
+    def traits(self) -> StoreTraits:
+        """What kind of store it is. It does not change."""
 
     async def start(self) -> None:
         """Open the store. Nothing else may be asked of it before.
@@ -289,34 +317,50 @@ class RunLog(Protocol):
             LogAwayError: Nothing can.
         """
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write events, and say what became of it. Events that the log has already are passed over.
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        """Write events of a run with the store's next append, and say what became of them.
+
+        What is submitted in one turn of the event loop, for all runs, is written together; what comes while
+        that is under way, after it. Nothing is withdrawn: submitting the same again changes nothing. Events
+        that the log has already are passed over.
 
         Args:
-            run_id: The run.
-            epoch: The writer's generation.
-            first: The number of the first of these events; the others follow without holes.
-            payloads: From `agent_core.log.encoding.encode_payload`.
+            append: The events. A run has one append under way at a time.
+            on_answer: Called once, in a turn of the event loop; by a store that does not wait before `submit`
+                returns. It must not raise. It is given LogAwayError where nothing of it was written, perhaps
+                because the answer was lost.
         """
 
-    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None = None,
+    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Return what became of events that were submitted alone.
+
+        Raises:
+            LogAwayError: Nothing was written, or the answer was lost.
+        """
+
+    async def close(
+        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], end: End
     ) -> Appended:
-        """Append the run's last events and close its log, both or neither.
+        """Return what became of a run's last events and its end, that were submitted alone.
+
+        Raises:
+            LogAwayError: Nothing was written, or the answer was lost.
+        """
+
+    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write again what a restorable store has lost of a run, and go on from there.
+
+        What it still has of the run is kept where it reaches up to these events. Otherwise the log
+        begins with them: readers whose cursor lies before are told so.
 
         Args:
-            run_id: The run.
+            record: As the run was created.
             epoch: The writer's generation.
             first: The number of the first of these events.
-            payloads: The last of them is the terminal event.
-            outcome: Which terminal event it is.
-            exchange: What its session is to remember of it, where it belongs to one; None for nothing.
+            payloads: As with `append`: up to the last one that was accepted.
+
+        Raises:
+            NotImplementedError: The store loses nothing: it is not restorable.
         """
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:

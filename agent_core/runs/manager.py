@@ -100,7 +100,7 @@ class RunManager:
         """Where this core's runs can be followed."""
         if self._peers.name:
             return LogScope.SHARED
-        return LogScope.PROCESS if self._log.volatile else LogScope.CORE
+        return LogScope.PROCESS if self._log.traits.volatile else LogScope.CORE
 
     @property
     def ready(self) -> bool:

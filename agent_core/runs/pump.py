@@ -75,13 +75,13 @@ class AgentPump:
             try:
                 payloads = self._state.feed(item, monotonic_nano())
                 if payloads:
-                    await self._writer.write(payloads)
+                    self._writer.write(payloads)
                 if isinstance(item, ToolStart):
                     await self._wait_for_lease()  # The agent goes on to its tool when this returns.
                 since_turn += 1
-                if since_turn >= EVENTS_PER_TURN:
+                if since_turn >= EVENTS_PER_TURN or self._writer.full:
                     since_turn = 0
-                    await asyncio.sleep(0)
+                    await self._writer.room()  # It always gives the loop a turn.
             except asyncio.CancelledError as cancelled:
                 await throw_cancelled(stream, cancelled)
                 raise
@@ -91,7 +91,7 @@ class AgentPump:
                 self._over_limit = True
                 raise
         if not self._is_stopped() and (rest := self._state.flush(monotonic_nano())):
-            await self._writer.write(rest)
+            self._writer.write(rest)
 
     async def _may_act(self) -> None:
         """Return once the agent may call a tool."""

@@ -97,7 +97,7 @@ class RunRegistry:
         Raises:
             LogAwayError: The log can't say.
         """
-        if self._log.volatile and tag_of(run_id) != self._tag:
+        if self._log.traits.volatile and tag_of(run_id) != self._tag:
             return RunLostError()
         if not await self._peers.is_log_complete():
             return LogAwayError("it may have lost this run, and get it back")

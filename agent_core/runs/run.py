@@ -218,7 +218,7 @@ class Run:
         )
         if record.session_id:
             self._history = await self._log.history(record.owner, record.session_id)
-        await self._writer.write([self._state.start(started, monotonic_nano())])
+        self._writer.write([self._state.start(started, monotonic_nano())])
         await self._writer.flush()
 
     async def _create(self) -> RunRecord:

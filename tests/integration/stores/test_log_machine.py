@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import AppendStatus, Position, RunLog
+from agent_core.log.contract import AppendStatus, End, Position, RunLog
 from agent_core.log.encoding import NANO
 from agent_core.runs.follower import Resync
 from tests.support.log_model import Reader, Run
@@ -145,7 +145,7 @@ class LogMachine(RuleBasedStateMachine):
         first = len(run.texts) + 1 + ahead
         events = [payload("too early")]
         if closing:
-            appended = self.wait(self.log.close(run.run_id, run.epoch, first, events, STOP))
+            appended = self.wait(self.log.close(run.run_id, run.epoch, first, events, End(STOP)))
         else:
             appended = self.wait(self.log.append(run.run_id, run.epoch, first, events))
         assert appended == (AppendStatus.GAP, len(run.texts) + 1)
@@ -159,7 +159,7 @@ class LogMachine(RuleBasedStateMachine):
         run.texts += texts
         self.ended(run)
         for _ in range(2):
-            closing = self.log.close(run.run_id, run.epoch, first, list(map(payload, texts)), STOP)
+            closing = self.log.close(run.run_id, run.epoch, first, list(map(payload, texts)), End(STOP))
             assert self.wait(closing).status is AppendStatus.OK
         late = self.log.append(run.run_id, run.epoch, len(run.texts) + 1, [payload("late")])
         assert self.wait(late).status is AppendStatus.CLOSED
@@ -187,7 +187,7 @@ class LogMachine(RuleBasedStateMachine):
         first, events = max(1, len(run.texts) + ahead), [payload("zombie")]
         for appended in (
             self.wait(self.log.append(run.run_id, 1, first, events)),
-            self.wait(self.log.close(run.run_id, 1, first, events, STOP)),
+            self.wait(self.log.close(run.run_id, 1, first, events, End(STOP))),
             self.wait(self.log.reap(run.run_id, 1, events[0], LOST)),
         ):
             assert appended.status is AppendStatus.FENCED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.log.contract import START, Exchange, PrincipalLogFullError, RunLog
+from agent_core.log.contract import START, End, Exchange, PrincipalLogFullError, RunLog
 from agent_core.log.encoding import NANO
 from agent_core.runs.follower import Resync
 from tests.support.stores import FAR, STOP, Clock, OpenLog, all_texts, follow, known, payload, record, texts
@@ -37,7 +37,7 @@ async def write(log: RunLog, run_id: str, first: int, count: int) -> None:
 
 
 async def end(log: RunLog, run_id: str, number: int, exchange: Exchange | None = None) -> None:
-    await log.close(run_id, 1, number, [payload("end")], STOP, exchange)
+    await log.close(run_id, 1, number, [payload("end")], End(STOP, exchange))
 
 
 async def held(log: RunLog, owner: str, numbers: range) -> int:

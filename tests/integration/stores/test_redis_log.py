@@ -16,6 +16,7 @@ from agent_core.log.contract import (
     Appended,
     AppendStatus,
     Batch,
+    End,
     LogFullError,
     LogGoneError,
     PrincipalLogFullError,
@@ -206,7 +207,7 @@ async def test_the_end_of_a_run_leaves_another_runs_request_alone(log: RedisLog)
     client.delete(f"{prefix}:{{{RUN}}}:meta", f"{prefix}:{{{RUN}}}:log")
     await log.create(record(OTHER, key="k"))
     await log.restore(record(RUN, key="k"), 1, 1, payloads(1, 2))
-    await log.close(RUN, 1, 3, payloads(3, 1), STOP)
+    await log.close(RUN, 1, 3, payloads(3, 1), End(STOP))
     assert client.pttl(f"{prefix}:request:k") > 3_600_000
     standing = await log.standing("k")
     assert standing is not None
@@ -221,7 +222,7 @@ async def test_a_run_that_was_logged_without_its_message_has_none(log: RedisLog)
     assert await log.messages([RUN]) == [""]
     assert [info.record.run_id for info in await log.session_runs("alice", "s", 9)] == [RUN]
     assert (await log.append(RUN, 1, 1, payloads(1, 2))).status is AppendStatus.OK
-    assert (await log.close(RUN, 1, 3, payloads(3, 1), STOP)).status is AppendStatus.OK
+    assert (await log.close(RUN, 1, 3, payloads(3, 1), End(STOP))).status is AppendStatus.OK
     assert await log.messages([RUN]) == [""]
 
 
@@ -251,7 +252,7 @@ async def test_an_account_of_an_earlier_version_is_taken_over() -> None:
         assert client.hget(key, "@asked") == b"1000"
         await log.create(record(OTHER, message="y" * 17_384))
         assert client.hget(key, "@asked") == b"2000"
-        await log.close(RUN, 1, 3, payloads(3, 1), STOP)
+        await log.close(RUN, 1, 3, payloads(3, 1), End(STOP))
         assert client.hget(key, "@asked") == b"1000"
         await log.delete(OTHER)
         assert client.hget(key, "@asked") == b"0"
@@ -281,7 +282,7 @@ async def test_without_memory_no_run_begins_and_each_gets_its_end(redis_server: 
     with pytest.raises(LogFullError):
         await log.create(record(THIRD))
     assert await log.info(THIRD) is None
-    assert await log.close(RUN, 1, 4, payloads(4, 2), STOP) == Appended(AppendStatus.OK)
+    assert await log.close(RUN, 1, 4, payloads(4, 2), End(STOP)) == Appended(AppendStatus.OK)
     assert await log.reap(OTHER, 1, payload("end"), LOST) == Appended(AppendStatus.OK)
     for run_id, outcome, count in ((RUN, STOP, 5), (OTHER, LOST, 4)):
         info = await log.info(run_id)

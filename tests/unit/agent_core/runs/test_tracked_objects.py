@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, ReasoningDelta, RunRequest, TextDelta
-from agent_core.log.contract import START, Batch
+from agent_core.log.contract import START, Batch, End
 from agent_core.log.memory.log import MemoryLog
 from agent_core.runs.follower import NOT_HERE, FollowOrder
 from agent_core.runs.limits import RunLimits
@@ -39,7 +39,7 @@ async def test_the_events_of_an_ended_run_are_not_even_looked_at() -> None:
     log = MemoryLog()
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 9))
-    await log.close(RUN, 1, 10, payloads(10, 1), STOP)
+    await log.close(RUN, 1, 10, payloads(10, 1), End(STOP))
     events = log._logs[RUN].events
     gc.collect()
     assert not gc.is_tracked(events)
