@@ -75,8 +75,15 @@ class RunFollowers:
             return
         if verdict is Verdict.CANCEL:
             self._stop()
-        elif verdict is Verdict.GRACE and self._grace is None:
-            self._grace = asyncio.get_running_loop().call_later(self._grace_s, self._stop)
+        elif verdict is not Verdict.NOTHING:
+            self._stop_in(verdict.wait_s(self._grace_s))
+
+    def _stop_in(self, wait_s: float) -> None:
+        """Stop the run unless a follower comes within a time; a stop that is due sooner stands."""
+        loop = asyncio.get_running_loop()
+        if self._grace is None or loop.time() + wait_s < self._grace.when():
+            self._cancel_grace()
+            self._grace = loop.call_later(wait_s, self._stop)
 
     def _cancel_grace(self) -> None:
         if self._grace is not None:

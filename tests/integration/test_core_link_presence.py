@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from agent_core.agents.catalogue import NamedAgent
+from agent_core.runs import presence
 from tests.integration.test_core_link_life import nothing_left
 from tests.integration.test_core_presence import ends, goes_on, word
 from tests.support.core import Core, running_core
@@ -77,6 +78,22 @@ async def test_a_broken_link_is_grace_for_all_that_it_carried() -> None:
             # The one who did not come back is not taken for one who comes and leaves now.
             await link.unfollow(0, UNFOLLOW_REASON_LEFT)
             assert await ends(core, runs[0]) < 5
+            await goes_on(core, runs[1], 0.2)
+
+
+async def test_without_grace_time_a_broken_link_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a run stopped between its start and its follow; one whose follower has left is, at once."""
+    monkeypatch.setattr(presence, "RETURN_S", LONG_S)
+    async with running_core(disconnect_grace_s=0.0) as core:
+        async with linked(core) as link:
+            runs = [await begun(link, each, on_disconnect=ON_DISCONNECT_GRACE) for each in range(2)]
+            for run_id in runs:
+                await goes_on(core, run_id, 0.1)
+            await link.unfollow(0, UNFOLLOW_REASON_LEFT)
+            assert await ends(core, runs[0]) < 5
+        async with linked(core) as link:
+            await link.follow(1, runs[1])
+            await link.until(lambda: bool(link.events(1)))
             await goes_on(core, runs[1], 0.2)
 
 
