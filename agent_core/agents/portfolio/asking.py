@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from agent_core.agents.events import JsonValue, ToolResult, ToolStart
 from agent_core.agents.portfolio.database import Database
 from agent_core.agents.portfolio.plan import Answer, Plan, Query, Rows, advance
-from agent_core.telemetry.tool_span import ToolSpan
+from agent_core.agents.tool_span import ToolSpan
 
 TOOL: Final = "query_database"
 """The tool's name in events and spans; the seed's word."""

@@ -11,7 +11,7 @@ from agent_core.agents.loading import BUILT_INS, load_agent
 from agent_core.agents.portfolio import PortfolioAgent
 from agent_core.agents.portfolio.agent import HELP
 from agent_core.runs.agent_stream import close_stream, throw_cancelled
-from agent_core.runs.json_text import encode_json
+from agent_core.runs.values import encode_json
 
 
 async def events_of(agent: Agent, message: str) -> list[object]:

@@ -17,7 +17,7 @@ from agent_core.agents import AgentError, JsonValue, ToolResult, ToolStart
 from agent_core.agents.portfolio import Database, queries
 from agent_core.agents.portfolio.asking import MAX_ROWS_SHOWN, Asking
 from agent_core.agents.portfolio.plan import Plan, Query
-from agent_core.telemetry.tool_span import ToolSpan
+from agent_core.agents.tool_span import ToolSpan
 from tests.support.spans import use_provider
 
 MANY = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < :last) SELECT x FROM n"

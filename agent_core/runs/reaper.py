@@ -1,4 +1,4 @@
-"""Runs whose agent's process is gone: they get their terminal event from whoever finds them."""
+"""Closes runs that their core has lost or given up, and waits for agents that did not stop with theirs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from agent_core.log.contract import (
 )
 from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.outcome import Outcome
+from agent_core.runs.agent_thread import AgentThread
 from agent_core.runs.failures import PRODUCER_LOST
-from agent_core.telemetry.lost_run_span import write_lost_run_span
+from agent_core.telemetry.run_span import write_lost_run_span
 from tokenwire.logs import log_fields
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.telemetry.trace_ids import trace_id_of
@@ -32,14 +33,60 @@ from tokenwire.v1.event_pb2 import Event
 RETRY_S: Final = 1.0
 """How often it is tried while the log is away."""
 
+STOP_AGENTS_S: Final = 1.0
+"""How long the core waits, at its own end, for agents that did not stop when their runs ended."""
+
 logger = logging.getLogger(__name__)
 
 
-async def reap_orphans(log: RunLog, core: str | None = None) -> int:
-    """Close the runs that a store knows as open. Return how many they were.
+class Reaper:
+    """Closes runs that this core has given up, and keeps agents that outlive their runs.
 
-    Only for one who knows that nobody writes them: a core that starts on a store of its own, or one that
-    knows that another is gone.
+    Args:
+        log: The store.
+    """
+
+    def __init__(self, log: RunLog) -> None:
+        self.unstopped_agents: set[asyncio.Task[None]] = set()
+        """Tasks of agents that did not stop though their runs have ended."""
+        self._log = log
+        self._reaping: set[asyncio.Task[None]] = set()
+
+    def reap(self, run_id: str) -> None:
+        """Close a run as soon as the log takes its end: its followers wait for it."""
+        reaping = asyncio.create_task(reap_when_possible(self._log, run_id))
+        self._reaping.add(reaping)
+        reaping.add_done_callback(self._reaping.discard)
+
+    def keep(self, agent: asyncio.Task[None]) -> None:
+        """Keep the task of an agent that did not stop, until it does."""
+        self.unstopped_agents.add(agent)
+        agent.add_done_callback(self._agent_stopped)
+
+    async def aclose(self) -> None:
+        """Cancel the agents that did not stop once more. The next core closes the runs that are open now."""
+        if self.unstopped_agents:
+            for agent in self.unstopped_agents:
+                agent.cancel()
+            await asyncio.wait(tuple(self.unstopped_agents), timeout=STOP_AGENTS_S)
+        if self.unstopped_agents:
+            logger.error("%d agents did not stop", len(self.unstopped_agents))
+        if busy := await AgentThread.busy(STOP_AGENTS_S):
+            logger.error("%d agents that are not async did not stop: their `finally` blocks do not run", busy)
+        for reaping in self._reaping:
+            reaping.cancel()
+
+    def _agent_stopped(self, agent: asyncio.Task[None]) -> None:
+        self.unstopped_agents.discard(agent)
+        if not agent.cancelled() and agent.exception() is not None:
+            logger.warning("%s raised after its run", agent.get_name(), exc_info=agent.exception())
+
+
+async def reap_orphans(log: RunLog, core: str | None = None) -> int:
+    """Close the runs that a store has as open. Return how many they were.
+
+    To be called only where these runs certainly have no writer: by a core that starts on a store of its own,
+    or by one that knows that another core is gone.
 
     Args:
         log: The store.
@@ -50,9 +97,9 @@ async def reap_orphans(log: RunLog, core: str | None = None) -> int:
 
 
 async def reap_when_possible(log: RunLog, run_id: str) -> None:
-    """Close a run that its writer has given up, as soon as the log is not away any more.
+    """Close a run that its writer has given up, as soon as the log can be reached.
 
-    Does nothing where the log has refused it for good: another core has the run, or nobody knows it.
+    Does nothing where the log refuses it for good: another core has the run, or the log does not know it.
     """
     while True:
         try:
@@ -64,12 +111,12 @@ async def reap_when_possible(log: RunLog, run_id: str) -> None:
 
 
 async def reap(log: RunLog, run_id: str, *, writes_span: bool = True) -> Appended:
-    """Return what became of the terminal event of a lost run: no core has reaped it so far.
+    """Close a lost run. Return what the log answered: OK where no core has closed it before.
 
     Args:
         log: The store.
         run_id: The run.
-        writes_span: Whether the run's trace is told of it, since its process could not end its span.
+        writes_span: Whether a span tells it to the run's trace, since its process could not end its own.
     """
     started = await _event_after(log, run_id, START)
     span = parse_traceparent(started.run_started.traceparent if started is not None else "")
@@ -84,7 +131,7 @@ async def reap(log: RunLog, run_id: str, *, writes_span: bool = True) -> Appende
 
 
 async def _write_span(log: RunLog, run_id: str, span: SpanContext) -> None:
-    """Tell a run's trace that it was lost. The terminal event is in its log by now."""
+    """Write the span of a lost run, whose terminal event is in its log by now."""
     try:
         info = await log.info(run_id)
         # A lost run has had one writer, so that all before the terminal event is of one epoch.

@@ -13,8 +13,7 @@ from typing import Final, Self
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from agent_core.agents.events import AgentError, Finish, Usage
-from agent_core.telemetry.chat_times import ChatTimes
-from tokenwire.telemetry import tracer
+from tokenwire.telemetry import monotonic_nano, tracer
 from tokenwire.telemetry.attributes import (
     CANCELLED,
     ERROR_TYPE,
@@ -31,12 +30,60 @@ from tokenwire.telemetry.attributes import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from tokenwire.telemetry.metrics.instruments import (
+    GEN_AI_DURATION,
+    GEN_AI_TIME_PER_OUTPUT_CHUNK,
+    GEN_AI_TIME_TO_FIRST_CHUNK,
+)
+from tokenwire.telemetry.metrics.series import BUFFERED, NANO
 
 CHAT: Final = "chat"
 EMBEDDED_PROVIDER: Final = "tokenwire.embedded"
 
 CANCELLED_CALL: Final = "cancelled"
 """What the metrics call the error of a call that was cancelled. The span has an attribute for it."""
+
+
+class ChatTimes:
+    """How long the parts of one call took, for the metrics `gen_ai.client.inference.*`. It begins now.
+
+    Args:
+        operation: `chat`.
+        provider: Who runs the model.
+        model: The model's name.
+    """
+
+    def __init__(self, operation: str, provider: str, model: str) -> None:
+        self._labels = (operation, provider, model)
+        self._began = monotonic_nano()
+        self._last = 0
+        self._gaps: list[int] = []
+
+    def chunk(self) -> float | None:
+        """Take note that a piece of the answer came; return the seconds up to it where it is the first."""
+        now = monotonic_nano()
+        last, self._last = self._last, now
+        if last:
+            self._gaps.append(now - last)
+            if len(self._gaps) >= BUFFERED:
+                self._count_gaps()
+            return None
+        first_s = (now - self._began) / NANO
+        GEN_AI_TIME_TO_FIRST_CHUNK.observe(first_s, *self._labels)
+        return first_s
+
+    def end(self, error_type: str = "") -> None:
+        """Take note that the call is over.
+
+        Args:
+            error_type: What ended it; empty where it came to its own end.
+        """
+        self._count_gaps()
+        GEN_AI_DURATION.observe((monotonic_nano() - self._began) / NANO, *self._labels, error_type)
+
+    def _count_gaps(self) -> None:
+        GEN_AI_TIME_PER_OUTPUT_CHUNK.observe_many_nano(self._gaps, self._labels)
+        self._gaps.clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as co
 from opentelemetry.trace import SpanKind, StatusCode
 
 from agent_core.agents import AgentError, Finish, Usage
-from agent_core.telemetry import gen_ai
-from agent_core.telemetry.gen_ai import ChatSpan
+from agent_core.agents.chat_span import ChatSpan
 from tests.support.spans import use_provider
+from tokenwire.telemetry import attributes as names
 from tokenwire.telemetry.metrics import Histogram, instruments
 
 
@@ -34,8 +34,8 @@ def only(exporter: InMemorySpanExporter) -> ReadableSpan:
 
 
 def test_names_are_the_conventions_own() -> None:
-    """Each gen_ai name here stands in the conventions under the same constant."""
-    own = {name: value for name, value in vars(gen_ai).items() if name.startswith("GEN_AI_")}
+    """Each GenAI name of ours stands in the conventions under the same constant."""
+    own = {name: value for name, value in vars(names).items() if name.startswith("GEN_AI_")}
     assert own == {name: getattr(convention, name) for name in own}
 
 
@@ -49,7 +49,7 @@ def test_a_finished_call_tells_its_usage(exporter: InMemorySpanExporter) -> None
     ended = only(exporter)
     attributes = dict(ended.attributes or {})
     assert (ended.name, ended.kind) == ("chat tiny", SpanKind.INTERNAL)
-    assert 0 <= float(str(attributes.pop(gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))) < 1
+    assert 0 <= float(str(attributes.pop(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))) < 1
     assert attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "tokenwire.embedded",
@@ -80,7 +80,7 @@ def test_a_failure_is_an_error(exporter: InMemorySpanExporter, error: Exception,
         raise error
     ended = only(exporter)
     assert ended.status.status_code is StatusCode.ERROR
-    assert (ended.attributes or {})[gen_ai.ERROR_TYPE] == name
+    assert (ended.attributes or {})[names.ERROR_TYPE] == name
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
@@ -90,8 +90,8 @@ def test_cancelling_is_no_error(exporter: InMemorySpanExporter, error: BaseExcep
         raise error
     ended = only(exporter)
     assert ended.status.status_code is StatusCode.UNSET
-    assert (ended.attributes or {})[gen_ai.CANCELLED] is True
-    assert gen_ai.ERROR_TYPE not in (ended.attributes or {})
+    assert (ended.attributes or {})[names.CANCELLED] is True
+    assert names.ERROR_TYPE not in (ended.attributes or {})
 
 
 def test_leaving_after_the_end_cancels_nothing(exporter: InMemorySpanExporter) -> None:
@@ -100,7 +100,7 @@ def test_leaving_after_the_end_cancels_nothing(exporter: InMemorySpanExporter) -
     span.finish(Finish("stop"))
     with pytest.raises(GeneratorExit), span:
         raise GeneratorExit
-    assert gen_ai.CANCELLED not in (only(exporter).attributes or {})
+    assert names.CANCELLED not in (only(exporter).attributes or {})
 
 
 def numbers(histogram: Histogram) -> dict[tuple[str, ...], int]:

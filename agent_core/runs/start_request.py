@@ -1,12 +1,17 @@
-"""What a request to start a run asks for, and why it is refused."""
+"""A request to start a run, from what a caller wants to what its agent is asked."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
+from opentelemetry.context import Context
+
+from agent_core.agents.events import Agent, RunRequest, Turn
 from agent_core.errors import (
     CoreFullError,
     CoreLogAwayError,
@@ -14,10 +19,70 @@ from agent_core.errors import (
     RequestIdReusedError,
     SessionHasRunError,
 )
-from agent_core.log.contract import LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
+from agent_core.log.contract import Exchange, LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
 from agent_core.runs.writer import LogRefusedError
+from tokenwire.cursor import RANDOM_LENGTH, TAG_LENGTH
 from tokenwire.principal import owned_key
 from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
+
+ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
+"""Base 32 in lower case. Source: https://www.rfc-editor.org/rfc/rfc4648#section-6"""
+
+BITS_PER_CHARACTER: Final = 5
+TAG_BITS: Final = TAG_LENGTH * BITS_PER_CHARACTER
+RANDOM_BITS: Final = RANDOM_LENGTH * BITS_PER_CHARACTER
+
+
+# Not called RunRequest: that is what an agent is asked, and a public name.
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """A request to start a run, accepted: the core may begin it."""
+
+    record: RunRecord
+    """Of the new run."""
+    spec: RunSpec
+    agent: Agent
+    deadline: float
+    """When the run must have ended, in seconds of the monotonic clock."""
+    parent: Context
+    """The trace context of the call."""
+
+    def run_request(self, history: Iterable[Exchange], gate: Callable[[], Awaitable[None]]) -> RunRequest:
+        """Return what the agent is asked.
+
+        Args:
+            history: The session's exchanges, oldest first.
+            gate: Returns once the agent may act.
+        """
+        spec = self.spec
+        return RunRequest(
+            message=spec.message,
+            run_id=self.record.run_id,
+            session_id=spec.session_id,
+            user_id=spec.user_id,
+            history=turns_of(history),
+            gate=gate,
+            deadline=self.deadline,
+            attributes=dict(spec.attributes),
+        )
+
+
+def make_tag(bits: int) -> str:
+    """Return the tag of a core's incarnation, from 20 random bits."""
+    return _base32(bits, TAG_LENGTH)
+
+
+def make_run_id(tag: str, bits: int) -> str:
+    """Return a run's id, from the incarnation's tag and 130 random bits. Its form: tokenwire.cursor."""
+    return tag + _base32(bits, RANDOM_LENGTH)
+
+
+def turns_of(history: Iterable[Exchange]) -> list[Turn]:
+    """Return a session's exchanges as an agent reads them."""
+    turns: list[Turn] = []
+    for question, answer in history:
+        turns += (Turn("user", question), Turn("assistant", answer))
+    return turns
 
 
 def fingerprint(spec: RunSpec) -> bytes:
@@ -41,7 +106,7 @@ def record_of(  # noqa: PLR0913, PLR0917 # a record is what it is made of
         agent: The agent's name.
         owner: The principal that asks.
         on_disconnect: Holds where the spec leaves it open.
-        core: Who writes it; empty where no other core could.
+        core: The core that writes it; empty where no other core could.
     """
     return RunRecord(
         run_id=run_id,
@@ -86,7 +151,7 @@ def deadline_of(spec: RunSpec, call_deadline: float | None, run_timeout_s: float
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Say why a run could not be begun, as a caller is to hear it.
+    """Turn what the log says of a run that could not be begun into what its caller is answered.
 
     Raises:
         PrincipalFullError: The log has no room for another run of this principal.
@@ -104,3 +169,10 @@ def refusals() -> Iterator[None]:
         raise SessionHasRunError(error.run_id) from error
     except LogRefusedError as error:
         raise CoreLogAwayError from error
+
+
+def _base32(bits: int, length: int) -> str:
+    """Return the lowest bits, five to a character, highest first."""
+    return "".join(
+        ALPHABET[bits >> BITS_PER_CHARACTER * place & 0b11111] for place in reversed(range(length))
+    )

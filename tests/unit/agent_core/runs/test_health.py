@@ -1,15 +1,15 @@
-"""Whether the log counts as there."""
+"""Whether the log can be reached."""
 
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_core.runs.log_health import AWAY_S, BACK_S, LogHealth
+from agent_core.runs.health import AWAY_S, BACK_S, LogHealth
 
 
 def test_a_moment_without_the_log_is_not_told() -> None:
-    """A failover of a second is nobody's business."""
+    """A failover of a second is not reported."""
     told: list[bool] = []
     health = LogHealth(told.append)
     health.there(0)
@@ -17,7 +17,7 @@ def test_a_moment_without_the_log_is_not_told() -> None:
     health.away(2)
     health.there(2.5)
     health.away(3)
-    assert (told, health.well, health.settled) == ([], True, False)
+    assert (told, health.reachable, health.settled) == ([], True, False)
 
 
 def test_a_log_that_stays_away_is_told_once_and_its_return_too() -> None:
@@ -40,10 +40,10 @@ def test_it_never_changes_faster_than_it_believes(steps: list[tuple[bool, float]
     """Whatever the log does, two changes are apart by what it takes to believe them."""
     changes: list[tuple[float, bool]] = []
     now = 0.0
-    health = LogHealth(lambda well: changes.append((now, well)))
+    health = LogHealth(lambda reachable: changes.append((now, reachable)))
     for there, pause in steps:
         now += pause
         (health.there if there else health.away)(now)
-    assert [well for _, well in changes] == [bool(index % 2) for index in range(len(changes))]
-    for (before, _), (after, well) in pairwise(changes):
-        assert after - before >= (BACK_S if well else AWAY_S)
+    assert [reachable for _, reachable in changes] == [bool(index % 2) for index in range(len(changes))]
+    for (before, _), (after, reachable) in pairwise(changes):
+        assert after - before >= (BACK_S if reachable else AWAY_S)
