@@ -39,19 +39,28 @@ POLL_S = 0.02
 READY_LINE = re.compile(r"^Tokenwire is ready: (\S+)$", re.MULTILINE)
 
 
-def free_port() -> int:
+def free_port(count: int = 1) -> int:
     """Return a port of 127.0.0.1 that was free a moment ago, and that no other worker of the tests is given.
 
     Not one of those that the kernel hands out itself, which any outgoing connection may take meanwhile.
+
+    Args:
+        count: How many that follow each other are to be free; the first of them is returned.
     """
-    while True:
+    found = [next(_ports)]
+    while len(found) < count or not all(map(_is_free, found)):
         port = next(_ports)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+        found = [*found, port] if len(found) < count and port == found[-1] + 1 else [port]
+    return found[0]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _ports_of_this_worker() -> Iterator[int]:

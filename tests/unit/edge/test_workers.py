@@ -40,7 +40,7 @@ def test_a_worker_that_dies_again_and_again_waits_longer_each_time() -> None:
 def test_each_worker_has_a_metrics_port_of_its_own() -> None:
     """That which is set and those that follow; any free one each, where none is."""
     assert metrics_ports(PLAN) == [0, 0]
-    first = free_port()
+    first = free_port(3)
     assert metrics_ports(msgspec.structs.replace(PLAN, metrics_port=first)) == [first, first + 1]
     with pytest.raises(StartError, match="2 workers would need ports above 65535"):
         metrics_ports(msgspec.structs.replace(PLAN, metrics_port=65_535))
