@@ -326,7 +326,8 @@ def _retry_after_s(answer: httpx.Response, *, is_start: bool) -> float | None:
 
 def _segment(text: str) -> str:
     """Return a text as one segment of a path, whatever a caller has passed on."""
-    return quote(text, safe="~:@")
+    quoted = quote(text, safe="~:@")
+    return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted  # httpx would remove these
 
 
 def _digest(text: str) -> str:

@@ -86,9 +86,12 @@ async def test_an_id_leads_to_no_other_path() -> None:
         await transport.cancel("../x?y#z")
     with pytest.raises(RefusedError):
         await transport.runs(Page("a/b#c", 5, ""))
+    with pytest.raises(RefusedError):
+        await transport.get("..")
     assert [each.url.raw_path for each in asked] == [
         b"/api/runs/..%2Fx%3Fy%23z/cancel",
         b"/api/sessions/a%2Fb%23c/runs?pageSize=5&pageToken=",
+        b"/api/runs/%2E%2E",
     ]
 
 
