@@ -247,6 +247,7 @@ def open_transport(url: str, credentials: Credentials) -> Transport:
         OSError: A TLS file can't be read.
     """
     scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
     if not separator or scheme not in {"http", "https", "grpc", "grpcs"}:
         raise ValueError(f"{url!r} is not an address: it begins with http://, https://, grpc:// or grpcs://")
     require_header_value(credentials.api_key)

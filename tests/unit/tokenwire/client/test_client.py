@@ -20,6 +20,7 @@ from tokenwire.client.sse_transport import SseTransport
     [
         ("http://127.0.0.1:8000", SseTransport),
         ("https://tokenwire.example.com", SseTransport),
+        ("HTTP://localhost", SseTransport),
         ("grpc://127.0.0.1:50051", GrpcTransport),
         ("grpc://[::1]:1,core.invalid:2", GrpcTransport),
         ("grpc://unix:/run/core.sock", GrpcTransport),
