@@ -33,6 +33,9 @@ PORTS = range(20_000, 32_000)
 """Below those that Linux (from 32768) and others (from 49152) give to outgoing connections."""
 PORTS_PER_WORKER = 750
 
+PATIENT: Final = {"TOKENWIRE_COMMIT_MS": "10000"}
+"""For an edge of which a test reads the header `Run-Id`: on a busy machine it is not there within 250 ms."""
+
 READY_S = 60.0
 STOP_S = 30.0
 POLL_S = 0.02
