@@ -16,7 +16,13 @@ from tokenwire.v1.agent_service_pb2 import (
     ListRunsRequest,
     TranscriptOrder,
 )
-from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
+from tokenwire.v1.run_pb2 import (
+    HISTORY_ROLE_UNSPECIFIED,
+    History,
+    HistoryRole,
+    OnDisconnect,
+    RunSpec,
+)
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
 MAX_USER_ID: Final = 256
@@ -25,6 +31,8 @@ REQUEST_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
 MAX_ATTRIBUTES: Final = 32
 MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
+MAX_HISTORY_MESSAGES: Final = 256
+MAX_HISTORY_BYTES: Final = 128 * 1024
 MAX_PAGE_SIZE: Final = 100
 DEFAULT_PAGE_SIZE: Final = 20
 MAX_UNIX_NANO: Final = 2**63 - 1
@@ -37,8 +45,9 @@ Source: https://protobuf.dev/reference/protobuf/google.protobuf/#duration
 """
 
 
-MAX_REST_BYTES: Final = 256 * 1024
-"""What a request holds besides its message: at most 140 kB of attributes, ids and field tags in UTF-8."""
+MAX_REST_BYTES: Final = 288 * 1024
+"""What a request holds besides its message: at most 128 KiB of history, and 140 kB of attributes, ids and field
+tags in UTF-8."""
 
 
 def max_request_bytes(max_message_bytes: int) -> int:
@@ -139,6 +148,26 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
         yield Violation("run.attributes", f"a key must be at most {MAX_ATTRIBUTE_KEY} characters")
     if any(len(value) > MAX_ATTRIBUTE_VALUE for value in spec.attributes.values()):
         yield Violation("run.attributes", f"a value must be at most {MAX_ATTRIBUTE_VALUE} characters")
+    if spec.HasField("history"):
+        yield from _history_violations(spec.history)
+
+
+def _history_violations(history: History) -> Iterator[Violation]:
+    """Yield what is wrong with a conversation that a client tells."""
+    messages = history.messages
+    if len(messages) > MAX_HISTORY_MESSAGES:
+        yield Violation("run.history", f"must be at most {MAX_HISTORY_MESSAGES} messages")
+    if sum(len(message.content.encode()) for message in messages) > MAX_HISTORY_BYTES:
+        yield Violation("run.history", f"must be at most {MAX_HISTORY_BYTES} bytes of UTF-8 in all")
+    if any(not message.content for message in messages):
+        yield Violation("run.history", "a message must not be empty")
+    if any(not _is_role(message.role) for message in messages):
+        yield Violation("run.history", "a message must have a role that this core knows")
+
+
+def _is_role(role: HistoryRole.ValueType) -> bool:
+    """Return whether an agent can be told of a role."""
+    return role != HISTORY_ROLE_UNSPECIFIED and role in HistoryRole.values()
 
 
 def _is_positive_duration(seconds: int, nanos: int) -> bool:

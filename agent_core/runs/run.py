@@ -212,7 +212,7 @@ class Run:
                 model=model_of(order.agent),
                 traceparent=self.span.traceparent,
             )
-            if record.session_id:
+            if record.session_id and not order.spec.HasField("history"):
                 self._history = await self._log.history(record.owner, record.session_id)
             await self._writer.write([self._state.start(started, monotonic_nano())])
             await self._writer.flush()

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from agent_core.agents.events import Agent, RunRequest, Turn
 from agent_core.log.contract import Exchange, RunRecord
 from agent_core.runs.state import RunLimits
-from tokenwire.v1.run_pb2 import RunSpec
+from tokenwire.v1.run_pb2 import HISTORY_ROLE_USER, History, RunSpec
 
 
 class StopCause(enum.Enum):
@@ -56,7 +56,7 @@ class RunOrder:
         """Return what the agent is asked.
 
         Args:
-            history: What its session remembers.
+            history: What its session remembers; it counts where the spec has no history of its own.
             gate: Returns once the agent may act.
         """
         spec = self.spec
@@ -65,11 +65,19 @@ class RunOrder:
             run_id=self.record.run_id,
             session_id=spec.session_id,
             user_id=spec.user_id,
-            history=turns_of(history),
+            history=told_turns(spec.history) if spec.HasField("history") else turns_of(history),
             gate=gate,
             deadline=self.deadline,
             attributes=dict(spec.attributes),
         )
+
+
+def told_turns(history: History) -> list[Turn]:
+    """Return a conversation that the client tells as an agent reads it."""
+    return [
+        Turn("user" if message.role == HISTORY_ROLE_USER else "assistant", message.content)
+        for message in history.messages
+    ]
 
 
 def turns_of(history: Iterable[Exchange]) -> list[Turn]:
