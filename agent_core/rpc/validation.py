@@ -10,6 +10,7 @@ from agent_core.errors import InvalidRequestError, Violation
 from agent_core.log.contract import RunRecord
 from agent_core.log.encoding import NANO
 from tokenwire.cursor import is_run_id
+from tokenwire.runs import MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES
 from tokenwire.v1.agent_service_pb2 import (
     TRANSCRIPT_ORDER_NEWEST_FIRST,
     GetTranscriptRequest,
@@ -31,8 +32,6 @@ REQUEST_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
 MAX_ATTRIBUTES: Final = 32
 MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
-MAX_HISTORY_MESSAGES: Final = 256
-MAX_HISTORY_BYTES: Final = 128 * 1024
 MAX_PAGE_SIZE: Final = 100
 DEFAULT_PAGE_SIZE: Final = 20
 MAX_UNIX_NANO: Final = 2**63 - 1
@@ -46,8 +45,8 @@ Source: https://protobuf.dev/reference/protobuf/google.protobuf/#duration
 
 
 MAX_REST_BYTES: Final = 288 * 1024
-"""What a request holds besides its message: at most 128 KiB of history, and 140 kB of attributes, ids and field
-tags in UTF-8."""
+"""What a request holds besides its message: at most 128 KiB of history, and 140 kB of attributes, ids and
+field tags in UTF-8."""
 
 
 def max_request_bytes(max_message_bytes: int) -> int:
@@ -71,7 +70,7 @@ def require_valid_spec(spec: RunSpec, *, max_message_bytes: int) -> None:
     Raises:
         InvalidRequestError: Tells every field that is wrong.
     """
-    violations = tuple(_violations(spec, max_message_bytes))
+    violations = (*_violations(spec, max_message_bytes), *_history_violations(spec.history))
     if violations:
         raise InvalidRequestError(violations)
 
@@ -148,8 +147,6 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
         yield Violation("run.attributes", f"a key must be at most {MAX_ATTRIBUTE_KEY} characters")
     if any(len(value) > MAX_ATTRIBUTE_VALUE for value in spec.attributes.values()):
         yield Violation("run.attributes", f"a value must be at most {MAX_ATTRIBUTE_VALUE} characters")
-    if spec.HasField("history"):
-        yield from _history_violations(spec.history)
 
 
 def _history_violations(history: History) -> Iterator[Violation]:
