@@ -42,7 +42,7 @@ _TEXT: Final = "text/plain"
 
 def _text_form(error: EdgeError) -> tuple[bytes, str]:
     """Return a refusal as the AI SDK's clients know it: they show the whole body as the error's message."""
-    return error.message.encode(), f"{_TEXT}; charset=utf-8"
+    return error.message.encode(), _TEXT
 
 
 def _in_text(refusals: dict[int, ResponseSpec]) -> dict[int, ResponseSpec]:

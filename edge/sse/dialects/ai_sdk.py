@@ -121,7 +121,7 @@ class AiSdkDialect:
                 self._write(out, b'{"type":%b,"data":%b}' % (kind, bytes(event.data)))
             case events.Done():
                 self._write_done(out, event)
-            case events.Error():
+            case _:  # an Error
                 self._close(out)
                 self._write(out, b'{"type":"error","errorText":%b}' % quoted(event.message))
                 self._write_finish(out, b"error")
