@@ -40,6 +40,8 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
         ({"message": "m", "session_id": "no spaces"}, ["run.session_id"]),
         ({"message": "m", "session_id": "s" * 129}, ["run.session_id"]),
         ({"message": "m", "session_id": "s\n"}, ["run.session_id"]),
+        ({"message": "m", "session_id": "."}, ["run.session_id"]),
+        ({"message": "m", "session_id": ".."}, ["run.session_id"]),
         ({"message": "m", "user_id": "u" * 257}, ["run.user_id"]),
         ({"message": "m", "on_disconnect": 9}, ["run.on_disconnect"]),
         ({"message": "m", "timeout": {"seconds": 0}}, ["run.timeout"]),
@@ -148,6 +150,7 @@ async def idle(core: Core, session_id: str) -> bool:
     [
         (pb.ListRunsRequest(), "session_id"),
         (pb.ListRunsRequest(session_id="no spaces"), "session_id"),
+        (pb.ListRunsRequest(session_id=".."), "session_id"),
         (pb.ListRunsRequest(session_id="s", page_size=101), "page_size"),
         (pb.ListRunsRequest(session_id="s", page_token="x"), "page_token"),  # noqa: S106 # no password
         (pb.ListRunsRequest(session_id="s", page_token=f"{10**20 - 1}.{'a' * 30}"), "page_token"),

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from agent_core.agents import AgentError, JsonValue, ToolResult, ToolStart
-from agent_core.telemetry.tool_span import ToolSpan
+from agent_core.agents.tool_span import ToolSpan
 from tests.support.spans import use_provider
 from tokenwire_portfolio import Database, queries
 from tokenwire_portfolio.asking import MAX_ROWS_SHOWN, Asking

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final, Generic, TypeVar
 
 from agent_core.agents import JsonValue, ToolResult, ToolStart
-from agent_core.telemetry.tool_span import ToolSpan
+from agent_core.agents.tool_span import ToolSpan
 from tokenwire_portfolio.database import Database
 from tokenwire_portfolio.plan import Answer, Plan, Query, Rows, advance
 
