@@ -54,9 +54,9 @@ class Settings(RunLimits, CoreLimits, LogSettings, AuthenticationSettings):
     are still distinguished by its common name. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with it."""
 
     agent: str = ""
-    """Agents, separated by whitespace: names of built-in ones (`assistant`, `portfolio`, `pace`), or
-    `name=package.module:attribute`. The first is the default. `assistant`, the default if none is named, and
-    `portfolio` are always available."""
+    """Agents, separated by whitespace: names of built-in ones (`assistant`, `pace`) and of those that
+    installed packages offer (`portfolio`), or `name=package.module:attribute`. The first is the default.
+    `assistant`, the default if none is named, is always available."""
 
     reload: bool = False
     """Whether the core restarts when a file of its agents changes, for development. Runs get

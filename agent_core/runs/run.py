@@ -216,7 +216,7 @@ class Run:
             model=model,
             traceparent=self.span.traceparent,
         )
-        if record.session_id:
+        if record.session_id and not self._request.spec.HasField("history"):
             self._history = await self._log.history(record.owner, record.session_id)
         self._writer.write([self._state.start(started, monotonic_nano())])
         await self._writer.flush()

@@ -23,7 +23,7 @@ from agent_core.log.contract import Exchange, LogFullError, PrincipalLogFullErro
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.cursor import RANDOM_LENGTH, TAG_LENGTH
 from tokenwire.principal import owned_key
-from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
+from tokenwire.v1.run_pb2 import HISTORY_ROLE_USER, History, OnDisconnect, RunSpec
 
 ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 """Base 32 in lower case. Source: https://www.rfc-editor.org/rfc/rfc4648#section-6"""
@@ -51,7 +51,7 @@ class StartRequest:
         """Return what the agent is asked.
 
         Args:
-            history: The session's exchanges, oldest first.
+            history: The session's exchanges, oldest first. Unused where the spec has a history of its own.
             gate: Returns once the agent may act.
         """
         spec = self.spec
@@ -60,7 +60,7 @@ class StartRequest:
             run_id=self.record.run_id,
             session_id=spec.session_id,
             user_id=spec.user_id,
-            history=turns_of(history),
+            history=given_turns(spec.history) if spec.HasField("history") else turns_of(history),
             gate=gate,
             deadline=self.deadline,
             attributes=dict(spec.attributes),
@@ -75,6 +75,14 @@ def make_tag(bits: int) -> str:
 def make_run_id(tag: str, bits: int) -> str:
     """Return a run's id, from the incarnation's tag and 130 random bits. Its form: tokenwire.cursor."""
     return tag + _base32(bits, RANDOM_LENGTH)
+
+
+def given_turns(history: History) -> list[Turn]:
+    """Return the conversation that a client sends as an agent reads it."""
+    return [
+        Turn("user" if message.role == HISTORY_ROLE_USER else "assistant", message.content)
+        for message in history.messages
+    ]
 
 
 def turns_of(history: Iterable[Exchange]) -> list[Turn]:

@@ -49,7 +49,7 @@ def test_a_finished_call_tells_its_usage(exporter: InMemorySpanExporter) -> None
     ended = only(exporter)
     attributes = dict(ended.attributes or {})
     assert (ended.name, ended.kind) == ("chat tiny", SpanKind.INTERNAL)
-    assert 0 <= float(str(attributes.pop(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))) < 1
+    assert 0 <= float(str(attributes.pop(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))) < 60
     assert attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "tokenwire.embedded",
