@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from edge.upstream import member as edge_member
@@ -13,6 +14,10 @@ from tests.support import system
 from tests.support.processes import SETTINGS_OF_ALL, Processes, Stack
 from tests.support.redis_server import RedisServer, stop_shared_redis
 from tokenwire.telemetry.metrics import Home, home
+
+# An example has no deadline of 200 ms: a busy machine takes longer. In CI it has none already.
+hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("patient")
 
 LINK_SETTING = {"link": "auto", "call": "off"}
 LINK_OPENED = "has opened a link"
