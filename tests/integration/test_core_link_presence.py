@@ -171,7 +171,7 @@ async def test_word_of_one_whose_link_broke_may_come_by_a_call() -> None:
 
 async def until_followers(core: Core, count: int) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while len(core.server.manager._followers) != count:
+        while len(core.server.manager.followers) != count:
             await asyncio.sleep(0.01)
 
 
@@ -218,9 +218,9 @@ async def test_a_start_that_was_left_gives_its_place_back_when_the_core_stops(
             await link.unfollow(1, UNFOLLOW_REASON_LEFT)
             await link.follow(2, "nonsense")
             await link.ended(2)
-        assert core.server.manager._limiter.follows.in_use == 1
+        assert core.server.manager.limiter.follows.in_use == 1
         await core.server.stop()
-        assert core.server.manager._limiter.follows.in_use == 0
+        assert core.server.manager.limiter.follows.in_use == 0
 
 
 async def state_of_session(core: Core) -> int:
@@ -269,14 +269,14 @@ async def test_a_run_of_another_core_hears_of_those_who_leave_here(cores: tuple[
             await link.follow(follow_id, run_id)
             await link.until(lambda follow_id=follow_id: len(link.events(follow_id)) > 3)
             async with asyncio.timeout(WITHIN_S):
-                while not one.server.manager.live(run_id)._following_elsewhere:
+                while not one.server.manager.live(run_id).followers.elsewhere:
                     await asyncio.sleep(0.01)
             await link.unfollow(follow_id, reason)
             if reason == UNFOLLOW_REASON_LEFT:
                 assert await ends(one, run_id) < 10
             else:
                 await goes_on(one, run_id, 0.5)
-        assert other.server.manager.news.elsewhere.runs == 0
+        assert other.server.manager.followers.remote.runs == 0
 
 
 @pytest.mark.needs("redis")

@@ -130,7 +130,7 @@ async def test_word_that_the_one_behind_a_relay_has_left_brings_the_policy(word_
 async def calls_end(core: Core, call: Any) -> None:
     call.cancel()
     async with asyncio.timeout(5):
-        while core.server.manager._followers:
+        while core.server.manager.followers:
             await asyncio.sleep(0.01)
 
 
@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_while_the_run_starts_leaves_no_call_behind()
                 await asyncio.sleep(0)
             call.cancel()
         async with asyncio.timeout(10):
-            while core.server.manager._live or core.server.manager._followers:
+            while core.server.manager.registry or core.server.manager.followers:
                 await asyncio.sleep(0.01)
 
 
@@ -205,9 +205,9 @@ async def broken(core: Core, request: pb.StreamRunRequest) -> str:
     """Start a run, read its beginning, and have its call break."""
     call = core.stub.StreamRun(request)
     run_id: str = (await call.read()).run_id
-    following = len(core.server.manager._followers)
+    following = len(core.server.manager.followers)
     call.cancel()
     async with asyncio.timeout(5):
-        while len(core.server.manager._followers) >= following:
+        while len(core.server.manager.followers) >= following:
             await asyncio.sleep(0.01)
     return run_id

@@ -16,7 +16,7 @@ from agent_core.rpc.link.opening import LinkParts, Opener, context_of, left_s
 from agent_core.rpc.link.writer import LinkWriter
 from agent_core.rpc.validation import require_run_id
 from agent_core.runs.follower import Follower
-from agent_core.runs.run_order import StopCause
+from agent_core.runs.run import StopCause
 from agent_core.telemetry.rpc_span import end_rpc_span, start_rpc_span
 from tokenwire.telemetry.attributes import TRANSPORT
 from tokenwire.v1 import agent_service_pb2, link_pb2
