@@ -97,7 +97,8 @@ async def require_nothing_left(core: Core, way: GrpcUpstream, member: Member) ->
             await asyncio.sleep(0.01)
     for session in links._sessions:
         writer = session._writer
-        assert (len(session._follows), len(writer._queue), len(writer._said), writer._skipped) == (0, 0, 0, 0)
+        left = [len(session._follows), len(writer._queue), len(writer._waiting), writer._ended_in_queue]
+        assert left == [0, 0, 0, 0]
     assert core.server.manager.limiter.follows.in_use == 0
     for log in core.server._log._logs.values():  # type: ignore[attr-defined]
         assert (log.readers, log.listening, log.waiting) == (0, {}, {})
