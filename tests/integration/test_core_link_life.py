@@ -210,8 +210,9 @@ async def test_a_follow_that_is_over_is_freed_without_the_garbage_collector() ->
             await link.ended(30)
             await link.start(31, "echo")
             await link.ended(31)
-            kept = [one for one in gc.get_objects() if isinstance(one, LinkFollow | Follower)]
-            assert kept == []
+            async with asyncio.timeout(WITHIN_S):  # what was unfollowed may still be closing
+                while any(isinstance(one, LinkFollow | Follower) for one in gc.get_objects()):
+                    await asyncio.sleep(0.05)
         finally:
             gc.enable()
 
