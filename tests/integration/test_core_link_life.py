@@ -79,6 +79,29 @@ async def test_a_silent_edge_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) 
         assert not any(response.batches for response in alive.responses)
 
 
+async def test_a_link_that_is_not_read_holds_up_no_other_and_misses_nothing() -> None:
+    """Of 16 MB the core keeps one message that it is sending; the rest stays in the log until it is read."""
+    words, follows = 8_000, range(1, 16)
+    async with running_core() as core, opened(core.stub.Link()) as stuck, linked(core) as other:
+        run_id = await core.start("echo", "word " * words)
+        async with asyncio.timeout(WITHIN_S):
+            while core.server.manager.registry:
+                await asyncio.sleep(0.01)
+        await stuck.hello(reads=False)
+        for follow_id in follows:
+            await stuck.follow(follow_id, run_id)
+        for follow_id in range(20):
+            await other.start(follow_id, "echo")
+            await other.ended(follow_id)
+        (unread,) = [session for session in core.server._links._sessions if len(session._follows)]
+        assert len(unread._writer._queue) == len(unread._follows), "each stands in the queue once"
+        assert not unread._writer._waiting
+        stuck.read()
+        for follow_id in follows:
+            await stuck.ended(follow_id)
+            assert [event.sequence for event in stuck.events(follow_id)] == [*range(1, words + 4)]
+
+
 async def test_a_link_that_its_edge_ends_ends_well() -> None:
     """Half-closed, it is over; its follows count as ended by an edge that goes down."""
     async with running_core(disconnect_grace_s=0.2) as core, linked(core) as link:
