@@ -36,7 +36,8 @@ class RunLimits(BaseModel, extra="forbid"):
     """How long and how large one run may become. A part of the core's settings."""
 
     disconnect_grace_s: float = Field(default=30.0, ge=0)
-    """How long a run without followers continues if its on_disconnect is grace, in seconds."""
+    """How long a run without followers continues if its on_disconnect is grace, in seconds. At least 2 s if
+    its last follower lost its connection, or if it has not been followed yet."""
 
     stop_grace_s: float = Field(default=5.0, ge=0)
     """How long a cancelled agent may take to stop before its run is ended without it, in seconds."""
