@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from agent_core.rpc.link import links as link_links
 from agent_core.rpc.link import session as link_session
 from agent_core.rpc.link.follow import LinkFollow
+from agent_core.runs import presence
 from agent_core.runs.follower import Follower
 from tests.integration.test_core_link import told_by_call
 from tests.integration.test_core_stream import assert_dense
@@ -62,6 +63,24 @@ async def test_what_can_not_be_decoded_ends_a_link() -> None:
         call = raw(iter([hello.SerializeToString(), b"\xff"]))
         error = await told_by_call(call)
         assert error.details["reason"] == "REQUEST_UNREADABLE"
+
+
+async def test_a_request_that_is_too_large_ends_its_link_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GRPC has no limit for a kind of message: what the link carried is closed, and other links go on."""
+    monkeypatch.setattr(presence, "RETURN_S", 0.1)
+    async with running_core(disconnect_grace_s=0.0) as core:
+        async with linked(core) as link, linked(core) as other:
+            await link.start(1, "slow")
+            await other.start(1, "slow")
+            await link.until(lambda: bool(link.events(1)))
+            await link.start(2, "echo", "x" * 600_000)
+            assert await link.over() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            async with asyncio.timeout(WITHIN_S):
+                while core.server._links._slots.in_use > 1 or len(core.server.manager.followers) > 1:
+                    await asyncio.sleep(0.01)
+            before = len(other.events(1))
+            await other.until(lambda: len(other.events(1)) > before)
+        await nothing_left(core)
 
 
 async def test_a_silent_edge_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
