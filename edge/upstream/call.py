@@ -50,6 +50,11 @@ class CallSource:
         """Names its CLIENT span."""
         return self._span.context
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether its core has been asked: always, the request is the call."""
+        return True
+
     def resume(self) -> None:
         """Go on: the sink has room again."""
         self._room.set()

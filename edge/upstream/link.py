@@ -283,7 +283,7 @@ class Link:
             if follow.id not in self._follows:
                 self._outgoing.popleft()  # Closed before it was asked for.
                 return
-            follow.is_sent = True
+            follow.is_asked = True
         await call.write(outgoing.request)
         if self._outgoing and self._outgoing[0] is outgoing:  # The link may have broken meanwhile.
             self._outgoing.popleft()
