@@ -148,8 +148,10 @@ class Followers:
             run.followers.join()
         try:
             opened = await self._open(request, request.after)
-        except BaseException:
-            if run is not None:
+        except BaseException as error:
+            if run is not None and isinstance(error, Exception):
+                run.followers.withdraw()
+            elif run is not None:  # Its call was cancelled meanwhile.
                 run.followers.leave(relay=request.relay)
             raise
         follower = self._follower(request, opened, run)

@@ -79,6 +79,11 @@ class Presence:
         self._ended_unsaid += 1
         return self._verdict(by_itself=False)
 
+    def withdraw(self) -> Verdict:
+        """Return what to do now that a follower that has joined can't be served: it has not left."""
+        self.following -= 1
+        return self._verdict(by_itself=False)
+
     def said_left(self) -> Verdict:
         """Return what to do on the word that a follower behind a relay has left by itself."""
         if self._ended_unsaid:
@@ -136,6 +141,10 @@ class RunFollowers:
             relay: The call passed the events on to somebody else.
         """
         self._apply(self._presence.leave(relay=relay))
+
+    def withdraw(self) -> None:
+        """Count one follower less, which could not be served."""
+        self._apply(self._presence.withdraw())
 
     def left_by_itself(self) -> None:
         """Take note that a follower behind a relay has left by itself. Its call ends before or after that."""
