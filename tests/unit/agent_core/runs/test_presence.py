@@ -118,6 +118,18 @@ def followers(policy: int, grace_s: float = 0.0) -> tuple[RunFollowers, Stops]:
     return RunFollowers(policy, grace_s, stops), stops  # type: ignore[arg-type]
 
 
+async def test_a_run_whose_follower_can_not_be_served_goes_on_for_a_moment() -> None:
+    """Whatever its policy: it may be followed again."""
+    run, stops = followers(ON_DISCONNECT_CANCEL)
+    run.join()
+    run.withdraw()
+    await asyncio.sleep(0.01)
+    assert stops.count == 0
+    run.join()
+    run.leave(relay=False)
+    assert stops.count == 1
+
+
 async def test_a_run_whose_follower_leaves_is_stopped_at_once_or_after_its_grace_time() -> None:
     """As its policy says; with none at all it goes on."""
     for policy, at_once, later in (
