@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from agent_core.log.append import Append, Appended, AwaitableAppends, OnAnswer
 from agent_core.log.batch import Batch
@@ -25,7 +25,7 @@ class TimedLog(AwaitableAppends):
         kind: What the metric calls it.
     """
 
-    def __init__(self, log: RunLog, kind: Literal["sqlite", "redis"]) -> None:
+    def __init__(self, log: RunLog, kind: str) -> None:
         self._log = log
         self._kind = kind
 

@@ -112,7 +112,7 @@ class RemoteFollowers:
 
 
 class Followers:
-    """Opens followers, and tells them what concerns them all.
+    """Opens followers, and passes on what concerns all of them.
 
     Args:
         log: The store.

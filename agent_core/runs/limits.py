@@ -105,7 +105,7 @@ class Limiter:
             now_s: Now, in seconds of the monotonic clock.
 
         Raises:
-            LimitReachedError: There is none. Nothing was taken.
+            LimitReachedError: A limit is reached. Nothing was taken.
         """
         with _refusing(RUNS):
             self.runs.take(principal)
@@ -132,7 +132,7 @@ class Limiter:
         """Have a place for one follow as long as the block lasts.
 
         Raises:
-            LimitReachedError: There is none.
+            LimitReachedError: A limit is reached.
         """
         self.start_follow(principal)
         try:
@@ -144,7 +144,7 @@ class Limiter:
         """Take a follow's place. It is the caller's to give back.
 
         Raises:
-            LimitReachedError: There is none. Nothing was taken.
+            LimitReachedError: A limit is reached. Nothing was taken.
         """
         with _refusing(FOLLOWS):
             self.follows.take(principal)

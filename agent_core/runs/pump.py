@@ -65,7 +65,7 @@ class AgentPump:
             raise AgentExitError(f"the agent raised {type(error).__name__}") from error
 
     async def _consume(self, stream: AsyncIterator[object]) -> None:
-        """Write what the agent yields until it ends, or was told to stop."""
+        """Write what the agent yields until it ends, or is to stop."""
         since_turn = 0
         async for item in stream:
             if self._is_stopped():

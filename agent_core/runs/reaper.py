@@ -116,7 +116,7 @@ async def reap(log: RunLog, run_id: str, *, writes_span: bool = True) -> Appende
     Args:
         log: The store.
         run_id: The run.
-        writes_span: Whether a span tells it to the run's trace, since its process could not end its own.
+        writes_span: Whether the run's trace gets a span of it, since its process could not end its own.
     """
     started = await _event_after(log, run_id, START)
     span = parse_traceparent(started.run_started.traceparent if started is not None else "")

@@ -60,7 +60,7 @@ class RunRegistry:
             owner: The principal that asks.
 
         Raises:
-            UnknownRunError: There is no such run, or it is another principal's: that is not told apart.
+            UnknownRunError: There is no such run, or it is another principal's: a caller can't tell which.
             RunLostError: It was lost with its core.
             LogAwayError: It can't be said now.
         """

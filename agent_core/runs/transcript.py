@@ -43,7 +43,7 @@ class TranscriptTurn(NamedTuple):
     message: str
     """What the user said; empty where the log did not keep it."""
     text: str | None
-    """The whole text of an ended run; None while it goes on, and where the whole text can't be told."""
+    """The whole text of an ended run; None while it goes on, and where the log has not the whole text."""
 
     @property
     def size_bytes(self) -> int:

@@ -93,7 +93,7 @@ class RunSpan:
         Args:
             outcome: How the run ended; None when its log was lost.
             events: How many events it had.
-            usage: Tokens used, when the agent has told.
+            usage: Tokens used, when the agent has said so.
             stop_cause: What stopped the run; empty when it ended by itself.
         """
         span = self._span
@@ -107,7 +107,7 @@ class RunSpan:
         if outcome is not None and outcome.event == "done":
             span.set_attribute(attributes.GEN_AI_RESPONSE_FINISH_REASONS, [outcome.reason])
             if outcome.reason == "cancelled":
-                # Not an error: somebody wanted it.
+                # Not an error: a caller wanted it.
                 span.set_attribute(attributes.CANCELLED, True)
         else:
             span.set_attribute(attributes.ERROR_TYPE, outcome.reason if outcome else "LOG_REFUSED")
