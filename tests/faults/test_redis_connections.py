@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc
 import pytest
 
-from agent_core.log.redis.committer import HASHES
+from agent_core.log.redis.lua import HASHES
 from tests.support.cores import CoreProcess, running_cores, steps
 from tests.support.processes import Processes, wait_until
 from tests.support.proxy import Connection, Fault, Plan, Proxy, proxy_to

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import RedisError
 
 from agent_core.log.redis.calls import Argument
-from agent_core.log.redis.connection import SCRIPTS, make_blocking_client
+from agent_core.log.redis.connection import make_blocking_client
 from agent_core.log.redis.keys import Keys
+from agent_core.log.redis.lua import SCRIPTS
 
 RENEW_S: Final = 1.0
 TTL_S: Final = 5.0

@@ -128,7 +128,7 @@ async def test_a_reader_of_a_run_that_its_writer_gave_up_on_a_wiped_redis_is_tol
     with pytest.raises(LogGoneError):
         await asyncio.wait_for(waiting, WITHIN_S)
     await follower.aclose()
-    assert log._known._runs == {}
+    assert log._cache._runs == {}
     assert await log.open_runs() == []
 
 

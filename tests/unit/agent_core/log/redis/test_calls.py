@@ -7,7 +7,7 @@ import pytest
 from agent_core.log.budget import LogBudget
 from agent_core.log.contract import Exchange, Position
 from agent_core.log.redis.calls import Call, Calls, Ending, Reaping
-from agent_core.log.redis.connection import SCRIPTS
+from agent_core.log.redis.lua import SCRIPTS
 from agent_core.log.redis.keys import Keys
 from tests.support.stores import LOST, RUN, STOP, record
 
