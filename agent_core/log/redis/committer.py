@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from agent_core.log.contract import LogAwayError
 from agent_core.log.redis.calls import Call
@@ -109,7 +109,11 @@ class Committer:
                 pipeline.execute_command(*_words(call))
             if len(job.calls) > 1:
                 pipeline.execute_command("EXEC")
-        answers = iter(await pipeline.execute(raise_on_error=False))
+        found = await pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, ReadOnlyError) for answer in found):
+            # Of one that is a replica now: new connections find the primary, under this address or another.
+            await self._client.connection_pool.disconnect()
+        answers = iter(found)
         unknown: list[_Job] = []
         for job in jobs:
             answer = _answer_of(job, answers)

@@ -82,7 +82,7 @@ def make_blocking_client(url: str) -> Any:
     address = read_sentinel(url)
     if address is None:
         return blocking.Redis.from_url(url, **options)
-    sentinels = Sentinel(
+    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
         address.sentinels, sentinel_kwargs={**options, **address.sentinel_options}, **options
     )
     return sentinels.master_for(address.service, **address.options)
@@ -100,10 +100,12 @@ class _SentinelPool(aiosentinel.SentinelConnectionPool, aioredis.BlockingConnect
 def _sentinel_pool(address: SentinelAddress, limits: dict[str, Any]) -> Any:
     """Return a pool that finds its server by asking Sentinels."""
     options = _loop_options("")
-    sentinels = aiosentinel.Sentinel(
+    sentinels: Any = aiosentinel.Sentinel(  # type: ignore[no-untyped-call]
         address.sentinels, sentinel_kwargs={**options, **address.sentinel_options}, **options
     )
-    return _SentinelPool(address.service, sentinels, **options, **limits, **address.options)
+    return _SentinelPool(  # type: ignore[no-untyped-call]
+        address.service, sentinels, **options, **limits, **address.options
+    )
 
 
 class _Packing:

@@ -85,6 +85,7 @@ class RedisLog(AwaitableAppends):
         unix_nano: Callable[[], int] = time.time_ns,
         stamp: Callable[[], int] = monotonic_nano,
     ) -> None:
+        self._url = url
         self._keys = Keys(prefix)
         self._core = core
         self._unix_nano = unix_nano
@@ -122,9 +123,14 @@ class RedisLog(AwaitableAppends):
         return StoreTraits(volatile=False, restorable=True)
 
     async def start(self) -> None:
-        """Look whether Redis is there and fit."""
+        """Look whether Redis is there and fit.
+
+        Raises:
+            LogOpenError: It is not.
+            WrongSettingError: It never can be: it is a node of a cluster.
+        """
         try:
-            await require_fit(self._client, self._budget)
+            await require_fit(self._client, self._budget, self._url)
         except BaseException:
             await self._client.aclose()
             raise
@@ -190,7 +196,7 @@ class RedisLog(AwaitableAppends):
     async def read(
         self, run_id: str, after: Position, max_events: int, max_bytes: int, *, follow: bool = False
     ) -> Batch:
-        """Return events after a position without waiting, and with `follow` have those published that come."""
+        """Return events after a position without waiting; with `follow`, have those published that come."""
         call = self._calls.read(run_id, after, max_events, max_bytes, follow=follow)
         found = await self._committer.run(call)
         if found is None:

@@ -1,7 +1,7 @@
 """One connection on which scripts are sent, and answered in order by callbacks.
 
-redis-py makes the connection: it logs in, speaks TLS, chooses the database, and finds the primary. From then on its
-transport belongs to this protocol, for redis-py has a task, a timer and a dozen coroutines for each answer.
+redis-py makes the connection: it logs in, speaks TLS, chooses the database, and finds the primary. Then its
+transport belongs to this protocol: redis-py has a task, a timer and a dozen coroutines for each answer.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ScriptConnection(asyncio.Protocol):
             arguments: Its arguments.
             on_reply: Called once, in a later turn of the event loop.
         """
-        command = hiredis.pack_command(("EVALSHA", HASHES[script], str(len(keys)), *keys, *arguments))
+        command = _pack("EVALSHA", HASHES[script], len(keys), *keys, *arguments)
 
         def answered(reply: Any) -> None:
             if isinstance(reply, NoScriptError) and self._transport is not None:
@@ -171,7 +171,12 @@ class ScriptConnection(asyncio.Protocol):
 
 
 def _load(script: str) -> bytes:
-    return hiredis.pack_command(("SCRIPT", "LOAD", SCRIPTS[script]))
+    return _pack("SCRIPT", "LOAD", SCRIPTS[script])
+
+
+def _pack(*words: Any) -> bytes:
+    packed: bytes = hiredis.pack_command(words)
+    return packed
 
 
 def _ignore(_: Any) -> None:

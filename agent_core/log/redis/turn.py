@@ -10,8 +10,8 @@ from agent_core.log.budget import LogBudget, ring_target
 from agent_core.log.redis.calls import OPEN_TTL_MS, owner_step, owner_ttl_ms
 
 MAX_TURN_BYTES: Final = 64 * 1024
-"""The most bytes of one script, but for its first run: some 500 tokens of as many runs, for which Redis, that does
-nothing else meanwhile, takes 4 ms."""
+"""The most bytes of one script, but for its first run: some 500 tokens of as many runs. They take Redis 4 ms,
+in which it does nothing else."""
 
 _LIMITS: Final = Struct("<8Q")
 _RUN: Final = Struct("<IQBI")
