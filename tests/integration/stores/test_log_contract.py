@@ -5,19 +5,12 @@ from functools import partial
 
 import pytest
 
-from agent_core.log.contract import (
-    START,
-    Appended,
-    AppendStatus,
-    End,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunLog,
-    Tail,
-)
+from agent_core.log.append import Appended, AppendStatus, End
+from agent_core.log.contract import RunLog, Tail
 from agent_core.log.encoding import NANO
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import START, Position
+from agent_core.log.records import Outcome, RunInfo
 from agent_core.log.redis import connection
 from tests.support.stores import (
     FAR,
@@ -226,7 +219,7 @@ async def test_a_reader_that_polls_is_told_of_events_of_the_end_and_of_an_interr
         assert batch is not None
         assert (batch.first, texts(batch.events), batch.end) == (number, [str(number)], Position(1, number))
     assert tail.poll() == (5, [], False, Position(1, 4))
-    for happens in (tail.interrupt, partial(log.close, RUN, 1, 5, payloads(5, 1), STOP)):
+    for happens in (tail.interrupt, partial(log.close, RUN, 1, 5, payloads(5, 1), End(STOP))):
         told.clear()
         happened = happens()
         if happened is not None:
