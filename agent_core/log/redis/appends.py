@@ -1,7 +1,7 @@
 """Writes what all runs submit in one turn of the event loop with one script.
 
-Ends go as scripts of their own behind it, on the same connection: each is one step with its run's last events, and is
-written where there is no memory for others.
+Ends go as scripts of their own behind it, on the same connection: each is one step with its run's last events,
+and is written where there is no memory for others.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from redis.exceptions import ConnectionError as LostError
 
+from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Append, Appended, AppendStatus, End, LogAwayError, RunRecord
 from agent_core.log.encoding import seal
+from agent_core.log.errors import LogAwayError
+from agent_core.log.records import RunRecord
 from agent_core.log.redis.calls import Calls, Ending
 from agent_core.log.redis.connection import BROKEN, ReadOnlyAwayError, log_error
 from agent_core.log.redis.records import appended_of
@@ -33,8 +35,8 @@ CONNECT_AGAIN_S: Final = (0.05, 0.5)
 """How long after a failed connection no other is tried, at first and at most: a thousand runs ask for one."""
 
 RESTAMP_NANO: Final = 1_000_000
-"""How old the stamp of an event may be when it is delivered here. It was taken when the event was sent to Redis: of a
-slower answer it would say that the log was not what took so long."""
+"""How old the stamp of an event may be when it is delivered here. It was taken when the event was sent to Redis:
+after a slow answer, what has taken so long would seem to be the hop after the log."""
 
 _OK: Final = Appended(AppendStatus.OK)
 _OVER: Final = frozenset({AppendStatus.FENCED, AppendStatus.CLOSED})

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from agent_core.log.budget import LogBudget, ring_target
-from agent_core.log.contract import Exchange, Position, RunRecord, exchange_bytes
 from agent_core.log.encoding import NANO
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunRecord, exchange_bytes
 from agent_core.log.redis.keys import Keys
 from agent_core.log.redis.records import (
     CLOSED,

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.exceptions import NoScriptError, ReadOnlyError
 
-from agent_core.log.contract import LogAwayError
+from agent_core.log.errors import LogAwayError
 from agent_core.log.redis.calls import Call
 from agent_core.log.redis.connection import BROKEN, log_error
 from agent_core.log.redis.lua import HASHES, SCRIPTS

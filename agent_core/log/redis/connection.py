@@ -15,7 +15,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, Respon
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.sentinel import Sentinel
 
-from agent_core.log.contract import LogAwayError, LogFullError
+from agent_core.log.errors import LogAwayError, LogFullError
 from agent_core.log.store_url import SentinelAddress, read_sentinel
 
 CONNECT_S: Final = 1.0

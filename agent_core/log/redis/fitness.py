@@ -8,7 +8,7 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import LogOpenError
+from agent_core.log.errors import LogOpenError
 from agent_core.log.redis.connection import BROKEN
 from agent_core.log.store_url import without_password
 from tokenwire.settings import WrongSettingError
@@ -44,8 +44,8 @@ async def require_fit(client: Any, budget: LogBudget, url: str) -> None:
         raise LogOpenError(f"Redis can't be used: {error}") from error
     if int(cluster.get("cluster_enabled", 0)):
         raise WrongSettingError(
-            f"TOKENWIRE_STORE={without_password(url)}: this is a node of a Redis Cluster (cluster_enabled:1), over "
-            "which a log can't be spread: name a single primary, or Sentinels (redis+sentinel://)"
+            f"TOKENWIRE_STORE={without_password(url)}: Redis Cluster is not supported (cluster_enabled:1): "
+            "name a single primary, or its Sentinels (redis+sentinel://)"
         )
     version = str(server.get("valkey_version", server["redis_version"]))
     if int(version.partition(".")[0]) < MIN_VERSION:

@@ -14,28 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from agent_core.log.appending import AwaitableAppends
+from agent_core.log.append import Append, Appended, AppendStatus, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import (
-    START,
-    Append,
-    Appended,
-    AppendStatus,
-    Batch,
-    Exchange,
-    LogGoneError,
-    OnAnswer,
-    Position,
-    PrincipalLogFullError,
-    RunInfo,
-    RunRecord,
-    SessionBusyError,
-    StoreTraits,
-)
+from agent_core.log.contract import StoreTraits
 from agent_core.log.encoding import seal
-from agent_core.log.hot import HOT_BYTES
-from agent_core.log.live_tail import LiveTail
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogGoneError, PrincipalLogFullError, SessionBusyError
+from agent_core.log.live_tail import LIVE_BYTES, LiveTail
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from agent_core.log.redis.appends import Appends
 from agent_core.log.redis.calls import Calls, Ending, Reaping
 from agent_core.log.redis.committer import Committer
@@ -55,6 +42,7 @@ from agent_core.log.redis.records import (
 )
 from agent_core.log.redis.run_cache import Followed, RunCache
 from agent_core.log.redis.script_connection import ScriptConnection
+from agent_core.log.turns import Turns
 from tokenwire.telemetry import monotonic_nano
 
 
@@ -66,7 +54,7 @@ class RedisLog(AwaitableAppends):
         budget: How much it keeps, and how long. All runs' bytes are limited by Redis's own `maxmemory`.
         prefix: What the names of its keys begin with.
         core: The name under which this core holds its lease.
-        hot_bytes: How much of a live run is kept in memory besides.
+        live_bytes: How much of a live run is kept in memory besides.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
 
@@ -81,7 +69,7 @@ class RedisLog(AwaitableAppends):
         *,
         prefix: str = "tokenwire",
         core: str,
-        hot_bytes: int = HOT_BYTES,
+        live_bytes: int = LIVE_BYTES,
         unix_nano: Callable[[], int] = time.time_ns,
         stamp: Callable[[], int] = monotonic_nano,
     ) -> None:
@@ -106,7 +94,11 @@ class RedisLog(AwaitableAppends):
             on_back=self._back,
         )
         self._cache = RunCache(
-            self, self._messages, self._keys, hot_bytes=hot_bytes, has_shares=self._budget.principal_bytes > 0
+            self,
+            self._messages,
+            self._keys,
+            live_bytes=live_bytes,
+            has_shares=self._budget.principal_bytes > 0,
         )
         self._appends = Appends(
             ScriptConnection(make_pool(url)),
@@ -188,6 +180,11 @@ class RedisLog(AwaitableAppends):
         """Return if Redis answers: that it takes writes, the lease finds out."""
         with away():
             await self._client.ping()
+
+    @property
+    def turns(self) -> Turns:
+        """What collects the appends."""
+        return self._appends.turns
 
     def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Write events of a run."""

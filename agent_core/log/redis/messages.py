@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from agent_core.log.contract import LogAwayError
+from agent_core.log.errors import LogAwayError
 from agent_core.log.redis.connection import ANSWER_S, BROKEN
 from tokenwire.backoff import Backoff
 from tokenwire.outage import Outage

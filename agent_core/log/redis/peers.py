@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from agent_core.log.contract import LogFullError, LogOpenError
+from agent_core.log.errors import LogFullError, LogOpenError
 from agent_core.log.peers import PeerListener, PeerMessage
 from agent_core.log.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
 from agent_core.log.redis.calls import Call

@@ -8,17 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    START,
-    Appended,
-    AppendStatus,
-    Exchange,
-    Position,
-    RunInfo,
-    RunRecord,
-)
-from agent_core.log.outcome import Outcome
+from agent_core.log.append import Appended, AppendStatus
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from tokenwire.v1.run_pb2 import OnDisconnect
 
 CLOSED: Final = 1

@@ -14,16 +14,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    Batch,
-    LogAwayError,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunRecord,
-)
-from agent_core.log.hot import HotRun
+from agent_core.log.batch import Batch
+from agent_core.log.errors import LogAwayError, LogGoneError
+from agent_core.log.live_tail import LiveEvents
+from agent_core.log.position import FIRST_EPOCH, Position
+from agent_core.log.records import RunInfo, RunRecord
 from agent_core.log.redis.keys import Keys
 from agent_core.log.redis.messages import Messages
 from agent_core.log.redis.records import CLOSED, GONE, decode_hint
@@ -68,7 +63,7 @@ class Source(Protocol):
 class CachedRun:
     """A run that goes on."""
 
-    hot: HotRun
+    hot: LiveEvents
     record: RunRecord | None = None
     """As it was created here; None for another core's run."""
     keys: tuple[bytes, ...] = ()
@@ -91,17 +86,17 @@ class RunCache:
         source: The log.
         messages: What is heard of appends.
         keys: The names of the keys.
-        hot_bytes: How much of a run is kept in memory.
+        live_bytes: How much of a run is kept in memory.
         has_shares: Whether what is kept for a run's owner is counted.
     """
 
     def __init__(
-        self, source: Source, messages: Messages, keys: Keys, *, hot_bytes: int, has_shares: bool
+        self, source: Source, messages: Messages, keys: Keys, *, live_bytes: int, has_shares: bool
     ) -> None:
         self._source = source
         self._messages = messages
         self._keys = keys
-        self._hot_bytes = hot_bytes
+        self._live_bytes = live_bytes
         self._has_shares = has_shares
         self._runs: dict[str, CachedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,7 +121,7 @@ class RunCache:
         """
         known = self._runs.get(record.run_id)
         if known is None:
-            known = self._runs[record.run_id] = CachedRun(HotRun(last, self._hot_bytes))
+            known = self._runs[record.run_id] = CachedRun(LiveEvents(last, self._live_bytes))
         keys = self._keys
         names = [keys.meta(record.run_id), keys.log(record.run_id)]
         if self._has_shares:
@@ -159,7 +154,7 @@ class RunCache:
         else:
             self._apply(run_id, known, first, events, closed=closed)
 
-    async def read(self, run_id: str) -> tuple[HotRun | None, Callable[[], None]]:
+    async def read(self, run_id: str) -> tuple[LiveEvents | None, Callable[[], None]]:
         """Return a run's newest events (None: it has ended), and what its reader has to call in the end.
 
         Raises:
@@ -173,7 +168,7 @@ class RunCache:
                 raise LogGoneError
             if info.outcome is not None:
                 return None, lambda: None
-            known = self._runs.setdefault(run_id, CachedRun(HotRun(info.last, self._hot_bytes)))
+            known = self._runs.setdefault(run_id, CachedRun(LiveEvents(info.last, self._live_bytes)))
         known.readers += 1
         left = self._leaver(run_id, known)
         if known.record is None:
