@@ -14,8 +14,10 @@ from uuid import uuid4
 import pytest
 import redis
 
+from agent_core.log.append import End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import End, Exchange, PrincipalLogFullError
+from agent_core.log.errors import PrincipalLogFullError
+from agent_core.log.records import Exchange
 from agent_core.log.redis import RedisLog
 from agent_core.server import CoreStartError
 from tests.support.certificates import Authority
