@@ -1,14 +1,16 @@
 """The run log in a SQLite file: it survives the process, however that ends.
 
-One thread writes, one reads, and the event loop waits for neither. The writer takes all that has
-come while it was busy into one transaction. After a commit its changes go to the event loop, where
-those who read a live run wait: they are served from memory and touch the file only where they are
-behind.
+One thread writes, one reads, one moves the write-ahead log into the file, and the event loop waits for none of
+them. What all runs submit in a turn of the loop is written as one row. After a commit its changes go to the
+event loop, where those who read a live run wait: they are served from memory and touch the file only where
+they are behind. The newest events of a live run are in memory alone, but for the journal, which is read at a
+start after a crash.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -18,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from agent_core.log.appending import AwaitableAppends
 from agent_core.log.budget import LogBudget
@@ -40,28 +42,36 @@ from agent_core.log.contract import (
 from agent_core.log.hot import HOT_BYTES, HotRun
 from agent_core.log.live_tail import LiveTail
 from agent_core.log.outcome import Outcome
+from agent_core.log.sqlite.checkpoints import Checkpoints, checkpoint
+from agent_core.log.sqlite.journal import JOURNAL_BYTES
 from agent_core.log.sqlite.reader import LogReader
 from agent_core.log.sqlite.runs import Change
 from agent_core.log.sqlite.writer import LogWriter
+from agent_core.log.turns import Turns
+from tokenwire.outage import Repeats
 from tokenwire.telemetry import monotonic_nano
 
 T = TypeVar("T")
 
-JOBS_AT_ONCE: Final = 256
-"""The most appends of one transaction."""
-
 SWEEP_S: Final = 30.0
-"""How often an idle store forgets what has expired."""
+"""How often the store forgets what has expired, and empties its journal of what is older than that."""
+
+TURNS_UNDER_WAY: Final = 2
+"""How many turns the writer is given at once: it goes on with the next without waiting for the event loop."""
+
+logger = logging.getLogger(__name__)
 
 
 class _Job(NamedTuple):
-    """Something to be done by the writer."""
+    """Something else than a turn to be done by the writer."""
 
     do: Callable[[], Any]
     done: asyncio.Future[Any]
 
 
-class SqliteLog(AwaitableAppends):
+_Work: TypeAlias = "list[Append] | _Job"
+_Answer: TypeAlias = "list[Appended] | Any"
+"class SqliteLog(AwaitableAppends):
     """The store `sqlite:PATH`, for one core at a time.
 
     Args:
