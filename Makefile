@@ -84,7 +84,7 @@ format: $(PYTHON_STAMP) $(WEB_STAMP) ## put all sources into their form
 .PHONY: bench bench-full bench-log
 bench: $(PYTHON_STAMP) ## our edge beside a naive bridge, Go, Node and raw uvloop: cost, latency, budgets (10 minutes; needs a C compiler)
 	$(BIN)/python -m bench.streams --out bench/results/streams.json --page $(ARGS)
-bench-full: $(PYTHON_STAMP) ## ... and grpc-gateway, idle streams, storms, slow readers, cancelling, 100,000 disconnects (20 minutes)
+bench-full: $(PYTHON_STAMP) ## ... and grpc-gateway, idle streams, storms, slow readers, cancelling, 100,000 disconnects (15 minutes)
 	$(BIN)/python -m bench.streams --full --out bench/results/streams-full.json --page $(ARGS)
 bench-log: $(PYTHON_STAMP) ## ... what each store of runs adds to a token, and its budgets (8 minutes)
 	$(BIN)/python -m bench.run_log --out bench/results/run-log.json --page docs/performance.md

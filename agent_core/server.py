@@ -16,7 +16,7 @@ from agent_core.agents.loading import parse_sources
 from agent_core.log.budget import LogBudget
 from agent_core.log.contract import LogAwayError, LogOpenError, RunLog
 from agent_core.log.memory.log import MemoryLog
-from agent_core.log.peers import Alone, Peers
+from agent_core.log.peers import NoPeers, Peers
 from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.store_url import read_store, without_password
 from agent_core.log.timed import TimedLog
@@ -101,7 +101,7 @@ class CoreServer:
             bearers=bearers,
             shared_owner=settings.shared_owner,
         )
-        self._log, self._peers = (log, Alone()) if log is not None else _make_log(settings)
+        self._log, self._peers = (log, NoPeers()) if log is not None else _make_log(settings)
         limiter = Limiter(_limits(settings), principals=settings.has_principals)
         self.manager = RunManager(
             self._log,
@@ -178,7 +178,7 @@ class CoreServer:
         try:
             await self._log.start()
             self._log_is_open = True
-            await self._peers.start(self.manager.news)
+            await self._peers.start(self.manager.peer_listener)
             self._has_peers = True
             # Of a shared store, others may write what is open there.
             lost = await reap_orphans(self._log) if not self._peers.name else 0
@@ -290,9 +290,9 @@ def _make_log(settings: Settings) -> tuple[RunLog, Peers]:
     )
     store = read_store(settings.store)
     if store.kind == "memory":
-        return MemoryLog(budget), Alone()
+        return MemoryLog(budget), NoPeers()
     if store.kind == "sqlite":
-        return TimedLog(SqliteLog(store.place, budget), "sqlite"), Alone()
+        return TimedLog(SqliteLog(store.place, budget), "sqlite"), NoPeers()
     for parameter, file in store.files:
         variable = f"TOKENWIRE_STORE: {parameter}"
         (read_authorities if parameter == "ssl_ca_certs" else read_file)(variable, Path(file))

@@ -30,7 +30,7 @@ from agent_core.log.contract import (
     RunRecord,
     SessionBusyError,
 )
-from agent_core.log.peers import Alone, LogScope, Peers, Word
+from agent_core.log.peers import LogScope, NoPeers, PeerMessage, Peers
 from agent_core.runs.aftermath import Aftermath
 from agent_core.runs.ending import all_ended, ended_elsewhere
 from agent_core.runs.follower import MAX_EVENTS, Follower, FollowOrder, Opened, start_of
@@ -39,7 +39,7 @@ from agent_core.runs.limits import Limiter
 from agent_core.runs.log_health import LogHealth
 from agent_core.runs.log_outage import LogOutage
 from agent_core.runs.log_probe import LogProbe
-from agent_core.runs.news import News
+from agent_core.runs.peer_listener import CorePeerListener
 from agent_core.runs.request import deadline_of, record_of, refusals, same_request
 from agent_core.runs.run import Run
 from agent_core.runs.run_id import RANDOM_BITS, TAG_BITS, make_run_id, make_tag
@@ -87,15 +87,19 @@ class RunManager:
         self._tag = make_tag(secrets.randbits(TAG_BITS))
         self._live: dict[str, Run] = {}
         self._followers: set[Follower] = set()
-        self._peers = peers or Alone()
+        self._peers = peers or NoPeers()
         self._log_outage = LogOutage()
-        self.news = News(log, self._peers, self._live, self._followers, self.log_health, self._log_outage)
-        """Acts on what is heard of other cores and of the lease."""
+        self.peer_listener = CorePeerListener(
+            log, self._peers, self._live, self._followers, self.log_health, self._log_outage
+        )
+        """Acts on the messages of other cores, and on what becomes of the lease."""
         self.transcripts = Transcripts(log)
         """Reads what was said in sessions."""
         self._aftermath = Aftermath(log)
         self._probe = LogProbe(log, self.log_health)
-        self._hooks = RunHooks(self._ended, self._degrade, self._log_outage.goes_on, self._peers.held)
+        self._hooks = RunHooks(
+            self._ended, self._degrade, self._log_outage.goes_on, self._peers.wait_for_lease
+        )
 
     @property
     def incarnation(self) -> str:
@@ -223,14 +227,16 @@ class RunManager:
         info = opened.info
         owner = info.record.core if run is None and info.outcome is None else ""
         if owner:
-            self.news.elsewhere.join(run_id, owner)
+            self.peer_listener.remote_followers.join(run_id, owner)
 
         def left(follower: Follower) -> None:
             self._followers.discard(follower)
             if owner:
                 # A caller whose stream this core ends, since it goes down, has not left by himself.
                 by_itself = follower.client_left or not (order.relay or self.draining)
-                self.news.elsewhere.leave(run_id, by_itself=by_itself and not follower.finished)
+                self.peer_listener.remote_followers.leave(
+                    run_id, by_itself=by_itself and not follower.finished
+                )
             elif run is not None and not follower.finished:
                 run.leave(relay=order.relay and not follower.client_left)
 
@@ -321,7 +327,7 @@ class RunManager:
             return await self.info(run_id, owner), run.stopping
         if info.outcome is not None or not info.record.core:
             return info, False
-        if await self._peers.tell(info.record.core, Word("cancel", run_id, self._peers.name)):
+        if await self._peers.send(info.record.core, PeerMessage("cancel", run_id, self._peers.name)):
             await ended_elsewhere(self._log, info, CANCEL_ANSWER_S)
         # Its core comes back and hears of it, or is gone and the run is closed as lost: it ends either way.
         return await self.info(run_id, owner), True
@@ -343,7 +349,7 @@ class RunManager:
         if run is not None:
             run.follower_left()
         elif info.outcome is None and info.record.core:
-            await self._peers.tell(info.record.core, Word("left", run_id, self._peers.name))
+            await self._peers.send(info.record.core, PeerMessage("left", run_id, self._peers.name))
         return info
 
     def _degrade(self, run_id: str, error: LogAwayError) -> None:
@@ -376,7 +382,7 @@ class RunManager:
             await all_ended(late, None)
         self._probe.stop()
         await self._aftermath.aclose()
-        await self.news.aclose()
+        await self.peer_listener.aclose()
 
     def _ended(self, run: Run, stray: asyncio.Task[None] | None) -> None:
         """Forget a live run. From here on the log alone knows it."""
@@ -395,6 +401,6 @@ class RunManager:
         """
         if self._log.traits.volatile and tag_of(run_id) != self._tag:
             return RunLostError()
-        if not await self._peers.settled():
+        if not await self._peers.is_log_complete():
             return LogAwayError("it may have lost this run, and get it back")
         return UnknownRunError()

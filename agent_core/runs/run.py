@@ -214,7 +214,7 @@ class Run:
             )
             if record.session_id:
                 self._history = await self._log.history(record.owner, record.session_id)
-            await self._writer.write([self._state.start(started, monotonic_nano())])
+            self._writer.write([self._state.start(started, monotonic_nano())])
             await self._writer.flush()
         except Exception as error:  # noqa: BLE001 # whoever waits for `begun` is told
             self.begun.set_exception(error)
@@ -343,13 +343,13 @@ class Run:
             try:
                 payloads = self._state.feed(item, monotonic_nano())
                 if payloads:
-                    await self._writer.write(payloads)
+                    self._writer.write(payloads)
                 if isinstance(item, ToolStart):
                     await self._held()  # The agent goes on to its tool when this returns.
                 since_turn += 1
-                if since_turn >= EVENTS_PER_TURN:
+                if since_turn >= EVENTS_PER_TURN or self._writer.full:
                     since_turn = 0
-                    await asyncio.sleep(0)
+                    await self._writer.room()
             except asyncio.CancelledError as cancelled:
                 await throw_cancelled(stream, cancelled)
                 raise
@@ -359,7 +359,7 @@ class Run:
                 self._may_act_no_more = True  # Its agent calls no tool while it is closed.
                 raise
         if not self._stop.done() and (rest := self._state.flush(monotonic_nano())):
-            await self._writer.write(rest)
+            self._writer.write(rest)
 
     async def _may_act(self) -> None:
         """Return once the agent may call a tool: never where it has had all its calls, and is closed now."""

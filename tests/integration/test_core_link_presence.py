@@ -233,7 +233,7 @@ async def test_a_run_of_another_core_hears_of_those_who_leave_here(cores: tuple[
                 assert await ends(one, run_id) < 10
             else:
                 await goes_on(one, run_id, 0.5)
-        assert other.server.manager.news.elsewhere.runs == 0
+        assert other.server.manager.peer_listener.remote_followers.runs == 0
 
 
 @pytest.mark.needs("redis")

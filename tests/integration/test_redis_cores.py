@@ -110,7 +110,7 @@ async def test_a_follower_at_another_core_keeps_a_run_alive_and_may_end_it(cores
     await other.stub.CancelRun(pb.CancelRunRequest(run_id=left, cause=cause))
     call.cancel()
     assert (await until_ended(other, left)).outcome.reason == "cancelled"
-    assert other.server.manager.news.elsewhere.runs == 0
+    assert other.server.manager.peer_listener.remote_followers.runs == 0
 
 
 async def test_one_who_follows_at_a_core_that_goes_down_has_not_left(cores: tuple[Core, Core]) -> None:
@@ -169,7 +169,7 @@ async def test_a_core_that_lost_its_lease_and_its_runs_stops_their_agents(cores:
     assert run is not None
     name = one.server._peers.name
     await one.server._peers._client.delete(one.server._peers._keys.lease(name))
-    other.server.manager.news.peer_lost(name)
+    other.server.manager.peer_listener.on_peer_lost(name)
     events = events_of([first, *await rest_of(call)])
     assert is_whole(events)
     assert (events[-1].epoch, events[-1].error.code) == (2, "UNAVAILABLE")
@@ -269,10 +269,10 @@ async def test_the_lease_counts_as_held_only_once_the_runs_are_known(redis_serve
     async with running_core(**settings(redis_server, "t")) as core:
         await core.start("silent", on_disconnect=ON_DISCONNECT_CONTINUE)
         peers = core.server._peers
-        await peers.held()
+        await peers.wait_for_lease()
         with redis_server.stalled():
             peers._verify()
-            held = asyncio.create_task(peers.held())
+            held = asyncio.create_task(peers.wait_for_lease())
             await asyncio.sleep(3.0)  # longer than Redis may take to answer
             assert not held.done()
         async with asyncio.timeout(WITHIN_S):

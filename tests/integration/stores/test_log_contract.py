@@ -226,7 +226,7 @@ async def test_a_reader_that_polls_is_told_of_events_of_the_end_and_of_an_interr
         assert batch is not None
         assert (batch.first, texts(batch.events), batch.end) == (number, [str(number)], Position(1, number))
     assert tail.poll() == (5, [], False, Position(1, 4))
-    for happens in (tail.interrupt, partial(log.close, RUN, 1, 5, payloads(5, 1), STOP)):
+    for happens in (tail.interrupt, partial(log.close, RUN, 1, 5, payloads(5, 1), End(STOP))):
         told.clear()
         happened = happens()
         if happened is not None:

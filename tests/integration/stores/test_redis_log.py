@@ -21,7 +21,7 @@ from agent_core.log.contract import (
     LogGoneError,
     PrincipalLogFullError,
 )
-from agent_core.log.peers import Word
+from agent_core.log.peers import PeerMessage
 from agent_core.log.redis import RedisLog
 from agent_core.runs.follower import CaughtUp
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
@@ -105,13 +105,13 @@ async def test_a_core_that_stops_with_open_runs_leaves_word_of_them() -> None:
 
 
 class Deaf:
-    """Does nothing with what it hears."""
+    """A listener that does nothing."""
 
-    def heard(self, word: object) -> None: ...
-    def peer_lost(self, core: str) -> None: ...
-    async def lease_lost(self) -> None: ...
-    def renewed(self) -> None: ...
-    def log_away(self, error: Exception) -> None: ...
+    def on_message(self, message: object) -> None: ...
+    def on_peer_lost(self, core: str) -> None: ...
+    async def on_lease_lost(self) -> None: ...
+    def on_lease_renewed(self) -> None: ...
+    def on_log_away(self, error: Exception) -> None: ...
 
 
 async def test_a_reader_of_a_run_that_its_writer_gave_up_on_a_wiped_redis_is_told(log: RedisLog) -> None:
@@ -134,24 +134,24 @@ async def test_a_reader_of_a_run_that_its_writer_gave_up_on_a_wiped_redis_is_tol
 
 async def test_a_core_hears_a_word_once_also_after_its_lease_ran_out(redis_server: RedisServer) -> None:
     """Two words of one who left would be two who left."""
-    heard: list[Word] = []
+    heard: list[PeerMessage] = []
 
     class Ears(Deaf):
-        def heard(self, word: object) -> None:
-            heard.append(word)  # type: ignore[arg-type]
+        def on_message(self, message: object) -> None:
+            heard.append(message)  # type: ignore[arg-type]
 
     log = RedisLog(redis_server.url, prefix="t", core="core")
     await log.start()
     await log.peers.start(Ears())
-    word = Word("left", RUN, "other")
-    assert await log.peers.tell("core", word)
+    word = PeerMessage("left", RUN, "other")
+    assert await log.peers.send("core", word)
     await until(lambda: heard == [word])
     client = redis_server.client
     for _ in range(2):
         await until(lambda: client.xlen("t:core:core:inbox") == 0)
         client.delete("t:core:core")
         await until(lambda: client.exists("t:core:core"))
-    await log.peers.tell("core", word._replace(run_id=OTHER))
+    await log.peers.send("core", word._replace(run_id=OTHER))
     await until(lambda: len(heard) > 1)
     assert [word.run_id for word in heard] == [RUN, OTHER]
     await log.peers.aclose()

@@ -1,7 +1,7 @@
 """The manager where the store misbehaves: what no real client can bring about."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from opentelemetry.context import Context
@@ -11,12 +11,14 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import CoreFullError, CoreLogAwayError, LimitReachedError, UnknownRunError
 from agent_core.log.contract import (
     START,
+    Append,
     Appended,
     AppendStatus,
     Batch,
     LogAwayError,
     LogFullError,
     LogGoneError,
+    OnAnswer,
     RunRecord,
     Tail,
 )
@@ -88,8 +90,11 @@ async def test_a_follow_that_fails_counts_as_a_follower_that_left() -> None:
 class BrokenLog(MemoryLog):
     """Fails in a way that no store may."""
 
-    async def close(self, *_: object) -> Appended:
-        raise RuntimeError("broken")
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        if append.end is not None:
+            on_answer(RuntimeError("broken"))
+        else:
+            super().submit(append, on_answer)
 
 
 async def test_a_broken_store_does_not_keep_the_run_alive(caplog: pytest.LogCaptureFixture) -> None:
@@ -106,8 +111,11 @@ class FullLog(MemoryLog):
 
     full = 2
 
-    async def close(self, *_: object) -> Appended:
-        raise LogRefusedError(OWNER, "it is away")
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        if append.end is not None:
+            on_answer(LogRefusedError(OWNER, "it is away"))
+        else:
+            super().submit(append, on_answer)
 
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         self.full -= 1
@@ -219,9 +227,9 @@ async def test_a_request_that_is_repeated_at_a_limit_while_it_fails_is_refused_a
 class RefusingLog(MemoryLog):
     """Takes a run, and none of its events."""
 
-    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        del run_id, epoch, first, payloads
-        return Appended(AppendStatus.GONE)
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        del append
+        on_answer(Appended(AppendStatus.GONE))
 
 
 async def test_a_run_whose_beginning_the_log_does_not_take_is_refused_for_now() -> None:
