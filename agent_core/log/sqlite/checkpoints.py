@@ -94,4 +94,6 @@ class Checkpoints:
                 checkpoint(self._db)
                 self._finish()
         except sqlite3.Error as error:
-            self._repeats.log(logger, logging.WARNING, "the write-ahead log stays as long as it is: %s", error)
+            self._repeats.log(
+                logger, logging.WARNING, "the write-ahead log stays as long as it is: %s", error
+            )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent_core.log.contract import LogOpenError
 
+
 class FileLock:
     """Holds a file for this process: until it is closed or the process ends, however it ends.
 

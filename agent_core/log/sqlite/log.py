@@ -18,6 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -42,7 +44,7 @@ from agent_core.log.contract import (
 from agent_core.log.hot import HOT_BYTES, HotRun
 from agent_core.log.live_tail import LiveTail
 from agent_core.log.outcome import Outcome
-from agent_core.log.sqlite.checkpoints import Checkpoints, checkpoint
+from agent_core.log.sqlite.checkpoints import Checkpoints
 from agent_core.log.sqlite.journal import JOURNAL_BYTES
 from agent_core.log.sqlite.reader import LogReader
 from agent_core.log.sqlite.runs import Change
@@ -59,6 +61,9 @@ SWEEP_S: Final = 30.0
 TURNS_UNDER_WAY: Final = 2
 """How many turns the writer is given at once: it goes on with the next without waiting for the event loop."""
 
+AGAIN_S: Final = 1.0
+"""How long after a failure rows of the journal are deleted again."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -69,15 +74,21 @@ class _Job(NamedTuple):
     done: asyncio.Future[Any]
 
 
-_Work: TypeAlias = "list[Append] | _Job"
-_Answer: TypeAlias = "list[Appended] | Any"
-"class SqliteLog(AwaitableAppends):
+_Work: TypeAlias = list[Append] | _Job
+"""A turn, or something else: what goes into a transaction with others."""
+
+_Aside: TypeAlias = Callable[[], None]
+"""What has transactions of its own, or none."""
+
+
+class SqliteLog(AwaitableAppends):
     """The store `sqlite:PATH`, for one core at a time.
 
     Args:
         path: The file. It is made where there is none.
         budget: How much it keeps, and how long.
-        hot_bytes: How much of a live run is kept in memory besides.
+        hot_bytes: How much of a live run is kept in memory; half of it may be in no chunk of the file yet.
+        journal_bytes: How much the journal may hold.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
     """
@@ -88,15 +99,19 @@ _Answer: TypeAlias = "list[Appended] | Any"
         budget: LogBudget | None = None,
         *,
         hot_bytes: int = HOT_BYTES,
+        journal_bytes: int = JOURNAL_BYTES,
         unix_nano: Callable[[], int] = time.time_ns,
         stamp: Callable[[], int] = monotonic_nano,
     ) -> None:
         self._path = Path(path)
         self._budget = budget or LogBudget()
         self._hot_bytes = hot_bytes
+        self._journal_bytes = journal_bytes
         self._unix_nano = unix_nano
         self._stamp = stamp
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[_Work | _Aside | None] = queue.SimpleQueue()
+        self.turns = Turns(self._work.put, max_under_way=TURNS_UNDER_WAY)
+        self._repeats = Repeats()
         self._live: dict[str, HotRun] = {}
         self._readers: Counter[str] = Counter()
 
@@ -109,20 +124,30 @@ _Answer: TypeAlias = "list[Appended] | Any"
         """Open the file."""
         self._loop = asyncio.get_running_loop()
         self._writer = await asyncio.to_thread(
-            LogWriter, self._path, self._budget, self._readers, self._unix_nano, self._stamp
+            LogWriter,
+            self._path,
+            self._budget,
+            self._readers,
+            self._unix_nano,
+            self._stamp,
+            tail_bytes=self._hot_bytes // 2,
+            journal_bytes=self._journal_bytes,
         )
         self._reader = await asyncio.to_thread(LogReader, self._path, self._unix_nano)
+        self._checkpoints = await asyncio.to_thread(Checkpoints, self._path, self._finish_checkpoint)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         self._writing = threading.Thread(target=self._write, name="log-writer", daemon=True)
         self._writing.start()
-        for info in await self._ask(partial(self._reader.open_runs, None)):
+        for info in await self._ask(self._reader.open_runs):
             # Lost by a core before: whoever follows them waits for the reaper.
             self._live[info.record.run_id] = HotRun(info.last, self._hot_bytes)
 
     async def aclose(self) -> None:
         """Write what is under way, and close the file."""
-        self._jobs.put(None)
+        await self.turns.aclose()
+        self._work.put(None)
         await asyncio.to_thread(self._writing.join)
+        await asyncio.to_thread(self._checkpoints.close)
         await asyncio.to_thread(self._reading.shutdown)
         self._reader.close_file()
         await asyncio.to_thread(self._writer.close_file)
@@ -141,7 +166,7 @@ _Answer: TypeAlias = "list[Appended] | Any"
         oldest_first: bool = False,
     ) -> list[RunInfo]:
         """Return a session's runs, newest first or oldest first."""
-        return await self._ask(
+        return await self._infos(
             partial(self._reader.session_runs, owner, session_id, max_runs, place, oldest_first)
         )
 
@@ -168,14 +193,7 @@ _Answer: TypeAlias = "list[Appended] | Any"
 
     def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Write events of a run."""
-        run_id, epoch, first, payloads, end = append
-        if end is None:
-            do = partial(self._writer.append, run_id, epoch, first, payloads)
-        else:
-            do = partial(self._writer.close, run_id, epoch, first, payloads, *end)
-        done: asyncio.Future[Appended] = self._loop.create_future()
-        done.add_done_callback(lambda done: on_answer(done.exception() or done.result()))  # type: ignore[arg-type]
-        self._jobs.put(_Job(do, done))
+        self.turns.submit(append, on_answer)
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Never needed: the file loses nothing that it has accepted."""
@@ -191,7 +209,19 @@ _Answer: TypeAlias = "list[Appended] | Any"
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
         """Return events after a position without waiting."""
-        return await self._ask(partial(self._reader.read, run_id, after.sequence, max_events, max_bytes))
+        while True:
+            live = self._live.get(run_id)
+            if live is not None and after.sequence >= live.trimmed:
+                return live.slice(after.sequence, max_events, max_bytes)
+            batch, ended = await self._ask(
+                partial(self._reader.read, run_id, after.sequence, max_events, max_bytes)
+            )
+            live = live or self._live.get(run_id)
+            if ended:
+                return batch
+            if live is not None:
+                return batch._replace(last=max(batch.last, live.last))  # What is newer is in memory alone.
+            await self._caught_up()
 
     async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> LiveTail:
         """Return a reader that begins after a position."""
@@ -211,13 +241,32 @@ _Answer: TypeAlias = "list[Appended] | Any"
 
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""
-        return await self._ask(partial(self._reader.info, run_id))
+        infos = await self._infos(partial(self._reader.infos, run_id))
+        return infos[0] if infos else None
 
     def _left(self, run_id: str) -> None:
         """Count one reader less."""
         self._readers[run_id] -= 1
         if not self._readers[run_id]:
             del self._readers[run_id]
+
+    async def _infos(self, ask: Callable[[], list[RunInfo]]) -> list[RunInfo]:
+        """Return what the reader's thread knows of some runs, with what is in memory alone of them."""
+        while True:
+            infos = await self._ask(ask)
+            live = [self._live.get(info.record.run_id) for info in infos]
+            if all(
+                one is not None or info.outcome is not None for one, info in zip(live, infos, strict=True)
+            ):
+                return [
+                    replace(info, last=max(info.last, one.last)) if one is not None else info
+                    for one, info in zip(live, infos, strict=True)
+                ]
+            await self._caught_up()
+
+    async def _caught_up(self) -> None:
+        """Return when the event loop knows what the file said a moment ago: a run has begun, or ended."""
+        await self._do(lambda: None)
 
     async def _do(self, do: Callable[[], T]) -> T:
         """Return what the writer's thread returns, once it is committed.
@@ -226,7 +275,7 @@ _Answer: TypeAlias = "list[Appended] | Any"
             LogAwayError: Nothing was written.
         """
         done: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(do, done))
+        self._work.put(_Job(do, done))
         return await done
 
     async def _ask(self, ask: Callable[[], T]) -> T:
@@ -241,45 +290,82 @@ _Answer: TypeAlias = "list[Appended] | Any"
             raise LogAwayError(str(error)) from error
 
     def _write(self) -> None:
-        """Write what comes, in groups, until the end comes."""
-        ended = False
-        while not ended:
-            jobs: list[_Job] = []
-            try:
-                job = self._jobs.get(timeout=SWEEP_S)
-                while job is not None and len(jobs) < JOBS_AT_ONCE:
-                    jobs.append(job)
-                    job = self._jobs.get_nowait()
-                if job is None:
-                    ended = True
-                else:
-                    jobs.append(job)
-            except queue.Empty:
-                pass
-            self._commit(jobs)
+        """Write what comes until the end comes. What came meanwhile goes together."""
+        work: list[_Work | _Aside | None] = []
+        next_sweep_s, tidy_from_s = time.monotonic() + SWEEP_S, 0.0
+        while None not in work:
+            next_s = min(next_sweep_s, tidy_from_s) if self._writer.untidy else next_sweep_s
+            work = self._taken(max(0.0, next_s - time.monotonic()))
+            group = [one for one in work if isinstance(one, list | _Job)]
+            if group:
+                self._commit(group)
+            for do in work:
+                if callable(do):
+                    self._aside(do)
+            now_s = time.monotonic()
+            if now_s >= next_sweep_s:
+                next_sweep_s = now_s + SWEEP_S
+                self._writer.age()
+                self._aside(self._sweep)
+            if self._writer.untidy and now_s >= tidy_from_s and not self._aside(self._writer.tidy):
+                tidy_from_s = now_s + AGAIN_S
+            self._checkpoints.written(self._writer.take_written_bytes())
 
-    def _commit(self, jobs: list[_Job]) -> None:
-        """Do some jobs in one transaction, and tell the event loop."""
-        answers: list[tuple[asyncio.Future[Any], Any]] = []
+    def _taken(self, wait_s: float) -> list[_Work | _Aside | None]:
+        """Return all that has come; None is the end, after which nothing comes."""
+        work: list[_Work | _Aside | None] = []
+        with suppress(queue.Empty):
+            work.append(self._work.get(timeout=wait_s))
+            while True:
+                work.append(self._work.get_nowait())
+        return work
+
+    def _commit(self, group: list[_Work]) -> None:
+        """Do some work in one transaction, and tell the event loop."""
         changes: dict[str, Change] = {}
+        answers: list[Any]
         try:
             with self._writer.transaction():
-                if not jobs:
-                    self._writer.sweep()
-                for job in jobs:
-                    try:
-                        answers.append((job.done, job.do()))
-                    except (LogFullError, SessionBusyError) as error:
-                        answers.append((job.done, error))
+                answers = [self._do_one(work) for work in group]
             changes = self._writer.changes
         except sqlite3.Error as error:
-            answers = [(job.done, LogAwayError(str(error))) for job in jobs]
+            answers = [LogAwayError(str(error)) for _ in group]
         except Exception as error:  # noqa: BLE001 # a bug: whoever waits must not wait for ever
-            answers = [(job.done, error) for job in jobs]
-        if answers or changes:
-            self._loop.call_soon_threadsafe(self._committed, answers, changes)
+            answers = [error for _ in group]
+        self._loop.call_soon_threadsafe(self._committed, group, answers, changes)
 
-    def _committed(self, answers: list[tuple[asyncio.Future[Any], Any]], changes: dict[str, Change]) -> None:
+    def _do_one(self, work: _Work) -> Any:
+        """Do something in the open transaction. Return the answer, or the refusal."""
+        if isinstance(work, list):
+            return list(map(self._writer.write, work))
+        try:
+            return work.do()
+        except (LogFullError, SessionBusyError) as error:
+            return error
+
+    def _aside(self, do: _Aside) -> bool:
+        """Do something that no one waits for. Return False where it failed: it is tried again later."""
+        try:
+            do()
+        except sqlite3.Error as error:
+            self._repeats.log(logger, logging.WARNING, "the run log could not be tidied up: %s", error)
+        except Exception:
+            logger.exception("the run log could not be tidied up: this is a bug of the core")
+        else:
+            return True
+        return False
+
+    def _sweep(self) -> None:
+        """Forget some of what has expired, and tell the event loop."""
+        with self._writer.transaction():
+            self._writer.sweep()
+        self._loop.call_soon_threadsafe(self._committed, [], [], self._writer.changes)
+
+    def _finish_checkpoint(self) -> None:
+        """Have the writer make the last of a checkpoint between two turns."""
+        self._work.put(self._writer.checkpoint)
+
+    def _committed(self, group: list[_Work], answers: list[Any], changes: dict[str, Change]) -> None:
         """Tell those who read and those who write what was committed."""
         for run_id, change in changes.items():
             if change.created:
@@ -296,10 +382,12 @@ _Answer: TypeAlias = "list[Appended] | Any"
             if change.gone or change.closed:
                 # Those who read it go on with what they have; others read the file.
                 self._live.pop(run_id, None)
-        for done, answer in answers:
-            if done.done():
-                continue  # The one who asked was cancelled.
-            if isinstance(answer, Exception):
-                done.set_exception(answer)
+        for work, answer in zip(group, answers, strict=True):
+            if isinstance(work, list):
+                self.turns.answered(answer)
+            elif work.done.done():
+                pass  # The one who asked was cancelled.
+            elif isinstance(answer, Exception):
+                work.done.set_exception(answer)
             else:
-                done.set_result(answer)
+                work.done.set_result(answer)

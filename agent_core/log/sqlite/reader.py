@@ -29,7 +29,9 @@ RECORD: Final = (
 )
 """The columns of a RunRecord."""
 
-_INFO: Final = f"SELECT {RECORD}, id, epoch, outcome, reason, end_unix_nano, expire_unix_nano FROM runs WHERE "  # noqa: S608 # our own words
+_INFO: Final = (
+    f"SELECT {RECORD}, id, epoch, outcome, reason, end_unix_nano, expire_unix_nano FROM runs WHERE "  # noqa: S608 # our own words
+)
 _MESSAGE: Final = (
     "SELECT message FROM messages JOIN runs ON messages.run = runs.id "
     "WHERE run_id = ? AND (expire_unix_nano = 0 OR expire_unix_nano > ?)"
@@ -53,8 +55,8 @@ class LogReader:
         """Close the file."""
         self._db.close()
 
-    def read(self, run_id: str, after: int, max_events: int, max_bytes: int) -> Batch:
-        """Return what comes after a number: of an open run, as far as it is in chunks.
+    def read(self, run_id: str, after: int, max_events: int, max_bytes: int) -> tuple[Batch, bool]:
+        """Return what comes after a number, and whether the run has ended: else as far as it is in chunks.
 
         Raises:
             LogGoneError: The run is not known.
@@ -75,8 +77,8 @@ class LogReader:
                 if len(events) >= max_events or size_bytes > max_bytes:
                     break
         fit = fitting(events[:max_events], max_bytes)
-        at_end = first + len(fit) > last.sequence
-        return Batch(first, fit, at_end and outcome is not None, last)
+        ended, at_end = outcome is not None, first + len(fit) > last.sequence
+        return Batch(first, fit, ended and at_end, last), ended
 
     def infos(self, run_id: str) -> list[RunInfo]:
         """Return what is known of a run: nothing where it is not known."""

@@ -95,9 +95,9 @@ CREATE TABLE chunks (
   PRIMARY KEY (run, first)
 ) WITHOUT ROWID;
 """
-"""What version 4 has in place of `events`. `journal` has what all runs said in a turn as one row, `chunks` some
-hundred events of one run: those of an open run that are in no chunk yet are in the journal. `packing.py` has
-the form of both."""
+"""What version 4 has in place of `events`. `journal` has what all runs said in a turn as one row, `chunks` have
+some hundred events of one run. Events of an open run that are in no chunk yet are in the journal. `packing.py`
+has the form of both."""
 
 INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS owner_runs ON runs (owner, end_unix_nano) WHERE outcome IS NOT NULL;
@@ -157,7 +157,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     for step in range(version, SCHEMA_VERSION):
         for statement in MIGRATIONS[step].split(";"):
             transaction.execute(statement)
-        if step == 3:
+        if MIGRATIONS[step] is CHUNKS:
             _pack_events(transaction)
     if version < SCHEMA_VERSION:
         transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -179,7 +179,9 @@ def _pack_events(transaction: Transaction) -> None:
         if chunk:
             write_chunks(transaction, [Chunk(run, first, chunk, size_bytes)])
 
-    for row, sequence, event in transaction.read("SELECT run, sequence, event FROM events ORDER BY run, sequence"):
+    for row, sequence, event in transaction.read(
+        "SELECT run, sequence, event FROM events ORDER BY run, sequence"
+    ):
         if row != run or size_bytes >= CHUNK_BYTES:
             write()
             chunk, run, first, size_bytes = [], row, sequence, 0

@@ -33,7 +33,9 @@ class SessionWriter:
 
     def load(self) -> None:
         """Read from the file how much is remembered."""
-        counted = self._transaction.read("SELECT owner, count(*), sum(size_bytes) FROM sessions GROUP BY owner")
+        counted = self._transaction.read(
+            "SELECT owner, count(*), sum(size_bytes) FROM sessions GROUP BY owner"
+        )
         for owner, count, size in counted:
             self._add(owner, count * SESSION_OVERHEAD_BYTES + size)
 
@@ -131,7 +133,9 @@ class SessionWriter:
         dropped = kept[count:]
         dropped_bytes: int = sum(size for _, size in dropped)
         if dropped:
-            self._transaction.execute("DELETE FROM exchanges WHERE session = ? AND id <= ?", (session, dropped[0][0]))
+            self._transaction.execute(
+                "DELETE FROM exchanges WHERE session = ? AND id <= ?", (session, dropped[0][0])
+            )
             self._transaction.execute(
                 "UPDATE sessions SET size_bytes = size_bytes - ? WHERE id = ?", (dropped_bytes, session)
             )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 STATEMENT_BYTES: Final = 2 * 4096
-"""What a statement writes into the write-ahead log besides BLOBs, about: whole pages, of a table and an index."""
+"""What a statement writes into the write-ahead log besides BLOBs, about: a page of a table, one of an index."""
 
 
 class Transaction:

@@ -18,6 +18,7 @@ from agent_core.log.contract import FIRST_EPOCH, Append, Appended, AppendStatus,
 from agent_core.log.encoding import NANO, seal
 from agent_core.log.outcome import Outcome
 from agent_core.log.shares import Live, Shares
+from agent_core.log.sqlite.checkpoints import checkpoint
 from agent_core.log.sqlite.chunks import (
     CHUNK_BYTES,
     chunk_bounds,
@@ -137,6 +138,10 @@ class LogWriter:
     def age(self) -> None:
         """Let what the journal has had since the last time be moved out of it."""
         self._journal.age()
+
+    def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file. In no transaction."""
+        checkpoint(self._db)
 
     def take_written_bytes(self) -> int:
         """Return how much was written since the last time, about."""
