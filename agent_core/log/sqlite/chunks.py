@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from agent_core.log.sqlite.packing import DamagedError, pack_events, unpack_events
 from agent_core.log.sqlite.transaction import Transaction
@@ -24,6 +24,10 @@ _FROM: Final = (
     "SELECT first, events FROM chunks WHERE run = ?1 "
     "AND first >= coalesce((SELECT max(first) FROM chunks WHERE run = ?1 AND first <= ?2), 0) ORDER BY first"
 )
+
+
+Read: TypeAlias = Callable[[str, Sequence[int]], sqlite3.Cursor]
+"""Asks the file: `execute` of a connection, or `read` of a transaction."""
 
 
 class Chunk(NamedTuple):
@@ -56,22 +60,22 @@ def write_chunks(transaction: Transaction, chunks: Sequence[Chunk]) -> None:
     transaction.execute(_INSERT + ", (?, ?, ?, ?, ?)" * (len(chunks) - 1), values)
 
 
-def chunk_bounds(db: sqlite3.Connection, run: int) -> tuple[int, int]:
+def chunk_bounds(read: Read, run: int) -> tuple[int, int]:
     """Return the numbers of the first and the last event of a run that are in chunks: (1, 0) for none."""
-    first = db.execute(_FIRST, (run,)).fetchone()
+    first = read(_FIRST, (run,)).fetchone()
     if first is None:
         return 1, 0
-    (last,) = db.execute(_LAST, (run,)).fetchone()
+    (last,) = read(_LAST, (run,)).fetchone()
     return first[0], last
 
 
-def read_chunks(db: sqlite3.Connection, run: int, after: int) -> Iterator[tuple[int, list[bytes]]]:
+def read_chunks(read: Read, run: int, after: int) -> Iterator[tuple[int, list[bytes]]]:
     """Yield the events of a run that come after a number, chunk by chunk, each with its first number.
 
     Raises:
         DamagedError: They are not what was written.
     """
-    rows = db.execute(_FROM, (run, after + 1))
+    rows = read(_FROM, (run, after + 1))
     expected = 0
     for first, chunk in rows:
         if expected not in {0, first}:

@@ -66,9 +66,9 @@ class Journal:
         )
 
     def add(self, pieces: list[Piece]) -> None:
-        """Write a row, and nothing after it before the commit."""
+        """Write a row."""
         turn, checksum = pack_turn(pieces)
-        self._transaction.execute_last(_INSERT, (self.next_id, checksum, turn))
+        self._transaction.execute_alone(_INSERT, (self.next_id, checksum, turn))
         self._sizes.append(len(turn))
         self._size_bytes += len(turn)
         self._transaction.on_undo(self._take_back)

@@ -1,28 +1,22 @@
 """The run log in a SQLite file: it survives the process, however that ends.
 
-One thread writes, one reads, one moves the write-ahead log into the file, and the event loop waits for none of
-them. What all runs submit in a turn of the loop is written as one row. After a commit its changes go to the
-event loop, where those who read a live run wait: they are served from memory and touch the file only where
-they are behind. The newest events of a live run are in memory alone, but for the journal, which is read at a
-start after a crash.
+What all runs submit in a turn of the event loop is written as one row of a journal. After a commit those who
+read a live run get it from memory, and touch the file only where they are behind. The newest events of a live
+run are in memory alone, but for the journal, which is read at a start after a crash.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import queue
 import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from agent_core.log.appending import AwaitableAppends
 from agent_core.log.budget import LogBudget
@@ -33,52 +27,23 @@ from agent_core.log.contract import (
     Batch,
     Exchange,
     LogAwayError,
-    LogFullError,
     OnAnswer,
     Position,
     RunInfo,
     RunRecord,
-    SessionBusyError,
     StoreTraits,
 )
 from agent_core.log.hot import HOT_BYTES, HotRun
 from agent_core.log.live_tail import LiveTail
 from agent_core.log.outcome import Outcome
-from agent_core.log.sqlite.checkpoints import Checkpoints
 from agent_core.log.sqlite.journal import JOURNAL_BYTES
 from agent_core.log.sqlite.reader import LogReader
-from agent_core.log.sqlite.runs import Change
 from agent_core.log.sqlite.writer import LogWriter
+from agent_core.log.sqlite.writing import Changes, Job, Writing
 from agent_core.log.turns import Turns
-from tokenwire.outage import Repeats
 from tokenwire.telemetry import monotonic_nano
 
 T = TypeVar("T")
-
-SWEEP_S: Final = 30.0
-"""How often the store forgets what has expired, and empties its journal of what is older than that."""
-
-TURNS_UNDER_WAY: Final = 2
-"""How many turns the writer is given at once: it goes on with the next without waiting for the event loop."""
-
-AGAIN_S: Final = 1.0
-"""How long after a failure rows of the journal are deleted again."""
-
-logger = logging.getLogger(__name__)
-
-
-class _Job(NamedTuple):
-    """Something else than a turn to be done by the writer."""
-
-    do: Callable[[], Any]
-    done: asyncio.Future[Any]
-
-
-_Work: TypeAlias = list[Append] | _Job
-"""A turn, or something else: what goes into a transaction with others."""
-
-_Aside: TypeAlias = Callable[[], None]
-"""What has transactions of its own, or none."""
 
 
 class SqliteLog(AwaitableAppends):
@@ -93,7 +58,7 @@ class SqliteLog(AwaitableAppends):
         stamp: The monotonic clock that `logged_nano` is read from.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # the file, what it keeps, two clocks, how it keeps it
         self,
         path: str | Path,
         budget: LogBudget | None = None,
@@ -109,9 +74,8 @@ class SqliteLog(AwaitableAppends):
         self._journal_bytes = journal_bytes
         self._unix_nano = unix_nano
         self._stamp = stamp
-        self._work: queue.SimpleQueue[_Work | _Aside | None] = queue.SimpleQueue()
-        self.turns = Turns(self._work.put, max_under_way=TURNS_UNDER_WAY)
-        self._repeats = Repeats()
+        self.turns = Turns(self._write_turn)
+        self._closing = False
         self._live: dict[str, HotRun] = {}
         self._readers: Counter[str] = Counter()
 
@@ -134,23 +98,19 @@ class SqliteLog(AwaitableAppends):
             journal_bytes=self._journal_bytes,
         )
         self._reader = await asyncio.to_thread(LogReader, self._path, self._unix_nano)
-        self._checkpoints = await asyncio.to_thread(Checkpoints, self._path, self._finish_checkpoint)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
-        self._writing = threading.Thread(target=self._write, name="log-writer", daemon=True)
-        self._writing.start()
+        self._writing = await asyncio.to_thread(Writing, self._path, self._writer, self._on_commit)
         for info in await self._ask(self._reader.open_runs):
             # Lost by a core before: whoever follows them waits for the reaper.
             self._live[info.record.run_id] = HotRun(info.last, self._hot_bytes)
 
     async def aclose(self) -> None:
         """Write what is under way, and close the file."""
+        self._closing = True
         await self.turns.aclose()
-        self._work.put(None)
-        await asyncio.to_thread(self._writing.join)
-        await asyncio.to_thread(self._checkpoints.close)
         await asyncio.to_thread(self._reading.shutdown)
         self._reader.close_file()
-        await asyncio.to_thread(self._writer.close_file)
+        await asyncio.to_thread(self._writing.close)
 
     async def open_runs(self, core: str | None = None) -> list[str]:
         """Return the ids of the runs without a terminal event."""
@@ -193,7 +153,11 @@ class SqliteLog(AwaitableAppends):
 
     def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Write events of a run."""
-        self.turns.submit(append, on_answer)
+        if append.end is None or self._closing:
+            self.turns.submit(append, on_answer)
+        else:
+            # The others of this turn do not wait for the statements that an end needs.
+            self._writing.put(Job(partial(self._writer.write, append), on_answer))
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Never needed: the file loses nothing that it has accepted."""
@@ -275,7 +239,16 @@ class SqliteLog(AwaitableAppends):
             LogAwayError: Nothing was written.
         """
         done: asyncio.Future[T] = self._loop.create_future()
-        self._work.put(_Job(do, done))
+
+        def on_done(answer: Any) -> None:
+            if done.done():
+                return  # The one who asked was cancelled.
+            if isinstance(answer, Exception):
+                done.set_exception(answer)
+            else:
+                done.set_result(answer)
+
+        self._writing.put(Job(do, on_done))
         return await done
 
     async def _ask(self, ask: Callable[[], T]) -> T:
@@ -289,84 +262,28 @@ class SqliteLog(AwaitableAppends):
         except sqlite3.Error as error:
             raise LogAwayError(str(error)) from error
 
-    def _write(self) -> None:
-        """Write what comes until the end comes. What came meanwhile goes together."""
-        work: list[_Work | _Aside | None] = []
-        next_sweep_s, tidy_from_s = time.monotonic() + SWEEP_S, 0.0
-        while None not in work:
-            next_s = min(next_sweep_s, tidy_from_s) if self._writer.untidy else next_sweep_s
-            work = self._taken(max(0.0, next_s - time.monotonic()))
-            group = [one for one in work if isinstance(one, list | _Job)]
-            if group:
-                self._commit(group)
-            for do in work:
-                if callable(do):
-                    self._aside(do)
-            now_s = time.monotonic()
-            if now_s >= next_sweep_s:
-                next_sweep_s = now_s + SWEEP_S
-                self._writer.age()
-                self._aside(self._sweep)
-            if self._writer.untidy and now_s >= tidy_from_s and not self._aside(self._writer.tidy):
-                tidy_from_s = now_s + AGAIN_S
-            self._checkpoints.written(self._writer.take_written_bytes())
-
-    def _taken(self, wait_s: float) -> list[_Work | _Aside | None]:
-        """Return all that has come; None is the end, after which nothing comes."""
-        work: list[_Work | _Aside | None] = []
-        with suppress(queue.Empty):
-            work.append(self._work.get(timeout=wait_s))
-            while True:
-                work.append(self._work.get_nowait())
-        return work
-
-    def _commit(self, group: list[_Work]) -> None:
-        """Do some work in one transaction, and tell the event loop."""
-        changes: dict[str, Change] = {}
-        answers: list[Any]
-        try:
-            with self._writer.transaction():
-                answers = [self._do_one(work) for work in group]
-            changes = self._writer.changes
-        except sqlite3.Error as error:
-            answers = [LogAwayError(str(error)) for _ in group]
-        except Exception as error:  # noqa: BLE001 # a bug: whoever waits must not wait for ever
-            answers = [error for _ in group]
-        self._loop.call_soon_threadsafe(self._committed, group, answers, changes)
-
-    def _do_one(self, work: _Work) -> Any:
-        """Do something in the open transaction. Return the answer, or the refusal."""
-        if isinstance(work, list):
-            return list(map(self._writer.write, work))
-        try:
-            return work.do()
-        except (LogFullError, SessionBusyError) as error:
-            return error
-
-    def _aside(self, do: _Aside) -> bool:
-        """Do something that no one waits for. Return False where it failed: it is tried again later."""
-        try:
-            do()
-        except sqlite3.Error as error:
-            self._repeats.log(logger, logging.WARNING, "the run log could not be tidied up: %s", error)
-        except Exception:
-            logger.exception("the run log could not be tidied up: this is a bug of the core")
+    def _write_turn(self, turn: list[Append]) -> None:
+        """Write a turn: at once, or by the store's thread."""
+        written = self._writing.write_at_once(turn)
+        if written is None:
+            self._writing.put(Job(partial(self._writer.write_turn, turn), self.turns.answered))
         else:
-            return True
-        return False
+            answers, changes = written
+            self._apply(changes)
+            self.turns.answered(answers)
 
-    def _sweep(self) -> None:
-        """Forget some of what has expired, and tell the event loop."""
-        with self._writer.transaction():
-            self._writer.sweep()
-        self._loop.call_soon_threadsafe(self._committed, [], [], self._writer.changes)
+    def _on_commit(self, changes: Changes, done: Sequence[tuple[Job, Any]]) -> None:
+        """Tell the event loop what was committed. Called in the store's thread."""
+        self._loop.call_soon_threadsafe(self._committed, changes, done)
 
-    def _finish_checkpoint(self) -> None:
-        """Have the writer make the last of a checkpoint between two turns."""
-        self._work.put(self._writer.checkpoint)
-
-    def _committed(self, group: list[_Work], answers: list[Any], changes: dict[str, Change]) -> None:
+    def _committed(self, changes: Changes, done: Sequence[tuple[Job, Any]]) -> None:
         """Tell those who read and those who write what was committed."""
+        self._apply(changes)
+        for job, answer in done:
+            job.on_done(answer)
+
+    def _apply(self, changes: Changes) -> None:
+        """Tell those who read what was committed."""
         for run_id, change in changes.items():
             if change.created:
                 self._live[run_id] = HotRun(START, self._hot_bytes)
@@ -382,12 +299,3 @@ class SqliteLog(AwaitableAppends):
             if change.gone or change.closed:
                 # Those who read it go on with what they have; others read the file.
                 self._live.pop(run_id, None)
-        for work, answer in zip(group, answers, strict=True):
-            if isinstance(work, list):
-                self.turns.answered(answer)
-            elif work.done.done():
-                pass  # The one who asked was cancelled.
-            elif isinstance(answer, Exception):
-                work.done.set_exception(answer)
-            else:
-                work.done.set_result(answer)

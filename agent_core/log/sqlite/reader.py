@@ -70,7 +70,7 @@ class LogReader:
             row, epoch, outcome, _ = found
             _, last = bounds(self._db, row, epoch)
             first, events, size_bytes = after + 1, list[bytes](), 0
-            for here, chunk in read_chunks(self._db, row, after):
+            for here, chunk in read_chunks(self._db.execute, row, after):
                 first = first if events else here
                 events += chunk
                 size_bytes += sum(map(len, chunk))
@@ -168,7 +168,7 @@ def bounds(db: sqlite3.Connection, row: int, epoch: int) -> tuple[Position, Posi
         row: The run's row.
         epoch: The last event's.
     """
-    first, last = chunk_bounds(db, row)
+    first, last = chunk_bounds(db.execute, row)
     if not last:
         return Position(FIRST_EPOCH, 1), START
     # All events are of the first epoch, but for one that a reaper wrote.

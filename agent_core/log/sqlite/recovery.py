@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
+from collections.abc import Iterator
 from typing import Final
 
 from agent_core.log.sqlite.chunks import CHUNK_BYTES, Chunk, chunk_bounds, write_chunks
@@ -28,17 +28,19 @@ class _Tail:
         self._last = last
         self._events: list[bytes] = []
         self._size_bytes = 0
+        self.lacks = False
+        """True when an event is missing before others."""
 
-    def take(self, first: int, events: list[bytes]) -> bool:
-        """Take what follows; what is there already is passed over. Return False where something lacks."""
+    def take(self, first: int, events: list[bytes]) -> None:
+        """Take what follows. What is there already is passed over, and what comes after a hole."""
         passed = self._last + 1 - first
         if passed < 0:
-            return False
+            self.lacks = True
+            return
         new = events[passed:]
         self._events += new
         self._last += len(new)
         self._size_bytes += sum(map(len, new))
-        return True
 
     def move(self, transaction: Transaction, least_bytes: int) -> None:
         """Write a chunk, where it has so many bytes."""
@@ -48,32 +50,33 @@ class _Tail:
             self._events, self._size_bytes = [], 0
 
 
-def recover(db: sqlite3.Connection) -> None:
+def recover(transaction: Transaction) -> None:
     """Empty the journal: in one transaction, so that a process that is killed meanwhile begins again.
 
     Of a run that lacks an event nothing is taken that comes after: no reader gets a log with a hole.
     """
-    transaction = Transaction(db)
-    opened = db.execute("SELECT id FROM runs WHERE outcome IS NULL").fetchall()
-    tails = {row: _Tail(row, chunk_bounds(db, row)[1]) for (row,) in opened}
-    damaged: set[int] = set()
-    for turn_id, checksum, turn in db.execute(_ROWS):
+    if transaction.read("SELECT id FROM journal LIMIT 1").fetchone() is None:
+        return
+    opened = transaction.read("SELECT id FROM runs WHERE outcome IS NULL").fetchall()
+    tails = {row: _Tail(row, chunk_bounds(transaction.read, row)[1]) for (row,) in opened}
+    with transaction.together():
+        for row, first, events in _pieces(transaction):
+            tail = tails.get(row)
+            if tail is not None:  # Else it was forgotten, or has ended and is in chunks.
+                tail.take(first, events)
+                tail.move(transaction, CHUNK_BYTES)
+        for tail in tails.values():
+            tail.move(transaction, 0)
+        transaction.execute("DELETE FROM journal")
+    lacking = sum(tail.lacks for tail in tails.values())
+    if lacking:
+        logger.warning("%d runs lack events that were logged: they end before these", lacking)
+
+
+def _pieces(transaction: Transaction) -> Iterator[tuple[int, int, list[bytes]]]:
+    """Yield what is in the journal: the row of a run, the first number, and the events."""
+    for turn_id, checksum, turn in transaction.read(_ROWS):
         try:
-            pieces = unpack_turn(turn, checksum)
+            yield from unpack_turn(turn, checksum)
         except DamagedError as error:
             logger.warning("turn %d of the log is lost: %s", turn_id, error)
-            continue
-        for row, first, events in pieces:
-            tail = tails.get(row)
-            if tail is None:
-                continue  # Forgotten, or ended: then it has its chunks.
-            if tail.take(first, events):
-                tail.move(transaction, CHUNK_BYTES)
-            else:
-                damaged.add(row)
-    for tail in tails.values():
-        tail.move(transaction, 0)
-    if damaged:
-        logger.warning("%d runs lack events that were logged: they end before these", len(damaged))
-    transaction.execute("DELETE FROM journal")
-    transaction.commit()

@@ -95,9 +95,9 @@ CREATE TABLE chunks (
   PRIMARY KEY (run, first)
 ) WITHOUT ROWID;
 """
-"""What version 4 has in place of `events`. `journal` has what all runs said in a turn as one row, `chunks` have
-some hundred events of one run. Events of an open run that are in no chunk yet are in the journal. `packing.py`
-has the form of both."""
+"""What version 4 has in place of `events`. A row of `journal` is what all runs said in a turn, a row of `chunks`
+is some hundred events of one run. Events of an open run that are in no chunk yet are in the journal.
+`packing.py` has the form of both."""
 
 INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS owner_runs ON runs (owner, end_unix_nano) WHERE outcome IS NOT NULL;
@@ -154,17 +154,21 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     # Turns do not wait for checkpoints: checkpoints.py makes them.
     db.execute("PRAGMA wal_autocheckpoint = 0")
     transaction = Transaction(db)
-    for step in range(version, SCHEMA_VERSION):
-        for statement in MIGRATIONS[step].split(";"):
-            transaction.execute(statement)
-        if MIGRATIONS[step] is CHUNKS:
-            _pack_events(transaction)
-    if version < SCHEMA_VERSION:
-        transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    for statement in INDEXES.split(";"):
+    with transaction.together():
+        for step in range(version, SCHEMA_VERSION):
+            _execute(transaction, MIGRATIONS[step])
+            if MIGRATIONS[step] is CHUNKS:
+                _pack_events(transaction)
+        if version < SCHEMA_VERSION:
+            transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _execute(transaction, INDEXES)
+
+
+def _execute(transaction: Transaction, statements: str) -> None:
+    """Execute some statements: `executescript` would commit before the first one."""
+    for statement in statements.split(";"):
         transaction.execute(statement)
-    transaction.commit()
 
 
 def _pack_events(transaction: Transaction) -> None:

@@ -74,12 +74,11 @@ class Tails:
                 events = tail if len(tail) <= count else tail[-count:]
                 self._journal.need(state)
                 pieces.append((state.row, state.last + 1 - len(events), events))
-        self._new = {}
         if pieces:
             self._journal.add(pieces)
 
-    def roll_back(self) -> None:
-        """Forget what is new."""
+    def forget_new(self) -> None:
+        """Begin another turn."""
         self._new = {}
 
     def move_oldest(self) -> None:

@@ -31,7 +31,7 @@ from agent_core.log.sqlite.runs import Change, WrittenRun
 from agent_core.log.sqlite.schema import explained, prepared
 from agent_core.log.sqlite.sessions import EXPIRED_AT_ONCE, SessionWriter
 from agent_core.log.sqlite.tails import Tails
-from agent_core.log.sqlite.transaction import Transaction
+from agent_core.log.sqlite.transaction import NotAloneError, Transaction
 
 RUN_OVERHEAD_BYTES: Final = 1024
 """What a run costs in the file besides its events, about."""
@@ -88,12 +88,14 @@ class LogWriter:
         try:
             with explained(path):
                 self._db = prepared(path)
-                recover(self._db)
                 self._transaction = Transaction(self._db)
+                recover(self._transaction)
                 self._journal = Journal(self._transaction, journal_bytes)
                 self._tails = Tails(self._transaction, self._journal, tail_bytes)
                 self._sessions = SessionWriter(self._transaction, budget, self._shares)
                 self._load()
+                # The event loop must not wait for another program's lock: `Transaction` does, elsewhere.
+                self._db.execute("PRAGMA busy_timeout = 0")
         except BaseException:
             self._lock.close()
             raise
@@ -116,13 +118,32 @@ class LogWriter:
         """Commit what is done inside; nothing of it when anything fails."""
         self.changes = {}
         try:
-            yield
-            self._tails.write_turn()
-            self._transaction.commit()
-        except BaseException:
-            self._tails.roll_back()
-            self._transaction.roll_back()
-            raise
+            with self._transaction.together():
+                yield
+                self._tails.write_turn()
+        finally:
+            self._tails.forget_new()
+
+    def write_turn(self, turn: Sequence[Append]) -> list[Appended]:
+        """Return what became of a turn."""
+        return list(map(self.write, turn))
+
+    def write_alone(self, turn: Sequence[Append]) -> list[Appended] | None:
+        """Return what became of a turn that needs one row of the journal and nothing else of the file.
+
+        Returns:
+            None where it needs more, or the file can't be written at once: then nothing was done.
+        """
+        self.changes = {}
+        try:
+            with self._transaction.alone():
+                answers = self.write_turn(turn)
+                self._tails.write_turn()
+        except (NotAloneError, sqlite3.Error):
+            return None
+        finally:
+            self._tails.forget_new()
+        return answers
 
     @property
     def untidy(self) -> bool:
@@ -139,9 +160,11 @@ class LogWriter:
         """Let what the journal has had since the last time be moved out of it."""
         self._journal.age()
 
-    def checkpoint(self) -> None:
-        """Move what the write-ahead log holds into the file. In no transaction."""
-        checkpoint(self._db)
+    def finish_checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, and begin it anew where that was all."""
+        if checkpoint(self._db):
+            with self.transaction():
+                self.probe()
 
     def take_written_bytes(self) -> int:
         """Return how much was written since the last time, about."""
@@ -159,12 +182,12 @@ class LogWriter:
             PrincipalLogFullError: There is none for this owner.
             SessionBusyError: Another run of its session goes on.
         """
-        known = self._db.execute(_RECORD_BY_ID, (record.run_id,)).fetchone()
+        known = self._transaction.read(_RECORD_BY_ID, (record.run_id,)).fetchone()
         if known is not None:
             return record_of(known)
         self.sweep()
         if record.request_key:
-            earlier = self._db.execute(_RECORD_BY_KEY, (record.request_key,)).fetchone()
+            earlier = self._transaction.read(_RECORD_BY_KEY, (record.request_key,)).fetchone()
             if earlier is not None:
                 if not 0 < earlier[-1] <= self._unix_nano():
                     return record_of(earlier)
@@ -209,7 +232,7 @@ class LogWriter:
 
     def probe(self) -> None:
         """Write something that changes nothing: the version that the file has."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (version,) = self._transaction.read("PRAGMA user_version").fetchone()
         self._transaction.execute(f"PRAGMA user_version = {version}")
 
     def write(self, append: Append) -> Appended:
@@ -238,7 +261,7 @@ class LogWriter:
 
     def delete(self, run_id: str) -> None:
         """Forget a run."""
-        found = self._db.execute(
+        found = self._transaction.read(
             "SELECT id, size_bytes, owner, coalesce(length(message), 0) "
             "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE run_id = ?",
             (run_id,),
@@ -259,7 +282,7 @@ class LogWriter:
 
     def sweep(self) -> None:
         """Forget some of what has expired."""
-        expired = self._db.execute(
+        expired = self._transaction.read(
             "SELECT run_id FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
             "ORDER BY expire_unix_nano LIMIT ?",
             (self._unix_nano(), EXPIRED_AT_ONCE),
@@ -304,7 +327,7 @@ class LogWriter:
     def _ended(self, account: str, order: str) -> sqlite3.Cursor:
         """Return the ids and sizes of an account's ended runs."""
         where = "AND owner = ?" if self._budget.principal_bytes else ""
-        return self._db.execute(
+        return self._transaction.read(
             f"SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL {where} ORDER BY {order}",  # noqa: S608 # our own words
             (account,) if where else (),
         )
@@ -407,7 +430,7 @@ class LogWriter:
         state = self._open.get(run_id)
         if state is not None:
             return state
-        found = self._db.execute(
+        found = self._transaction.read(
             "SELECT owner, id, epoch, size_bytes FROM runs WHERE run_id = ? AND expire_unix_nano > ?",
             (run_id, self._unix_nano()),
         ).fetchone()
@@ -415,30 +438,30 @@ class LogWriter:
             return None
         owner, row, epoch, size = found
         account = self._shares.account_of(owner)
-        return WrittenRun(run_id, account, row, epoch, True, *chunk_bounds(self._db, row), size)
+        return WrittenRun(run_id, account, row, epoch, True, *chunk_bounds(self._transaction.read, row), size)
 
     def _load(self) -> None:
-        """Read from the file what the writer has in mind of it."""
+        """Read from the file what the writer has in mind of it: once, then the journal is empty."""
         self._sessions.load()
-        counted = self._db.execute(
+        counted = self._transaction.read(
             "SELECT owner, count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) "
             "+ coalesce(sum(length(message)), 0) "
             "FROM runs LEFT JOIN messages ON messages.run = runs.id GROUP BY owner"
         )
         for owner, runs, size in counted:
             self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size)
-        opened = self._db.execute(
+        opened = self._transaction.read(
             "SELECT id, run_id, epoch, owner, coalesce(length(message), 0) "
             "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE outcome IS NULL"
         ).fetchall()
         for row, run_id, epoch, owner, message_bytes in opened:
-            bounds = chunk_bounds(self._db, row)
-            (size,) = self._db.execute(
+            bounds = chunk_bounds(self._transaction.read, row)
+            (size,) = self._transaction.read(
                 "SELECT coalesce(sum(size_bytes), 0) FROM chunks WHERE run = ?", (row,)
             ).fetchone()
             account = self._shares.account_of(owner)
             self._open[run_id] = WrittenRun(run_id, account, row, epoch, False, *bounds, size, message_bytes)
             self._shares.held.add(account, size)
         # No row is given twice as long as the journal may have events of a run that had it.
-        (self._next_row,) = self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM runs").fetchone()
-        self._transaction.commit()
+        (self._next_row,) = self._transaction.read("SELECT coalesce(max(id), 0) + 1 FROM runs").fetchone()
+        self._transaction.forget_undo()
