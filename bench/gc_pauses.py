@@ -39,8 +39,8 @@ from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
 from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import Follower, FollowOrder
+from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.run_order import RunTimes
 from bench.machine import machine, versions
 from bench.result_file import as_text
 from tokenwire.garbage import GarbageCollection
@@ -214,7 +214,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     log = MemoryLog()
     importlib.import_module(CORE)
     await fill(log, arguments.events)
-    manager = RunManager(log, RunTimes())
+    manager = RunManager(log, RunLimits())
     streams, pauses, phases = Streams(manager, arguments.rate), Pauses(), random.Random(SEED)  # noqa: S311
     with ExitStack() as stack:
         stack.enter_context(WAYS[arguments.way]())

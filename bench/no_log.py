@@ -11,24 +11,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from agent_core.log.appending import AwaitableAppends
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    START,
-    Append,
-    Appended,
-    AppendStatus,
-    Batch,
-    Exchange,
-    LogGoneError,
-    OnAnswer,
-    Position,
-    RunInfo,
-    RunRecord,
-    StoreTraits,
-)
+from agent_core.log.append import Append, Appended, AppendStatus, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
+from agent_core.log.contract import StoreTraits
 from agent_core.log.encoding import seal
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 
 _OK: Final = Appended(AppendStatus.OK)
 _GONE: Final = Appended(AppendStatus.GONE)

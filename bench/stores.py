@@ -17,8 +17,8 @@ from agent_core.log.memory.log import MemoryLog
 from agent_core.log.peers import NoPeers, Peers
 from agent_core.log.redis import RedisLog
 from agent_core.log.sqlite.log import SqliteLog
+from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.run_order import RunTimes
 from bench.no_log import NoLog
 from tests.support import system
 from tests.support.redis_server import RedisServer
@@ -113,7 +113,7 @@ async def open_manager(name: str, place: Ground) -> AsyncIterator[RunManager]:
         place.clear_redis()
     log, peers = CONTESTANTS[name](place)
     await log.start()
-    manager = RunManager(log, RunTimes(), peers=peers)
+    manager = RunManager(log, RunLimits(), peers=peers)
     await peers.start(manager.peer_listener)
     try:
         yield manager

@@ -1,134 +1,53 @@
 """The run log: what every store offers.
 
-The core numbers the events, the store does not. Retrying an append changes nothing. Nobody sees an
+The core numbers the events, the store does not. Retrying an append changes nothing. No reader sees an
 event that the log has not accepted.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
-from agent_core.log.outcome import Outcome
-from tokenwire.v1.run_pb2 import OnDisconnect
+from agent_core.log.append import Append, Appended, AppendStatus, End, OnAnswer
+from agent_core.log.batch import Batch, fitting
+from agent_core.log.errors import (
+    LogAwayError,
+    LogFullError,
+    LogGoneError,
+    LogOpenError,
+    PrincipalLogFullError,
+    SessionBusyError,
+)
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord, exchange_bytes
 
-FIRST_EPOCH: Final = 1
-
-
-class Position(NamedTuple):
-    """A place in a run's log. Positions compare as (epoch, sequence)."""
-
-    epoch: int
-    sequence: int
-
-
-START: Final = Position(FIRST_EPOCH, 0)
-"""Before the first event."""
-
-
-class Exchange(NamedTuple):
-    """One question of a session, and what was answered."""
-
-    question: str
-    answer: str
-    """The text of a run that ended in Done: the text so far of a cancelled one."""
-
-
-class Batch(NamedTuple):
-    """What a reader gets at once.
-
-    All events are of the first epoch, but for one that a reaper wrote, which is the log's last.
-    """
-
-    first: int
-    """The number of the first of these events; of the one to come, where there are none."""
-    events: Sequence[bytes]
-    """Whole encoded Events, numbered without holes from `first` on."""
-    complete: bool
-    """True when the log is closed and nothing comes after these events."""
-    last: Position
-    """The log's last event at that moment."""
-
-    @property
-    def end(self) -> Position:
-        """The last of these events; the one before them, where there are none."""
-        sequence = self.first + len(self.events) - 1
-        return self.last if sequence == self.last.sequence else Position(FIRST_EPOCH, sequence)
-
-    @property
-    def begin(self) -> Position:
-        """The first of these events; the one to come, where there are none."""
-        return self.last if self.first == self.last.sequence else Position(FIRST_EPOCH, self.first)
-
-    def split(self, max_events: int, max_bytes: int) -> tuple[Batch, Batch | None]:
-        """Return the first of these events, one at least, and the others; None where there are none.
-
-        Args:
-            max_events: The most events of the first part; 1 or more.
-            max_bytes: The most bytes of events of the first part.
-        """
-        head = fitting(self.events[:max_events], max_bytes)
-        if len(head) == len(self.events):
-            return self, None
-        rest = self._replace(first=self.first + len(head), events=self.events[len(head) :])
-        return self._replace(events=head, complete=False), rest
-
-
-def fitting(events: Sequence[bytes], max_bytes: int) -> Sequence[bytes]:
-    """Return the first of some events that are so many bytes together, one at least."""
-    for count, size_bytes in enumerate(accumulate(map(len, events))):
-        if size_bytes > max_bytes:
-            return events[: max(1, count)]
-    return events
-
-
-class AppendStatus(enum.Enum):
-    """What a store says to an append."""
-
-    OK = "ok"
-    """The log holds the events."""
-    FENCED = "fenced"
-    """Another core writes this run now: stop its agent, write nothing more."""
-    GAP = "gap"
-    """Events before these are missing: append again from `expected` on."""
-    CLOSED = "closed"
-    """The run has its terminal event."""
-    GONE = "gone"
-    """The store does not know the run."""
-
-
-class Appended(NamedTuple):
-    """The answer to an append."""
-
-    status: AppendStatus
-    expected: int = 0
-    """The next number that the log wants. Told with GAP."""
-
-
-class End(NamedTuple):
-    """How a run's log is closed."""
-
-    outcome: Outcome
-    """Which terminal event is the last of its events."""
-    exchange: Exchange | None = None
-    """What its session is to remember of it, where it belongs to one; None for nothing."""
-
-
-class Append(NamedTuple):
-    """Events of one run that a store is to write, all or none."""
-
-    run_id: str
-    epoch: int
-    """The writer's generation."""
-    first: int
-    """The number of the first of these events; the others follow without holes."""
-    payloads: Sequence[bytes]
-    """From `agent_core.log.encoding.encode_payload`. With an `end` the last one is the terminal event."""
-    end: End | None = None
-    """How the log is closed with them; None where the run goes on."""
+__all__ = [
+    "FIRST_EPOCH",
+    "START",
+    "Append",
+    "AppendStatus",
+    "Appended",
+    "Batch",
+    "End",
+    "Exchange",
+    "LogAwayError",
+    "LogFullError",
+    "LogGoneError",
+    "LogOpenError",
+    "OnAnswer",
+    "Outcome",
+    "Position",
+    "PrincipalLogFullError",
+    "RunInfo",
+    "RunLog",
+    "RunRecord",
+    "SessionBusyError",
+    "StoreTraits",
+    "Tail",
+    "exchange_bytes",
+    "fitting",
+]  # all but three: until every module imports them from where they are
 
 
 class StoreTraits(NamedTuple):
@@ -138,85 +57,6 @@ class StoreTraits(NamedTuple):
     """True when the log is lost with its process."""
     restorable: bool
     """True when the store may lose what it has accepted while its writer lives. `restore` writes it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What a store keeps of a run besides its events, from creation on."""
-
-    run_id: str
-    session_id: str
-    agent: str
-    on_disconnect: OnDisconnect.ValueType
-    create_unix_nano: int
-    owner: str = ""
-    """The principal that started the run: nobody else is told that it exists."""
-    request_key: str = ""
-    """Names the request that started the run; empty for none. No two runs of a store share one."""
-    fingerprint: bytes = b""
-    """What that request asked for, hashed: another request under the same key has another one."""
-    core: str = ""
-    """The core that writes the run, by the name under which it holds its lease. Empty where a store
-    belongs to one core."""
-    message: str = field(default="", repr=False, compare=False)
-    """What the user said: given with `create` and `restore`. A record that is read from a store has none,
-    for a message is long, and few need it: ask for it with `messages`. It has no part in `repr`, so that no
-    log line and no traceback shows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """What a store knows of a run."""
-
-    record: RunRecord
-    first: Position
-    """The first event that the log still holds; the first to come, when it holds none."""
-    last: Position
-    """The last event."""
-    outcome: Outcome | None = None
-    """How it ended; None while the log is open."""
-    end_unix_nano: int = 0
-    """When it was closed; 0 while it is open."""
-    expire_unix_nano: int = 0
-    """When the store forgets it; 0 while it is open."""
-
-
-def exchange_bytes(exchange: Exchange) -> int:
-    """Return what an exchange counts in a session's budget: its text in UTF-8."""
-    return len(exchange.question.encode()) + len(exchange.answer.encode())
-
-
-class LogOpenError(Exception):
-    """The store can't be opened. The text says why, for an operator."""
-
-
-class LogAwayError(Exception):
-    """The store can't do it at the moment, and has done nothing of it: try again later."""
-
-
-class LogFullError(Exception):
-    """The store has no room for another run at the moment."""
-
-
-class PrincipalLogFullError(LogFullError):
-    """The store has no room for another run of this owner, as long as so many of hers go on."""
-
-
-class SessionBusyError(Exception):
-    """Another run of the session goes on."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(run_id)
-        self.run_id = run_id
-        """That run."""
-
-
-class LogGoneError(Exception):
-    """The store does not know the run, or does not know it any more."""
-
-
-OnAnswer: TypeAlias = Callable[[Appended | Exception], None]
-"""What is told of an append: LogAwayError, or a bug, where there is no answer."""
 
 
 class Tail(Protocol):

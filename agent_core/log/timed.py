@@ -6,21 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from agent_core.log.appending import AwaitableAppends
-from agent_core.log.contract import (
-    Append,
-    Appended,
-    Batch,
-    Exchange,
-    OnAnswer,
-    Position,
-    RunInfo,
-    RunLog,
-    RunRecord,
-    StoreTraits,
-    Tail,
-)
-from agent_core.log.outcome import Outcome
+from agent_core.log.append import Append, Appended, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
+from agent_core.log.contract import RunLog, StoreTraits, Tail
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.telemetry.metrics.instruments import STORE_DURATION
 

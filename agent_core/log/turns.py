@@ -10,9 +10,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from agent_core.log.contract import Append, Appended, LogAwayError, OnAnswer, exchange_bytes
+from agent_core.log.append import Append, Appended, OnAnswer
+from agent_core.log.errors import LogAwayError
+from agent_core.log.records import exchange_bytes
 from tokenwire.telemetry import monotonic_nano
 
 MAX_TURN_BYTES: Final = 1024 * 1024
@@ -20,6 +23,14 @@ MAX_TURN_BYTES: Final = 1024 * 1024
 and a store is not frozen by the one."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """What a store is writing."""
+
+    on_answers: Sequence[OnAnswer]
+    began_nano: int
 
 
 def _not_timed(_: int) -> None:
@@ -50,7 +61,7 @@ class Turns:
         self._max_bytes = max_bytes
         self._max_under_way = max_under_way
         self._collected: deque[tuple[Append, OnAnswer]] = deque()
-        self._under_way: deque[tuple[list[OnAnswer], int]] = deque()
+        self._under_way: deque[_Turn] = deque()
         self._ending = False
         """True when the turn's end is going to be called."""
         self._closed = False
@@ -69,13 +80,13 @@ class Turns:
         if not self._ending:
             self._begin_turn()
 
-    def answered(self, answers: Sequence[Appended] | Exception) -> None:
+    def answered(self, answers: Sequence[Appended | Exception] | Exception) -> None:
         """Hand out what became of the oldest turn under way.
 
         Args:
-            answers: One for each append, in their order; or LogAwayError, or a bug, for all of them.
+            answers: One for each append, in their order, each as OnAnswer takes it; or an exception for all.
         """
-        self._hand_out(answers, *self._under_way.popleft())
+        self._hand_out(answers, self._under_way.popleft())
 
     async def aclose(self) -> None:
         """Return when all is answered that was submitted; take nothing more."""
@@ -84,17 +95,16 @@ class Turns:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
-    def _hand_out(
-        self, answers: Sequence[Appended] | Exception, on_answers: Sequence[OnAnswer], began_nano: int
-    ) -> None:
+    def _hand_out(self, answers: Sequence[Appended | Exception] | Exception, turn: _Turn) -> None:
         """Say what became of a turn."""
+        on_answers, began_nano = turn.on_answers, turn.began_nano
         self.on_duration(monotonic_nano() - began_nano)
+        if not isinstance(answers, Exception) and len(answers) != len(on_answers):
+            answers = RuntimeError(f"{len(answers)} answers to {len(on_answers)} appends")
         if isinstance(answers, Exception):
-            for on_answer in on_answers:
-                _answer(on_answer, answers)
-        else:
-            for on_answer, answer in zip(on_answers, answers, strict=True):
-                _answer(on_answer, answer)
+            answers = [answers] * len(on_answers)
+        for on_answer, answer in zip(on_answers, answers, strict=True):
+            _answer(on_answer, answer)
         if self._collected:
             self._begin_turn()  # Also what the answers made runs submit.
         elif self._idle is not None and not self._under_way and not self._idle.done():
@@ -110,13 +120,15 @@ class Turns:
         """Give the store what was collected."""
         self._ending = False
         appends, on_answers = self._taken()
-        turn = (on_answers, monotonic_nano())
+        turn = _Turn(on_answers, monotonic_nano())
         self._under_way.append(turn)
         try:
             self._write(appends)
-        except Exception as error:  # noqa: BLE001 # a bug of the store: nobody must wait for ever
-            self._under_way.remove(turn)
-            self._hand_out(error, *turn)
+        except Exception as error:
+            logger.exception("the store could not begin to write: this is a bug of the core")
+            if turn in self._under_way:  # else it was answered all the same
+                self._under_way.remove(turn)
+                self._hand_out(error, turn)
         if self._collected:
             self._begin_turn()
 

@@ -12,19 +12,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import ring_target
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    Append,
-    Appended,
-    AppendStatus,
-    End,
-    Exchange,
-    LogAwayError,
-    RunLog,
-    RunRecord,
-)
-from agent_core.log.outcome import Outcome
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
+from agent_core.log.position import FIRST_EPOCH
+from agent_core.log.records import Exchange, Outcome, RunRecord
 from tokenwire.backoff import Backoff
 from tokenwire.outage import Repeats
 
@@ -44,6 +37,8 @@ core that goes down for the other. In between, the agent waits as long as its ru
 
 LOST: Final = frozenset({AppendStatus.GAP, AppendStatus.GONE})
 """What a log says that has lost what it had accepted."""
+
+_OK: Final = AppendStatus.OK  # as a global: the attribute of an enum takes three times as long, each token
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +126,8 @@ class RunWriter:
         """What is not even submitted."""
         self._end: End | None = None
         """From `close` on: the last pending event is the terminal one."""
+        self._closed = False
+        """True when the log has accepted it."""
         self._waiting_bytes = 0
         """What the log has not accepted: submitted or pending."""
         self._submitted_bytes = 0
@@ -157,16 +154,28 @@ class RunWriter:
     def write(self, payloads: Sequence[bytes]) -> None:
         """Hand events over: the log has accepted them, or will.
 
+        Args:
+            payloads: From `agent_core.log.encoding.encode_payload`. They are not copied: don't change them.
+
         Raises:
             LogRefusedError: The log takes nothing more.
         """
-        if self._error is not None or self._end is not None:
-            raise self._error or LogRefusedError(self._run_id, "it is being closed")
-        self._pending += payloads
-        self._waiting_bytes += len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
         if self._idle:
-            self._submit()
+            self._idle = False
+            self._submitted_bytes = 0
+            self._under_way = Append(self._run_id, FIRST_EPOCH, self._next, payloads)
+            self._log.submit(self._under_way, self._answered)
+            if self._idle:
+                return  # The store does not wait.
             self._raise_error()
+            self._waiting_bytes += sum(map(len, payloads))
+            self._submitted_bytes = self._waiting_bytes
+        else:
+            self._raise_error()
+            if self._end is not None:
+                raise LogRefusedError(self._run_id, "it is being closed")
+            self._pending += payloads
+            self._waiting_bytes += sum(map(len, payloads))
 
     async def room(self) -> None:
         """Return when more may be written, in another turn of the event loop.
@@ -224,9 +233,11 @@ class RunWriter:
             LogAwayError: The log can't say.
         """
         self._raise_error()
-        if not self._may_submit:
+        if not (self._may_submit or self._closed):
             await self._step()  # The log may have done that before there was a reason to ask.
             self._raise_error()
+        if self._closed:
+            return
         step = self._step()
         if self._may_submit:
             self._submit()
@@ -258,34 +269,36 @@ class RunWriter:
         self._log.submit(append, self._answered)
 
     def _answered(self, answer: Appended | Exception) -> None:
-        """Do what an append's answer means."""
+        """Count on from what the log has, and submit what has come since."""
         append, self._under_way = self._under_way, None
         if append is None:
             return  # It has come too late: the run is given up.
-        if isinstance(answer, Exception):
-            self._take_back(append)
-            self._failed(answer, retried_at_once=self._end is not append.end)
-        elif answer.status is AppendStatus.OK:
-            self._accepted(append)
-        elif answer.status in LOST and self._ring is not None:
-            self._take_back(append)
-            self._lost(answer)
-        else:
-            self._refused(LogRefusedError(self._run_id, answer.status.value))
-
-    def _accepted(self, append: Append) -> None:
-        """Count on from what the log has, and submit what has come since."""
+        if isinstance(answer, Exception) or answer.status is not _OK:
+            self._not_accepted(append, answer)
+            return
         self._next += len(append.payloads)
         self._waiting_bytes -= self._submitted_bytes
+        self._closed = append.end is not None
+        self._idle, self._repaired = not self._closed, False
         if self._ring is not None:
             self._ring.add(append.payloads)
-        self._idle, self._repaired = True, False
         if self._told_away:
             self._back()
         if self._pending:
             self._submit()
         if self._steps:
             self._wake(None)
+
+    def _not_accepted(self, append: Append, answer: Appended | Exception) -> None:
+        """Do what it means that an append was not accepted."""
+        if isinstance(answer, Exception):
+            self._take_back(append)
+            self._failed(answer, retried_at_once=self._end is not append.end)
+        elif answer.status in LOST and self._ring is not None:
+            self._take_back(append)
+            self._lost(answer)
+        else:
+            self._refused(LogRefusedError(self._run_id, answer.status.value))
 
     def _take_back(self, append: Append) -> None:
         """Let be pending what the log has not accepted."""

@@ -96,7 +96,7 @@ async def test_a_follower_at_another_core_keeps_a_run_alive_and_may_end_it(cores
     call = other.stub.FollowRun(pb.FollowRunRequest(run_id=kept))
     await call.read()
     async with asyncio.timeout(WITHIN_S):
-        while not one.server.manager.live(kept)._following_elsewhere:
+        while not one.server.manager.live(kept).followers.elsewhere:
             await asyncio.sleep(0.01)
     await asyncio.sleep(1.0)  # three times the grace
     assert (await one.run(kept)).state != RUN_STATE_ENDED
@@ -110,7 +110,7 @@ async def test_a_follower_at_another_core_keeps_a_run_alive_and_may_end_it(cores
     await other.stub.CancelRun(pb.CancelRunRequest(run_id=left, cause=cause))
     call.cancel()
     assert (await until_ended(other, left)).outcome.reason == "cancelled"
-    assert other.server.manager.peer_listener.remote_followers.runs == 0
+    assert other.server.manager.followers.remote.runs == 0
 
 
 async def test_one_who_follows_at_a_core_that_goes_down_has_not_left(cores: tuple[Core, Core]) -> None:
@@ -122,11 +122,11 @@ async def test_one_who_follows_at_a_core_that_goes_down_has_not_left(cores: tupl
     run = one.server.manager.live(run_id)
     assert run is not None
     async with asyncio.timeout(WITHIN_S):
-        while not run._following_elsewhere:
+        while not run.followers.elsewhere:
             await asyncio.sleep(0.01)
         await other.server.manager.drain(0.0, asyncio.Event())
         call.cancel()
-        while run._following_elsewhere:
+        while run.followers.elsewhere:
             await asyncio.sleep(0.01)
     assert not run.stopping, "only its grace time began"
     again = one.stub.FollowRun(pb.FollowRunRequest(run_id=run_id))

@@ -10,27 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent_core.log.appending import AwaitableAppends
+from agent_core.log.append import Append, Appended, AppendStatus, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget, ring_target
-from agent_core.log.contract import (
-    Append,
-    Appended,
-    AppendStatus,
-    Batch,
-    Exchange,
-    LogGoneError,
-    OnAnswer,
-    Position,
-    RunInfo,
-    RunRecord,
-    SessionBusyError,
-    StoreTraits,
-)
+from agent_core.log.contract import StoreTraits
 from agent_core.log.encoding import NANO, seal
+from agent_core.log.errors import LogGoneError, SessionBusyError
 from agent_core.log.live_tail import LiveTail
 from agent_core.log.memory.run import EVENT_OVERHEAD_BYTES, MemoryRun
 from agent_core.log.memory.sessions import MemorySessions
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from agent_core.log.shares import Live, Shares
 from tokenwire.telemetry import monotonic_nano
 
@@ -140,20 +130,14 @@ class MemoryLog(AwaitableAppends):
 
     def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Write events of a run at once."""
-        on_answer(self._write(append))
-
-    def _write(self, append: Append) -> Appended:
-        """Return what became of an append."""
         run_id, epoch, first, payloads, end = append
-        appended = self._append(run_id, epoch, first, payloads)
-        if end is None:
-            return appended
         log = self._logs.get(run_id)
-        if log is not None and appended.status is AppendStatus.OK and log.outcome is None:
+        appended = self._append(log, epoch, first, payloads)
+        if end is not None and log is not None and appended is _OK and log.outcome is None:
             self._close(log, end.outcome)
             if end.exchange is not None:
                 self._sessions.remember(log.record, end.exchange, log.end_unix_nano)
-        return appended
+        on_answer(appended)
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Never needed: memory loses nothing that it has accepted."""
@@ -195,7 +179,7 @@ class MemoryLog(AwaitableAppends):
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         log.epoch += 1
-        appended = self._append(run_id, log.epoch, log.last.sequence + 1, (payload,))
+        appended = self._append(log, log.epoch, log.last.sequence + 1, (payload,))
         self._close(log, outcome)
         return appended
 
@@ -230,9 +214,8 @@ class MemoryLog(AwaitableAppends):
         if log is not None:
             self._forget(log)
 
-    def _append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def _append(self, log: MemoryRun | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Return what became of an append."""
-        log = self._logs.get(run_id)
         if log is None:
             return Appended(AppendStatus.GONE)
         if epoch != log.epoch:

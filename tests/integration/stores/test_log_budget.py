@@ -4,17 +4,11 @@ import asyncio
 
 import pytest
 
-from agent_core.log.contract import (
-    START,
-    Appended,
-    AppendStatus,
-    End,
-    LogFullError,
-    LogGoneError,
-    Position,
-    RunLog,
-)
+from agent_core.log.append import Appended, AppendStatus, End
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogFullError, LogGoneError
+from agent_core.log.position import START, Position
 from agent_core.runs.follower import Resync
 from tests.support.stores import (
     COUNTING,

@@ -5,19 +5,12 @@ from functools import partial
 
 import pytest
 
-from agent_core.log.contract import (
-    START,
-    Appended,
-    AppendStatus,
-    End,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunLog,
-    Tail,
-)
+from agent_core.log.append import Appended, AppendStatus, End
+from agent_core.log.contract import RunLog, Tail
 from agent_core.log.encoding import NANO
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import START, Position
+from agent_core.log.records import Outcome, RunInfo
 from agent_core.log.redis import connection
 from tests.support.stores import (
     FAR,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.log.contract import End, LogFullError, PrincipalLogFullError, RunLog
+from agent_core.log.append import End
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogFullError, PrincipalLogFullError
 from tests.support.stores import (
     COUNTING,
     LOST,

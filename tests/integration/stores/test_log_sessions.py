@@ -4,8 +4,11 @@ import itertools
 
 import pytest
 
-from agent_core.log.contract import AppendStatus, End, Exchange, LogFullError, RunLog, SessionBusyError
+from agent_core.log.append import AppendStatus, End
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogFullError, SessionBusyError
+from agent_core.log.records import Exchange
 from tests.support.stores import (
     COUNTING,
     LOST,

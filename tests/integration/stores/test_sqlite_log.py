@@ -26,7 +26,7 @@ from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 from agent_core.log.sqlite.sessions import SESSION_OVERHEAD_BYTES
 from agent_core.log.sqlite.writer import RUN_OVERHEAD_BYTES
-from agent_core.runs.orphans import reap_orphans
+from agent_core.runs.reaper import reap_orphans
 from tests.support.stores import (
     FAR,
     OTHER,

@@ -6,8 +6,11 @@ import inspect
 
 import pytest
 
-from agent_core.log.contract import START, Append, AppendStatus, End, LogAwayError, OnAnswer, RunLog
+from agent_core.log.append import Append, AppendStatus, End, OnAnswer
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
 from agent_core.log.memory.log import MemoryLog
+from agent_core.log.position import START
 from agent_core.log.timed import TimedLog
 from tests.support.stores import FAR, RUN, STOP, payloads, record, texts
 from tokenwire.telemetry.metrics import Home

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from agent_core.log.contract import Append, Appended, AppendStatus, End, Exchange, LogAwayError
+from agent_core.log.append import Append, Appended, AppendStatus, End
+from agent_core.log.errors import LogAwayError
+from agent_core.log.records import Exchange
 from agent_core.log.turns import MAX_TURN_BYTES, Turns
 from tests.support.stores import STOP, WAKE_S
 
@@ -174,6 +176,45 @@ async def test_a_store_that_can_not_begin_a_turn_fails_it() -> None:
     store.submit("b")
     await turn()
     assert store.written == [["b"]]
+
+
+async def test_a_store_that_answers_too_little_fails_the_turn() -> None:
+    """Otherwise the runs at its end would wait for ever."""
+    store = Store()
+    store.submit("a", "b")
+    await turn()
+    store.turns.answered([OK])
+    assert [(run_id, type(answer)) for run_id, answer in store.answers] == [
+        ("a", RuntimeError),
+        ("b", RuntimeError),
+    ]
+
+
+async def test_each_append_may_fail_by_itself() -> None:
+    """One bad run takes no other one of its turn with it."""
+    store = Store()
+    bug = ValueError("bad run")
+    store.submit("a", "b")
+    await turn()
+    store.turns.answered([bug, OK])
+    assert store.answers == [("a", bug), ("b", OK)]
+
+
+async def test_a_store_may_answer_before_it_returns() -> None:
+    """What comes of the answers is the next turn all the same; and a failure after them changes nothing."""
+    store = Store()
+
+    def write(appends: list[Append]) -> None:
+        store.write(appends)
+        store.turns.answered([OK] * len(appends))
+        raise ZeroDivisionError
+
+    store.turns = Turns(write)
+    store.turns.submit(Append("a", 1, 1, (b"1",)), lambda _: store.submit("b", "c"))
+    await turn()
+    await turn()
+    assert store.written == [["a"], ["b", "c"]]
+    assert store.answers == [("b", OK), ("c", OK)]
 
 
 async def test_closing_waits_for_what_was_submitted_and_takes_no_more() -> None:

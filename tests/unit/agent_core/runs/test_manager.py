@@ -24,12 +24,12 @@ from agent_core.log.contract import (
 )
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
-from agent_core.runs import orphans
+from agent_core.runs import reaper
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.limits import CoreLimits, Limiter
+from agent_core.runs.limits import CoreLimits, Limiter, RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.request import fingerprint
-from agent_core.runs.run_order import RunTimes, StopCause
+from agent_core.runs.run import StopCause
+from agent_core.runs.start_request import fingerprint
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, OnDisconnect, RunSpec
@@ -78,7 +78,7 @@ class ForgetfulLog(MemoryLog):
 
 async def test_a_follow_that_fails_counts_as_a_follower_that_left() -> None:
     """Otherwise the run would wait for ever for one that never came."""
-    manager = RunManager(ForgetfulLog(), RunTimes())
+    manager = RunManager(ForgetfulLog(), RunLimits())
     run_id = await start(manager, message="a " * 1000, on_disconnect=ON_DISCONNECT_CANCEL)
     run = manager.live(run_id)
     assert run is not None
@@ -99,7 +99,7 @@ class BrokenLog(MemoryLog):
 
 async def test_a_broken_store_does_not_keep_the_run_alive(caplog: pytest.LogCaptureFixture) -> None:
     """The core can still go down, and says whose fault it is."""
-    manager = RunManager(BrokenLog(), RunTimes())
+    manager = RunManager(BrokenLog(), RunLimits())
     run_id = await start(manager)
     await manager.drain(5, asyncio.Event())
     assert manager.live(run_id) is None
@@ -128,8 +128,8 @@ async def test_a_run_whose_end_could_not_be_written_gets_one_when_it_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its followers wait for one; and the core does not wait for it when it goes down."""
-    monkeypatch.setattr(orphans, "RETRY_S", 0.001)
-    manager = RunManager(FullLog(), RunTimes())
+    monkeypatch.setattr(reaper, "RETRY_S", 0.001)
+    manager = RunManager(FullLog(), RunLimits())
     run_id = await start(manager)
     follower = await manager.follow(FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=False))
     events: list[Event] = []
@@ -152,17 +152,17 @@ class UncreativeLog(MemoryLog):
 
 async def test_a_run_that_can_not_be_created_fails_its_start_and_nothing_else() -> None:
     """No run is left behind."""
-    manager = RunManager(UncreativeLog(), RunTimes())
+    manager = RunManager(UncreativeLog(), RunLimits())
     with pytest.raises(OSError, match="disk full"):
         await start(manager)
     await asyncio.sleep(0)
-    assert manager._live == {}
+    assert len(manager.registry) == 0
 
 
 async def test_any_async_iterator_is_an_agent() -> None:
     """One that can't be closed ends all the same, and when it is cancelled too."""
     log = MemoryLog()
-    manager = RunManager(log, RunTimes())
+    manager = RunManager(log, RunLimits())
     for message, reason in (("a b c", "stop"), ("a " * 5000, "cancelled")):
         run_id = await start(manager, Plain, message)
         run = manager.live(run_id)
@@ -178,7 +178,7 @@ async def test_any_async_iterator_is_an_agent() -> None:
 async def test_a_run_that_came_to_its_end_is_not_stopped_any_more() -> None:
     """Whoever stops it in the same moment gets the whole answer."""
     log = MemoryLog()
-    manager = RunManager(log, RunTimes())
+    manager = RunManager(log, RunLimits())
     run_id = await start(manager)
     run = manager.live(run_id)
     assert run is not None
@@ -210,7 +210,7 @@ class SlowlyFullLog(MemoryLog):
 
 async def test_a_request_that_is_repeated_at_a_limit_while_it_fails_is_refused_as_such() -> None:
     """The run that it might have stood for is forgotten while it waits for it."""
-    manager = RunManager(SlowlyFullLog(), RunTimes(), limiter=Limiter(CoreLimits(max_runs=2)))
+    manager = RunManager(SlowlyFullLog(), RunLimits(), limiter=Limiter(CoreLimits(max_runs=2)))
     spec = RunSpec(message="a", request_id="r")
     named = NamedAgent("words", words)
 
@@ -235,12 +235,12 @@ class RefusingLog(MemoryLog):
 async def test_a_run_whose_beginning_the_log_does_not_take_is_refused_for_now() -> None:
     """It is the log that is away: no bug, and worth another try."""
     with pytest.raises(CoreLogAwayError):
-        await start(RunManager(RefusingLog(), RunTimes()))
+        await start(RunManager(RefusingLog(), RunLimits()))
 
 
 async def test_no_two_principals_share_a_request_id() -> None:
     """Also where a name holds what separates it from the id."""
-    manager = RunManager(MemoryLog(), RunTimes())
+    manager = RunManager(MemoryLog(), RunLimits())
     named = NamedAgent("words", words)
 
     async def ask(owner: str, request_id: str) -> str:

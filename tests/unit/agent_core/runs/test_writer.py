@@ -6,17 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from agent_core.log.contract import (
-    START,
-    Append,
-    Appended,
-    AppendStatus,
-    LogAwayError,
-    OnAnswer,
-    RunRecord,
-    StoreTraits,
-)
+from agent_core.log.append import Append, Appended, AppendStatus, OnAnswer
+from agent_core.log.contract import StoreTraits
+from agent_core.log.errors import LogAwayError
 from agent_core.log.memory.log import MemoryLog
+from agent_core.log.position import START
+from agent_core.log.records import RunRecord
 from agent_core.runs import writer as module
 from agent_core.runs.writer import LogRefusedError, RunWriter
 from tests.support.stores import FAR, RUN, STOP, WAKE_S, payload, record, texts

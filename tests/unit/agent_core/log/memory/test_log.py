@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent_core.log.append import AppendStatus, End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import START, AppendStatus, End, Exchange, LogGoneError, Position, Tail
+from agent_core.log.contract import Tail
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogGoneError
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.memory.sessions import EXCHANGE_OVERHEAD_BYTES, SESSION_OVERHEAD_BYTES
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange
 from tests.support.stores import FAR, OTHER, RUN, STOP, Clock, payload, payloads, record, texts
 
 
