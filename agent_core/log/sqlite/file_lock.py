@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from agent_core.log.contract import LogOpenError
+from agent_core.log.errors import LogOpenError
 
 
 class FileLock:

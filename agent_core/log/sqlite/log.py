@@ -18,24 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent_core.log.appending import AwaitableAppends
+from agent_core.log.append import Append, Appended, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import (
-    START,
-    Append,
-    Appended,
-    Batch,
-    Exchange,
-    LogAwayError,
-    OnAnswer,
-    Position,
-    RunInfo,
-    RunRecord,
-    StoreTraits,
-)
-from agent_core.log.hot import HOT_BYTES, HotRun
-from agent_core.log.live_tail import LiveTail
-from agent_core.log.outcome import Outcome
+from agent_core.log.contract import StoreTraits
+from agent_core.log.errors import LogAwayError
+from agent_core.log.live_tail import LIVE_BYTES, LiveEvents, LiveTail
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from agent_core.log.sqlite.journal import JOURNAL_BYTES
 from agent_core.log.sqlite.reader import LogReader
 from agent_core.log.sqlite.writer import LogWriter
@@ -52,7 +42,7 @@ class SqliteLog(AwaitableAppends):
     Args:
         path: The file. It is made where there is none.
         budget: How much it keeps, and how long.
-        hot_bytes: How much of a live run is kept in memory; half of it may be in no chunk of the file yet.
+        live_bytes: How much of a live run is kept in memory; half of it may be in no chunk of the file yet.
         journal_bytes: How much the journal may hold.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
@@ -63,20 +53,20 @@ class SqliteLog(AwaitableAppends):
         path: str | Path,
         budget: LogBudget | None = None,
         *,
-        hot_bytes: int = HOT_BYTES,
+        live_bytes: int = LIVE_BYTES,
         journal_bytes: int = JOURNAL_BYTES,
         unix_nano: Callable[[], int] = time.time_ns,
         stamp: Callable[[], int] = monotonic_nano,
     ) -> None:
         self._path = Path(path)
         self._budget = budget or LogBudget()
-        self._hot_bytes = hot_bytes
+        self._live_bytes = live_bytes
         self._journal_bytes = journal_bytes
         self._unix_nano = unix_nano
         self._stamp = stamp
         self.turns = Turns(self._write_turn)
         self._closing = False
-        self._live: dict[str, HotRun] = {}
+        self._live: dict[str, LiveEvents] = {}
         self._readers: Counter[str] = Counter()
 
     @property
@@ -94,7 +84,7 @@ class SqliteLog(AwaitableAppends):
             self._readers,
             self._unix_nano,
             self._stamp,
-            tail_bytes=self._hot_bytes // 2,
+            tail_bytes=self._live_bytes // 2,
             journal_bytes=self._journal_bytes,
         )
         self._reader = await asyncio.to_thread(LogReader, self._path, self._unix_nano)
@@ -102,7 +92,7 @@ class SqliteLog(AwaitableAppends):
         self._writing = await asyncio.to_thread(Writing, self._path, self._writer, self._on_commit)
         for info in await self._ask(self._reader.open_runs):
             # Lost by a core before: whoever follows them waits for the reaper.
-            self._live[info.record.run_id] = HotRun(info.last, self._hot_bytes)
+            self._live[info.record.run_id] = LiveEvents(info.last, self._live_bytes)
 
     async def aclose(self) -> None:
         """Write what is under way, and close the file."""
@@ -286,7 +276,7 @@ class SqliteLog(AwaitableAppends):
         """Tell those who read what was committed."""
         for run_id, change in changes.items():
             if change.created:
-                self._live[run_id] = HotRun(START, self._hot_bytes)
+                self._live[run_id] = LiveEvents(START, self._live_bytes)
             live = self._live.get(run_id)
             if live is not None:
                 live.apply(

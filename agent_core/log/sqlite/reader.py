@@ -8,18 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    START,
-    Batch,
-    Exchange,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunRecord,
-    fitting,
-)
-from agent_core.log.outcome import Outcome
+from agent_core.log.batch import Batch, fitting
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from agent_core.log.sqlite.chunks import chunk_bounds, read_chunks
 from agent_core.log.sqlite.schema import connect
 from tokenwire.v1.run_pb2 import OnDisconnect

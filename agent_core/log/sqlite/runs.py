@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent_core.log.contract import FIRST_EPOCH
+from agent_core.log.position import FIRST_EPOCH
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent_core.log.contract import LogOpenError
+from agent_core.log.errors import LogOpenError
 from agent_core.log.sqlite.chunks import CHUNK_BYTES, Chunk, write_chunks
 from agent_core.log.sqlite.transaction import Transaction
 
@@ -95,8 +95,8 @@ CREATE TABLE chunks (
   PRIMARY KEY (run, first)
 ) WITHOUT ROWID;
 """
-"""What version 4 has in place of `events`. A row of `journal` is what all runs said in a turn, a row of `chunks`
-is some hundred events of one run. Events of an open run that are in no chunk yet are in the journal.
+"""What version 4 has in place of `events`. A row of `journal` is what all runs said in a turn, a row of
+`chunks` some hundred events of one run. Events of an open run that are in no chunk yet are in the journal.
 `packing.py` has the form of both."""
 
 INDEXES: Final = """

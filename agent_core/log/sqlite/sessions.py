@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Exchange, RunRecord, SessionBusyError, exchange_bytes
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import SessionBusyError
+from agent_core.log.records import Exchange, RunRecord, exchange_bytes
 from agent_core.log.shares import Shares
 from agent_core.log.sqlite.transaction import Transaction
 

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import LogBudget, beyond_floor, ring_target
-from agent_core.log.contract import FIRST_EPOCH, Append, Appended, AppendStatus, End, RunRecord
 from agent_core.log.encoding import NANO, seal
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import FIRST_EPOCH
+from agent_core.log.records import Outcome, RunRecord
 from agent_core.log.shares import Live, Shares
 from agent_core.log.sqlite.checkpoints import checkpoint
 from agent_core.log.sqlite.chunks import (

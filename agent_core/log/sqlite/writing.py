@@ -1,4 +1,4 @@
-"""Writes the file of the store `sqlite:PATH`: in a thread of its own, and in the event loop where that is quick.
+"""Writes the file of the store `sqlite:PATH`: in a thread of its own, or in the loop's where that is quick.
 
 A turn that is one row of the journal is written in the loop's thread: it is one `write` into the kernel's
 memory, which takes less than two changes from thread to thread. Whatever may wait goes to the store's thread:
@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from agent_core.log.contract import Append, Appended, LogAwayError, LogFullError, SessionBusyError
+from agent_core.log.append import Append, Appended
+from agent_core.log.errors import LogAwayError, LogFullError, SessionBusyError
 from agent_core.log.sqlite.checkpoints import CHECKPOINT_BYTES, Checkpoints
 from agent_core.log.sqlite.runs import Change
 from agent_core.log.sqlite.writer import LogWriter
@@ -32,11 +33,13 @@ checkpoint where something was written."""
 AGAIN_S: Final = 1.0
 """How long after a failure rows of the journal are deleted again."""
 
-SLOW_S: Final = 0.05
-"""What a turn may take in the loop's thread: beyond it the disk is slow."""
+SLOW_S: Final = 0.1
+"""What a turn may take in the loop's thread: beyond it the disk is slow, or the processors are too busy."""
 
 SLOW_FOR_S: Final = 10.0
 """How long a disk that was slow is taken for slow."""
+
+_SLOW: Final = "the run log took %.2f s to write a turn: is its disk slow, or are the processors too busy?"
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +113,7 @@ class Writing:
         took_s = time.monotonic() - began_s
         if took_s > SLOW_S:
             self._at_once_from_s = began_s + took_s + SLOW_FOR_S
-            self._repeats.log(
-                logger, logging.WARNING, "the disk of the run log took %.2f s for a turn", took_s
-            )
+            self._repeats.log(logger, logging.WARNING, _SLOW, took_s)
         return None if answers is None else (answers, changes)
 
     def _run(self) -> None:
