@@ -149,8 +149,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise LogOpenError(f"{path} was written by a later version of this program")
     db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     db.execute("PRAGMA journal_mode = WAL")
-    # What is forgotten is overwritten with zeros where that costs no further write.
-    db.execute("PRAGMA secure_delete = FAST")
+    # What is forgotten is overwritten with zeros: FAST would leave what fills pages of its own, as chunks and
+    # rows of the journal do.
+    db.execute("PRAGMA secure_delete = ON")
     # Turns do not wait for checkpoints: checkpoints.py makes them.
     db.execute("PRAGMA wal_autocheckpoint = 0")
     transaction = Transaction(db)

@@ -37,6 +37,9 @@ from agent_core.log.sqlite.transaction import NotAloneError, Transaction
 RUN_OVERHEAD_BYTES: Final = 1024
 """What a run costs in the file besides its events, about."""
 
+EXPIRED_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+"""How much of expired runs one sweep deletes, about: it is overwritten with zeros."""
+
 _RECORD_BY_ID: Final = f"SELECT {RECORD} FROM runs WHERE run_id = ?"  # noqa: S608 # our own words
 _RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE request_key = ?"  # noqa: S608 # our own words
 _INSERT_RUN: Final = (
@@ -284,11 +287,15 @@ class LogWriter:
     def sweep(self) -> None:
         """Forget some of what has expired."""
         expired = self._transaction.read(
-            "SELECT run_id FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
+            "SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
             "ORDER BY expire_unix_nano LIMIT ?",
             (self._unix_nano(), EXPIRED_AT_ONCE),
         ).fetchall()
-        for (run_id,) in expired:
+        left_bytes = EXPIRED_BYTES_AT_ONCE
+        for run_id, size_bytes in expired:
+            if left_bytes <= 0:
+                break  # Appends wait meanwhile.
+            left_bytes -= size_bytes
             self.delete(run_id)
         self._sessions.sweep(self._unix_nano())
 

@@ -26,6 +26,9 @@ from agent_core.log.sqlite.runs import Change
 from agent_core.log.sqlite.writer import LogWriter
 from tokenwire.outage import Repeats
 
+JOBS_AT_ONCE: Final = 256
+"""The most jobs of one transaction: turns wait for it."""
+
 SWEEP_S: Final = 30.0
 """How often the store forgets what has expired, empties its journal of what is older than that, and makes a
 checkpoint where something was written."""
@@ -83,7 +86,7 @@ class Writing:
         self._tidying = False
         self._tidy_from_s = 0.0
         self._at_once_from_s = 0.0
-        self._repeats = Repeats()
+        self._slow, self._untidy = Repeats(), Repeats()
         self._checkpoints = Checkpoints(path, partial(self._queue.put, self._finish_checkpoint))
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -113,7 +116,7 @@ class Writing:
         took_s = time.monotonic() - began_s
         if took_s > SLOW_S:
             self._at_once_from_s = began_s + took_s + SLOW_FOR_S
-            self._repeats.log(logger, logging.WARNING, _SLOW, took_s)
+            self._slow.log(logger, logging.WARNING, _SLOW, took_s)
         return None if answers is None else (answers, changes)
 
     def _run(self) -> None:
@@ -137,7 +140,7 @@ class Writing:
         work: list[Job | _Aside | None] = []
         with suppress(queue.Empty):
             work.append(self._queue.get(timeout=max(0.0, until_s - time.monotonic())))
-            while True:
+            while len(work) < JOBS_AT_ONCE:
                 work.append(self._queue.get_nowait())
         return work
 
@@ -164,7 +167,7 @@ class Writing:
                 do()
                 self._written()
         except sqlite3.Error as error:
-            self._repeats.log(logger, logging.WARNING, "the run log could not be tidied up: %s", error)
+            self._untidy.log(logger, logging.WARNING, "the run log could not be tidied up: %s", error)
         except Exception:
             logger.exception("the run log could not be tidied up: this is a bug of the core")
 
