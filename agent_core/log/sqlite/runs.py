@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent_core.log.contract import FIRST_EPOCH
+from agent_core.log.position import FIRST_EPOCH
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class Change:
     gone: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class WrittenRun:
     """What the writer has in mind of a run."""
 
@@ -36,3 +37,18 @@ class WrittenRun:
     size_bytes: int
     """Of its events."""
     message_bytes: int = 0
+    tail: list[bytes] = field(default_factory=list)
+    """The newest events: those that are in the journal alone, in no chunk yet."""
+    tail_bytes: int = 0
+
+    def saved(self) -> Callable[[], None]:
+        """Return what sets the run back to what it is now."""
+        fields = (self.epoch, self.closed, self.first, self.last, self.size_bytes, self.tail_bytes)
+        tail, count = self.tail, len(self.tail)
+
+        def restore() -> None:
+            self.epoch, self.closed, self.first, self.last, self.size_bytes, self.tail_bytes = fields
+            self.tail = tail
+            del tail[count:]
+
+        return restore

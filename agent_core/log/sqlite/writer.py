@@ -1,39 +1,60 @@
-"""What the store `sqlite:PATH` writes into its file: no thread and no loop here, `sqlite.py` has them."""
+"""What the store `sqlite:PATH` writes into its file: no thread and no loop here, `log.py` has them.
+
+A turn is one row of the journal, written by one statement, unless something else is written with it: a run's
+creation, its end, a chunk of its events. What is in no chunk yet of an open run is its `tail`.
+"""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import LogBudget, beyond_floor, ring_target
-from agent_core.log.contract import FIRST_EPOCH, Appended, AppendStatus, Exchange, RunRecord
 from agent_core.log.encoding import NANO, seal
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import FIRST_EPOCH
+from agent_core.log.records import Outcome, RunRecord
 from agent_core.log.shares import Live, Shares
-from agent_core.log.sqlite.reader import RECORD, bounds, record_of
+from agent_core.log.sqlite.checkpoints import checkpoint
+from agent_core.log.sqlite.chunks import (
+    CHUNK_BYTES,
+    chunk_bounds,
+)
+from agent_core.log.sqlite.file_lock import FileLock
+from agent_core.log.sqlite.journal import JOURNAL_BYTES, Journal
+from agent_core.log.sqlite.reader import RECORD, record_of
+from agent_core.log.sqlite.recovery import recover
 from agent_core.log.sqlite.runs import Change, WrittenRun
-from agent_core.log.sqlite.schema import FileLock, explained, prepared
+from agent_core.log.sqlite.schema import explained, prepared
 from agent_core.log.sqlite.sessions import EXPIRED_AT_ONCE, SessionWriter
+from agent_core.log.sqlite.tails import Tails
+from agent_core.log.sqlite.transaction import NotAloneError, Transaction
 
 RUN_OVERHEAD_BYTES: Final = 1024
 """What a run costs in the file besides its events, about."""
 
+EXPIRED_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+"""How much of expired runs one sweep deletes, about: it is overwritten with zeros."""
+
 _RECORD_BY_ID: Final = f"SELECT {RECORD} FROM runs WHERE run_id = ?"  # noqa: S608 # our own words
 _RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE request_key = ?"  # noqa: S608 # our own words
 _INSERT_RUN: Final = (
-    f"INSERT INTO runs ({RECORD}, epoch, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 # our own words
+    f"INSERT INTO runs (id, {RECORD}, epoch, size_bytes) "  # noqa: S608 # our own words
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
 )
 _INSERT_MESSAGE: Final = "INSERT INTO messages (run, message) VALUES (?, ?)"
-_INSERT_EVENT: Final = "INSERT INTO events (run, epoch, sequence, event) VALUES (?, ?, ?, ?)"
 
 _OK: Final = Appended(AppendStatus.OK)
 
+logger = logging.getLogger(__name__)
+
 
 class LogWriter:
-    """Writes the file. Each method but the first three is a part of a transaction that the caller opens.
+    """Writes the file. `transaction` opens what most other methods are a part of.
 
     Args:
         path: The file.
@@ -41,18 +62,23 @@ class LogWriter:
         reading: The runs that are read: they are not forgotten early.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
+        tail_bytes: How much of an open run may be in no chunk yet.
+        journal_bytes: How much the journal may hold.
 
     Raises:
         LogOpenError: It can't be opened, is another core's, or another program's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # the file, what it keeps, two clocks, how it keeps it
         self,
         path: Path,
         budget: LogBudget,
         reading: Container[str],
         unix_nano: Callable[[], int],
         stamp: Callable[[], int],
+        *,
+        tail_bytes: int = CHUNK_BYTES,
+        journal_bytes: int = JOURNAL_BYTES,
     ) -> None:
         self.changes: dict[str, Change] = {}
         """By run id, what the open transaction has done so far."""
@@ -66,32 +92,88 @@ class LogWriter:
         try:
             with explained(path):
                 self._db = prepared(path)
-                self._sessions = SessionWriter(self._db, budget, self._shares)
+                self._transaction = Transaction(self._db)
+                recover(self._transaction)
+                self._journal = Journal(self._transaction, journal_bytes)
+                self._tails = Tails(self._transaction, self._journal, tail_bytes)
+                self._sessions = SessionWriter(self._transaction, budget, self._shares)
                 self._load()
+                # The event loop must not wait for another program's lock: `Transaction` does, elsewhere.
+                self._db.execute("PRAGMA busy_timeout = 0")
         except BaseException:
             self._lock.close()
             raise
 
     def close_file(self) -> None:
         """Close the file, and let another core have it."""
-        self._db.close()
-        self._lock.close()
+        try:
+            with self.transaction():
+                self._tails.move(list(self._open.values()))
+            self._delete_free()
+        except sqlite3.Error as error:
+            # The next one who opens the file finds them in the journal.
+            logger.warning("events could not be moved out of the journal: %s", error)
+        finally:
+            self._db.close()
+            self._lock.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what is done inside; nothing of it when anything fails."""
         self.changes = {}
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # A full disk may have ended the transaction already.
-            with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            with suppress(sqlite3.Error):
-                self._load()
-            raise
+            with self._transaction.together():
+                yield
+                self._tails.write_turn()
+        finally:
+            self._tails.forget_new()
+
+    def write_turn(self, turn: Sequence[Append]) -> list[Appended]:
+        """Return what became of a turn."""
+        return list(map(self.write, turn))
+
+    def write_alone(self, turn: Sequence[Append]) -> list[Appended] | None:
+        """Return what became of a turn that needs one row of the journal and nothing else of the file.
+
+        Returns:
+            None where it needs more, or the file can't be written at once: then nothing was done.
+        """
+        self.changes = {}
+        try:
+            with self._transaction.alone():
+                answers = self.write_turn(turn)
+                self._tails.write_turn()
+        except (NotAloneError, sqlite3.Error):
+            return None
+        finally:
+            self._tails.forget_new()
+        return answers
+
+    @property
+    def untidy(self) -> bool:
+        """Whether `tidy` has something to do."""
+        return self._journal.overdue
+
+    def tidy(self) -> None:
+        """Delete rows of the journal that are needed no more; make some free where there are too many."""
+        with self.transaction():
+            self._tails.move_oldest()
+        self._delete_free()
+
+    def age(self) -> None:
+        """Let what the journal has had since the last time be moved out of it."""
+        self._journal.age()
+
+    def finish_checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, and begin it anew where that was all."""
+        if checkpoint(self._db):
+            with self.transaction():
+                self.probe()
+
+    def take_written_bytes(self) -> int:
+        """Return how much was written since the last time, about."""
+        written, self._transaction.written_bytes = self._transaction.written_bytes, 0
+        return written
 
     def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now.
@@ -104,12 +186,12 @@ class LogWriter:
             PrincipalLogFullError: There is none for this owner.
             SessionBusyError: Another run of its session goes on.
         """
-        known = self._db.execute(_RECORD_BY_ID, (record.run_id,)).fetchone()
+        known = self._transaction.read(_RECORD_BY_ID, (record.run_id,)).fetchone()
         if known is not None:
             return record_of(known)
         self.sweep()
         if record.request_key:
-            earlier = self._db.execute(_RECORD_BY_KEY, (record.request_key,)).fetchone()
+            earlier = self._transaction.read(_RECORD_BY_KEY, (record.request_key,)).fetchone()
             if earlier is not None:
                 if not 0 < earlier[-1] <= self._unix_nano():
                     return record_of(earlier)
@@ -130,10 +212,11 @@ class LogWriter:
             record.core,
             FIRST_EPOCH,
         )
-        row = self._db.execute(_INSERT_RUN, values).lastrowid
-        assert row is not None  # noqa: S101 # for the type checker
+        row = self._next_row
+        self._next_row += 1
+        self._transaction.execute(_INSERT_RUN, (row, *values))
         if message:
-            self._db.execute(_INSERT_MESSAGE, (row, message))
+            self._transaction.execute(_INSERT_MESSAGE, (row, message))
         self._open[record.run_id] = WrittenRun(
             record.run_id,
             account,
@@ -145,36 +228,24 @@ class LogWriter:
             size_bytes=0,
             message_bytes=len(message),
         )
-        self._shares.held.add(account, RUN_OVERHEAD_BYTES + len(message))
+        self._transaction.on_undo(self._open.pop, record.run_id)
+        self._hold(account, RUN_OVERHEAD_BYTES + len(message))
         self._shares.keep(account)
         self._change(record.run_id).created = True
         return record
 
     def probe(self) -> None:
         """Write something that changes nothing: the version that the file has."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        self._db.execute(f"PRAGMA user_version = {version}")
+        (version,) = self._transaction.read("PRAGMA user_version").fetchone()
+        self._transaction.execute(f"PRAGMA user_version = {version}")
 
-    def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def write(self, append: Append) -> Appended:
         """Return what became of an append."""
-        return self._append(self._state(run_id), epoch, first, payloads)
-
-    def close(  # noqa: PLR0913, PLR0917 # an append, and an end
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None,
-    ) -> Appended:
-        """Return what became of the last append, with which the log is closed."""
+        run_id, epoch, first, payloads, end = append
         state = self._state(run_id)
         appended = self._append(state, epoch, first, payloads)
-        if state is not None and appended.status is AppendStatus.OK and not state.closed:
-            self._close(state, outcome)
-            if exchange is not None:
-                self._sessions.remember(state.row, exchange, self._unix_nano())
+        if end is not None and state is not None and appended.status is AppendStatus.OK and not state.closed:
+            self._close(state, end)
         return appended
 
     def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
@@ -186,14 +257,15 @@ class LogWriter:
             return Appended(AppendStatus.FENCED)
         if state.closed:
             return Appended(AppendStatus.CLOSED)
+        self._transaction.on_undo(state.saved())
         state.epoch += 1
         self._write(state, (payload,))
-        self._close(state, outcome)
+        self._close(state, End(outcome))
         return _OK
 
     def delete(self, run_id: str) -> None:
         """Forget a run."""
-        found = self._db.execute(
+        found = self._transaction.read(
             "SELECT id, size_bytes, owner, coalesce(length(message), 0) "
             "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE run_id = ?",
             (run_id,),
@@ -201,22 +273,29 @@ class LogWriter:
         if found is None:
             return
         row, size, owner, message_bytes = found
-        state = self._open.pop(run_id, None)
-        self._db.execute("DELETE FROM events WHERE run = ?", (row,))
-        self._db.execute("DELETE FROM messages WHERE run = ?", (row,))
-        self._db.execute("DELETE FROM runs WHERE id = ?", (row,))
-        freed = RUN_OVERHEAD_BYTES + message_bytes + (state.size_bytes if state is not None else size)
-        self._shares.held.add(self._shares.account_of(owner), -freed)
+        state = self._open.get(run_id)
+        if state is not None:
+            size = state.size_bytes
+            self._tails.forget(state)
+            self._leave(state)
+        self._transaction.execute("DELETE FROM chunks WHERE run = ?", (row,))
+        self._transaction.execute("DELETE FROM messages WHERE run = ?", (row,))
+        self._transaction.execute("DELETE FROM runs WHERE id = ?", (row,))
+        self._hold(self._shares.account_of(owner), -(RUN_OVERHEAD_BYTES + message_bytes + size))
         self._change(run_id).gone = True
 
     def sweep(self) -> None:
         """Forget some of what has expired."""
-        expired = self._db.execute(
-            "SELECT run_id FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
+        expired = self._transaction.read(
+            "SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
             "ORDER BY expire_unix_nano LIMIT ?",
             (self._unix_nano(), EXPIRED_AT_ONCE),
         ).fetchall()
-        for (run_id,) in expired:
+        left_bytes = EXPIRED_BYTES_AT_ONCE
+        for run_id, size_bytes in expired:
+            if left_bytes <= 0:
+                break  # Appends wait meanwhile.
+            left_bytes -= size_bytes
             self.delete(run_id)
         self._sessions.sweep(self._unix_nano())
 
@@ -256,7 +335,7 @@ class LogWriter:
     def _ended(self, account: str, order: str) -> sqlite3.Cursor:
         """Return the ids and sizes of an account's ended runs."""
         where = "AND owner = ?" if self._budget.principal_bytes else ""
-        return self._db.execute(
+        return self._transaction.read(
             f"SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL {where} ORDER BY {order}",  # noqa: S608 # our own words
             (account,) if where else (),
         )
@@ -287,19 +366,13 @@ class LogWriter:
 
     def _write(self, state: WrittenRun, payloads: Sequence[bytes]) -> None:
         """Write events under the next numbers, and keep to the budget."""
-        now = self._stamp()
-        row, epoch, first = state.row, state.epoch, state.last + 1
-        events = seal(payloads, epoch=epoch, first=first, logged_nano=now)
-        self._db.executemany(
-            _INSERT_EVENT, [(row, epoch, sequence, event) for sequence, event in enumerate(events, first)]
-        )
-        size = sum(map(len, events))
-        state.last += len(events)
-        state.size_bytes += size
-        self._shares.held.add(state.account, size)
+        events = seal(payloads, epoch=state.epoch, first=state.last + 1, logged_nano=self._stamp())
+        size = len(events[0]) if len(events) == 1 else sum(map(len, events))
+        self._tails.add(state, events, size)
+        self._hold(state.account, size)
         change = self._change(state.run_id)
         change.events += events
-        change.epoch = epoch
+        change.epoch = state.epoch
         budget = self._budget
         if state.size_bytes > budget.run_bytes or state.last - state.first >= budget.run_events:
             self._trim(state, ring_target(budget.run_events), ring_target(budget.run_bytes))
@@ -307,37 +380,50 @@ class LogWriter:
 
     def _trim(self, state: WrittenRun, max_events: int, max_bytes: int) -> None:
         """Drop a run's oldest events until the others fit; never the last."""
-        held = self._db.execute(
-            "SELECT sequence, length(event) FROM events WHERE run = ? ORDER BY sequence", (state.row,)
-        )
-        least = state.last - max(1, max_events) + 1
-        dropped = 0
-        for sequence, size in held:
-            if sequence == state.last or (sequence >= least and state.size_bytes - dropped <= max_bytes):
-                break
-            dropped += size
-            state.first = sequence + 1
-        held.close()
-        self._db.execute("DELETE FROM events WHERE run = ? AND sequence < ?", (state.row, state.first))
-        state.size_bytes -= dropped
-        self._shares.held.add(state.account, -dropped)
+        before = state.size_bytes
+        self._tails.drop_oldest(state, max(1, max_events), max_bytes)
+        self._hold(state.account, state.size_bytes - before)
         if state.closed:
-            self._db.execute("UPDATE runs SET size_bytes = ? WHERE id = ?", (state.size_bytes, state.row))
+            self._transaction.execute(
+                "UPDATE runs SET size_bytes = ? WHERE id = ?", (state.size_bytes, state.row)
+            )
         else:
             self._change(state.run_id)
 
-    def _close(self, state: WrittenRun, outcome: Outcome) -> None:
+    def _close(self, state: WrittenRun, end: End) -> None:
         """Close a log."""
-        end = self._unix_nano()
-        expire = end + int(self._budget.retention_s * NANO)
-        self._db.execute(
+        now = self._unix_nano()
+        expire = now + int(self._budget.retention_s * NANO)
+        self._tails.move([state])
+        self._tails.forget(state)
+        self._transaction.execute(
             "UPDATE runs SET epoch = ?, size_bytes = ?, outcome = ?, reason = ?, end_unix_nano = ?, "
             "expire_unix_nano = ? WHERE id = ?",
-            (state.epoch, state.size_bytes, *outcome, end, expire, state.row),
+            (state.epoch, state.size_bytes, *end.outcome, now, expire, state.row),
         )
-        state.closed = True
         self._change(state.run_id).closed = True
+        self._transaction.on_undo(state.saved())
+        state.closed = True
+        self._leave(state)
+        if end.exchange is not None:
+            self._sessions.remember(state.row, end.exchange, now)
+
+    def _leave(self, state: WrittenRun) -> None:
+        """Have a run in mind no more."""
         del self._open[state.run_id]
+        self._transaction.on_undo(self._open.__setitem__, state.run_id, state)
+
+    def _hold(self, account: str, size_bytes: int) -> None:
+        """Count what is held more, or less."""
+        held = self._shares.held
+        held.add(account, size_bytes)
+        self._transaction.on_undo(held.add, account, -size_bytes)
+
+    def _delete_free(self) -> None:
+        """Delete rows of the journal that are needed no more."""
+        with self.transaction():
+            deleted = self._journal.delete_free()
+        deleted()
 
     def _change(self, run_id: str) -> Change:
         """Return what is noted of a run in this transaction, with its first event as it is now."""
@@ -352,40 +438,38 @@ class LogWriter:
         state = self._open.get(run_id)
         if state is not None:
             return state
-        found = self._db.execute(
+        found = self._transaction.read(
             "SELECT owner, id, epoch, size_bytes FROM runs WHERE run_id = ? AND expire_unix_nano > ?",
             (run_id, self._unix_nano()),
         ).fetchone()
         if found is None:
             return None
         owner, row, epoch, size = found
-        first, last = bounds(self._db, row)
         account = self._shares.account_of(owner)
-        return WrittenRun(run_id, account, row, epoch, True, first.sequence, last.sequence, size)
+        return WrittenRun(run_id, account, row, epoch, True, *chunk_bounds(self._transaction.read, row), size)
 
     def _load(self) -> None:
-        """Read from the file what the writer has in mind of it."""
-        self._open = {}
-        self._shares.clear()
+        """Read from the file what the writer has in mind of it: once, then the journal is empty."""
         self._sessions.load()
-        counted = self._db.execute(
+        counted = self._transaction.read(
             "SELECT owner, count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) "
             "+ coalesce(sum(length(message)), 0) "
             "FROM runs LEFT JOIN messages ON messages.run = runs.id GROUP BY owner"
         )
         for owner, runs, size in counted:
             self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size)
-        opened = self._db.execute(
+        opened = self._transaction.read(
             "SELECT id, run_id, epoch, owner, coalesce(length(message), 0) "
             "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE outcome IS NULL"
         ).fetchall()
         for row, run_id, epoch, owner, message_bytes in opened:
-            first, last = bounds(self._db, row)
-            (size,) = self._db.execute(
-                "SELECT coalesce(sum(length(event)), 0) FROM events WHERE run = ?", (row,)
+            bounds = chunk_bounds(self._transaction.read, row)
+            (size,) = self._transaction.read(
+                "SELECT coalesce(sum(size_bytes), 0) FROM chunks WHERE run = ?", (row,)
             ).fetchone()
             account = self._shares.account_of(owner)
-            self._open[run_id] = WrittenRun(
-                run_id, account, row, epoch, False, first.sequence, last.sequence, size, message_bytes
-            )
+            self._open[run_id] = WrittenRun(run_id, account, row, epoch, False, *bounds, size, message_bytes)
             self._shares.held.add(account, size)
+        # No row is given twice as long as the journal may have events of a run that had it.
+        (self._next_row,) = self._transaction.read("SELECT coalesce(max(id), 0) + 1 FROM runs").fetchone()
+        self._transaction.forget_undo()

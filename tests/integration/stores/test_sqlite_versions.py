@@ -3,8 +3,10 @@
 import sqlite3
 from pathlib import Path
 
+from agent_core.log.append import End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import START, End, Exchange
+from agent_core.log.position import START
+from agent_core.log.records import Exchange
 from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.sqlite.schema import APPLICATION_ID
 from agent_core.log.sqlite.sessions import SESSION_OVERHEAD_BYTES
