@@ -9,45 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from agent_core.log.append import Append, Appended, AppendStatus, End, OnAnswer
-from agent_core.log.batch import Batch, fitting
-from agent_core.log.errors import (
-    LogAwayError,
-    LogFullError,
-    LogGoneError,
-    LogOpenError,
-    PrincipalLogFullError,
-    SessionBusyError,
-)
-from agent_core.log.position import FIRST_EPOCH, START, Position
-from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord, exchange_bytes
-
-__all__ = [
-    "FIRST_EPOCH",
-    "START",
-    "Append",
-    "AppendStatus",
-    "Appended",
-    "Batch",
-    "End",
-    "Exchange",
-    "LogAwayError",
-    "LogFullError",
-    "LogGoneError",
-    "LogOpenError",
-    "OnAnswer",
-    "Outcome",
-    "Position",
-    "PrincipalLogFullError",
-    "RunInfo",
-    "RunLog",
-    "RunRecord",
-    "SessionBusyError",
-    "StoreTraits",
-    "Tail",
-    "exchange_bytes",
-    "fitting",
-]  # all but three: until every module imports them from where they are
+from agent_core.log.append import Append, Appended, End, OnAnswer
+from agent_core.log.batch import Batch
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 
 
 class StoreTraits(NamedTuple):

@@ -45,7 +45,7 @@ class Turns:
             The store calls `answered` when it has written them, or knows that it can't.
         max_bytes: The most bytes of one turn, but for its first append.
         max_under_way: How many turns the store is given before it has answered the first of them.
-        on_duration: Called with how long each turn took, in nanoseconds: failures, too.
+        on_duration: Called with how long the store took for each turn, in nanoseconds: failures, too.
     """
 
     def __init__(
@@ -87,6 +87,19 @@ class Turns:
             answers: One for each append, in their order, each as OnAnswer takes it; or an exception for all.
         """
         self._hand_out(answers, self._under_way.popleft())
+
+    def timed(self, on_answer: OnAnswer) -> OnAnswer:
+        """Return what is to be called with the answer to an append that the store writes beside its turns.
+
+        It counts as a turn of its own.
+        """
+        began_nano = monotonic_nano()
+
+        def answered(answer: Appended | Exception) -> None:
+            self.on_duration(monotonic_nano() - began_nano)
+            on_answer(answer)
+
+        return answered
 
     async def aclose(self) -> None:
         """Return when all is answered that was submitted; take nothing more."""

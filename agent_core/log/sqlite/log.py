@@ -147,7 +147,7 @@ class SqliteLog(AwaitableAppends):
             self.turns.submit(append, on_answer)
         else:
             # The others of this turn do not wait for the statements that an end needs.
-            self._writing.put(Job(partial(self._writer.write, append), on_answer))
+            self._writing.put(Job(partial(self._writer.write, append), self.turns.timed(on_answer)))
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Never needed: the file loses nothing that it has accepted."""
