@@ -122,7 +122,7 @@ async def all_of_a_run(one: Core, other: Core) -> None:
     assert await one.start("scripted", session_id="s", request_id="r") == run_id
     assert (await other.events("recalls", session_id="s"))[-1].done.final_message
     call = one.stub.StreamRun(stream_request("slow"))
-    (first,) = events_of([await call.read()])
+    first, *_ = events_of([await call.read()])
     assert first.run_started.run_id
     await other.stub.CancelRun(pb.CancelRunRequest(run_id=first.run_started.run_id))
     assert events_of(await rest_of(call))[-1].done.finish_reason
