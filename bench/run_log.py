@@ -33,7 +33,7 @@ from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
 from agent_core.log.batch import Batch
 from agent_core.log.position import START
-from agent_core.runs.follower import FollowOrder
+from agent_core.runs.follower import FollowRequest
 from agent_core.runs.manager import RunManager
 from bench.machine import busy_since, cores, filesystem, machine, processor_ticks, versions
 from bench.result_file import as_text
@@ -125,7 +125,7 @@ class Round:
         Raises:
             RuntimeError: A token did not come, or came twice.
         """
-        order = FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=False)
+        order = FollowRequest(run_id, OWNER, START, relay=False, say_caught_up=False)
         follower = await self.manager.follow(order)
         received = 0
         try:

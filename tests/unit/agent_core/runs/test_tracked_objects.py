@@ -15,7 +15,7 @@ from agent_core.log.append import End
 from agent_core.log.batch import Batch
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.position import START
-from agent_core.runs.follower import NOT_HERE, FollowOrder
+from agent_core.runs.follower import NOT_HERE, FollowRequest
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run import StopCause
@@ -65,7 +65,9 @@ async def test_an_ended_run_leaves_no_garbage_in_a_cycle(
 
     async def whole() -> None:
         run_id = await started(manager, agent)
-        follower = await manager.follow(FollowOrder(run_id, "alice", START, relay=True, say_caught_up=False))
+        follower = await manager.follow(
+            FollowRequest(run_id, "alice", START, relay=True, say_caught_up=False)
+        )
         if ending == "cancelled":
             run = manager.live(run_id)
             assert run is not None
@@ -108,7 +110,7 @@ async def test_a_token_leaves_nothing_that_the_collector_looks_at() -> None:
 
     manager = RunManager(MemoryLog(), RunLimits())
     run_id = await started(manager, agent)
-    follower = await manager.follow(FollowOrder(run_id, "alice", START, relay=True, say_caught_up=False))
+    follower = await manager.follow(FollowRequest(run_id, "alice", START, relay=True, say_caught_up=False))
     news = asyncio.Event()
     follower.notify(news.set)
     kept: list[bytes] = []
