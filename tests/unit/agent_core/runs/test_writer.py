@@ -131,8 +131,10 @@ async def test_a_log_that_never_waits_has_each_event_at_once() -> None:
     assert (await log.read(RUN, START, 99, FAR)).complete
 
 
-async def test_an_end_is_tried_at_once_where_appends_fail() -> None:
+async def test_an_end_is_tried_at_once_where_appends_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store without room takes a run's end, with all that waited: it is not kept behind them."""
+    monkeypatch.setattr(module, "RETRY_FIRST_S", 10 * WAKE_S)
+    monkeypatch.setattr(module, "RETRY_MOST_S", 10 * WAKE_S)
     log = SlowLog()
     await log.create(record())
     writer = RunWriter(log, record())
@@ -149,8 +151,12 @@ async def test_an_end_is_tried_at_once_where_appends_fail() -> None:
     assert await log.said() == ["a", "b", "end"]
 
 
-async def test_an_end_goes_at_once_after_an_append_that_failed_meanwhile(log: SlowLog) -> None:
+async def test_an_end_goes_at_once_after_an_append_that_failed_meanwhile(
+    log: SlowLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A store without room takes an end alone: no wait is due before it."""
+    monkeypatch.setattr(module, "RETRY_FIRST_S", 10 * WAKE_S)
+    monkeypatch.setattr(module, "RETRY_MOST_S", 10 * WAKE_S)
     writer = RunWriter(log, record())
     log.away = 1
     writer.write([payload("1")])
@@ -211,3 +217,14 @@ async def test_a_run_that_is_over_is_left_alone(log: SlowLog, monkeypatch: pytes
     assert (log.sizes, told) == ([1, 1], [])
     with pytest.raises(LogRefusedError, match="over"):
         await other.check()
+
+
+async def test_a_refusal_within_a_write_is_raised_before_it_is_told() -> None:
+    """A writer that is told to stop in its own call would cancel itself there."""
+    told: list[str] = []
+    writer = RunWriter(MemoryLog(), record(), on_refusal=lambda: told.append("stop"))
+    with pytest.raises(LogRefusedError, match="gone"):
+        writer.write([payload("1")])
+    assert told == []
+    await turns(1)
+    assert told == ["stop"]

@@ -169,8 +169,10 @@ async def test_a_check_during_an_append_asks_after_it(log: SlowLog) -> None:
     await asyncio.wait_for(checking, WAKE_S)
 
 
-async def test_a_check_during_an_outage_tries_at_once(log: SlowLog) -> None:
+async def test_a_check_during_an_outage_tries_at_once(log: SlowLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is called when the log is back: what waits for its next try need not."""
+    monkeypatch.setattr(module, "RETRY_FIRST_S", 10 * WAKE_S)
+    monkeypatch.setattr(module, "RETRY_MOST_S", 10 * WAKE_S)
     writer = RunWriter(log, record())
     log.away = 1
     log.let()
@@ -196,3 +198,18 @@ async def test_only_the_newest_is_kept_of_what_a_log_may_lose() -> None:
     ((first, count),) = log.restored
     assert first + count == 31
     assert 1 <= count <= 10
+
+
+async def test_a_repair_of_a_run_that_is_over_is_given_up() -> None:
+    """What comes of it must not be followed by an append."""
+    log = SlowLog(restorable=True)
+    await log.create(record())
+    log.let(ALL)
+    writer = RunWriter(log, record())
+    log.answers.append(GONE)
+    writer.write([payload("1")])
+    while not log.restored:
+        await turns(1)
+    writer.detach()
+    await turns()
+    assert (log.sizes, await log.said()) == ([1], [])
