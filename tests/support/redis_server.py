@@ -109,7 +109,7 @@ class RedisSentinel:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self.primary = self._server("one")
+        self.primary = self._server("one", "--repl-diskless-sync-delay", "0")
         self.replica = self._server("two", "--replicaof", "127.0.0.1", str(self.primary.port))
         self.port = free_port()
         self.client = redis.Redis(port=self.port, socket_timeout=10)
