@@ -1,7 +1,7 @@
 """Writes what all runs submit in one turn of the event loop with one script.
 
-Ends go as scripts of their own behind it, on the same connection: each is one step with its run's last events,
-and is written where there is no memory for others.
+Ends go as scripts of their own, on the same connection: each is one step with its run's last events, and is
+written where there is no memory for others.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ CONNECT_AGAIN_S: Final = (0.05, 0.5)
 """How long after a failed connection no other is tried, at first and at most: a thousand runs ask for one."""
 
 RESTAMP_NANO: Final = 1_000_000
-"""How old the stamp of an event may be when it is delivered here. It was taken when the event was sent to Redis:
-after a slow answer, what has taken so long would seem to be the hop after the log."""
+"""How old the stamp of an event may be when it is delivered here. It was taken when the event was sent to
+Redis: after a slow answer, what has taken so long would seem to be the hop after the log."""
 
 _OK: Final = Appended(AppendStatus.OK)
 _OVER: Final = frozenset({AppendStatus.FENCED, AppendStatus.CLOSED})
