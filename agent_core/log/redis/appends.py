@@ -121,7 +121,7 @@ class Appends:
     async def aclose(self) -> None:
         """Finish what is under way, and close the connection."""
         await self.turns.aclose()
-        self._connection.close()
+        await self._connection.aclose()
 
     def _write(self, appends: list[Append]) -> None:
         """Begin to write a turn."""

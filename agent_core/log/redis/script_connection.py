@@ -114,9 +114,10 @@ class ScriptConnection(asyncio.Protocol):
             transport.abort()
             self._end(error)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """End the connection."""
         self.abort(LostError("the log is closed"))
+        await self._pool.aclose()  # Its connections to Sentinels.
 
     def data_received(self, data: bytes) -> None:
         """Take answers."""
