@@ -20,9 +20,10 @@ from agent_core.log.position import START
 from agent_core.log.redis import RedisLog
 from agent_core.log.redis.lua import HASHES
 from agent_core.runs.writer import RunWriter
-from tests.support.proxy import Fault, Plan, proxy_to
+from tests.support.proxy import DELAY_S, Fault, Plan, proxy_to
 from tests.support.redis_server import RedisSentinel, RedisServer
-from tests.support.stores import FAR, STOP, WAKE_S, payload, record, texts
+from tests.support.stores import FAR, RUN, STOP, WAKE_S, payload, record, texts
+from tokenwire.v1.event_pb2 import Event
 
 pytestmark = pytest.mark.needs("redis")
 
@@ -259,3 +260,23 @@ async def test_an_ordered_failover_loses_and_doubles_nothing(tmp_path: Path) -> 
             await asyncio.to_thread(sentinel.fail_over)
             await writing
             assert sentinel.primary_port != before
+
+
+async def test_the_time_of_a_slow_redis_is_in_the_stamp_of_the_log(server: RedisServer) -> None:
+    """For those who read at the core that writes; what is read from Redis has the time of sending."""
+    with proxy_to(f"127.0.0.1:{server.port}") as proxy:
+        async with opened(f"redis://127.0.0.1:{proxy.port}/0") as log:
+            await log.create(record())
+            tail = await log.tail(RUN, START, 9, FAR)
+            await log.append(RUN, 1, 1, [payload("1")])
+            proxy.plan = lambda request: Fault.DELAY if TURN in request else Fault.PASS
+            await log.append(RUN, 1, 2, [payload("2")])
+            here = (await tail.next()).events
+            there = (await log.read(RUN, START, 9, FAR)).events
+            late_s = [
+                (Event.FromString(own).timing.logged_nano - Event.FromString(read).timing.logged_nano) / 1e9
+                for own, read in zip(here, there, strict=True)
+            ]
+            assert late_s[1] >= DELAY_S
+            assert texts(here) == texts(there) == ["1", "2"]
+            await tail.aclose()
