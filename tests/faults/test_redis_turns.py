@@ -1,15 +1,15 @@
-"""What can happen to a turn's append between the core and Redis: no event is lost, doubled or out of order."""
+"""What can happen to a turn's append on its way to Redis: no event is lost, doubled or out of order."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -20,9 +20,10 @@ from agent_core.log.position import START
 from agent_core.log.redis import RedisLog
 from agent_core.log.redis.lua import HASHES
 from agent_core.runs.writer import RunWriter
-from tests.support.proxy import Fault, Plan, proxy_to
+from tests.support.proxy import DELAY_S, Fault, Plan, proxy_to
 from tests.support.redis_server import RedisSentinel, RedisServer
-from tests.support.stores import FAR, STOP, WAKE_S, payload, record, texts
+from tests.support.stores import FAR, RUN, STOP, WAKE_S, payload, record, texts
+from tokenwire.v1.event_pb2 import Event
 
 pytestmark = pytest.mark.needs("redis")
 
@@ -34,6 +35,8 @@ AT = 15
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
+Answer = TypeVar("Answer")
+
 Happens: TypeAlias = Callable[[RedisServer], Fault]
 """What happens to Redis and to a turn's request, before it is passed on."""
 
@@ -44,6 +47,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     started = RedisServer(tmp_path_factory.mktemp("redis"), *ALWAYS)
     yield started
     started.stop()
+
+
+async def surely(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Return an answer of the log, however often it is away: a connection that was idle may have been cut."""
+    while True:
+        try:
+            return await ask()
+        except LogAwayError:
+            await asyncio.sleep(0.05)
 
 
 class Followed:
@@ -61,28 +73,22 @@ class Followed:
             AssertionError: A reader missed something, or the log has not what was written.
         """
         for run_id in self.ids:
-            await self._created(run_id)
+            await surely(partial(self.log.create, record(run_id)))
         reading = [asyncio.create_task(self._read(run_id)) for run_id in self.ids]
         writers = [RunWriter(self.log, record(run_id), on_away=self._went_away) for run_id in self.ids]
         for number in range(tokens):
             for writer in writers:
                 writer.write([payload(str(number))])
-            await asyncio.sleep(0.002)
+            # So that there are as many turns, however slow the machine is; the other runs are not waited for.
+            await writers[number % len(writers)].flush()
+            await asyncio.sleep(0.001)
         await asyncio.gather(*(writer.close(payload("end"), STOP) for writer in writers))
         whole = [*map(str, range(tokens)), "end"]
         async with asyncio.timeout(WAKE_S):
             assert await asyncio.gather(*reading) == [whole] * len(self.ids)
         for run_id in self.ids:
-            assert texts((await self.log.read(run_id, START, FAR, FAR)).events) == whole
-
-    async def _created(self, run_id: str) -> None:
-        while True:
-            try:
-                await self.log.create(record(run_id))
-            except LogAwayError:
-                await asyncio.sleep(0.05)
-            else:
-                return
+            batch = await surely(partial(self.log.read, run_id, START, FAR, FAR))
+            assert texts(batch.events) == whole
 
     async def _read(self, run_id: str) -> list[str]:
         tail = await self.log.tail(run_id, START, 64, FAR)
@@ -124,12 +130,6 @@ def at_turn(server: RedisServer, happens: Happens, *numbers: int) -> Plan:
     return plan
 
 
-def crashes(server: RedisServer) -> Fault:
-    server.kill()
-    server.start()
-    return Fault.LOSE_REQUEST
-
-
 def flushes(server: RedisServer) -> Fault:
     server.client.script_flush()
     return Fault.PASS
@@ -140,32 +140,34 @@ def kills_connections(server: RedisServer) -> Fault:
     return Fault.PASS
 
 
+_over: list[threading.Timer] = []
+
+
+@pytest.fixture(autouse=True)
+def set_back() -> Iterator[None]:
+    """Waits until what was to last for a moment is over: the server is shared."""
+    yield
+    while _over:
+        _over.pop().join()
+
+
 def for_a_moment(begin: Callable[[redis.Redis], Any], end: Callable[[redis.Redis], Any]) -> Happens:
     """Return what sets Redis so that it refuses, and back after a while."""
 
     def happens(server: RedisServer) -> Fault:
         begin(server.client)
-
-        def later() -> None:
-            time.sleep(0.3)
-            end(server.client)
-
-        threading.Thread(target=later).start()
+        _over.append(threading.Timer(0.3, end, [server.client]))
+        _over[-1].start()
         return Fault.PASS
 
     return happens
 
 
 def refuses_connections(server: RedisServer) -> Fault:
-    """Have Redis cut this connection, and take no other for a while."""
-    client = server.client
-    client.config_set("maxclients", "1")
-
-    def later() -> None:
-        time.sleep(0.3)
-        client.config_set("maxclients", "1000")
-
-    threading.Thread(target=later).start()
+    """Have this connection cut, and no other taken for a while."""
+    for_a_moment(lambda to: to.config_set("maxclients", "1"), lambda to: to.config_set("maxclients", "1000"))(
+        server
+    )
     return Fault.LOSE_REQUEST
 
 
@@ -209,6 +211,17 @@ async def test_a_crash_of_redis_at_a_turn_loses_and_doubles_nothing(
     with proxy_to(f"127.0.0.1:{server.port}") as proxy:
         async with opened(f"redis://127.0.0.1:{proxy.port}/0") as log:
             runs = Followed(log)
+            killed = threading.Event()
+
+            def crashes(server: RedisServer) -> Fault:
+                server.kill()
+                killed.set()
+                return Fault.LOSE_REQUEST
+
+            def comes_back() -> None:
+                assert killed.wait(WAKE_S)
+                server.start()  # Not in the proxy's thread: a process ends with the thread that began it.
+
             crash = at_turn(server, crashes, AT + executed)
             lose = at_turn(server, lambda _: Fault.LOSE_REPLY, AT)
 
@@ -217,13 +230,13 @@ async def test_a_crash_of_redis_at_a_turn_loses_and_doubles_nothing(
                 return lose(request) if executed and fault is Fault.PASS else fault
 
             proxy.plan = plan
-            await runs.write()
+            await asyncio.gather(runs.write(), asyncio.to_thread(comes_back))
             assert runs.away > 0
     server.stop()
 
 
 async def test_a_failover_in_the_middle_of_appends_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """The primary dies with what its replica may not have got; Sentinel names another one; the writers go on."""
+    """The primary dies with what its replica may not have got; Sentinel names another; the writers go on."""
     with RedisSentinel(tmp_path) as sentinel:
         async with opened(sentinel.url) as log:
             before = sentinel.primary_port
@@ -247,3 +260,23 @@ async def test_an_ordered_failover_loses_and_doubles_nothing(tmp_path: Path) -> 
             await asyncio.to_thread(sentinel.fail_over)
             await writing
             assert sentinel.primary_port != before
+
+
+async def test_the_time_of_a_slow_redis_is_in_the_stamp_of_the_log(server: RedisServer) -> None:
+    """For those who read at the core that writes; what is read from Redis has the time of sending."""
+    with proxy_to(f"127.0.0.1:{server.port}") as proxy:
+        async with opened(f"redis://127.0.0.1:{proxy.port}/0") as log:
+            await log.create(record())
+            tail = await log.tail(RUN, START, 9, FAR)
+            await log.append(RUN, 1, 1, [payload("1")])
+            proxy.plan = lambda request: Fault.DELAY if TURN in request else Fault.PASS
+            await log.append(RUN, 1, 2, [payload("2")])
+            here = (await tail.next()).events
+            there = (await log.read(RUN, START, 9, FAR)).events
+            late_s = [
+                (Event.FromString(own).timing.logged_nano - Event.FromString(read).timing.logged_nano) / 1e9
+                for own, read in zip(here, there, strict=True)
+            ]
+            assert late_s[1] >= DELAY_S
+            assert texts(here) == texts(there) == ["1", "2"]
+            await tail.aclose()

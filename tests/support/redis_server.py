@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import redis
 
@@ -109,7 +109,7 @@ class RedisSentinel:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self.primary = self._server("one")
+        self.primary = self._server("one", "--repl-diskless-sync-delay", "0")
         self.replica = self._server("two", "--replicaof", "127.0.0.1", str(self.primary.port))
         self.port = free_port()
         self.client = redis.Redis(port=self.port, socket_timeout=10)
@@ -129,7 +129,8 @@ class RedisSentinel:
     @property
     def primary_port(self) -> int:
         """The port of the server that is the primary now."""
-        return int(self.client.sentinel_get_master_addr_by_name(self.SERVICE)[1])
+        address: Any = self.client.sentinel_get_master_addr_by_name(self.SERVICE)
+        return int(address[1])
 
     def fail_over(self) -> None:
         """Have the replica made the primary in good order, and return when it is."""

@@ -1,12 +1,13 @@
 """Writes what all runs submit in one turn of the event loop with one script.
 
-Ends go as scripts of their own behind it, on the same connection: each is one step with its run's last events,
-and is written where there is no memory for others.
+Ends go as scripts of their own, on the same connection: each is one step with its run's last events, and is
+written where there is no memory for others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
@@ -35,8 +36,10 @@ CONNECT_AGAIN_S: Final = (0.05, 0.5)
 """How long after a failed connection no other is tried, at first and at most: a thousand runs ask for one."""
 
 RESTAMP_NANO: Final = 1_000_000
-"""How old the stamp of an event may be when it is delivered here. It was taken when the event was sent to Redis:
-after a slow answer, what has taken so long would seem to be the hop after the log."""
+"""How old the stamp of an event may be when it is delivered here. It was taken when the event was sent to
+Redis: after a slow answer, what has taken so long would seem to be the hop after the log."""
+
+logger = logging.getLogger(__name__)
 
 _OK: Final = Appended(AppendStatus.OK)
 _OVER: Final = frozenset({AppendStatus.FENCED, AppendStatus.CLOSED})
@@ -62,8 +65,8 @@ class _Turn:
         ]
         self.places: list[int] = []
         """Which of the appends go with the common script."""
-        self.renewed: list[CachedRun] = []
-        """The runs whose keys' time to live it renews."""
+        self.renewed: list[tuple[int, CachedRun]] = []
+        """The runs whose keys' time to live it renews, and where in the turn they are."""
         self.left = 1
         """How many answers are still missing; one stands for the sending itself."""
 
@@ -121,7 +124,7 @@ class Appends:
     async def aclose(self) -> None:
         """Finish what is under way, and close the connection."""
         await self.turns.aclose()
-        self._connection.close()
+        await self._connection.aclose()
 
     def _write(self, appends: list[Append]) -> None:
         """Begin to write a turn."""
@@ -162,7 +165,7 @@ class Appends:
             else:
                 renew = now_s >= run.renew_s
                 if renew:
-                    turn.renewed.append(run)
+                    turn.renewed.append((place, run))
                 turn.places.append(place)
                 keys += run.keys
                 packed.append(pack_run(append.epoch, append.first, turn.events[place], renew=renew))
@@ -190,8 +193,6 @@ class Appends:
             for place in turn.places:
                 turn.answers[place] = failure
         else:
-            for run in turn.renewed:
-                run.renew_s = time.monotonic() + RENEW_S
             for number, status, more in reply:
                 is_error = status == b"ERROR"
                 answer = (
@@ -204,20 +205,31 @@ class Appends:
         """Let those who read here see what was accepted, and hand out the answers."""
         now_nano = self._stamp()
         is_late = now_nano - turn.sent_nano > RESTAMP_NANO
-        cache = self._cache
         for append, events, answer in zip(turn.appends, turn.events, turn.answers, strict=True):
-            if answer is _OK or (isinstance(answer, Appended) and answer.status is AppendStatus.OK):
-                if is_late:
-                    events = seal(  # noqa: PLW2901 # the same, with another stamp
-                        append.payloads, epoch=append.epoch, first=append.first, logged_nano=now_nano
-                    )
-                cache.accepted(append.run_id, append.first, events, closed=append.end is not None)
-            elif isinstance(answer, Appended) and answer.status in _OVER:
-                cache.give_up(append.run_id)
+            if is_late:
+                events = seal(  # noqa: PLW2901 # the same, with another stamp
+                    append.payloads, epoch=append.epoch, first=append.first, logged_nano=now_nano
+                )
+            try:
+                self._deliver(append, events, answer)
+            except Exception:
+                logger.exception("readers of run %s can't be told: this is a bug", append.run_id)
+        for place, run in turn.renewed:
+            if turn.answers[place] == _OK:
+                run.renew_s = time.monotonic() + RENEW_S
         if any(isinstance(answer, ReadOnlyAwayError) for answer in turn.answers):
             # The server was made a replica: whoever is the primary now, is asked anew.
             self._connection.abort(LostError("the server is a replica now"))
         self.turns.answered(turn.answers)
+
+    def _deliver(self, append: Append, events: Sequence[bytes], answer: Appended | Exception) -> None:
+        """Let those who read a run here see what became of an append."""
+        if isinstance(answer, Exception):
+            return
+        if answer.status is AppendStatus.OK:
+            self._cache.accepted(append.run_id, append.first, events, closed=append.end is not None)
+        elif answer.status in _OVER:
+            self._cache.give_up(append.run_id)
 
     async def _answer_unknown(self, turn: _Turn, place: int) -> None:
         """Append to a run that is not written here."""

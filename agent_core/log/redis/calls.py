@@ -24,6 +24,9 @@ OPEN_TTL_MS: Final = 7 * 24 * 3600 * 1000
 """How long a run that nobody closes is kept after its last event: no run takes so long, and cores close
 what they find orphaned, so only a store that no core ever comes back to has any use of it."""
 
+REFILL_TTL_MS: Final = 60_000
+"""How long lost events are kept that nobody goes on to put back."""
+
 STEPS: Final = 4096
 """In how many steps a principal's share is counted: most appends cross none, and count nothing."""
 
@@ -129,15 +132,41 @@ class Calls:
             ),
         )
 
-    def restore(self, record: RunRecord, epoch: int, first: int) -> Call:
-        """Return the call that makes room for events that were lost."""
+    def refill(self, run_id: str, epoch: int, first: int, number: int, events: Sequence[bytes]) -> Call:
+        """Return the call that puts lost events into a run's stream; `restore` then says that they are there.
+
+        Args:
+            run_id: The run.
+            epoch: The writer's generation.
+            first: The number of the first of all lost events.
+            number: The number of the first of these.
+            events: Sealed with their numbers and their epoch.
+        """
+        keys = (self._keys.meta(run_id), self._keys.log(run_id))
+        return Call("refill", keys, (epoch, first, number, REFILL_TTL_MS, *events))
+
+    def restore(
+        self, record: RunRecord, epoch: int, first: int, *, refilled: int = 0, refilled_bytes: int = 0
+    ) -> Call:
+        """Return the call that makes room for events that were lost.
+
+        Args:
+            record: The run.
+            epoch: The writer's generation.
+            first: The number of the first lost event.
+            refilled: How many of them the stream holds already.
+            refilled_bytes: Their bytes.
+        """
         return Call(
             "restore",
             (
                 *(self._keys.meta(record.run_id), self._keys.log(record.run_id)),
                 *self._keys.of_record(record),
             ),
-            (record.run_id, epoch, first, OPEN_TTL_MS, *_created(record), *meta_fields(record)),
+            (
+                *(record.run_id, epoch, first, OPEN_TTL_MS, *_created(record)),
+                *(refilled, refilled_bytes, *meta_fields(record)),
+            ),
         )
 
     def read(

@@ -109,14 +109,13 @@ class Committer:
                 pipeline.execute_command(*_words(call))
             if len(job.calls) > 1:
                 pipeline.execute_command("EXEC")
-        found = await pipeline.execute(raise_on_error=False)
-        if any(isinstance(answer, ReadOnlyError) for answer in found):
+        found = iter(await pipeline.execute(raise_on_error=False))
+        unknown: list[_Job] = []
+        answers = [_answer_of(job, found) for job in jobs]
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
             # Of one that is a replica now: new connections find the primary, under this address or another.
             await self._client.connection_pool.disconnect()
-        answers = iter(found)
-        unknown: list[_Job] = []
-        for job in jobs:
-            answer = _answer_of(job, answers)
+        for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, NoScriptError):
                 unknown.append(job)
             elif isinstance(answer, Exception):

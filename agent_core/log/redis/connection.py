@@ -88,6 +88,14 @@ def make_blocking_client(url: str) -> Any:
     return sentinels.master_for(address.service, **address.options)
 
 
+def close_blocking_client(client: Any) -> None:
+    """Close a client of a thread, with its connections to Sentinels."""
+    client.close()
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager is not None else ():
+        sentinel.close()
+
+
 class _SentinelPool(aiosentinel.SentinelConnectionPool, aioredis.BlockingConnectionPool):
     """Connections to the primary that the Sentinels name; each new one asks them again."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import ReadOnlyError, RedisError
 
 from agent_core.log.redis.calls import Argument
-from agent_core.log.redis.connection import make_blocking_client
+from agent_core.log.redis.connection import close_blocking_client, make_blocking_client
 from agent_core.log.redis.keys import Keys
 from agent_core.log.redis.lua import SCRIPTS
 
@@ -121,7 +121,7 @@ class Lease:
             self._leave(keys=_keys_of(self._keys, self._core), args=[self._core])
         except (RedisError, OSError) as error:
             logger.warning("the lease was not released and will expire: %s", error)
-        self._client.close()
+        close_blocking_client(self._client)
 
     def _keep(self) -> None:
         """Renew until told to stop."""

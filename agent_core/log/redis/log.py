@@ -40,6 +40,7 @@ from agent_core.log.redis.records import (
     place_of,
     position_of,
 )
+from agent_core.log.redis.restoring import write_again
 from agent_core.log.redis.run_cache import Followed, RunCache
 from agent_core.log.redis.script_connection import ScriptConnection
 from agent_core.log.turns import Turns
@@ -282,10 +283,10 @@ class RedisLog(AwaitableAppends):
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write again what Redis has lost of a run, and go on from there."""
-        room = self._calls.restore(record, epoch, first)
         events = self._seal(epoch, first, payloads)
-        append = self._calls.append(record, epoch, first, events)
-        return appended_of(await self._committer.run(room, append))
+        return await write_again(
+            self._committer, self._calls, record, epoch=epoch, first=first, events=events
+        )
 
     async def session_runs(
         self,

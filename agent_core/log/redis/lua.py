@@ -12,7 +12,19 @@ COUNTING: Final = frozenset({"create", "append", "delete", "turn"})
 HINTING: Final = frozenset({"append", "turn"})
 """The scripts that tell other cores of an append."""
 
-NAMES: Final = ("create", "append", "turn", "restore", "read", "delete", "renew", "tell", "leave", "forget")
+NAMES: Final = (
+    "create",
+    "append",
+    "turn",
+    "restore",
+    "refill",
+    "read",
+    "delete",
+    "renew",
+    "tell",
+    "leave",
+    "forget",
+)
 
 
 def _read(name: str) -> str:

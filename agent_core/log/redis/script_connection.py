@@ -26,6 +26,9 @@ OnReply: TypeAlias = Callable[[Any], None]
 SENT_HERE: Final = ("turn", "append")
 """The scripts that a new connection is told of."""
 
+AGAIN_S: Final = 0.05
+"""How long after an answer is overdue it is looked for once more."""
+
 _NOTHING: Final = object()
 
 
@@ -42,6 +45,7 @@ class ScriptConnection(asyncio.Protocol):
         self._transport: Any = None
         self._parse_error: Callable[[str], Exception] = RedisError
         self._awaiting: deque[tuple[OnReply, float]] = deque()
+        self._overdue: tuple[OnReply, float] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
 
     @property
@@ -114,9 +118,10 @@ class ScriptConnection(asyncio.Protocol):
             transport.abort()
             self._end(error)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """End the connection."""
         self.abort(LostError("the log is closed"))
+        await self._pool.aclose()  # Its connections to Sentinels.
 
     def data_received(self, data: bytes) -> None:
         """Take answers."""
@@ -153,6 +158,10 @@ class ScriptConnection(asyncio.Protocol):
             left_s = self._awaiting[0][1] + ANSWER_S - time.monotonic()
             if left_s > 0:
                 self._watch(left_s)
+            elif self._overdue is not self._awaiting[0]:
+                # After a pause of this process, timers come before what has arrived meanwhile.
+                self._overdue = self._awaiting[0]
+                self._watch(AGAIN_S)
             else:
                 self.abort(LateError(f"Redis did not answer within {ANSWER_S:g} s"))
 
@@ -164,6 +173,7 @@ class ScriptConnection(asyncio.Protocol):
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
+        self._overdue = None
         awaiting, self._awaiting = self._awaiting, deque()
         failure = error if isinstance(error, RedisError) else LostError(str(error))
         for on_reply, _ in awaiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,8 +17,9 @@ from agent_core.log.errors import LogAwayError
 from agent_core.log.position import START
 from agent_core.log.redis import RedisLog
 from agent_core.log.redis.appends import RENEW_S
-from agent_core.log.redis.calls import OPEN_TTL_MS
+from agent_core.log.redis.calls import OPEN_TTL_MS, Call
 from agent_core.log.redis.records import decode_hint
+from agent_core.log.redis.restoring import PART_EVENTS
 from tests.support.redis_server import RedisServer, shared_redis
 from tests.support.stores import (
     FAR,
@@ -253,3 +255,55 @@ async def test_without_memory_runs_wait_and_ends_of_the_same_turn_are_written(
     finally:
         await log.aclose()
         await log.peers._client.aclose()
+
+
+@pytest.mark.parametrize("is_lost_again", [False, True])
+async def test_a_long_run_is_written_again_in_parts_and_read_as_a_whole(
+    log: RedisLog, monkeypatch: pytest.MonkeyPatch, *, is_lost_again: bool
+) -> None:
+    """No script is long, and nobody is given the beginning alone, also where a part is lost meanwhile."""
+    count = 3 * PART_EVENTS + 7
+    written = payloads(1, count)
+    client, meta = shared_redis().client, log._keys.meta(RUN)
+    seen: list[int] = []
+    run = log._committer.run
+
+    async def watched(*calls: Call, creating: bool = False) -> Any:
+        info = await log.info(RUN)
+        seen.append(info.last.sequence if info is not None else 0)
+        assert all(len(call.arguments) < PART_EVENTS + 100 for call in calls)
+        if is_lost_again and len(seen) == 3:
+            client.xtrim(log._keys.log(RUN), maxlen=0)
+        return await run(*calls, creating=creating)
+
+    monkeypatch.setattr(log._committer, "run", watched)
+    if is_lost_again:
+        with pytest.raises(LogAwayError):
+            await log.restore(record(), 1, 1, written)
+    else:
+        assert await log.restore(record(), 1, 1, written) == OK
+    assert set(seen) == {0}
+    monkeypatch.undo()
+    for _ in range(2):
+        assert await log.restore(record(), 1, 1, written) == OK
+        batch = await log.read(RUN, START, FAR, FAR)
+        assert texts(batch.events) == texts_to(count)
+        assert int(client.hget(meta, "bytes") or 0) == sum(map(len, batch.events))
+    assert client.pttl(log._keys.log(RUN)) > OPEN_TTL_MS - 60_000
+
+
+async def test_the_lost_end_of_a_long_run_is_written_again_behind_what_is_there(log: RedisLog) -> None:
+    """What Redis still has stays as it is; what comes after a hole takes its place."""
+    await log.create(record())
+    await log.append(RUN, 1, 1, payloads(1, 2))
+    count = 2 * PART_EVENTS
+    assert await log.restore(record(), 1, 3, payloads(3, count)) == OK
+    assert texts((await log.read(RUN, START, FAR, FAR)).events) == texts_to(count + 2)
+    first = count + 10
+    assert await log.restore(record(), 1, first, payloads(first, count)) == OK
+    info = await known(log, RUN)
+    assert (info.first.sequence, info.last.sequence) == (first, first + count - 1)
+
+
+def texts_to(count: int) -> list[str]:
+    return [str(number) for number in range(1, count + 1)]

@@ -22,6 +22,7 @@ CREATED = Ending(STOP, 5_000_000_000, Exchange("hi", "ho"))
     [
         CALLS.create(RECORD, 1),
         CALLS.append(RECORD, 1, 1, [b"e"]),
+        CALLS.refill(RUN, 1, 1, 1, [b"e"]),
         CALLS.restore(RECORD, 1, 1),
         CALLS.read(RUN, Position(1, 2), 3, 4),
         CALLS.delete(RECORD),
