@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_core.log.append import Append, Appended, AwaitableAppends, OnAnswer
-from agent_core.log.batch import Batch
+from agent_core.log.batch import Batch, fitting
 from agent_core.log.budget import LogBudget
 from agent_core.log.contract import StoreTraits
 from agent_core.log.errors import LogAwayError
@@ -174,7 +174,7 @@ class SqliteLog(AwaitableAppends):
             if ended:
                 return batch
             if live is not None:
-                return batch._replace(last=max(batch.last, live.last))  # What is newer is in memory alone.
+                return _with_newest(batch, live, max_events, max_bytes)
             await self._caught_up()
 
     async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> LiveTail:
@@ -289,3 +289,18 @@ class SqliteLog(AwaitableAppends):
             if change.gone or change.closed:
                 # Those who read it go on with what they have; others read the file.
                 self._live.pop(run_id, None)
+
+
+def _with_newest(batch: Batch, live: LiveEvents, max_events: int, max_bytes: int) -> Batch:
+    """Return what the file has of an open run together with what is in memory alone.
+
+    Raises:
+        LogGoneError: The run was forgotten meanwhile.
+    """
+    end, room = batch.first + len(batch.events) - 1, max_events - len(batch.events)
+    if end < live.trimmed or not room:
+        return batch._replace(last=max(batch.last, live.last))
+    newest = live.slice(end, room, max_bytes)
+    events = fitting([*batch.events, *newest.events], max_bytes)
+    complete = newest.complete and batch.first + len(events) > newest.last.sequence
+    return Batch(batch.first, events, complete, max(batch.last, newest.last))
