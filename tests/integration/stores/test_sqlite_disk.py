@@ -98,12 +98,14 @@ async def test_no_room_for_a_chunk_costs_a_turn_nothing_but_time(log: SqliteLog)
                 log.append(RUN, 1, 30, much),
                 log.append(OTHER, 1, 1, payloads(1, 1)),
                 log.close(OTHER, 1, 1, much, End(STOP)),
+                log.create(record(THIRD, message="x" * 90_000)),
                 return_exceptions=True,
             )
         assert all(isinstance(answer, LogAwayError) for answer in answers)
         assert log._writer._shares.held.total == before
         assert (await known(log)).last == Position(1, 29)
         assert (await known(log, OTHER)).last == START
+        assert await log.info(THIRD) is None
     assert await log.append(RUN, 1, 30, much) == OK
     assert await log.append(RUN, 1, 30, much) == OK
     assert len(await all_texts(log)) == 30
