@@ -180,7 +180,7 @@ class Writing:
         self._written_bytes += self._writer.take_written_bytes()
         if self._written_bytes >= CHECKPOINT_BYTES:
             self._begin_checkpoint()
-        if not self._tidying and self._writer.untidy and time.monotonic() >= self._tidy_from_s:
+        if not self._tidying and self._writer.journal.overdue and time.monotonic() >= self._tidy_from_s:
             self._tidying = True
             self.put_aside(self._tidy)
 
@@ -196,7 +196,7 @@ class Writing:
         with self._writer.transaction():
             self._writer.sweep()
         self._on_commit(self._writer.changes, ())
-        self._writer.age()
+        self._writer.journal.age()
         if self._written_bytes:
             self._begin_checkpoint()
 

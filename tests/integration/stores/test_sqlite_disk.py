@@ -228,13 +228,13 @@ def test_a_file_that_can_not_be_written_is_said_at_the_start() -> None:
 async def test_a_turn_on_a_slow_disk_is_the_thread_s(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop meets it once, and waits no more."""
     threads: list[bool] = []
-    add = log._writer._journal.add
+    add = log._writer.journal.add
 
     def noted(pieces: list[tuple[int, int, list[bytes]]]) -> None:
         threads.append(threading.current_thread() is threading.main_thread())
         add(pieces)
 
-    monkeypatch.setattr(log._writer._journal, "add", noted)
+    monkeypatch.setattr(log._writer.journal, "add", noted)
     await say(log, RUN, range(1, 4))
     monkeypatch.setattr(writing, "SLOW_S", 0.0)
     await say(log, RUN, range(4, 7))
