@@ -187,8 +187,10 @@ class Writing:
     def _tidy(self) -> None:
         """Move what keeps rows of the journal, and delete those that are free."""
         self._tidy_from_s = time.monotonic() + AGAIN_S
-        self._tidying = False
-        self._writer.tidy()
+        try:
+            self._writer.tidy()
+        finally:
+            self._tidying = False
         self._tidy_from_s = 0.0
 
     def _sweep(self) -> None:
