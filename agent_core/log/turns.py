@@ -57,6 +57,7 @@ class Turns:
         on_duration: Callable[[int], None] = _not_timed,
     ) -> None:
         self.on_duration = on_duration
+        """As above. A store that writes an append beside its turns calls it, too."""
         self._write = write
         self._max_bytes = max_bytes
         self._max_under_way = max_under_way
@@ -92,19 +93,6 @@ class Turns:
             answers: One for each append, in their order, each as OnAnswer takes it; or an exception for all.
         """
         self._hand_out(answers, self._under_way.popleft())
-
-    def timed(self, on_answer: OnAnswer) -> OnAnswer:
-        """Return what is to be called with the answer to an append that the store writes beside its turns.
-
-        It counts as a turn of its own.
-        """
-        began_nano = monotonic_nano()
-
-        def answered(answer: Appended | Exception) -> None:
-            self.on_duration(monotonic_nano() - began_nano)
-            on_answer(answer)
-
-        return answered
 
     async def aclose(self) -> None:
         """Return when all is answered that was submitted; take nothing more."""

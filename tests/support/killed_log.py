@@ -2,8 +2,8 @@
 
     python -m tests.support.killed_log
 
-Each line of standard input is an order; each is done by a process of its own, which is forked from this one, so
-that nothing is imported anew. A step is a statement that writes, on any of the log's connections, or an answer:
+Each line of standard input is an order; each is done by a process of its own, forked from this one: so
+nothing is imported anew. A step is a statement that writes, on any of the log's connections, or an answer:
 the process is killed just before it. The line of output says what had been answered until then.
 """
 
@@ -154,12 +154,12 @@ def forked(order: dict[str, Any]) -> dict[str, Any]:
         os.close(receive)
         try:
             act(order, send)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 # a child that goes on would read the next order
             os.write(send, f"error {error}\n".encode())
             os._exit(1)
         os._exit(0)
     os.close(send)
-    with open(receive, encoding="utf-8") as lines:
+    with os.fdopen(receive, encoding="utf-8") as lines:
         answered = lines.read().splitlines()
     _, status = os.waitpid(child, 0)
     return {"code": os.waitstatus_to_exitcode(status), "answered": answered}
@@ -216,4 +216,5 @@ def victims() -> Iterator[Victims]:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(json.dumps(forked(json.loads(line))), flush=True)
+        sys.stdout.write(json.dumps(forked(json.loads(line))) + "\n")
+        sys.stdout.flush()

@@ -8,6 +8,7 @@ run are in memory alone, but for the journal, which is read at a start after a c
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_core.log.append import Append, Appended, AwaitableAppends, OnAnswer
-from agent_core.log.batch import Batch
+from agent_core.log.batch import Batch, fitting
 from agent_core.log.budget import LogBudget
 from agent_core.log.contract import StoreTraits
 from agent_core.log.errors import LogAwayError
@@ -34,6 +35,8 @@ from agent_core.log.turns import Turns
 from tokenwire.telemetry import monotonic_nano
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class SqliteLog(AwaitableAppends):
@@ -146,8 +149,7 @@ class SqliteLog(AwaitableAppends):
         if append.end is None or self._closing:
             self.turns.submit(append, on_answer)
         else:
-            # The others of this turn do not wait for the statements that an end needs.
-            self._writing.put(Job(partial(self._writer.write, append), self.turns.timed(on_answer)))
+            self._submit_end(append, on_answer)
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Never needed: the file loses nothing that it has accepted."""
@@ -174,7 +176,7 @@ class SqliteLog(AwaitableAppends):
             if ended:
                 return batch
             if live is not None:
-                return batch._replace(last=max(batch.last, live.last))  # What is newer is in memory alone.
+                return _with_newest(batch, live, max_events, max_bytes)
             await self._caught_up()
 
     async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> LiveTail:
@@ -252,6 +254,16 @@ class SqliteLog(AwaitableAppends):
         except sqlite3.Error as error:
             raise LogAwayError(str(error)) from error
 
+    def _submit_end(self, append: Append, on_answer: OnAnswer) -> None:
+        """Write the end of a run beside the turns: these do not wait for the statements that it needs."""
+        began_nano = monotonic_nano()
+
+        def on_done(answer: Appended | Exception) -> None:
+            self.turns.on_duration(monotonic_nano() - began_nano)
+            on_answer(answer)
+
+        self._writing.put(Job(partial(self._writer.write, append), on_done))
+
     def _write_turn(self, turn: list[Append]) -> None:
         """Write a turn: at once, or by the store's thread."""
         written = self._writing.write_at_once(turn)
@@ -270,7 +282,10 @@ class SqliteLog(AwaitableAppends):
         """Tell those who read and those who write what was committed."""
         self._apply(changes)
         for job, answer in done:
-            job.on_done(answer)
+            try:
+                job.on_done(answer)
+            except Exception:  # The others must have their answers.
+                logger.exception("an answer of the log could not be taken: this is a bug of the core")
 
     def _apply(self, changes: Changes) -> None:
         """Tell those who read what was committed."""
@@ -289,3 +304,18 @@ class SqliteLog(AwaitableAppends):
             if change.gone or change.closed:
                 # Those who read it go on with what they have; others read the file.
                 self._live.pop(run_id, None)
+
+
+def _with_newest(batch: Batch, live: LiveEvents, max_events: int, max_bytes: int) -> Batch:
+    """Return what the file has of an open run together with what is in memory alone.
+
+    Raises:
+        LogGoneError: The run was forgotten meanwhile.
+    """
+    end, room = batch.first + len(batch.events) - 1, max_events - len(batch.events)
+    if end < live.trimmed or not room:
+        return batch._replace(last=max(batch.last, live.last))
+    newest = live.slice(end, room, max_bytes)
+    events = fitting([*batch.events, *newest.events], max_bytes)
+    complete = newest.complete and batch.first + len(events) > newest.last.sequence
+    return Batch(batch.first, events, complete, max(batch.last, newest.last))

@@ -31,10 +31,10 @@ class WrittenRun:
     account: str
     row: int
     epoch: int
-    closed: bool
-    first: int
-    last: int
-    size_bytes: int
+    closed: bool = False
+    first: int = 1
+    last: int = 0
+    size_bytes: int = 0
     """Of its events."""
     message_bytes: int = 0
     tail: list[bytes] = field(default_factory=list)

@@ -175,25 +175,31 @@ def _execute(transaction: Transaction, statements: str) -> None:
 def _pack_events(transaction: Transaction) -> None:
     """Write the events of version 3, a row each, as chunks: one chunk is in memory at a time.
 
-    The transaction is the migration's: a process that is killed meanwhile leaves the file as it was.
+    The transaction is the migration's: a process that is killed meanwhile leaves the file as it was. What a
+    run's rows took is free for the next one's chunks, so that the file does not grow.
     """
+    run = 0
+    while (
+        run := transaction.read("SELECT min(run) FROM events WHERE run > ?", (run,)).fetchone()[0]
+    ) is not None:
+        _pack_run(transaction, run)
+        transaction.execute("DELETE FROM events WHERE run = ?", (run,))
+    transaction.execute("DROP TABLE events")
+
+
+def _pack_run(transaction: Transaction, run: int) -> None:
+    """Write the events of one run as chunks."""
     chunk: list[bytes] = []
-    run, first, size_bytes = 0, 0, 0
-
-    def write() -> None:
-        if chunk:
+    first, size_bytes = 0, 0
+    rows = transaction.read("SELECT sequence, event FROM events WHERE run = ? ORDER BY sequence", (run,))
+    for sequence, event in rows:
+        if size_bytes >= CHUNK_BYTES:
             write_chunks(transaction, [Chunk(run, first, chunk, size_bytes)])
-
-    for row, sequence, event in transaction.read(
-        "SELECT run, sequence, event FROM events ORDER BY run, sequence"
-    ):
-        if row != run or size_bytes >= CHUNK_BYTES:
-            write()
-            chunk, run, first, size_bytes = [], row, sequence, 0
+            chunk, size_bytes = [], 0
+        first = first if chunk else sequence
         chunk.append(event)
         size_bytes += len(event)
-    write()
-    transaction.execute("DROP TABLE events")
+    write_chunks(transaction, [Chunk(run, first, chunk, size_bytes)])
 
 
 @contextmanager

@@ -22,12 +22,11 @@ from agent_core.log.shares import Live, Shares
 from agent_core.log.sqlite.checkpoints import checkpoint
 from agent_core.log.sqlite.chunks import (
     CHUNK_BYTES,
-    chunk_bounds,
 )
 from agent_core.log.sqlite.file_lock import FileLock
 from agent_core.log.sqlite.journal import JOURNAL_BYTES, Journal
-from agent_core.log.sqlite.reader import RECORD, record_of
 from agent_core.log.sqlite.recovery import recover
+from agent_core.log.sqlite.run_rows import RunRows
 from agent_core.log.sqlite.runs import Change, WrittenRun
 from agent_core.log.sqlite.schema import explained, prepared
 from agent_core.log.sqlite.sessions import EXPIRED_AT_ONCE, SessionWriter
@@ -39,14 +38,6 @@ RUN_OVERHEAD_BYTES: Final = 1024
 
 EXPIRED_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """How much of expired runs one sweep deletes, about: it is overwritten with zeros."""
-
-_RECORD_BY_ID: Final = f"SELECT {RECORD} FROM runs WHERE run_id = ?"  # noqa: S608 # our own words
-_RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE request_key = ?"  # noqa: S608 # our own words
-_INSERT_RUN: Final = (
-    f"INSERT INTO runs (id, {RECORD}, epoch, size_bytes) "  # noqa: S608 # our own words
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
-)
-_INSERT_MESSAGE: Final = "INSERT INTO messages (run, message) VALUES (?, ?)"
 
 _OK: Final = Appended(AppendStatus.OK)
 
@@ -94,8 +85,10 @@ class LogWriter:
                 self._db = prepared(path)
                 self._transaction = Transaction(self._db)
                 recover(self._transaction)
-                self._journal = Journal(self._transaction, journal_bytes)
-                self._tails = Tails(self._transaction, self._journal, tail_bytes)
+                self._rows = RunRows(self._transaction)
+                self.journal = Journal(self._transaction, journal_bytes)
+                """`tidy` is due where it is overdue."""
+                self._tails = Tails(self._transaction, self.journal, tail_bytes)
                 self._sessions = SessionWriter(self._transaction, budget, self._shares)
                 self._load()
                 # The event loop must not wait for another program's lock: `Transaction` does, elsewhere.
@@ -149,20 +142,11 @@ class LogWriter:
             self._tails.forget_new()
         return answers
 
-    @property
-    def untidy(self) -> bool:
-        """Whether `tidy` has something to do."""
-        return self._journal.overdue
-
     def tidy(self) -> None:
         """Delete rows of the journal that are needed no more; make some free where there are too many."""
         with self.transaction():
             self._tails.move_oldest()
         self._delete_free()
-
-    def age(self) -> None:
-        """Let what the journal has had since the last time be moved out of it."""
-        self._journal.age()
 
     def finish_checkpoint(self) -> None:
         """Move what the write-ahead log holds into the file, and begin it anew where that was all."""
@@ -186,47 +170,23 @@ class LogWriter:
             PrincipalLogFullError: There is none for this owner.
             SessionBusyError: Another run of its session goes on.
         """
-        known = self._transaction.read(_RECORD_BY_ID, (record.run_id,)).fetchone()
+        known = self._rows.record(record.run_id)
         if known is not None:
-            return record_of(known)
+            return known
         self.sweep()
-        if record.request_key:
-            earlier = self._transaction.read(_RECORD_BY_KEY, (record.request_key,)).fetchone()
-            if earlier is not None:
-                if not 0 < earlier[-1] <= self._unix_nano():
-                    return record_of(earlier)
-                self.delete(earlier[0])
+        earlier = self._rows.standing(record.request_key) if record.request_key else None
+        if earlier is not None:
+            standing, expire_unix_nano = earlier
+            if not 0 < expire_unix_nano <= self._unix_nano():
+                return standing
+            self.delete(standing.run_id)
         self._sessions.require_idle(record)
         account = self._shares.account_of(record.owner)
         message = record.message.encode()
         self._shares.admit(account, len(message))
-        values = (
-            record.run_id,
-            record.session_id,
-            record.agent,
-            record.on_disconnect,
-            record.create_unix_nano,
-            record.owner,
-            record.request_key or None,
-            record.fingerprint,
-            record.core,
-            FIRST_EPOCH,
-        )
-        row = self._next_row
-        self._next_row += 1
-        self._transaction.execute(_INSERT_RUN, (row, *values))
-        if message:
-            self._transaction.execute(_INSERT_MESSAGE, (row, message))
+        row = self._rows.add(record, message)
         self._open[record.run_id] = WrittenRun(
-            record.run_id,
-            account,
-            row,
-            FIRST_EPOCH,
-            closed=False,
-            first=1,
-            last=0,
-            size_bytes=0,
-            message_bytes=len(message),
+            record.run_id, account, row, FIRST_EPOCH, message_bytes=len(message)
         )
         self._transaction.on_undo(self._open.pop, record.run_id)
         self._hold(account, RUN_OVERHEAD_BYTES + len(message))
@@ -265,34 +225,23 @@ class LogWriter:
 
     def delete(self, run_id: str) -> None:
         """Forget a run."""
-        found = self._transaction.read(
-            "SELECT id, size_bytes, owner, coalesce(length(message), 0) "
-            "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE run_id = ?",
-            (run_id,),
-        ).fetchone()
-        if found is None:
+        held = self._rows.whole(run_id)
+        if held is None:
             return
-        row, size, owner, message_bytes = found
-        state = self._open.get(run_id)
+        state, size_bytes = self._open.get(run_id), held.size_bytes
         if state is not None:
-            size = state.size_bytes
+            size_bytes = state.size_bytes
             self._tails.forget(state)
             self._leave(state)
-        self._transaction.execute("DELETE FROM chunks WHERE run = ?", (row,))
-        self._transaction.execute("DELETE FROM messages WHERE run = ?", (row,))
-        self._transaction.execute("DELETE FROM runs WHERE id = ?", (row,))
-        self._hold(self._shares.account_of(owner), -(RUN_OVERHEAD_BYTES + message_bytes + size))
+        self._rows.delete(held.row)
+        account = self._shares.account_of(held.owner)
+        self._hold(account, -(RUN_OVERHEAD_BYTES + held.message_bytes + size_bytes))
         self._change(run_id).gone = True
 
     def sweep(self) -> None:
         """Forget some of what has expired."""
-        expired = self._transaction.read(
-            "SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
-            "ORDER BY expire_unix_nano LIMIT ?",
-            (self._unix_nano(), EXPIRED_AT_ONCE),
-        ).fetchall()
         left_bytes = EXPIRED_BYTES_AT_ONCE
-        for run_id, size_bytes in expired:
+        for run_id, size_bytes in self._rows.expired(self._unix_nano(), EXPIRED_AT_ONCE):
             if left_bytes <= 0:
                 break  # Appends wait meanwhile.
             left_bytes -= size_bytes
@@ -334,11 +283,7 @@ class LogWriter:
 
     def _ended(self, account: str, order: str) -> sqlite3.Cursor:
         """Return the ids and sizes of an account's ended runs."""
-        where = "AND owner = ?" if self._budget.principal_bytes else ""
-        return self._transaction.read(
-            f"SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL {where} ORDER BY {order}",  # noqa: S608 # our own words
-            (account,) if where else (),
-        )
+        return self._rows.ended(account if self._budget.principal_bytes else None, order)
 
     def _largest_ended(self, account: str, least_bytes: int) -> WrittenRun | None:
         """Return an account's largest ended run that can be shortened; None where there is none."""
@@ -384,23 +329,16 @@ class LogWriter:
         self._tails.drop_oldest(state, max(1, max_events), max_bytes)
         self._hold(state.account, state.size_bytes - before)
         if state.closed:
-            self._transaction.execute(
-                "UPDATE runs SET size_bytes = ? WHERE id = ?", (state.size_bytes, state.row)
-            )
+            self._rows.resize(state)
         else:
             self._change(state.run_id)
 
     def _close(self, state: WrittenRun, end: End) -> None:
         """Close a log."""
         now = self._unix_nano()
-        expire = now + int(self._budget.retention_s * NANO)
         self._tails.move([state])
         self._tails.forget(state)
-        self._transaction.execute(
-            "UPDATE runs SET epoch = ?, size_bytes = ?, outcome = ?, reason = ?, end_unix_nano = ?, "
-            "expire_unix_nano = ? WHERE id = ?",
-            (state.epoch, state.size_bytes, *end.outcome, now, expire, state.row),
-        )
+        self._rows.close(state, end.outcome, now, now + int(self._budget.retention_s * NANO))
         self._change(state.run_id).closed = True
         self._transaction.on_undo(state.saved())
         state.closed = True
@@ -422,7 +360,7 @@ class LogWriter:
     def _delete_free(self) -> None:
         """Delete rows of the journal that are needed no more."""
         with self.transaction():
-            deleted = self._journal.delete_free()
+            deleted = self.journal.delete_free()
         deleted()
 
     def _change(self, run_id: str) -> Change:
@@ -438,38 +376,20 @@ class LogWriter:
         state = self._open.get(run_id)
         if state is not None:
             return state
-        found = self._transaction.read(
-            "SELECT owner, id, epoch, size_bytes FROM runs WHERE run_id = ? AND expire_unix_nano > ?",
-            (run_id, self._unix_nano()),
-        ).fetchone()
-        if found is None:
-            return None
-        owner, row, epoch, size = found
-        account = self._shares.account_of(owner)
-        return WrittenRun(run_id, account, row, epoch, True, *chunk_bounds(self._transaction.read, row), size)
+        found = self._rows.ended_run(run_id, self._unix_nano())
+        return self._accounted(*found) if found is not None else None
+
+    def _accounted(self, owner: str, state: WrittenRun) -> WrittenRun:
+        """Return what there is of a run, with its account."""
+        state.account = self._shares.account_of(owner)
+        return state
 
     def _load(self) -> None:
         """Read from the file what the writer has in mind of it: once, then the journal is empty."""
         self._sessions.load()
-        counted = self._transaction.read(
-            "SELECT owner, count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) "
-            "+ coalesce(sum(length(message)), 0) "
-            "FROM runs LEFT JOIN messages ON messages.run = runs.id GROUP BY owner"
-        )
-        for owner, runs, size in counted:
-            self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size)
-        opened = self._transaction.read(
-            "SELECT id, run_id, epoch, owner, coalesce(length(message), 0) "
-            "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE outcome IS NULL"
-        ).fetchall()
-        for row, run_id, epoch, owner, message_bytes in opened:
-            bounds = chunk_bounds(self._transaction.read, row)
-            (size,) = self._transaction.read(
-                "SELECT coalesce(sum(size_bytes), 0) FROM chunks WHERE run = ?", (row,)
-            ).fetchone()
-            account = self._shares.account_of(owner)
-            self._open[run_id] = WrittenRun(run_id, account, row, epoch, False, *bounds, size, message_bytes)
-            self._shares.held.add(account, size)
-        # No row is given twice as long as the journal may have events of a run that had it.
-        (self._next_row,) = self._transaction.read("SELECT coalesce(max(id), 0) + 1 FROM runs").fetchone()
+        for owner, runs, size_bytes in self._rows.held():
+            self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size_bytes)
+        for owner, state in self._rows.open_runs():
+            self._open[state.run_id] = self._accounted(owner, state)
+            self._shares.held.add(state.account, state.size_bytes)
         self._transaction.forget_undo()

@@ -61,7 +61,7 @@ Changes: TypeAlias = dict[str, Change]
 OnCommit: TypeAlias = Callable[[Changes, Sequence[tuple[Job, Any]]], None]
 """Takes what was committed, and the jobs with their answers."""
 
-_Aside: TypeAlias = Callable[[], None]
+Aside: TypeAlias = Callable[[], None]
 """What has transactions of its own, or none."""
 
 
@@ -77,7 +77,7 @@ class Writing:
     def __init__(self, path: Path, writer: LogWriter, on_commit: OnCommit) -> None:
         self._writer = writer
         self._on_commit = on_commit
-        self._queue: queue.SimpleQueue[Job | _Aside | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | Aside | None] = queue.SimpleQueue()
         self._file = threading.Lock()
         """Held by the one who writes."""
         self._written_bytes = 0
@@ -87,7 +87,7 @@ class Writing:
         self._tidy_from_s = 0.0
         self._at_once_from_s = 0.0
         self._slow, self._untidy = Repeats(), Repeats()
-        self._checkpoints = Checkpoints(path, partial(self._queue.put, self._finish_checkpoint))
+        self._checkpoints = Checkpoints(path, partial(self.put_aside, self._finish_checkpoint))
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -101,6 +101,10 @@ class Writing:
     def put(self, job: Job) -> None:
         """Have a job done."""
         self._queue.put(job)
+
+    def put_aside(self, do: Aside) -> None:
+        """Have something done that has transactions of its own, or none, and that no one waits for."""
+        self._queue.put(do)
 
     def write_at_once(self, turn: Sequence[Append]) -> tuple[list[Appended], Changes] | None:
         """Return what became of a turn, and what was committed; None where the thread has to write it."""
@@ -121,7 +125,7 @@ class Writing:
 
     def _run(self) -> None:
         """Do what comes until the end comes. What came meanwhile goes together."""
-        work: list[Job | _Aside | None] = []
+        work: list[Job | Aside | None] = []
         next_sweep_s = time.monotonic() + SWEEP_S
         while None not in work:
             work = self._taken(next_sweep_s)
@@ -135,9 +139,9 @@ class Writing:
                 next_sweep_s = time.monotonic() + SWEEP_S
                 self._aside(self._sweep)
 
-    def _taken(self, until_s: float) -> list[Job | _Aside | None]:
+    def _taken(self, until_s: float) -> list[Job | Aside | None]:
         """Return all that has come; None is the end, after which nothing comes."""
-        work: list[Job | _Aside | None] = []
+        work: list[Job | Aside | None] = []
         with suppress(queue.Empty):
             work.append(self._queue.get(timeout=max(0.0, until_s - time.monotonic())))
             while len(work) < JOBS_AT_ONCE:
@@ -160,7 +164,7 @@ class Writing:
             answers = [error for _ in jobs]
         self._on_commit(changes, list(zip(jobs, answers, strict=True)))
 
-    def _aside(self, do: _Aside) -> None:
+    def _aside(self, do: Aside) -> None:
         """Do something that no one waits for: it is tried again later where it fails."""
         try:
             with self._file:
@@ -176,15 +180,17 @@ class Writing:
         self._written_bytes += self._writer.take_written_bytes()
         if self._written_bytes >= CHECKPOINT_BYTES:
             self._begin_checkpoint()
-        if not self._tidying and self._writer.untidy and time.monotonic() >= self._tidy_from_s:
+        if not self._tidying and self._writer.journal.overdue and time.monotonic() >= self._tidy_from_s:
             self._tidying = True
-            self._queue.put(self._tidy)
+            self.put_aside(self._tidy)
 
     def _tidy(self) -> None:
         """Move what keeps rows of the journal, and delete those that are free."""
         self._tidy_from_s = time.monotonic() + AGAIN_S
-        self._tidying = False
-        self._writer.tidy()
+        try:
+            self._writer.tidy()
+        finally:
+            self._tidying = False
         self._tidy_from_s = 0.0
 
     def _sweep(self) -> None:
@@ -192,7 +198,7 @@ class Writing:
         with self._writer.transaction():
             self._writer.sweep()
         self._on_commit(self._writer.changes, ())
-        self._writer.age()
+        self._writer.journal.age()
         if self._written_bytes:
             self._begin_checkpoint()
 

@@ -1,4 +1,4 @@
-"""The store `sqlite:PATH` after its process was killed, or the machine lost its power: what the next one finds."""
+"""The store `sqlite:PATH` after its process was killed or its machine lost power: what the next one finds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def check_answers(found: Found, left: Left) -> None:
 
 
 def test_killed_before_any_step_nothing_is_lost_that_was_answered(killed: Victims, tmp_path: Path) -> None:
-    """Creation, a turn, a chunk, a trim, an end, a checkpoint, rows deleted: before each, within, after it."""
+    """Of creations, turns, chunks, a trim, an end, a checkpoint: before each of them, within, after it."""
     seen: Counter[str] = Counter()
     whole = killed.run("talk", tmp_path / "whole.db")
     assert whole.code == 0
@@ -139,7 +140,7 @@ def test_killed_while_it_recovers_the_next_one_begins_again(killed: Victims, tmp
 
 @pytest.mark.parametrize("step", [80, 150])
 def test_a_write_ahead_log_that_ends_anywhere_is_a_prefix(killed: Victims, tmp_path: Path, step: int) -> None:
-    """As a power failure leaves it: cut at the border of each of its frames and in between, or with a wrong bit.
+    """As a power failure leaves it: cut at the border of each frame and in between, or with a wrong bit.
 
     Once where all is in it, the schema too; once where it was begun anew after a checkpoint.
     """
@@ -148,7 +149,7 @@ def test_a_write_ahead_log_that_ends_anywhere_is_a_prefix(killed: Victims, tmp_p
     borders = [border + aside for border in range(32, len(whole), 24 + 4096) for aside in (-1, 0, 1)]
     cuts = sorted({0, *borders, *range(5, len(whole), 1_511), len(whole)})
     lasts = [cut(tmp_path, whole[:end], end) for end in cuts]
-    for earlier, later in zip(lasts, lasts[1:], strict=False):
+    for earlier, later in pairwise(lasts):
         assert all(first <= second for first, second in zip(earlier, later, strict=True))
     assert sum(lasts[-1]) > sum(lasts[0]) + 10
     assert (lasts[0] == (-1, -1, -1)) == (step == 80)

@@ -83,15 +83,11 @@ async def test_a_failure_counts_too(metrics: Home) -> None:
 
 
 async def test_what_is_written_together_counts_once() -> None:
-    """A thousand runs that wait for one write are no thousand writes; one written apart is another."""
-    store = TurnsLog()
-    log = TimedLog(store, "redis")
+    """A thousand runs that wait for one write are no thousand writes."""
+    log = TimedLog(TurnsLog(), "redis")
     runs = [f"k7q2{number:026}" for number in range(10)]
     for run_id in runs:
         await log.create(record(run_id))
     answers = await answers_to(log, [Append(run_id, 1, 1, payloads(1, 1)) for run_id in runs])
     assert set(answers) == {Appended(AppendStatus.OK)}
     assert counted()["append"] == 1
-    store.turns.timed(answers.append)(LogAwayError())
-    assert len(answers) == len(runs) + 1
-    assert counted()["append"] == 2
