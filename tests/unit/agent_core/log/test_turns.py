@@ -46,7 +46,7 @@ async def turn() -> None:
 
 
 async def test_what_is_submitted_in_a_turn_is_written_together() -> None:
-    """At the turn's end, once, whoever submitted it; and answered together, each with its own answer."""
+    """At the turn's end, once, from any caller; and answered together, each with its own answer."""
     store = Store()
     store.submit("a", "b")
     asyncio.get_running_loop().call_soon(store.submit, "late")
@@ -218,7 +218,7 @@ async def test_a_store_may_answer_before_it_returns() -> None:
 
 
 async def test_closing_waits_for_what_was_submitted_and_takes_no_more() -> None:
-    """What is written is answered; what comes too late is told so, in a later turn."""
+    """What is written is answered; what comes too late gets LogAwayError, in a later turn."""
     store = Store()
     async with asyncio.timeout(WAKE_S):
         await Store().turns.aclose()

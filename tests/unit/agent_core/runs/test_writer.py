@@ -21,7 +21,7 @@ async def log() -> SlowLog:
 
 
 async def test_what_comes_during_an_append_goes_together_as_the_next_one(log: SlowLog) -> None:
-    """The first goes at once, alone; nobody waits for a timer."""
+    """The first goes at once, alone; no timer is waited for."""
     writer = RunWriter(log, record())
     writer.write([payload("1")])
     await turns()
@@ -92,7 +92,7 @@ async def test_an_end_does_not_wait_for_ever(log: SlowLog, monkeypatch: pytest.M
     assert log.sizes == [1], "what was given up is not submitted again"
 
 
-async def test_a_refusal_is_told_even_where_nobody_writes(log: SlowLog) -> None:
+async def test_a_refusal_is_reported_even_where_nothing_is_written(log: SlowLog) -> None:
     """An agent that waits for its model is stopped too: another core has the run."""
     told: list[str] = []
     writer = RunWriter(log, record(), on_refusal=lambda: told.append("stop"))
@@ -109,7 +109,7 @@ async def test_a_refusal_is_told_even_where_nobody_writes(log: SlowLog) -> None:
 
 
 async def test_a_log_that_refuses_is_an_error() -> None:
-    """The run can't go on: nobody would ever see what it says."""
+    """The run can't go on: no reader would ever see what it says."""
     log = MemoryLog()
     writer = RunWriter(log, record())
     with pytest.raises(LogRefusedError):
@@ -219,8 +219,8 @@ async def test_a_run_that_is_over_is_left_alone(log: SlowLog, monkeypatch: pytes
         await other.check()
 
 
-async def test_a_refusal_within_a_write_is_raised_before_it_is_told() -> None:
-    """A writer that is told to stop in its own call would cancel itself there."""
+async def test_a_refusal_within_a_write_is_raised_before_it_is_reported() -> None:
+    """An agent that is stopped in its own call would cancel itself there."""
     told: list[str] = []
     writer = RunWriter(MemoryLog(), record(), on_refusal=lambda: told.append("stop"))
     with pytest.raises(LogRefusedError, match="gone"):

@@ -20,7 +20,7 @@ async def log() -> SlowLog:
 
 
 async def test_a_log_that_is_away_is_waited_for(log: SlowLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run goes on meanwhile, and its events come in order when the log is back. Each time it is told."""
+    """The run goes on, and its events follow in order. Each outage is reported once, and so is its end."""
     monkeypatch.setattr(module, "RETRY_FIRST_S", 0.001)
     told: list[str] = []
     writer = RunWriter(
