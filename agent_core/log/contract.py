@@ -25,7 +25,7 @@ class StoreTraits(NamedTuple):
 
 
 class Tail(Protocol):
-    """One reader of one run's log. It waits (`next`), or is called when there is something (`notify`, `poll`)."""
+    """One reader of one run's log. It waits (`next`), or calls when there is something (`notify`, `poll`)."""
 
     async def next(self) -> Batch:
         """Return what comes after what was returned before.
