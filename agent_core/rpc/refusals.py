@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry import trace
 
 from agent_core.errors import CoreLogAwayError, KnownRefusalError, RefusalError, UnknownRunError
-from agent_core.log.contract import LogAwayError, LogGoneError
+from agent_core.log.errors import LogAwayError, LogGoneError
 from tokenwire.outage import Repeats
 from tokenwire.rate import Rate
 from tokenwire.reasons import Reason

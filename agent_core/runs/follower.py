@@ -7,7 +7,11 @@ import enum
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from agent_core.log.contract import FIRST_EPOCH, Batch, LogAwayError, Position, RunInfo, Tail
+from agent_core.log.batch import Batch
+from agent_core.log.contract import Tail
+from agent_core.log.errors import LogAwayError
+from agent_core.log.position import FIRST_EPOCH, Position
+from agent_core.log.records import RunInfo
 
 MAX_EVENTS: Final = 512
 """The most events of one response."""

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from agent_core.errors import UnknownRunError
-from agent_core.log.contract import LogAwayError, LogGoneError, Position, RunInfo, RunLog
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError, LogGoneError
 from agent_core.log.peers import PeerMessage, PeerMessageKind, Peers
+from agent_core.log.position import Position
+from agent_core.log.records import RunInfo
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowRequest, OpenTail, start_of
 from agent_core.runs.registry import RunRegistry
 from agent_core.runs.run import Run

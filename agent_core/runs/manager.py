@@ -14,8 +14,10 @@ from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import CoreDrainingError, LimitReachedError
-from agent_core.log.contract import LogAwayError, RunInfo, RunLog, RunRecord
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
 from agent_core.log.peers import LogScope, NoPeers, PeerMessage, PeerMessageKind, Peers
+from agent_core.log.records import RunInfo, RunRecord
 from agent_core.runs.follower import Follower, FollowRequest
 from agent_core.runs.following import Followers, ended_elsewhere
 from agent_core.runs.health import LogWatch

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
 from agent_core.agents.events import ToolStart
-from agent_core.log.contract import Exchange
+from agent_core.log.records import Exchange
 from agent_core.runs.agent_stream import close_stream, open_stream, place_of, throw_cancelled
 from agent_core.runs.failures import AgentExitError, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.start_request import StartRequest

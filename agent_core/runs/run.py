@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent_core.agents.loading import model_of
-from agent_core.log.contract import Exchange, LogAwayError, RunLog, RunRecord
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
+from agent_core.log.records import Exchange, RunRecord
 from agent_core.runs.failures import (
     PRODUCER_LOST,
     SHUT_DOWN,

@@ -20,7 +20,7 @@ from agent_core.agents.events import (
 )
 from agent_core.agents.split_characters import CharacterJoiner
 from agent_core.log.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
-from agent_core.log.outcome import Outcome
+from agent_core.log.records import Outcome
 from agent_core.runs import values
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.limits import RunLimits

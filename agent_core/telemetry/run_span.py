@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from agent_core.agents.events import Usage
-from agent_core.log.outcome import Outcome
+from agent_core.log.records import Outcome
 from tokenwire.telemetry import attributes, tracer
 from tokenwire.telemetry.trace_ids import trace_id_of
 from tokenwire.telemetry.traceparent import format_traceparent

@@ -60,7 +60,7 @@ STORES: Final[dict[str, Callable[[Setting], RunLog]]] = {
     "memory": lambda setting: MemoryLog(setting.budget, unix_nano=setting.clock),
     # So little in memory that readers are often behind it.
     "sqlite": lambda setting: SqliteLog(
-        setting.folder / "runs.db", setting.budget, hot_bytes=1_000, unix_nano=setting.clock
+        setting.folder / "runs.db", setting.budget, live_bytes=1_000, unix_nano=setting.clock
     ),
     "redis": lambda setting: RedisLog(
         shared_redis().url,
@@ -68,7 +68,7 @@ STORES: Final[dict[str, Callable[[Setting], RunLog]]] = {
         # What it kept must be found again by the next one in the same folder.
         prefix=f"t{setting.folder}",
         core="core",
-        hot_bytes=1_000,
+        live_bytes=1_000,
         unix_nano=setting.clock,
     ),
 }

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from agent_core.log.contract import LogOpenError
+from agent_core.log.errors import LogFullError, LogOpenError
 from agent_core.log.peers import PeerListener, PeerMessage
 from agent_core.log.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
 from agent_core.log.redis.calls import Call
@@ -155,7 +155,10 @@ class RedisPeers:
         if not (renewal.stood and renewal.sure):
             self._verify()
         self._held.set()
-        self._listener.on_lease_renewed()
+        if renewal.full:
+            self._listener.on_log_away(LogFullError(renewal.full))
+        else:
+            self._listener.on_lease_renewed()
         if renewal.healthy_s >= TTL_S:
             for peer in renewal.peers:
                 if not peer.alive:

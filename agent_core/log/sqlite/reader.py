@@ -8,17 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    START,
-    Batch,
-    Exchange,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunRecord,
-)
-from agent_core.log.outcome import Outcome
+from agent_core.log.batch import Batch, fitting
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
+from agent_core.log.sqlite.chunks import chunk_bounds, read_chunks
 from agent_core.log.sqlite.schema import connect
 from tokenwire.v1.run_pb2 import OnDisconnect
 
@@ -27,13 +21,13 @@ RECORD: Final = (
 )
 """The columns of a RunRecord."""
 
-_INFO: Final = f"SELECT {RECORD}, id, outcome, reason, end_unix_nano, expire_unix_nano FROM runs WHERE "  # noqa: S608 # our own words
+_INFO: Final = (
+    f"SELECT {RECORD}, id, epoch, outcome, reason, end_unix_nano, expire_unix_nano FROM runs WHERE "  # noqa: S608 # our own words
+)
 _MESSAGE: Final = (
     "SELECT message FROM messages JOIN runs ON messages.run = runs.id "
     "WHERE run_id = ? AND (expire_unix_nano = 0 OR expire_unix_nano > ?)"
 )
-_FIRST: Final = "SELECT epoch, sequence FROM events WHERE run = ? ORDER BY sequence LIMIT 1"
-_LAST: Final = "SELECT epoch, sequence FROM events WHERE run = ? ORDER BY sequence DESC LIMIT 1"
 
 
 class LogReader:
@@ -53,39 +47,35 @@ class LogReader:
         """Close the file."""
         self._db.close()
 
-    def read(self, run_id: str, after: int, max_events: int, max_bytes: int) -> Batch:
-        """Return what comes after a sequence.
+    def read(self, run_id: str, after: int, max_events: int, max_bytes: int) -> tuple[Batch, bool]:
+        """Return what comes after a number, and whether the run has ended: else as far as it is in chunks.
 
         Raises:
             LogGoneError: The run is not known.
         """
         with self._snapshot():
             found = self._db.execute(
-                "SELECT id, outcome, expire_unix_nano FROM runs WHERE run_id = ?", (run_id,)
+                "SELECT id, epoch, outcome, expire_unix_nano FROM runs WHERE run_id = ?", (run_id,)
             ).fetchone()
-            if found is None or 0 < found[2] <= self._unix_nano():
+            if found is None or 0 < found[3] <= self._unix_nano():
                 raise LogGoneError
-            _, last = bounds(self._db, found[0])
-            first, events = after + 1, list[bytes]()
-            rows = self._db.execute(
-                "SELECT sequence, event FROM events WHERE run = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-                (found[0], after, max_events),
-            )
-            for sequence, event in rows:
-                max_bytes -= len(event)
-                if max_bytes < 0 and events:
+            row, epoch, outcome, _ = found
+            _, last = bounds(self._db, row, epoch)
+            first, events, size_bytes = after + 1, list[bytes](), 0
+            for here, chunk in read_chunks(self._db.execute, row, after):
+                first = first if events else here
+                events += chunk
+                size_bytes += sum(map(len, chunk))
+                if len(events) >= max_events or size_bytes > max_bytes:
                     break
-                events.append(event)
-                first = sequence - len(events) + 1
-            rows.close()
-        at_end = first + len(events) > last.sequence
-        return Batch(first, events, at_end and found[1] is not None, last)
+        fit = fitting(events[:max_events], max_bytes)
+        ended, at_end = outcome is not None, first + len(fit) > last.sequence
+        return Batch(first, fit, ended and at_end, last), ended
 
-    def info(self, run_id: str) -> RunInfo | None:
-        """Return what is known of a run."""
+    def infos(self, run_id: str) -> list[RunInfo]:
+        """Return what is known of a run: nothing where it is not known."""
         with self._snapshot():
-            found = self._infos("run_id = ?", run_id)
-        return found[0] if found else None
+            return self._infos("run_id = ?", run_id)
 
     def standing(self, request_key: str) -> RunRecord | None:
         """Return the record that stands for a request."""
@@ -93,7 +83,7 @@ class LogReader:
             found = self._infos("request_key = ?", request_key)
         return found[0].record if found else None
 
-    def open_runs(self, core: str | None) -> list[RunInfo]:
+    def open_runs(self, core: str | None = None) -> list[RunInfo]:
         """Return the runs without a terminal event: all, or those of one core."""
         with self._snapshot():
             infos = self._infos("outcome IS NULL")
@@ -145,9 +135,9 @@ class LogReader:
         rows = self._db.execute(_INFO + where, values).fetchall()
         now = self._unix_nano()
         infos = []
-        for *record, row, outcome, reason, end, expire in rows:
+        for *record, row, epoch, outcome, reason, end, expire in rows:
             if not 0 < expire <= now:
-                first, last = bounds(self._db, row)
+                first, last = bounds(self._db, row, epoch)
                 ended = Outcome(outcome, reason) if outcome is not None else None
                 infos.append(RunInfo(record_of(record), first, last, ended, end, expire))
         return infos
@@ -162,12 +152,19 @@ class LogReader:
             self._db.execute("COMMIT")
 
 
-def bounds(db: sqlite3.Connection, row: int) -> tuple[Position, Position]:
-    """Return a run's first and last event."""
-    found = [db.execute(query, (row,)).fetchone() for query in (_FIRST, _LAST)]
-    if found[0] is None:
+def bounds(db: sqlite3.Connection, row: int, epoch: int) -> tuple[Position, Position]:
+    """Return a run's first and last event: of an open run, as far as they are in chunks.
+
+    Args:
+        db: A connection.
+        row: The run's row.
+        epoch: The last event's.
+    """
+    first, last = chunk_bounds(db.execute, row)
+    if not last:
         return Position(FIRST_EPOCH, 1), START
-    return Position(*found[0]), Position(*found[1])
+    # All events are of the first epoch, but for one that a reaper wrote.
+    return Position(epoch if first == last else FIRST_EPOCH, first), Position(epoch, last)
 
 
 def record_of(row: Sequence[object]) -> RunRecord:

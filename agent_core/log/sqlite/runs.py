@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent_core.log.contract import FIRST_EPOCH
+from agent_core.log.position import FIRST_EPOCH
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class Change:
     gone: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class WrittenRun:
     """What the writer has in mind of a run."""
 
@@ -30,9 +31,24 @@ class WrittenRun:
     account: str
     row: int
     epoch: int
-    closed: bool
-    first: int
-    last: int
-    size_bytes: int
+    closed: bool = False
+    first: int = 1
+    last: int = 0
+    size_bytes: int = 0
     """Of its events."""
     message_bytes: int = 0
+    tail: list[bytes] = field(default_factory=list)
+    """The newest events: those that are in the journal alone, in no chunk yet."""
+    tail_bytes: int = 0
+
+    def saved(self) -> Callable[[], None]:
+        """Return what sets the run back to what it is now."""
+        fields = (self.epoch, self.closed, self.first, self.last, self.size_bytes, self.tail_bytes)
+        tail, count = self.tail, len(self.tail)
+
+        def restore() -> None:
+            self.epoch, self.closed, self.first, self.last, self.size_bytes, self.tail_bytes = fields
+            self.tail = tail
+            del tail[count:]
+
+        return restore

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent_core.log.contract import LogOpenError
+from agent_core.log.errors import LogOpenError
+from agent_core.log.sqlite.chunks import CHUNK_BYTES, Chunk, write_chunks
+from agent_core.log.sqlite.transaction import Transaction
 
 APPLICATION_ID: Final = 0x544B5752
 """Marks the file as ours ("TKWR"). Source: https://www.sqlite.org/pragma.html#pragma_application_id"""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 SCHEMA: Final = """
 CREATE TABLE runs (
@@ -44,7 +44,8 @@ CREATE TABLE events (
   PRIMARY KEY (run, sequence)
 ) WITHOUT ROWID;
 """
-"""An append inserts events and touches nothing else; `size_bytes` is right from the end of a run on."""
+"""`size_bytes` is right from the end of a run on. `epoch` is that of the last event of a run that has ended;
+all others are of the first one."""
 
 SESSIONS: Final = """
 ALTER TABLE runs ADD COLUMN core TEXT NOT NULL DEFAULT '';
@@ -79,16 +80,35 @@ CREATE TABLE messages (
 """What version 3 added: what the user said, in UTF-8, for each run that is created from then on. In a table
 of its own, so that rows of `runs` stay short; a BLOB, whose length SQLite tells without reading it."""
 
+CHUNKS: Final = """
+CREATE TABLE journal (
+  id INTEGER PRIMARY KEY,
+  checksum INTEGER NOT NULL,
+  turn BLOB NOT NULL
+);
+CREATE TABLE chunks (
+  run INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  events BLOB NOT NULL,
+  PRIMARY KEY (run, first)
+) WITHOUT ROWID;
+"""
+"""What version 4 has in place of `events`. A row of `journal` is what all runs said in a turn, a row of
+`chunks` some hundred events of one run. Events of an open run that are in no chunk yet are in the journal.
+`packing.py` has the form of both."""
+
 INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS owner_runs ON runs (owner, end_unix_nano) WHERE outcome IS NOT NULL;
 CREATE INDEX IF NOT EXISTS owner_sessions ON sessions (owner, expire_unix_nano);
 """
 """Made where they are missing, in the same version of the schema: earlier programs work with them too."""
 
-MIGRATIONS: Final = {0: SCHEMA, 1: SESSIONS, 2: MESSAGES}
+MIGRATIONS: Final = {0: SCHEMA, 1: SESSIONS, 2: MESSAGES, 3: CHUNKS}
 """What leads from each version to the next. 0 is an empty file."""
 
-JOURNAL_BYTES: Final = 16 * 1024 * 1024
+WAL_BYTES: Final = 16 * 1024 * 1024
 """What the write-ahead log is cut down to after a checkpoint."""
 
 
@@ -127,17 +147,59 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise LogOpenError(f"{path} is another program's database")
     if version > SCHEMA_VERSION:
         raise LogOpenError(f"{path} was written by a later version of this program")
-    db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     db.execute("PRAGMA journal_mode = WAL")
-    # What is forgotten is overwritten with zeros where that costs no further write.
-    db.execute("PRAGMA secure_delete = FAST")
-    if version < SCHEMA_VERSION:
-        steps = " ".join(MIGRATIONS[step] for step in range(version, SCHEMA_VERSION))
-        db.executescript(
-            f"BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; "
-            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
-    db.executescript(f"BEGIN IMMEDIATE; {INDEXES} COMMIT;")
+    # What is forgotten is overwritten with zeros: FAST would leave what fills pages of its own, as chunks and
+    # rows of the journal do.
+    db.execute("PRAGMA secure_delete = ON")
+    # Turns do not wait for checkpoints: checkpoints.py makes them.
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    transaction = Transaction(db)
+    with transaction.together():
+        for step in range(version, SCHEMA_VERSION):
+            _execute(transaction, MIGRATIONS[step])
+            if MIGRATIONS[step] is CHUNKS:
+                _pack_events(transaction)
+        if version < SCHEMA_VERSION:
+            transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _execute(transaction, INDEXES)
+
+
+def _execute(transaction: Transaction, statements: str) -> None:
+    """Execute some statements: `executescript` would commit before the first one."""
+    for statement in statements.split(";"):
+        transaction.execute(statement)
+
+
+def _pack_events(transaction: Transaction) -> None:
+    """Write the events of version 3, a row each, as chunks: one chunk is in memory at a time.
+
+    The transaction is the migration's: a process that is killed meanwhile leaves the file as it was. What a
+    run's rows took is free for the next one's chunks, so that the file does not grow.
+    """
+    run = 0
+    while (
+        run := transaction.read("SELECT min(run) FROM events WHERE run > ?", (run,)).fetchone()[0]
+    ) is not None:
+        _pack_run(transaction, run)
+        transaction.execute("DELETE FROM events WHERE run = ?", (run,))
+    transaction.execute("DROP TABLE events")
+
+
+def _pack_run(transaction: Transaction, run: int) -> None:
+    """Write the events of one run as chunks."""
+    chunk: list[bytes] = []
+    first, size_bytes = 0, 0
+    rows = transaction.read("SELECT sequence, event FROM events WHERE run = ? ORDER BY sequence", (run,))
+    for sequence, event in rows:
+        if size_bytes >= CHUNK_BYTES:
+            write_chunks(transaction, [Chunk(run, first, chunk, size_bytes)])
+            chunk, size_bytes = [], 0
+        first = first if chunk else sequence
+        chunk.append(event)
+        size_bytes += len(event)
+    write_chunks(transaction, [Chunk(run, first, chunk, size_bytes)])
 
 
 @contextmanager
@@ -147,35 +209,3 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise LogOpenError(f"can't use {path}: {error}") from error
-
-
-class FileLock:
-    """Holds a file for this process: until it is closed or the process ends, however it ends.
-
-    Args:
-        path: The file. Made, for this user alone, where there is none.
-
-    Raises:
-        LogOpenError: Another core has it, or it can't be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            # Answers are nobody else's business. SQLite gives its other files the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise LogOpenError(f"can't write {error.filename}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip()
-            self.close()
-            raise LogOpenError(f"{path} is used by another core, process {holder or 'unknown'}") from error
-        with suppress(OSError):  # Only told to people; a full disk has no room for it.
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-
-    def close(self) -> None:
-        """Let another core have the file."""
-        os.close(self._lock)

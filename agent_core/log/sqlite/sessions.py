@@ -1,14 +1,15 @@
-"""What the store `sqlite:PATH` writes of sessions: in the transactions of `sqlite_writer.py`."""
+"""What the store `sqlite:PATH` writes of sessions: in the transactions of `writer.py`."""
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Exchange, RunRecord, SessionBusyError, exchange_bytes
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import SessionBusyError
+from agent_core.log.records import Exchange, RunRecord, exchange_bytes
 from agent_core.log.shares import Shares
+from agent_core.log.sqlite.transaction import Transaction
 
 SESSION_OVERHEAD_BYTES: Final = 1024
 """What a session costs in the file besides what was said in it, about."""
@@ -21,19 +22,21 @@ class SessionWriter:
     """Writes what sessions remember.
 
     Args:
-        db: The writer's connection.
+        transaction: What is written.
         budget: How much they remember, and how long.
         shares: Counts what they remember, and says what is too much.
     """
 
-    def __init__(self, db: sqlite3.Connection, budget: LogBudget, shares: Shares) -> None:
-        self._db = db
+    def __init__(self, transaction: Transaction, budget: LogBudget, shares: Shares) -> None:
+        self._transaction = transaction
         self._budget = budget
         self._shares = shares
 
     def load(self) -> None:
         """Read from the file how much is remembered."""
-        counted = self._db.execute("SELECT owner, count(*), sum(size_bytes) FROM sessions GROUP BY owner")
+        counted = self._transaction.read(
+            "SELECT owner, count(*), sum(size_bytes) FROM sessions GROUP BY owner"
+        )
         for owner, count, size in counted:
             self._add(owner, count * SESSION_OVERHEAD_BYTES + size)
 
@@ -44,7 +47,7 @@ class SessionWriter:
             SessionBusyError: One does.
         """
         # What is said twice here lets SQLite use the index.
-        live = self._db.execute(
+        live = self._transaction.read(
             "SELECT run_id FROM runs WHERE session_id = ? AND session_id <> '' AND owner = ? "
             "AND outcome IS NULL",
             (record.session_id, record.owner),
@@ -61,15 +64,15 @@ class SessionWriter:
             unix_nano: Now.
         """
         budget, size = self._budget, exchange_bytes(exchange)
-        key = self._db.execute("SELECT owner, session_id FROM runs WHERE id = ?", (run,)).fetchone()
+        key = self._transaction.read("SELECT owner, session_id FROM runs WHERE id = ?", (run,)).fetchone()
         if not key[1] or size > budget.session_bytes or not budget.session_exchanges:
             return
         session = self._session(key, unix_nano)
-        self._db.execute(
+        self._transaction.execute(
             "INSERT INTO exchanges (session, question, answer, size_bytes) VALUES (?, ?, ?, ?)",
             (session, *exchange, size),
         )
-        self._db.execute(
+        self._transaction.execute(
             "UPDATE sessions SET size_bytes = size_bytes + ?, expire_unix_nano = ? WHERE id = ?",
             (size, unix_nano + int(budget.session_retention_s * NANO), session),
         )
@@ -83,7 +86,7 @@ class SessionWriter:
         Args:
             unix_nano: Now.
         """
-        expired = self._db.execute(
+        expired = self._transaction.read(
             "SELECT id, owner, size_bytes FROM sessions WHERE expire_unix_nano <= ? LIMIT ?",
             (unix_nano, EXPIRED_AT_ONCE),
         ).fetchall()
@@ -93,7 +96,7 @@ class SessionWriter:
     def drop_oldest(self, account: str) -> bool:
         """Forget what an account's least lately used session remembers. False where none does."""
         where = "WHERE owner = ?" if self._budget.principal_bytes else ""
-        oldest = self._db.execute(
+        oldest = self._transaction.read(
             f"SELECT id, owner, size_bytes FROM sessions {where} ORDER BY expire_unix_nano LIMIT 1",  # noqa: S608 # our own words
             (account,) if where else (),
         ).fetchone()
@@ -103,14 +106,14 @@ class SessionWriter:
 
     def _session(self, key: tuple[str, str], unix_nano: int) -> int:
         """Return the row of a session: a new one where it remembers nothing, or nothing any more."""
-        found = self._db.execute(
+        found = self._transaction.read(
             "SELECT id, size_bytes, expire_unix_nano FROM sessions WHERE owner = ? AND session_id = ?", key
         ).fetchone()
         if found is not None and found[2] > unix_nano:
             return int(found[0])
         if found is not None:
             self._forget(found[0], key[0], found[1])
-        row = self._db.execute(
+        row = self._transaction.execute(
             "INSERT INTO sessions (owner, session_id, size_bytes, expire_unix_nano) VALUES (?, ?, 0, 0)", key
         ).lastrowid
         assert row is not None  # noqa: S101 # for the type checker
@@ -119,7 +122,7 @@ class SessionWriter:
 
     def _drop_too_much(self, session: int) -> int:
         """Drop a session's oldest exchanges that are too much. Return their bytes."""
-        kept = self._db.execute(
+        kept = self._transaction.read(
             "SELECT id, size_bytes FROM exchanges WHERE session = ? ORDER BY id DESC", (session,)
         ).fetchall()
         count, left = 0, self._budget.session_bytes
@@ -131,18 +134,22 @@ class SessionWriter:
         dropped = kept[count:]
         dropped_bytes: int = sum(size for _, size in dropped)
         if dropped:
-            self._db.execute("DELETE FROM exchanges WHERE session = ? AND id <= ?", (session, dropped[0][0]))
-            self._db.execute(
+            self._transaction.execute(
+                "DELETE FROM exchanges WHERE session = ? AND id <= ?", (session, dropped[0][0])
+            )
+            self._transaction.execute(
                 "UPDATE sessions SET size_bytes = size_bytes - ? WHERE id = ?", (dropped_bytes, session)
             )
         return dropped_bytes
 
     def _forget(self, session: int, owner: str, size: int) -> None:
         """Forget what a session remembers."""
-        self._db.execute("DELETE FROM exchanges WHERE session = ?", (session,))
-        self._db.execute("DELETE FROM sessions WHERE id = ?", (session,))
+        self._transaction.execute("DELETE FROM exchanges WHERE session = ?", (session,))
+        self._transaction.execute("DELETE FROM sessions WHERE id = ?", (session,))
         self._add(owner, -SESSION_OVERHEAD_BYTES - size)
 
     def _add(self, owner: str, size: int) -> None:
         """Count what is remembered more, or less."""
-        self._shares.add_said(self._shares.account_of(owner), size)
+        account = self._shares.account_of(owner)
+        self._shares.add_said(account, size)
+        self._transaction.on_undo(self._shares.add_said, account, -size)

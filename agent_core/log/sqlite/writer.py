@@ -1,39 +1,51 @@
-"""What the store `sqlite:PATH` writes into its file: no thread and no loop here, `sqlite.py` has them."""
+"""What the store `sqlite:PATH` writes into its file: no thread and no loop here, `log.py` has them.
+
+A turn is one row of the journal, written by one statement, unless something else is written with it: a run's
+creation, its end, a chunk of its events. What is in no chunk yet of an open run is its `tail`.
+"""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import LogBudget, beyond_floor, ring_target
-from agent_core.log.contract import FIRST_EPOCH, Appended, AppendStatus, Exchange, RunRecord
 from agent_core.log.encoding import NANO, seal
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import FIRST_EPOCH
+from agent_core.log.records import Outcome, RunRecord
 from agent_core.log.shares import Live, Shares
-from agent_core.log.sqlite.reader import RECORD, bounds, record_of
+from agent_core.log.sqlite.checkpoints import checkpoint
+from agent_core.log.sqlite.chunks import (
+    CHUNK_BYTES,
+)
+from agent_core.log.sqlite.file_lock import FileLock
+from agent_core.log.sqlite.journal import JOURNAL_BYTES, Journal
+from agent_core.log.sqlite.recovery import recover
+from agent_core.log.sqlite.run_rows import RunRows
 from agent_core.log.sqlite.runs import Change, WrittenRun
-from agent_core.log.sqlite.schema import FileLock, explained, prepared
+from agent_core.log.sqlite.schema import explained, prepared
 from agent_core.log.sqlite.sessions import EXPIRED_AT_ONCE, SessionWriter
+from agent_core.log.sqlite.tails import Tails
+from agent_core.log.sqlite.transaction import NotAloneError, Transaction
 
 RUN_OVERHEAD_BYTES: Final = 1024
 """What a run costs in the file besides its events, about."""
 
-_RECORD_BY_ID: Final = f"SELECT {RECORD} FROM runs WHERE run_id = ?"  # noqa: S608 # our own words
-_RECORD_BY_KEY: Final = f"SELECT {RECORD}, expire_unix_nano FROM runs WHERE request_key = ?"  # noqa: S608 # our own words
-_INSERT_RUN: Final = (
-    f"INSERT INTO runs ({RECORD}, epoch, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 # our own words
-)
-_INSERT_MESSAGE: Final = "INSERT INTO messages (run, message) VALUES (?, ?)"
-_INSERT_EVENT: Final = "INSERT INTO events (run, epoch, sequence, event) VALUES (?, ?, ?, ?)"
+EXPIRED_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+"""How much of expired runs one sweep deletes, about: it is overwritten with zeros."""
 
 _OK: Final = Appended(AppendStatus.OK)
 
+logger = logging.getLogger(__name__)
+
 
 class LogWriter:
-    """Writes the file. Each method but the first three is a part of a transaction that the caller opens.
+    """Writes the file. `transaction` opens what most other methods are a part of.
 
     Args:
         path: The file.
@@ -41,18 +53,23 @@ class LogWriter:
         reading: The runs that are read: they are not forgotten early.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
+        tail_bytes: How much of an open run may be in no chunk yet.
+        journal_bytes: How much the journal may hold.
 
     Raises:
         LogOpenError: It can't be opened, is another core's, or another program's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # the file, what it keeps, two clocks, how it keeps it
         self,
         path: Path,
         budget: LogBudget,
         reading: Container[str],
         unix_nano: Callable[[], int],
         stamp: Callable[[], int],
+        *,
+        tail_bytes: int = CHUNK_BYTES,
+        journal_bytes: int = JOURNAL_BYTES,
     ) -> None:
         self.changes: dict[str, Change] = {}
         """By run id, what the open transaction has done so far."""
@@ -66,32 +83,81 @@ class LogWriter:
         try:
             with explained(path):
                 self._db = prepared(path)
-                self._sessions = SessionWriter(self._db, budget, self._shares)
+                self._transaction = Transaction(self._db)
+                recover(self._transaction)
+                self._rows = RunRows(self._transaction)
+                self.journal = Journal(self._transaction, journal_bytes)
+                """`tidy` is due where it is overdue."""
+                self._tails = Tails(self._transaction, self.journal, tail_bytes)
+                self._sessions = SessionWriter(self._transaction, budget, self._shares)
                 self._load()
+                # The event loop must not wait for another program's lock: `Transaction` does, elsewhere.
+                self._db.execute("PRAGMA busy_timeout = 0")
         except BaseException:
             self._lock.close()
             raise
 
     def close_file(self) -> None:
         """Close the file, and let another core have it."""
-        self._db.close()
-        self._lock.close()
+        try:
+            with self.transaction():
+                self._tails.move(list(self._open.values()))
+            self._delete_free()
+        except sqlite3.Error as error:
+            # The next one who opens the file finds them in the journal.
+            logger.warning("events could not be moved out of the journal: %s", error)
+        finally:
+            self._db.close()
+            self._lock.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what is done inside; nothing of it when anything fails."""
         self.changes = {}
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # A full disk may have ended the transaction already.
-            with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            with suppress(sqlite3.Error):
-                self._load()
-            raise
+            with self._transaction.together():
+                yield
+                self._tails.write_turn()
+        finally:
+            self._tails.forget_new()
+
+    def write_turn(self, turn: Sequence[Append]) -> list[Appended]:
+        """Return what became of a turn."""
+        return list(map(self.write, turn))
+
+    def write_alone(self, turn: Sequence[Append]) -> list[Appended] | None:
+        """Return what became of a turn that needs one row of the journal and nothing else of the file.
+
+        Returns:
+            None where it needs more, or the file can't be written at once: then nothing was done.
+        """
+        self.changes = {}
+        try:
+            with self._transaction.alone():
+                answers = self.write_turn(turn)
+                self._tails.write_turn()
+        except (NotAloneError, sqlite3.Error):
+            return None
+        finally:
+            self._tails.forget_new()
+        return answers
+
+    def tidy(self) -> None:
+        """Delete rows of the journal that are needed no more; make some free where there are too many."""
+        with self.transaction():
+            self._tails.move_oldest()
+        self._delete_free()
+
+    def finish_checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, and begin it anew where that was all."""
+        if checkpoint(self._db):
+            with self.transaction():
+                self.probe()
+
+    def take_written_bytes(self) -> int:
+        """Return how much was written since the last time, about."""
+        written, self._transaction.written_bytes = self._transaction.written_bytes, 0
+        return written
 
     def create(self, record: RunRecord) -> RunRecord:
         """Return the record that stands now.
@@ -104,77 +170,42 @@ class LogWriter:
             PrincipalLogFullError: There is none for this owner.
             SessionBusyError: Another run of its session goes on.
         """
-        known = self._db.execute(_RECORD_BY_ID, (record.run_id,)).fetchone()
+        known = self._rows.record(record.run_id)
         if known is not None:
-            return record_of(known)
+            return known
         self.sweep()
-        if record.request_key:
-            earlier = self._db.execute(_RECORD_BY_KEY, (record.request_key,)).fetchone()
-            if earlier is not None:
-                if not 0 < earlier[-1] <= self._unix_nano():
-                    return record_of(earlier)
-                self.delete(earlier[0])
+        earlier = self._rows.standing(record.request_key) if record.request_key else None
+        if earlier is not None:
+            standing, expire_unix_nano = earlier
+            if not 0 < expire_unix_nano <= self._unix_nano():
+                return standing
+            self.delete(standing.run_id)
         self._sessions.require_idle(record)
         account = self._shares.account_of(record.owner)
         message = record.message.encode()
         self._shares.admit(account, len(message))
-        values = (
-            record.run_id,
-            record.session_id,
-            record.agent,
-            record.on_disconnect,
-            record.create_unix_nano,
-            record.owner,
-            record.request_key or None,
-            record.fingerprint,
-            record.core,
-            FIRST_EPOCH,
-        )
-        row = self._db.execute(_INSERT_RUN, values).lastrowid
-        assert row is not None  # noqa: S101 # for the type checker
-        if message:
-            self._db.execute(_INSERT_MESSAGE, (row, message))
+        row = self._rows.add(record, message)
         self._open[record.run_id] = WrittenRun(
-            record.run_id,
-            account,
-            row,
-            FIRST_EPOCH,
-            closed=False,
-            first=1,
-            last=0,
-            size_bytes=0,
-            message_bytes=len(message),
+            record.run_id, account, row, FIRST_EPOCH, message_bytes=len(message)
         )
-        self._shares.held.add(account, RUN_OVERHEAD_BYTES + len(message))
+        self._transaction.on_undo(self._open.pop, record.run_id)
+        self._hold(account, RUN_OVERHEAD_BYTES + len(message))
         self._shares.keep(account)
         self._change(record.run_id).created = True
         return record
 
     def probe(self) -> None:
         """Write something that changes nothing: the version that the file has."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        self._db.execute(f"PRAGMA user_version = {version}")
+        (version,) = self._transaction.read("PRAGMA user_version").fetchone()
+        self._transaction.execute(f"PRAGMA user_version = {version}")
 
-    def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def write(self, append: Append) -> Appended:
         """Return what became of an append."""
-        return self._append(self._state(run_id), epoch, first, payloads)
-
-    def close(  # noqa: PLR0913, PLR0917 # an append, and an end
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None,
-    ) -> Appended:
-        """Return what became of the last append, with which the log is closed."""
+        run_id, epoch, first, payloads, end = append
         state = self._state(run_id)
         appended = self._append(state, epoch, first, payloads)
-        if state is not None and appended.status is AppendStatus.OK and not state.closed:
-            self._close(state, outcome)
-            if exchange is not None:
-                self._sessions.remember(state.row, exchange, self._unix_nano())
+        if end is not None and state is not None and appended.status is AppendStatus.OK and not state.closed:
+            self._close(state, end)
         return appended
 
     def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
@@ -186,37 +217,34 @@ class LogWriter:
             return Appended(AppendStatus.FENCED)
         if state.closed:
             return Appended(AppendStatus.CLOSED)
+        self._transaction.on_undo(state.saved())
         state.epoch += 1
         self._write(state, (payload,))
-        self._close(state, outcome)
+        self._close(state, End(outcome))
         return _OK
 
     def delete(self, run_id: str) -> None:
         """Forget a run."""
-        found = self._db.execute(
-            "SELECT id, size_bytes, owner, coalesce(length(message), 0) "
-            "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE run_id = ?",
-            (run_id,),
-        ).fetchone()
-        if found is None:
+        held = self._rows.whole(run_id)
+        if held is None:
             return
-        row, size, owner, message_bytes = found
-        state = self._open.pop(run_id, None)
-        self._db.execute("DELETE FROM events WHERE run = ?", (row,))
-        self._db.execute("DELETE FROM messages WHERE run = ?", (row,))
-        self._db.execute("DELETE FROM runs WHERE id = ?", (row,))
-        freed = RUN_OVERHEAD_BYTES + message_bytes + (state.size_bytes if state is not None else size)
-        self._shares.held.add(self._shares.account_of(owner), -freed)
+        state, size_bytes = self._open.get(run_id), held.size_bytes
+        if state is not None:
+            size_bytes = state.size_bytes
+            self._tails.forget(state)
+            self._leave(state)
+        self._rows.delete(held.row)
+        account = self._shares.account_of(held.owner)
+        self._hold(account, -(RUN_OVERHEAD_BYTES + held.message_bytes + size_bytes))
         self._change(run_id).gone = True
 
     def sweep(self) -> None:
         """Forget some of what has expired."""
-        expired = self._db.execute(
-            "SELECT run_id FROM runs WHERE outcome IS NOT NULL AND expire_unix_nano <= ? "
-            "ORDER BY expire_unix_nano LIMIT ?",
-            (self._unix_nano(), EXPIRED_AT_ONCE),
-        ).fetchall()
-        for (run_id,) in expired:
+        left_bytes = EXPIRED_BYTES_AT_ONCE
+        for run_id, size_bytes in self._rows.expired(self._unix_nano(), EXPIRED_AT_ONCE):
+            if left_bytes <= 0:
+                break  # Appends wait meanwhile.
+            left_bytes -= size_bytes
             self.delete(run_id)
         self._sessions.sweep(self._unix_nano())
 
@@ -255,11 +283,7 @@ class LogWriter:
 
     def _ended(self, account: str, order: str) -> sqlite3.Cursor:
         """Return the ids and sizes of an account's ended runs."""
-        where = "AND owner = ?" if self._budget.principal_bytes else ""
-        return self._db.execute(
-            f"SELECT run_id, size_bytes FROM runs WHERE outcome IS NOT NULL {where} ORDER BY {order}",  # noqa: S608 # our own words
-            (account,) if where else (),
-        )
+        return self._rows.ended(account if self._budget.principal_bytes else None, order)
 
     def _largest_ended(self, account: str, least_bytes: int) -> WrittenRun | None:
         """Return an account's largest ended run that can be shortened; None where there is none."""
@@ -287,19 +311,13 @@ class LogWriter:
 
     def _write(self, state: WrittenRun, payloads: Sequence[bytes]) -> None:
         """Write events under the next numbers, and keep to the budget."""
-        now = self._stamp()
-        row, epoch, first = state.row, state.epoch, state.last + 1
-        events = seal(payloads, epoch=epoch, first=first, logged_nano=now)
-        self._db.executemany(
-            _INSERT_EVENT, [(row, epoch, sequence, event) for sequence, event in enumerate(events, first)]
-        )
-        size = sum(map(len, events))
-        state.last += len(events)
-        state.size_bytes += size
-        self._shares.held.add(state.account, size)
+        events = seal(payloads, epoch=state.epoch, first=state.last + 1, logged_nano=self._stamp())
+        size = len(events[0]) if len(events) == 1 else sum(map(len, events))
+        self._tails.add(state, events, size)
+        self._hold(state.account, size)
         change = self._change(state.run_id)
         change.events += events
-        change.epoch = epoch
+        change.epoch = state.epoch
         budget = self._budget
         if state.size_bytes > budget.run_bytes or state.last - state.first >= budget.run_events:
             self._trim(state, ring_target(budget.run_events), ring_target(budget.run_bytes))
@@ -307,37 +325,43 @@ class LogWriter:
 
     def _trim(self, state: WrittenRun, max_events: int, max_bytes: int) -> None:
         """Drop a run's oldest events until the others fit; never the last."""
-        held = self._db.execute(
-            "SELECT sequence, length(event) FROM events WHERE run = ? ORDER BY sequence", (state.row,)
-        )
-        least = state.last - max(1, max_events) + 1
-        dropped = 0
-        for sequence, size in held:
-            if sequence == state.last or (sequence >= least and state.size_bytes - dropped <= max_bytes):
-                break
-            dropped += size
-            state.first = sequence + 1
-        held.close()
-        self._db.execute("DELETE FROM events WHERE run = ? AND sequence < ?", (state.row, state.first))
-        state.size_bytes -= dropped
-        self._shares.held.add(state.account, -dropped)
+        before = state.size_bytes
+        self._tails.drop_oldest(state, max(1, max_events), max_bytes)
+        self._hold(state.account, state.size_bytes - before)
         if state.closed:
-            self._db.execute("UPDATE runs SET size_bytes = ? WHERE id = ?", (state.size_bytes, state.row))
+            self._rows.resize(state)
         else:
             self._change(state.run_id)
 
-    def _close(self, state: WrittenRun, outcome: Outcome) -> None:
+    def _close(self, state: WrittenRun, end: End) -> None:
         """Close a log."""
-        end = self._unix_nano()
-        expire = end + int(self._budget.retention_s * NANO)
-        self._db.execute(
-            "UPDATE runs SET epoch = ?, size_bytes = ?, outcome = ?, reason = ?, end_unix_nano = ?, "
-            "expire_unix_nano = ? WHERE id = ?",
-            (state.epoch, state.size_bytes, *outcome, end, expire, state.row),
-        )
-        state.closed = True
+        now = self._unix_nano()
+        self._tails.move([state])
+        self._tails.forget(state)
+        self._rows.close(state, end.outcome, now, now + int(self._budget.retention_s * NANO))
         self._change(state.run_id).closed = True
+        self._transaction.on_undo(state.saved())
+        state.closed = True
+        self._leave(state)
+        if end.exchange is not None:
+            self._sessions.remember(state.row, end.exchange, now)
+
+    def _leave(self, state: WrittenRun) -> None:
+        """Have a run in mind no more."""
         del self._open[state.run_id]
+        self._transaction.on_undo(self._open.__setitem__, state.run_id, state)
+
+    def _hold(self, account: str, size_bytes: int) -> None:
+        """Count what is held more, or less."""
+        held = self._shares.held
+        held.add(account, size_bytes)
+        self._transaction.on_undo(held.add, account, -size_bytes)
+
+    def _delete_free(self) -> None:
+        """Delete rows of the journal that are needed no more."""
+        with self.transaction():
+            deleted = self.journal.delete_free()
+        deleted()
 
     def _change(self, run_id: str) -> Change:
         """Return what is noted of a run in this transaction, with its first event as it is now."""
@@ -352,40 +376,20 @@ class LogWriter:
         state = self._open.get(run_id)
         if state is not None:
             return state
-        found = self._db.execute(
-            "SELECT owner, id, epoch, size_bytes FROM runs WHERE run_id = ? AND expire_unix_nano > ?",
-            (run_id, self._unix_nano()),
-        ).fetchone()
-        if found is None:
-            return None
-        owner, row, epoch, size = found
-        first, last = bounds(self._db, row)
-        account = self._shares.account_of(owner)
-        return WrittenRun(run_id, account, row, epoch, True, first.sequence, last.sequence, size)
+        found = self._rows.ended_run(run_id, self._unix_nano())
+        return self._accounted(*found) if found is not None else None
+
+    def _accounted(self, owner: str, state: WrittenRun) -> WrittenRun:
+        """Return what there is of a run, with its account."""
+        state.account = self._shares.account_of(owner)
+        return state
 
     def _load(self) -> None:
-        """Read from the file what the writer has in mind of it."""
-        self._open = {}
-        self._shares.clear()
+        """Read from the file what the writer has in mind of it: once, then the journal is empty."""
         self._sessions.load()
-        counted = self._db.execute(
-            "SELECT owner, count(*), coalesce(sum(size_bytes) FILTER (WHERE outcome IS NOT NULL), 0) "
-            "+ coalesce(sum(length(message)), 0) "
-            "FROM runs LEFT JOIN messages ON messages.run = runs.id GROUP BY owner"
-        )
-        for owner, runs, size in counted:
-            self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size)
-        opened = self._db.execute(
-            "SELECT id, run_id, epoch, owner, coalesce(length(message), 0) "
-            "FROM runs LEFT JOIN messages ON messages.run = runs.id WHERE outcome IS NULL"
-        ).fetchall()
-        for row, run_id, epoch, owner, message_bytes in opened:
-            first, last = bounds(self._db, row)
-            (size,) = self._db.execute(
-                "SELECT coalesce(sum(length(event)), 0) FROM events WHERE run = ?", (row,)
-            ).fetchone()
-            account = self._shares.account_of(owner)
-            self._open[run_id] = WrittenRun(
-                run_id, account, row, epoch, False, first.sequence, last.sequence, size, message_bytes
-            )
-            self._shares.held.add(account, size)
+        for owner, runs, size_bytes in self._rows.held():
+            self._shares.held.add(self._shares.account_of(owner), runs * RUN_OVERHEAD_BYTES + size_bytes)
+        for owner, state in self._rows.open_runs():
+            self._open[state.run_id] = self._accounted(owner, state)
+            self._shares.held.add(state.account, state.size_bytes)
+        self._transaction.forget_undo()

@@ -10,8 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from opentelemetry.context import Context
 
 from agent_core.errors import DeadlineError
-from agent_core.log.contract import START
 from agent_core.log.encoding import NANO
+from agent_core.log.position import START
 from agent_core.rpc.authentication import Callers
 from agent_core.rpc.link.follow import SLICE_BYTES, LinkFollow
 from agent_core.rpc.refusals import Refusals

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from agent_core.log.contract import Batch
+from agent_core.log.batch import Batch
 from agent_core.log.encoding import NANO
 from agent_core.rpc.link.codec import (
     END,

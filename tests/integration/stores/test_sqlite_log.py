@@ -9,18 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agent_core.log.append import AppendStatus, End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import (
-    START,
-    AppendStatus,
-    End,
-    Exchange,
-    LogAwayError,
-    LogOpenError,
-    Position,
-    SessionBusyError,
-)
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogAwayError, LogOpenError, SessionBusyError
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange
 from agent_core.log.shares import Live
 from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
@@ -205,7 +199,7 @@ async def test_what_comes_while_the_writer_is_busy_is_one_transaction(log: Sqlit
 
 async def test_a_reader_behind_the_memory_reads_the_file_and_meets_the_live_end(tmp_path: Path) -> None:
     """Without a hole where the two meet."""
-    log = SqliteLog(tmp_path / "runs.db", hot_bytes=2_000)
+    log = SqliteLog(tmp_path / "runs.db", live_bytes=2_000)
     await log.start()
     await log.create(record())
     got: list[str] = []

@@ -3,13 +3,29 @@
 import sqlite3
 from pathlib import Path
 
+from agent_core.log.append import AppendStatus, End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import START, End, Exchange
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange, Outcome
+from agent_core.log.sqlite.chunks import CHUNK_BYTES
 from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.sqlite.schema import APPLICATION_ID
 from agent_core.log.sqlite.sessions import SESSION_OVERHEAD_BYTES
 from agent_core.log.sqlite.writer import RUN_OVERHEAD_BYTES
-from tests.support.stores import FAR, OTHER, RUN, STOP, payloads, record
+from tests.support.killed_log import Found, victims
+from tests.support.stores import (
+    FAR,
+    OTHER,
+    RUN,
+    STOP,
+    THIRD,
+    all_texts,
+    known,
+    payload,
+    payloads,
+    record,
+    texts,
+)
 
 VERSION_1 = """
 CREATE TABLE runs (
@@ -101,6 +117,7 @@ async def test_a_new_file_is_like_one_that_was_taken_over(tmp_path: Path) -> Non
         ("new.db", ""),
         ("old.db", f"{ours} {VERSION_1}"),
         ("newer.db", f"{ours} {VERSION_1} {VERSION_2}"),
+        ("newest.db", f"{ours} {VERSION_1} {VERSION_2} {VERSION_3}"),
     ):
         with sqlite3.connect(tmp_path / name) as db:
             db.executescript(script)
@@ -113,4 +130,94 @@ async def test_a_new_file_is_like_one_that_was_taken_over(tmp_path: Path) -> Non
             version = db.execute("PRAGMA user_version").fetchone()
         db.close()
         schemas.append((version, [(name, "".join((sql or "").split())) for name, sql in rows]))
-    assert schemas[0] == schemas[1] == schemas[2]
+    assert all(schema == schemas[0] for schema in schemas)
+
+
+VERSION_3 = """
+CREATE TABLE messages (run INTEGER PRIMARY KEY, message BLOB NOT NULL);
+PRAGMA user_version = 3;
+"""
+"""What the third version added."""
+
+LONG = 5_000
+"""Events of a run that are three chunks."""
+
+
+def with_version_3(path: Path) -> None:
+    """Write a file of the third version: one run was reaped, a long one and one without events are open."""
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(
+            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {VERSION_1} {VERSION_2} {VERSION_3} COMMIT;"
+        )
+        for row in ((OTHER, 2, 9, "error", "x", 5, 9 * 10**18), (THIRD, 1, 0, None, None, 0, 0)):
+            db.execute(
+                "INSERT INTO runs (run_id, session_id, agent, on_disconnect, create_unix_nano, owner, "
+                "fingerprint, epoch, size_bytes, outcome, reason, end_unix_nano, expire_unix_nano) "
+                "VALUES (?, '', 'agent', 2, 1, 'alice', x'', ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        insert = "INSERT INTO events VALUES (?, ?, ?, ?)"
+        db.execute("BEGIN")
+        db.execute("DELETE FROM events")
+        db.executemany(insert, [(1, number, 1, payload(f"{number}")) for number in range(7, LONG + 1)])
+        db.executemany(insert, [(2, number, number // 4 + 1, payload(f"o{number}")) for number in (2, 3, 4)])
+        db.execute("INSERT INTO messages VALUES (2, CAST('hello' AS BLOB))")
+        db.execute("COMMIT")
+    db.close()
+
+
+async def check_version_3(path: Path) -> None:
+    """All that the third version had written is there, and a run goes on."""
+    log = SqliteLog(path)
+    await log.start()
+    try:
+        info = await known(log)
+        assert (info.first, info.last, info.outcome) == (Position(1, 7), Position(1, LONG), None)
+        expected = [f"{number}" for number in range(7, LONG + 1)]
+        assert await all_texts(log) == expected
+        some = await log.read(RUN, Position(1, 1_500), 10, FAR)
+        assert (some.first, texts(some.events)) == (1_501, expected[1_494:1_504])
+        other = await log.read(OTHER, START, 10, FAR)
+        assert (other.first, other.last, other.complete) == (2, Position(2, 4), True)
+        assert texts(other.events) == ["o2", "o3", "o4"]
+        assert (await known(log, OTHER)).outcome == Outcome("error", "x")
+        assert (await known(log, THIRD)).last == START
+        assert await log.messages([OTHER]) == ["hello"]
+        assert sorted(await log.open_runs()) == [RUN, THIRD]
+        assert log._writer._open[RUN].size_bytes == sum(len(payload(text)) for text in expected)
+        assert (await log.append(RUN, 1, LONG + 1, payloads(LONG + 1, 1))).status is AppendStatus.OK
+        assert (await all_texts(log))[-1] == f"{LONG + 1}"
+    finally:
+        await log.aclose()
+
+
+async def test_a_file_of_the_third_version_has_its_events_in_chunks(tmp_path: Path) -> None:
+    """In order, trimmed and reaped as they were; what is open goes on, and chunks are of some size."""
+    with_version_3(tmp_path / "runs.db")
+    await check_version_3(tmp_path / "runs.db")
+    with sqlite3.connect(tmp_path / "runs.db") as db:
+        sizes = db.execute("SELECT size_bytes FROM chunks WHERE run = 1 ORDER BY first").fetchall()
+        assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'events'").fetchone() == (0,)
+    db.close()
+    assert len(sizes) > 3
+    assert all(CHUNK_BYTES <= size < 2 * CHUNK_BYTES for (size,) in sizes[:-2])
+
+
+async def test_a_core_killed_while_it_takes_a_file_over_leaves_it_as_it_was(tmp_path: Path) -> None:
+    """Before every step: the earlier version can open it still, and the next core takes it over."""
+    with victims() as killed:
+        step, found = 0, Found(-9, [])
+        while found.killed:
+            step += 1
+            path = tmp_path / f"{step}.db"
+            with_version_3(path)
+            found = killed.run("recover", path, step)
+            with sqlite3.connect(path) as db:
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version == 3:
+                    assert db.execute("SELECT count(*) FROM events").fetchone() == (LONG - 6 + 3,)
+            db.close()
+            if step % 4 == 0 or not found.killed:
+                await check_version_3(path)
+    assert step > 15

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agent_core.errors import CoreDrainingError
-from agent_core.log.contract import LogAwayError, LogGoneError, Position
+from agent_core.log.errors import LogAwayError, LogGoneError
+from agent_core.log.position import Position
 from agent_core.rpc.link import writer as writer_module
 from agent_core.rpc.link.codec import MAX_MESSAGE_BYTES
 from agent_core.rpc.link.follow import SLICE_BYTES
