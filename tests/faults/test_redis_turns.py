@@ -194,7 +194,7 @@ LEAVE_AS_IT_WAS: dict[str, tuple[Happens, bool]] = {
 
 @pytest.mark.parametrize("name", LEAVE_AS_IT_WAS)
 async def test_what_happens_to_a_turn_loses_and_doubles_nothing(server: RedisServer, name: str) -> None:
-    """Whether Redis has carried it out or not; the runs are told that the log is away where it was."""
+    """Whether Redis has carried it out or not; the runs notice that the log is away if it is."""
     happens, is_away = LEAVE_AS_IT_WAS[name]
     with proxy_to(f"127.0.0.1:{server.port}") as proxy:
         async with opened(f"redis://127.0.0.1:{proxy.port}/0") as log:
@@ -288,7 +288,7 @@ async def test_the_time_of_a_slow_redis_is_in_the_stamp_of_the_log(server: Redis
 async def test_a_core_that_dies_at_a_turn_leaves_all_that_redis_has_got_and_one_end(
     processes: Processes, redis_server: RedisServer
 ) -> None:
-    """Before its request is passed on, or before the answer: whoever reads elsewhere sees the same."""
+    """Before its request is passed on, or before the answer: readers at another core see the same."""
     with proxy_to(f"127.0.0.1:{redis_server.port}") as proxy:
         store = f"redis://127.0.0.1:{proxy.port}/0"
         async with running_cores(processes, 3, store=store) as (*victims, other), AsyncExitStack() as stack:

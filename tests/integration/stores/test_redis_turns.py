@@ -57,7 +57,7 @@ async def log() -> AsyncIterator[RedisLog]:
 
 @pytest.fixture
 def subscribed(log: RedisLog) -> Iterator[redis.client.PubSub]:
-    """Who hears what is told of RUN."""
+    """A subscription to the channel of RUN."""
     with shared_redis().client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(log._keys.channel(RUN))
         pubsub.get_message(timeout=WAKE_S)
@@ -131,7 +131,7 @@ async def test_an_end_is_one_with_the_last_events_of_its_run_in_any_turn(log: Re
 
 
 async def test_scripts_that_were_flushed_are_loaded_again(log: RedisLog) -> None:
-    """An operator may flush them at any time; nobody notices."""
+    """An operator may flush them at any time, without effect on runs."""
     for run_id in (RUN, OTHER):
         await log.create(record(run_id))
     for first in (1, 2):
@@ -145,7 +145,7 @@ async def test_scripts_that_were_flushed_are_loaded_again(log: RedisLog) -> None
 async def test_appends_are_published_only_while_somebody_follows_elsewhere(
     log: RedisLog, subscribed: redis.client.PubSub
 ) -> None:
-    """From the read on that follows on a subscription, until a hint finds nobody."""
+    """From the read on that follows on a subscription, until a message has no subscriber."""
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 2))
     assert heard(subscribed, 0.1) is None
@@ -165,7 +165,7 @@ async def test_appends_are_published_only_while_somebody_follows_elsewhere(
 
 
 async def test_an_end_is_always_published(log: RedisLog, subscribed: redis.client.PubSub) -> None:
-    """With the events that it comes with, whoever listens."""
+    """With its events, whether a reader has marked the run or not."""
     await log.create(record())
     await log.close(RUN, 1, 1, payloads(1, 2), End(STOP))
     hint = decode_hint(heard(subscribed, WAKE_S) or b"")
@@ -173,7 +173,7 @@ async def test_an_end_is_always_published(log: RedisLog, subscribed: redis.clien
 
 
 async def test_a_reader_elsewhere_is_told_again_after_its_mark_was_lost(log: RedisLog) -> None:
-    """With a Redis that was wiped, or by a hint that nobody got: it marks the run when it looks."""
+    """With a Redis that was wiped, or by a message without a subscriber: it marks the run when it looks."""
     other = RedisLog(shared_redis().url, prefix=log._keys.prefix, core="other")
     await other.start()
     await log.create(record(core="core"))
@@ -210,7 +210,7 @@ async def test_the_time_to_live_of_a_runs_keys_begins_anew_each_hour(log: RedisL
 
 
 async def test_an_owner_that_holds_too_much_gives_up_in_the_turn(redis_server: RedisServer) -> None:
-    """The largest of her runs are cut; another owner's are not, nor those of nobody's concern."""
+    """The largest of her runs are cut; another owner's are not."""
     budget = LogBudget(run_bytes=64 * 1024, principal_bytes=128 * 1024)
     log = RedisLog(redis_server.url, budget, prefix="t", core="core")
     await log.start()
@@ -261,7 +261,7 @@ async def test_without_memory_runs_wait_and_ends_of_the_same_turn_are_written(
 async def test_a_long_run_is_written_again_in_parts_and_read_as_a_whole(
     log: RedisLog, monkeypatch: pytest.MonkeyPatch, *, is_lost_again: bool
 ) -> None:
-    """No script is long, and nobody is given the beginning alone, also where a part is lost meanwhile."""
+    """No script is long, and no reader gets the beginning alone, also if a part is lost meanwhile."""
     count = 3 * PART_EVENTS + 7
     written = payloads(1, count)
     client, meta = shared_redis().client, log._keys.meta(RUN)

@@ -60,7 +60,7 @@ local function append(place, packed)
     redis.call('PEXPIRE', log_key, open_ttl)
   end
   if meta[6] then
-    -- A reader elsewhere sets it when it has subscribed and before it reads: with nobody subscribed, none waits for it.
+    -- A reader at another core sets the mark after it has subscribed and before it reads: without subscribers it is stale.
     local channel = string.sub(meta_key, 1, -#'meta' - 1) .. 'channel'
     local hint = hint_of(0, epoch, first + known, fresh)
     if redis.call('PUBLISH', channel, hint) == 0 then redis.call('HDEL', meta_key, 'followed') end
