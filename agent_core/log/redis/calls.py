@@ -179,7 +179,7 @@ class Calls:
             after: The last event that the reader has.
             max_events: The most events to return.
             max_bytes: The most bytes of events to return.
-            follow: Whether the reader has subscribed to the run's channel: from then on appends are published.
+            follow: Whether the reader has subscribed to the run's channel: appends are published then.
         """
         keys = (self._keys.meta(run_id), self._keys.log(run_id))
         return Call("read", keys, (after.sequence, max_events, max_bytes, int(follow)))
