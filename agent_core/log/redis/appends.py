@@ -168,7 +168,15 @@ class Appends:
                     turn.renewed.append((place, run))
                 turn.places.append(place)
                 keys += run.keys
-                packed.append(pack_run(append.epoch, append.first, turn.events[place], renew=renew))
+                packed.append(
+                    pack_run(
+                        append.epoch,
+                        append.first,
+                        turn.events[place],
+                        renew=renew,
+                        publish=bool(run.followed_at),
+                    )
+                )
         if packed:
             turn.left += 1
             self._connection.run("turn", keys, (*self._limits, *packed), partial(self._on_turn, turn))

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import LogBudget
 from agent_core.log.errors import LogAwayError
+from agent_core.log.peers import PeerMessage
 from agent_core.log.position import START
 from agent_core.log.redis import RedisLog
 from agent_core.log.redis.appends import RENEW_S
@@ -162,6 +163,34 @@ async def test_appends_are_published_only_while_somebody_follows_elsewhere(
     await asyncio.to_thread(subscribed.get_message, timeout=0.2)
     await log.append(RUN, 1, 7, payloads(7, 1))
     assert not shared_redis().client.hexists(log._keys.meta(RUN), "followed")
+
+
+async def test_appends_are_published_for_a_core_that_says_that_it_follows(
+    log: RedisLog, subscribed: redis.client.PubSub
+) -> None:
+    """One of an earlier version does not mark the run; its messages are those of this version."""
+    await log.peers.start(Silent())
+    await log.create(record())
+    for followers in (2, 0):
+        await log.peers.send("core", PeerMessage("following", RUN, "other", followers))
+        async with asyncio.timeout(WAKE_S):
+            while bool(log._cache._runs[RUN].followed_at) != bool(followers):
+                await asyncio.sleep(0.01)
+        first = (await known(log, RUN)).last.sequence + 1
+        await log.append(RUN, 1, first, payloads(first, 1))
+        message = heard(subscribed, WAKE_S if followers else 0.1)
+        assert (message is not None) == bool(followers)
+    await log.peers.aclose()
+
+
+class Silent:
+    """A core that does nothing with what others say."""
+
+    def on_message(self, message: object) -> None: ...
+    def on_peer_lost(self, core: str) -> None: ...
+    async def on_lease_lost(self) -> None: ...
+    def on_lease_renewed(self) -> None: ...
+    def on_log_away(self, error: Exception) -> None: ...
 
 
 async def test_an_end_is_always_published(log: RedisLog, subscribed: redis.client.PubSub) -> None:
