@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -20,7 +20,10 @@ from agent_core.log.position import START
 from agent_core.log.redis import RedisLog
 from agent_core.log.redis.lua import HASHES
 from agent_core.runs.writer import RunWriter
+from tests.support.cores import running_cores
+from tests.support.processes import Processes
 from tests.support.proxy import DELAY_S, Fault, Plan, proxy_to
+from tests.support.reader import reading
 from tests.support.redis_server import RedisSentinel, RedisServer
 from tests.support.stores import FAR, RUN, STOP, WAKE_S, payload, record, texts
 from tokenwire.v1.event_pb2 import Event
@@ -191,7 +194,7 @@ LEAVE_AS_IT_WAS: dict[str, tuple[Happens, bool]] = {
 
 @pytest.mark.parametrize("name", LEAVE_AS_IT_WAS)
 async def test_what_happens_to_a_turn_loses_and_doubles_nothing(server: RedisServer, name: str) -> None:
-    """Whether Redis has carried it out or not; the runs are told that the log is away where it was."""
+    """Whether Redis has carried it out or not; the runs notice that the log is away if it is."""
     happens, is_away = LEAVE_AS_IT_WAS[name]
     with proxy_to(f"127.0.0.1:{server.port}") as proxy:
         async with opened(f"redis://127.0.0.1:{proxy.port}/0") as log:
@@ -280,3 +283,35 @@ async def test_the_time_of_a_slow_redis_is_in_the_stamp_of_the_log(server: Redis
             assert late_s[1] >= DELAY_S
             assert texts(here) == texts(there) == ["1", "2"]
             await tail.aclose()
+
+
+async def test_a_core_that_dies_at_a_turn_leaves_all_that_redis_has_got_and_one_end(
+    processes: Processes, redis_server: RedisServer
+) -> None:
+    """Before its request is passed on, or before the answer: readers at another core see the same."""
+    with proxy_to(f"127.0.0.1:{redis_server.port}") as proxy:
+        store = f"redis://127.0.0.1:{proxy.port}/0"
+        async with running_cores(processes, 3, store=store) as (*victims, other), AsyncExitStack() as stack:
+            run_ids = [await victim.start("counts", "2000 10") for victim in victims]
+            readers = [await stack.enter_async_context(reading(run_id, other.address)) for run_id in run_ids]
+            await asyncio.gather(*(reader.more(20) for reader in readers))
+            left = dict(
+                zip(run_ids, zip(victims, (Fault.LOSE_REQUEST, Fault.PASS), strict=True), strict=True)
+            )
+
+            def plan(request: bytes) -> Fault:
+                for run_id in tuple(left) if TURN in request else ():
+                    if run_id.encode() in request:
+                        victim, fault = left.pop(run_id)
+                        victim.kill()
+                        return fault
+                return Fault.PASS
+
+            proxy.plan = plan
+            for run_id, reader in zip(run_ids, readers, strict=True):
+                read = await reader.whole()
+                assert read.events[-1].error.details["reason"] == "PRODUCER_LOST"
+                count = len(read.events) - 2
+                assert read.text == "".join(f"{number} " for number in range(count))
+                assert redis_server.client.xlen(f"tokenwire:{{{run_id}}}:log") == len(read.events)
+            assert left == {}

@@ -123,7 +123,7 @@ class RedisSentinel:
 
     @property
     def url(self) -> str:
-        """As TOKENWIRE_STORE names it; nobody listens at the first address."""
+        """As TOKENWIRE_STORE names it; the first address refuses connections."""
         return f"redis+sentinel://127.0.0.1:1,127.0.0.1:{self.port}/{self.SERVICE}/0"
 
     @property

@@ -168,7 +168,15 @@ class Appends:
                     turn.renewed.append((place, run))
                 turn.places.append(place)
                 keys += run.keys
-                packed.append(pack_run(append.epoch, append.first, turn.events[place], renew=renew))
+                packed.append(
+                    pack_run(
+                        append.epoch,
+                        append.first,
+                        turn.events[place],
+                        renew=renew,
+                        publish=bool(run.followed_at),
+                    )
+                )
         if packed:
             turn.left += 1
             self._connection.run("turn", keys, (*self._limits, *packed), partial(self._on_turn, turn))
@@ -202,7 +210,7 @@ class Appends:
         turn.part_done()
 
     def _finish(self, turn: _Turn) -> None:
-        """Let those who read here see what was accepted, and hand out the answers."""
+        """Deliver what was accepted to readers at this core, and hand out the answers."""
         now_nano = self._stamp()
         is_late = now_nano - turn.sent_nano > RESTAMP_NANO
         for append, events, answer in zip(turn.appends, turn.events, turn.answers, strict=True):
@@ -213,17 +221,19 @@ class Appends:
             try:
                 self._deliver(append, events, answer)
             except Exception:
-                logger.exception("readers of run %s can't be told: this is a bug", append.run_id)
+                logger.exception(
+                    "the readers of run %s missed an append: this is a bug of the core", append.run_id
+                )
         for place, run in turn.renewed:
             if turn.answers[place] == _OK:
                 run.renew_s = time.monotonic() + RENEW_S
         if any(isinstance(answer, ReadOnlyAwayError) for answer in turn.answers):
-            # The server was made a replica: whoever is the primary now, is asked anew.
+            # The server was made a replica. A new connection finds the primary.
             self._connection.abort(LostError("the server is a replica now"))
         self.turns.answered(turn.answers)
 
     def _deliver(self, append: Append, events: Sequence[bytes], answer: Appended | Exception) -> None:
-        """Let those who read a run here see what became of an append."""
+        """Show readers at this core what became of an append."""
         if isinstance(answer, Exception):
             return
         if answer.status is AppendStatus.OK:
@@ -236,7 +246,7 @@ class Appends:
         answer: Appended | Exception
         try:
             answer = await self._append_unknown(turn.appends[place])
-        except Exception as error:  # noqa: BLE001 # the one who has submitted it is told
+        except Exception as error:  # noqa: BLE001 # it is the answer
             answer = error
         turn.done(place, answer)
 

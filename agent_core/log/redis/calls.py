@@ -25,7 +25,7 @@ OPEN_TTL_MS: Final = 7 * 24 * 3600 * 1000
 what they find orphaned, so only a store that no core ever comes back to has any use of it."""
 
 REFILL_TTL_MS: Final = 60_000
-"""How long lost events are kept that nobody goes on to put back."""
+"""How long events are kept that a restoration has written before it was given up."""
 
 STEPS: Final = 4096
 """In how many steps a principal's share is counted: most appends cross none, and count nothing."""
@@ -179,7 +179,7 @@ class Calls:
             after: The last event that the reader has.
             max_events: The most events to return.
             max_bytes: The most bytes of events to return.
-            follow: Whether the reader has subscribed to the run's channel, and is to be told of what comes.
+            follow: Whether the reader has subscribed to the run's channel: appends are published then.
         """
         keys = (self._keys.meta(run_id), self._keys.log(run_id))
         return Call("read", keys, (after.sequence, max_events, max_bytes, int(follow)))

@@ -31,7 +31,7 @@ BROKEN: Final = (RedisError, OSError, RuntimeError)
 """What the client raises where Redis can't be reached. uvloop says RuntimeError of a connection that broke
 while it was being made, and redis-py passes that on."""
 
-PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNKILLABLE")
+PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """How Redis's refusals begin that may pass by themselves.
 
 Source: https://github.com/redis/redis/blob/7.2/src/server.c (createSharedObjects)

@@ -86,7 +86,7 @@ class RedisLog(AwaitableAppends):
         self._writing_client = make_client(url)
         self._committer = Committer(self._writing_client)
         self._was_connected = False
-        self.peers = RedisPeers(url, self._keys, core)
+        self.peers = RedisPeers(url, self._keys, core, on_following=self._set_followers)
         """The other cores on this log."""
         self._messages = Messages(
             self._client,
@@ -138,6 +138,10 @@ class RedisLog(AwaitableAppends):
         await self._committer.aclose()
         await self._writing_client.aclose()
         await self._client.aclose()
+
+    def _set_followers(self, run_id: str, core: str, followers: int) -> None:
+        """Take note of what another core says."""
+        self._cache.set_followers(run_id, core, followers)
 
     def _back(self) -> None:
         """Look for what was missed, and for what was lost, while there was no connection."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from agent_core.log.batch import Batch
@@ -70,6 +70,8 @@ class CachedRun:
     """What `turn.lua` is given of a run that is written here."""
     renew_s: float = 0.0
     """When the next append is to renew the keys' time to live, in seconds of the monotonic clock."""
+    followed_at: set[str] = field(default_factory=set)
+    """The cores that say that they follow a run of this core. Those of an earlier version do not mark it."""
     readers: int = 0
     listening: asyncio.Task[None] | None = None
     """Subscribes, and reads what came before; for another core's run."""
@@ -133,6 +135,20 @@ class RunCache:
         """Return a run that is written here; None for others."""
         known = self._runs.get(run_id)
         return known if known is not None and known.record is not None else None
+
+    def set_followers(self, run_id: str, core: str, followers: int) -> None:
+        """Take note that a core follows a run of this one, or does not any more.
+
+        Args:
+            run_id: The run.
+            core: The other core.
+            followers: How many follow the run there.
+        """
+        run = self.own(run_id)
+        if run is not None and followers:
+            run.followed_at.add(core)
+        elif run is not None:
+            run.followed_at.discard(core)
 
     def accepted(self, run_id: str, first: int, events: Sequence[bytes], *, closed: bool) -> None:
         """Take in what the log has accepted from the writer here.

@@ -24,7 +24,7 @@ OnReply: TypeAlias = Callable[[Any], None]
 """Is given what Redis answers, or the RedisError in its place."""
 
 SENT_HERE: Final = ("turn", "append")
-"""The scripts that a new connection is told of."""
+"""The scripts that are loaded over each new connection."""
 
 AGAIN_S: Final = 0.05
 """How long after an answer is overdue it is looked for once more."""
@@ -129,7 +129,7 @@ class ScriptConnection(asyncio.Protocol):
         reader.feed(data)
         try:
             while (reply := reader.gets()) is not _NOTHING:
-                if self._awaiting:
+                if self._awaiting and not isinstance(reply, hiredis.PushNotification):
                     self._awaiting.popleft()[0](reply)
                 if self._transport is None:
                     return  # An answer has ended it.
@@ -190,4 +190,4 @@ def _pack(*words: Any) -> bytes:
 
 
 def _ignore(_: Any) -> None:
-    """Take the answer to SCRIPT LOAD: where it has failed, the script is unknown, and that is told."""
+    """Take the answer to SCRIPT LOAD: if it has failed, EVALSHA answers NOSCRIPT."""

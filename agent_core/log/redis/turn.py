@@ -28,7 +28,9 @@ def pack_limits(budget: LogBudget) -> bytes:
     )
 
 
-def pack_run(epoch: int, first: int, events: Sequence[bytes], *, renew: bool) -> bytes:
+def pack_run(
+    epoch: int, first: int, events: Sequence[bytes], *, renew: bool = False, publish: bool = False
+) -> bytes:
     """Return the append of one run.
 
     Args:
@@ -36,10 +38,12 @@ def pack_run(epoch: int, first: int, events: Sequence[bytes], *, renew: bool) ->
         first: The number of the first event.
         events: Sealed with their numbers and their epoch.
         renew: Whether the keys' time to live begins anew.
+        publish: Whether a reader elsewhere waits for it that has not marked the run.
     """
+    flags = renew | publish << 1
     if len(events) == 1:
-        return _RUN_OF_ONE.pack(epoch, first, renew, 1, len(events[0])) + events[0]
-    parts = [_RUN.pack(epoch, first, renew, len(events))]
+        return _RUN_OF_ONE.pack(epoch, first, flags, 1, len(events[0])) + events[0]
+    parts = [_RUN.pack(epoch, first, flags, len(events))]
     for event in events:
         parts += (_LENGTH.pack(len(event)), event)
     return b"".join(parts)

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import LogBudget
 from agent_core.log.errors import LogAwayError
+from agent_core.log.peers import PeerMessage
 from agent_core.log.position import START
 from agent_core.log.redis import RedisLog
 from agent_core.log.redis.appends import RENEW_S
@@ -57,7 +58,7 @@ async def log() -> AsyncIterator[RedisLog]:
 
 @pytest.fixture
 def subscribed(log: RedisLog) -> Iterator[redis.client.PubSub]:
-    """Who hears what is told of RUN."""
+    """A subscription to the channel of RUN."""
     with shared_redis().client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(log._keys.channel(RUN))
         pubsub.get_message(timeout=WAKE_S)
@@ -131,7 +132,7 @@ async def test_an_end_is_one_with_the_last_events_of_its_run_in_any_turn(log: Re
 
 
 async def test_scripts_that_were_flushed_are_loaded_again(log: RedisLog) -> None:
-    """An operator may flush them at any time; nobody notices."""
+    """An operator may flush them at any time, without effect on runs."""
     for run_id in (RUN, OTHER):
         await log.create(record(run_id))
     for first in (1, 2):
@@ -145,7 +146,7 @@ async def test_scripts_that_were_flushed_are_loaded_again(log: RedisLog) -> None
 async def test_appends_are_published_only_while_somebody_follows_elsewhere(
     log: RedisLog, subscribed: redis.client.PubSub
 ) -> None:
-    """From the read on that follows on a subscription, until a hint finds nobody."""
+    """From the read on that follows on a subscription, until a message has no subscriber."""
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 2))
     assert heard(subscribed, 0.1) is None
@@ -164,8 +165,36 @@ async def test_appends_are_published_only_while_somebody_follows_elsewhere(
     assert not shared_redis().client.hexists(log._keys.meta(RUN), "followed")
 
 
+async def test_appends_are_published_for_a_core_that_says_that_it_follows(
+    log: RedisLog, subscribed: redis.client.PubSub
+) -> None:
+    """One of an earlier version does not mark the run; its messages are those of this version."""
+    await log.peers.start(Silent())
+    await log.create(record())
+    for followers in (2, 0):
+        await log.peers.send("core", PeerMessage("following", RUN, "other", followers))
+        async with asyncio.timeout(WAKE_S):
+            while bool(log._cache._runs[RUN].followed_at) != bool(followers):
+                await asyncio.sleep(0.01)
+        first = (await known(log, RUN)).last.sequence + 1
+        await log.append(RUN, 1, first, payloads(first, 1))
+        message = heard(subscribed, WAKE_S if followers else 0.1)
+        assert (message is not None) == bool(followers)
+    await log.peers.aclose()
+
+
+class Silent:
+    """A core that does nothing with what others say."""
+
+    def on_message(self, message: object) -> None: ...
+    def on_peer_lost(self, core: str) -> None: ...
+    async def on_lease_lost(self) -> None: ...
+    def on_lease_renewed(self) -> None: ...
+    def on_log_away(self, error: Exception) -> None: ...
+
+
 async def test_an_end_is_always_published(log: RedisLog, subscribed: redis.client.PubSub) -> None:
-    """With the events that it comes with, whoever listens."""
+    """With its events, whether a reader has marked the run or not."""
     await log.create(record())
     await log.close(RUN, 1, 1, payloads(1, 2), End(STOP))
     hint = decode_hint(heard(subscribed, WAKE_S) or b"")
@@ -173,7 +202,7 @@ async def test_an_end_is_always_published(log: RedisLog, subscribed: redis.clien
 
 
 async def test_a_reader_elsewhere_is_told_again_after_its_mark_was_lost(log: RedisLog) -> None:
-    """With a Redis that was wiped, or by a hint that nobody got: it marks the run when it looks."""
+    """With a Redis that was wiped, or by a message without a subscriber: it marks the run when it looks."""
     other = RedisLog(shared_redis().url, prefix=log._keys.prefix, core="other")
     await other.start()
     await log.create(record(core="core"))
@@ -210,7 +239,7 @@ async def test_the_time_to_live_of_a_runs_keys_begins_anew_each_hour(log: RedisL
 
 
 async def test_an_owner_that_holds_too_much_gives_up_in_the_turn(redis_server: RedisServer) -> None:
-    """The largest of her runs are cut; another owner's are not, nor those of nobody's concern."""
+    """The largest of her runs are cut; another owner's are not."""
     budget = LogBudget(run_bytes=64 * 1024, principal_bytes=128 * 1024)
     log = RedisLog(redis_server.url, budget, prefix="t", core="core")
     await log.start()
@@ -261,7 +290,7 @@ async def test_without_memory_runs_wait_and_ends_of_the_same_turn_are_written(
 async def test_a_long_run_is_written_again_in_parts_and_read_as_a_whole(
     log: RedisLog, monkeypatch: pytest.MonkeyPatch, *, is_lost_again: bool
 ) -> None:
-    """No script is long, and nobody is given the beginning alone, also where a part is lost meanwhile."""
+    """No script is long, and no reader gets the beginning alone, also if a part is lost meanwhile."""
     count = 3 * PART_EVENTS + 7
     written = payloads(1, count)
     client, meta = shared_redis().client, log._keys.meta(RUN)

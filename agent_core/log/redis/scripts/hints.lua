@@ -1,4 +1,4 @@
--- What other cores are told of an append. Stands before the scripts that append.
+-- The message to other cores about an append. Stands before the scripts that append.
 -- A hint carries the events that it speaks of, up to so many bytes: what is larger is read from the log.
 local HINT_BYTES = 65536
 

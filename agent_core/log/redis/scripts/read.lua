@@ -5,7 +5,7 @@
 local meta = redis.call('HMGET', KEYS[1], 'e', 'out', 'expire', 'n', 'le')
 if not meta[1] then return false end
 if ARGV[4] == '1' and meta[2] == '' then
-  -- From now on appends are told. What was appended before is read here. Where there is no memory for it, the reader
+  -- From now on appends are published; earlier ones are read here. If there is no memory for the mark, the reader
   -- finds new events when it looks.
   local marked = redis.pcall('HSET', KEYS[1], 'followed', '1')
   if type(marked) == 'table' and marked.err and not string.find(marked.err, '^%-?OOM') then return marked end

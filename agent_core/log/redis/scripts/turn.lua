@@ -1,7 +1,7 @@
 -- Append events to the logs of many runs, each for itself: what is refused of one run leaves the others alone.
 -- KEYS: for each run: meta, log, and where owners have shares, what the run's owner holds
--- ARGV: limits (packed), key prefix, then for each run, packed: epoch, number of the first event, 1 to renew the keys'
---   time to live, how many events, and each event with its length before it
+-- ARGV: limits (packed), key prefix, then for each run, packed: epoch, number of the first event, flags (1: renew
+--   the keys' time to live, 2: publish the events), how many events, and each event with its length before it
 -- Answers {place, status, number} of each run whose events were not all accepted: 'FENCED', 'GAP' with the number that
 -- is wanted, 'CLOSED', 'GONE', or 'ERROR' with Redis's words in the place of the number.
 local RUN_HEAD = '<I4I8BI4'
@@ -21,7 +21,7 @@ end
 
 local function append(place, packed)
   local meta_key, log_key = KEYS[place], KEYS[place + 1]
-  local epoch, first, renew, given, at = struct.unpack(RUN_HEAD, packed)
+  local epoch, first, flags, given, at = struct.unpack(RUN_HEAD, packed)
   local meta = redis.call('HMGET', meta_key, 'e', 'n', 'out', 'f', 'bytes', 'followed')
   if not meta[1] then return 'GONE' end
   if tonumber(meta[1]) ~= epoch then return 'FENCED' end
@@ -55,15 +55,15 @@ local function append(place, packed)
     redis.call('HSET', meta_key, 'n', last, 'bytes', size)
   end
   if epoch ~= 1 then redis.call('HSET', meta_key, 'le', epoch) end
-  if renew == 1 then
+  if flags % 2 == 1 then
     redis.call('PEXPIRE', meta_key, open_ttl)
     redis.call('PEXPIRE', log_key, open_ttl)
   end
-  if meta[6] then
-    -- A reader elsewhere sets it when it has subscribed and before it reads: with nobody subscribed, none waits for it.
+  if meta[6] or flags >= 2 then
+    -- A reader at another core sets the mark after it has subscribed and before it reads: without subscribers it is stale.
     local channel = string.sub(meta_key, 1, -#'meta' - 1) .. 'channel'
     local hint = hint_of(0, epoch, first + known, fresh)
-    if redis.call('PUBLISH', channel, hint) == 0 then redis.call('HDEL', meta_key, 'followed') end
+    if redis.call('PUBLISH', channel, hint) == 0 and meta[6] then redis.call('HDEL', meta_key, 'followed') end
   end
   if share > 0 then count_share(KEYS[place + 2], meta_key, before, size) end
 end
