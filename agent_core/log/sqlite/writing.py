@@ -36,12 +36,13 @@ checkpoint where something was written."""
 AGAIN_S: Final = 1.0
 """How long after a failure rows of the journal are deleted again."""
 
-SLOW_S: Final = 0.25
+SLOW_S: Final = 0.1
 """What a turn may take in the loop's thread: beyond it the disk is slow, or the processors are too busy."""
 
-SLOW_FIRST_S: Final = 1.0
-SLOW_MOST_S: Final = 60.0
-"""How long the thread writes all turns then: twice as long each time, where it is soon so again."""
+SLOW_TOTAL_S: Final = 1.0
+SLOW_WITHIN_S: Final = 10.0
+"""How much time slow turns may take, and within which: then the thread writes all turns for as long again.
+Busy processors do not come to that: to them a thread more would be one that waits more."""
 
 _SLOW: Final = "the run log took %.2f s to write a turn: is its disk slow, or are the processors too busy?"
 
@@ -86,7 +87,7 @@ class Writing:
         self._checkpointing = False
         self._tidying = False
         self._tidy_from_s = 0.0
-        self._at_once_from_s = self._slow_for_s = 0.0
+        self._at_once_from_s = self._slow_since_s = self._slow_total_s = 0.0
         self._slow, self._untidy = Repeats(), Repeats()
         self._checkpoints = Checkpoints(path, partial(self.put_aside, self._finish_checkpoint))
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -120,15 +121,17 @@ class Writing:
             self._file.release()
         took_s = time.monotonic() - began_s
         if took_s > SLOW_S:
-            self._leave_to_thread(began_s, took_s)
+            self._note_slow(began_s, took_s)
         return None if answers is None else (answers, changes)
 
-    def _leave_to_thread(self, began_s: float, took_s: float) -> None:
-        """Write no turn in the event loop for a while, after one that took too long."""
-        again = self._slow_for_s and began_s - self._at_once_from_s < 10 * self._slow_for_s
-        self._slow_for_s = min(SLOW_MOST_S, 2 * self._slow_for_s) if again else SLOW_FIRST_S
-        self._at_once_from_s = began_s + took_s + self._slow_for_s
-        self._slow.log(logger, logging.WARNING, _SLOW, took_s)
+    def _note_slow(self, began_s: float, took_s: float) -> None:
+        """Write no turn in the event loop for a while, where too much of its time went that way."""
+        if began_s - self._slow_since_s > SLOW_WITHIN_S:
+            self._slow_since_s, self._slow_total_s = began_s, 0.0
+        self._slow_total_s += took_s
+        if self._slow_total_s > SLOW_TOTAL_S:
+            self._at_once_from_s = began_s + took_s + SLOW_WITHIN_S
+            self._slow.log(logger, logging.WARNING, _SLOW, took_s)
 
     def _run(self) -> None:
         """Do what comes until the end comes. What came meanwhile goes together."""
