@@ -25,6 +25,7 @@ PURE = (
     "tokenwire/events.py",
     "tokenwire/reasons.py",
     "tokenwire/translate.py",
+    "agent_core/log/sqlite/packing.py",
     "agent_core/rpc/link/codec.py",
     "agent_core/runs/state.py",
     "agent_core/runs/presence.py",

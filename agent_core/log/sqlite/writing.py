@@ -39,8 +39,10 @@ AGAIN_S: Final = 1.0
 SLOW_S: Final = 0.1
 """What a turn may take in the loop's thread: beyond it the disk is slow, or the processors are too busy."""
 
-SLOW_FOR_S: Final = 10.0
-"""How long a disk that was slow is taken for slow."""
+SLOW_TOTAL_S: Final = 1.0
+SLOW_WITHIN_S: Final = 10.0
+"""How much time slow turns may take, and within which: then the thread writes all turns for as long again.
+Busy processors do not come to that: to them a thread more would be one that waits more."""
 
 _SLOW: Final = "the run log took %.2f s to write a turn: is its disk slow, or are the processors too busy?"
 
@@ -85,7 +87,7 @@ class Writing:
         self._checkpointing = False
         self._tidying = False
         self._tidy_from_s = 0.0
-        self._at_once_from_s = 0.0
+        self._at_once_from_s = self._slow_since_s = self._slow_total_s = 0.0
         self._slow, self._untidy = Repeats(), Repeats()
         self._checkpoints = Checkpoints(path, partial(self.put_aside, self._finish_checkpoint))
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -119,9 +121,17 @@ class Writing:
             self._file.release()
         took_s = time.monotonic() - began_s
         if took_s > SLOW_S:
-            self._at_once_from_s = began_s + took_s + SLOW_FOR_S
-            self._slow.log(logger, logging.WARNING, _SLOW, took_s)
+            self._note_slow(began_s, took_s)
         return None if answers is None else (answers, changes)
+
+    def _note_slow(self, began_s: float, took_s: float) -> None:
+        """Write no turn in the event loop for a while, where too much of its time went that way."""
+        if began_s - self._slow_since_s > SLOW_WITHIN_S:
+            self._slow_since_s, self._slow_total_s = began_s, 0.0
+        self._slow_total_s += took_s
+        if self._slow_total_s > SLOW_TOTAL_S:
+            self._at_once_from_s = began_s + took_s + SLOW_WITHIN_S
+            self._slow.log(logger, logging.WARNING, _SLOW, took_s)
 
     def _run(self) -> None:
         """Do what comes until the end comes. What came meanwhile goes together."""

@@ -225,7 +225,7 @@ def test_a_file_that_can_not_be_written_is_said_at_the_start() -> None:
 
 
 async def test_a_turn_on_a_slow_disk_is_the_thread_s(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop meets it once, and waits no more."""
+    """The event loop meets it, and waits no more."""
     threads: list[bool] = []
     add = log._writer.journal.add
 
@@ -236,6 +236,7 @@ async def test_a_turn_on_a_slow_disk_is_the_thread_s(log: SqliteLog, monkeypatch
     monkeypatch.setattr(log._writer.journal, "add", noted)
     await say(log, RUN, range(1, 4))
     monkeypatch.setattr(writing, "SLOW_S", 0.0)
+    monkeypatch.setattr(writing, "SLOW_TOTAL_S", 0.0)
     await say(log, RUN, range(4, 7))
     assert threads == [True] * 4 + [False] * 2
     assert len(await all_texts(log)) == 6

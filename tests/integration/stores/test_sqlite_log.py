@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,39 @@ async def test_what_is_forgotten_is_not_in_the_file(tmp_path: Path) -> None:
     assert b"secret" not in content
     assert RUN.encode() not in content
     assert OTHER.encode() in content
+
+
+async def test_what_filled_pages_of_its_own_is_not_in_the_file_either(tmp_path: Path) -> None:
+    """It was in rows of the journal, and in a chunk."""
+    log = SqliteLog(tmp_path / "runs.db")
+    await log.start()
+    await log.create(record())
+    for number in range(1, 20):
+        await log.append(RUN, 1, number, [payload("secret" * 2_000)])
+    await log.delete(RUN)
+    await log.aclose()
+    assert b"secretsecret" not in (tmp_path / "runs.db").read_bytes()
+
+
+async def test_a_backup_of_a_running_log_has_all_that_was_answered(log: SqliteLog, tmp_path: Path) -> None:
+    """As `sqlite3 PATH .backup` makes it: what is in the journal alone, too."""
+    await log.create(record(OTHER))
+    await log.append(RUN, 1, 1, payloads(1, 3))
+    await log.close(OTHER, 1, 1, payloads(1, 2), End(STOP))
+    with (
+        closing(sqlite3.connect(tmp_path / "runs.db")) as db,
+        closing(sqlite3.connect(tmp_path / "copy.db")) as to,
+    ):
+        db.backup(to)
+    await log.append(RUN, 1, 4, payloads(4, 1))
+    copy = SqliteLog(tmp_path / "copy.db")
+    await copy.start()
+    try:
+        assert texts((await copy.read(RUN, START, 10, FAR)).events) == ["1", "2", "3"]
+        assert (await copy.read(OTHER, START, 10, FAR)).complete
+        assert (await copy.append(RUN, 1, 4, payloads(4, 1))).status is AppendStatus.OK
+    finally:
+        await copy.aclose()
 
 
 async def test_a_cancelled_append_is_written_all_the_same(log: SqliteLog) -> None:
