@@ -140,7 +140,7 @@ export class RunHandle implements Run {
       next: () => this.#queue.next(),
       return: () => {
         this.leave();
-        return Promise.resolve({ done: true, value: undefined });
+        return this.#queue.next();
       },
     };
   }
@@ -253,7 +253,7 @@ export class RunHandle implements Run {
     const runId = headers.get("run-id") ?? undefined;
     const timingToken = headers.get("timing-token") ?? undefined;
     this.#refused = false;
-    if (runId !== undefined) this.#reader.learn(runId);
+    this.#reader.learn(runId);
     this.#emit({ kind: "opened", runId, traceId: traceIdOf(headers.get("traceparent")), timingToken });
   }
 
@@ -265,8 +265,8 @@ export class RunHandle implements Run {
       const own: Record<string, string> = cursor === undefined ? {} : { "Last-Event-ID": cursor };
       return connection.open(http.url("events", { runId }, query), {}, own);
     }
-    if (this.#order.kind !== "start") throw new Error("A run that is followed has an id.");
-    const { request, idempotencyKey } = this.#order;
+    // A run that is followed has an id.
+    const { request, idempotencyKey } = this.#order as Extract<RunOrder, { kind: "start" }>;
     return connection.open(
       http.url("start", {}, query),
       { method: "POST", body: JSON.stringify(request) },

@@ -1,6 +1,6 @@
 import type { Cursor } from "./cursor.ts";
 import type { ControlFrame, FinishReason, JsonValue, Progress, StreamEvent, Usage } from "./events.ts";
-import type { Failure } from "./failure.ts";
+import { eventFailure, type Failure } from "./failure.ts";
 
 /** What happens to a run as its reader sees it: the only input of the state. */
 export type Signal =
@@ -267,14 +267,7 @@ function takeEvent(state: RunState, event: StreamEvent, atMs: number): RunState 
         usage: event.usage,
       });
     case "error":
-      return fail(state, {
-        code: event.code,
-        message: event.message,
-        retryable: event.retryable,
-        resumable: false,
-        details: event.details,
-        ...(event.traceId === undefined ? {} : { traceId: event.traceId }),
-      });
+      return fail(state, eventFailure(event, false));
   }
 }
 
