@@ -262,7 +262,7 @@ export class RunHandle implements Run {
     const { runId, cursor } = this.#reader;
     const query = { timing: this.#options.timing === true ? 1 : undefined };
     if (runId !== undefined) {
-      const own: Record<string, string> = cursor === undefined ? {} : { "Last-Event-ID": cursor };
+      const own = { ...(cursor !== undefined && { "Last-Event-ID": cursor }) };
       return connection.open(http.url("events", { runId }, query), {}, own);
     }
     // A run that is followed has an id.
@@ -293,7 +293,7 @@ export class RunHandle implements Run {
       this.#end({ kind: "never_started" });
       return AGAIN;
     }
-    const retryable = failure.retryable && (status === 429 || status === 503 || status >= 500);
+    const retryable = failure.retryable && (status === 429 || status >= 500);
     return retryable ? { kind: "broken", failure } : { kind: "failed", failure };
   }
 
