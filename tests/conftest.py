@@ -152,7 +152,7 @@ def node() -> str:
 
 
 def pytest_collection_finish() -> None:
-    """Have collections of garbage, which some tests ask for, not look at all tests: 150 ms of CPU each time."""
+    """Have the collections that some tests ask for not look at all tests: 150 ms of CPU each time."""
     gc.collect()
     gc.freeze()
 
