@@ -9,6 +9,7 @@ import pytest
 
 from agent_core.runs.run_order import StopCause
 from edge.http.event_stream import Outcome
+from edge.sse.dialects import AiSdkDialect, NativeDialect
 from tokenwire.latency import HOPS
 from tokenwire.telemetry.losses import REASONS
 from tokenwire.telemetry.metrics import Home, home
@@ -30,7 +31,7 @@ def test_no_label_is_an_id(instrument: AnyInstrument) -> None:
     """Each value of a label is a series of its own that stays for as long as the process lives."""
     labels = set(instrument.declaration.labels)
     assert labels <= {
-        "stage", "hop", "outcome", "cause", "by", "reason", "store", "operation",
+        "stage", "hop", "outcome", "cause", "by", "reason", "store", "operation", "dialect",
         "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type",
     }  # fmt: skip
 
@@ -62,6 +63,8 @@ def test_labels_have_the_values_that_the_code_has() -> None:
     """A new outcome, hop or cause fails here until it begins at zero, too."""
     assert declared.STREAMS_CLOSED.declaration.labels == {"outcome": get_args(Outcome)}
     assert declared.STALLS.declaration.labels == {"hop": HOPS}
+    dialects = tuple(dialect.traits.name for dialect in (NativeDialect, AiSdkDialect))
+    assert declared.STREAMS_SERVED.declaration.labels == {"dialect": dialects, "outcome": get_args(Outcome)}
     assert {cause.value for cause in StopCause} <= {*declared.CANCEL_CAUSES}
 
 
