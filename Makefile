@@ -32,6 +32,8 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
+run: export TOKENWIRE_AGENT ?= assistant portfolio
+run observe: export TOKENWIRE_MODEL_TOOLS ?= calculator portfolio
 run: $(PYTHON_STAMP) $(PAGE) model ## install, build, fetch the model, and serve the page (ARGS="--port 8080")
 	@exec $(BIN)/tokenwire up $(ARGS)
 
@@ -84,7 +86,7 @@ format: $(PYTHON_STAMP) $(WEB_STAMP) ## put all sources into their form
 .PHONY: bench bench-full bench-log
 bench: $(PYTHON_STAMP) ## our edge beside a naive bridge, Go, Node and raw uvloop: cost, latency, budgets (10 minutes; needs a C compiler)
 	$(BIN)/python -m bench.streams --out bench/results/streams.json --page $(ARGS)
-bench-full: $(PYTHON_STAMP) ## ... and grpc-gateway, idle streams, storms, slow readers, cancelling, 100,000 disconnects (20 minutes)
+bench-full: $(PYTHON_STAMP) ## ... and grpc-gateway, idle streams, storms, slow readers, cancelling, 100,000 disconnects (15 minutes)
 	$(BIN)/python -m bench.streams --full --out bench/results/streams-full.json --page $(ARGS)
 bench-log: $(PYTHON_STAMP) ## ... what each store of runs adds to a token, and its budgets (8 minutes)
 	$(BIN)/python -m bench.run_log --out bench/results/run-log.json --page docs/performance.md
@@ -163,7 +165,7 @@ clean: ## remove what was built and all caches
 distclean: clean ## ... and all that was installed into this checkout
 	rm -rf $(VENV) .frameworks .observe web/node_modules examples/*/node_modules examples/rust-client/Cargo.lock examples/python-client/tokenwire
 
-$(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
+$(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml examples/portfolio/pyproject.toml
 	scripts/make_venv.sh $(VENV)
 	@touch $@
 

@@ -30,7 +30,7 @@ PURE = (
     "agent_core/runs/presence.py",
     "agent_core/runs/failures.py",
     "agent_core/runs/values.py",
-    "agent_core/runs/run_id.py",
+    "agent_core/runs/start_request.py",
     "edge/upstream/retry_policy.py",
     "edge/upstream/placement.py",
     "edge/upstream/reader.py",

@@ -25,7 +25,12 @@ from tokenwire.v1.run_pb2 import (
     RunSpec,
 )
 
-SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
+SESSION_ID: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~:@-]{0,128}")
+"""It becomes a segment of paths, from which clients and proxies remove `.` and `..`.
+
+Source: https://url.spec.whatwg.org/#double-dot-path-segment
+"""
+SESSION_ID_RULE: Final = "characters of [A-Za-z0-9._~:@-], and neither '.' nor '..'"
 MAX_USER_ID: Final = 256
 REQUEST_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
 """It becomes part of keys in stores, where control characters would only be a mistake."""
@@ -102,7 +107,7 @@ def require_valid_page(request: ListRunsRequest | GetTranscriptRequest) -> Page:
     """
     violations: list[Violation] = []
     if not request.session_id or not SESSION_ID.fullmatch(request.session_id):
-        violations.append(Violation("session_id", "must be 1 to 128 characters of [A-Za-z0-9._~:@-]"))
+        violations.append(Violation("session_id", f"must be 1 to 128 {SESSION_ID_RULE}"))
     if request.page_size > MAX_PAGE_SIZE:
         violations.append(Violation("page_size", f"must be at most {MAX_PAGE_SIZE}"))
     place = _PAGE_TOKEN.fullmatch(request.page_token)
@@ -132,7 +137,7 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
     if not 1 <= length <= max_message_bytes:
         yield Violation("run.message", f"must be 1 to {max_message_bytes} bytes of UTF-8, not {length}")
     if not SESSION_ID.fullmatch(spec.session_id):
-        yield Violation("run.session_id", "must be at most 128 characters of [A-Za-z0-9._~:@-]")
+        yield Violation("run.session_id", f"must be at most 128 {SESSION_ID_RULE}")
     if len(spec.user_id) > MAX_USER_ID:
         yield Violation("run.user_id", f"must be at most {MAX_USER_ID} characters")
     if spec.on_disconnect not in OnDisconnect.values():

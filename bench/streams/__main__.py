@@ -40,7 +40,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--bridges", help="only these, separated by commas: " + ", ".join(b.name for b in BRIDGES)
     )
-    parser.add_argument("--full", action="store_true", help="the cases that take longer instead (20 minutes)")
+    parser.add_argument("--full", action="store_true", help="the cases that take longer instead (15 minutes)")
+    parser.add_argument("--only", help="with --full: one group of cases, renewed in the file of --out")
     parser.add_argument("--quick", action="store_true", help="a few seconds in all: does it work?")
     parser.add_argument("--out", type=Path, help="keep the raw rows in this file")
     parser.add_argument(
@@ -95,7 +96,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         traces = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink, "TOKENWIRE_TRACE_DETAIL": "compact"}
         means = Means(loader, traces)
         if arguments.full:
-            result["rows"] += full_rows(means, bridges)
+            result["rows"] += full_rows(means, bridges, arguments.only)
         elif arguments.quick:
             result["rows"] += interleaved(means, QUICK, bridges, 1)
         else:
@@ -105,6 +106,14 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             result["rows"] += on_fresh_processes(means, IDLE, with_memory)
     result["seconds"] = round(time.monotonic() - began)
     return result
+
+
+def renewed(kept: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """Return a kept result with the rows of the loads that were measured again; each such time is noted."""
+    again = {row["load"] for row in result["rows"]}
+    note = {name: result[name] for name in ("date", "command", "machine", "versions")}
+    rows = [row for row in kept["rows"] if row["load"] not in again] + result["rows"]
+    return {**kept, "renewed": [*kept.get("renewed", []), {**note, "loads": sorted(again)}], "rows": rows}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -118,6 +127,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except MissingToolError as error:
         print(error, file=sys.stderr)
         return 2
+    if arguments.only and arguments.out and arguments.out.exists():
+        result = renewed(json.loads(arguments.out.read_text()), result)
     if arguments.out:
         arguments.out.write_text(as_text(result))
     print(report(result))

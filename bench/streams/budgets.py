@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from bench.streams.bridges import GATEWAY, GO, NAIVE, NODE, PRODUCT, PRODUCT_CALLS, RAW
 from bench.streams.cases import LOADS
 from bench.streams.figures import Figures
-from bench.streams.full import ALONE, CROWDED, DISCONNECTS, NONE_SLOW, SLOW
+from bench.streams.full import ALONE, CROWDED, DISCONNECTS, NONE_STUCK, STUCK
 from bench.streams.rounds import Case
 
 MEASURED: TypeAlias = Callable[[Figures], float | None]
@@ -120,8 +120,8 @@ def _full_budgets() -> Iterator[Budget]:
         yield Budget(
             f"client's deed to agent's end p99, {name}", 50, _of_product(name, "cancel_ms.p99"), " ms"
         )
-    slow = _ratio_of_loads(SLOW, NONE_SLOW, "latency_ms.p99")
-    yield Budget(f"latency p99, {SLOW.name}, to none", 1.1, slow)
+    stuck = _ratio_of_loads(STUCK, NONE_STUCK, "latency_ms.p99")
+    yield Budget(f"latency p99, {STUCK.name}, to none", 1.1, stuck)
     yield Budget(f"edge CPU a token, {CROWDED.name}, to none", 1.1, _ratio_of_loads(CROWDED, ALONE, EDGE))
     for name in ("core", "edge"):
         grown = _of_product(DISCONNECTS.name, f"{name}_rss_bytes_per_stream")

@@ -137,6 +137,10 @@ def origin(result: Mapping[str, Any]) -> str:
         f"Measured on {result['date']} with `{result['command']}`: {rounds} rounds on {where}; {versions}. "
         f"Other processes took {middle:.2f} CPUs meanwhile (median; at most {most:.2f}), "
         f"the load generator at most {loader:.2f}."
+        + "".join(
+            f" Measured again on {again['date']} with `{again['command']}`: {', '.join(again['loads'])}."
+            for again in result.get("renewed", ())
+        )
     )
 
 

@@ -109,18 +109,15 @@ class EventStream(WrittenStream):
         """Stream to the end, or until the client has gone; or refuse to."""
         if await head_alone(scope, send):
             return
+        self._scope = scope
+        self._loop = asyncio.get_running_loop()
+        self._turn = self._loop.create_future()
         refusal = self._slot.take(scope)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        self._scope = scope
-        self._loop = asyncio.get_running_loop()
-        self._turn = self._loop.create_future()
-        fields = request_log_fields(scope)
-        bind_log_fields(fields)
-        self._recorder.begin(self, fields)
-        self._drain.add(self.drain)
-        try:
+        try:  # from here on the slot is held: whatever fails gives it back
+            self._begin()
             self._writer = self._open_writer(receive, send)
             self._write = self._writer.write
             await self._serve(receive, send)
@@ -129,6 +126,13 @@ class EventStream(WrittenStream):
             self._describe()
             if self._writer is not None:
                 await self._writer.aclose()
+
+    def _begin(self) -> None:
+        """Have the stream recorded, and ended when the edge goes down."""
+        fields = request_log_fields(self._scope)
+        bind_log_fields(fields)
+        self._recorder.begin(self, fields)
+        self._drain.add(self.drain)
 
     def _open_writer(self, receive: Receive, send: Send) -> Writer:
         """Return what writes the body, and tells from now on whether the client has gone."""

@@ -12,13 +12,11 @@ import grpc
 import httpx
 import pytest
 
-from tests.support.processes import Processes, Running, edge_is_ready, wait_until
+from tests.support.processes import PATIENT, Processes, Running, edge_is_ready, wait_until
 from tests.support.redis_server import RedisServer
 from tests.support.sse_reader import events_of, ids_of
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
-
-pytestmark = pytest.mark.usefixtures("transport")
 
 AGENTS = ("slow", "echo", "counts", "scripted")
 WITHIN_S = 60
@@ -74,12 +72,13 @@ def shared(redis_server: RedisServer) -> dict[str, str]:
 
 
 @pytest.mark.needs("redis")
+@pytest.mark.usefixtures("transport")
 def test_a_stream_whose_core_is_killed_gets_its_end_from_another(
     client: httpx.Client, processes: Processes, shared: dict[str, str]
 ) -> None:
     """No gap, no duplicate, one terminal event of the log's own; and service goes on."""
     cores = [processes.core(agents=AGENTS, settings=shared) for _ in range(2)]
-    url, _ = processes.edge(",".join(address for address, _ in cores))
+    url, _ = processes.edge(",".join(address for address, _ in cores), settings=PATIENT)
     response = chat(client, url)
     texts = response.iter_text()
     seen = read_until(texts, has_words(3))
@@ -143,6 +142,7 @@ def test_a_question_repeated_under_its_key_is_answered_once_whichever_edge_and_c
 
 
 @pytest.mark.needs("redis")
+@pytest.mark.usefixtures("transport")
 def test_a_core_that_goes_down_hands_its_streams_over(
     client: httpx.Client, processes: Processes, shared: dict[str, str]
 ) -> None:
@@ -168,7 +168,7 @@ def test_a_stream_survives_its_core_where_the_log_does(
     """The core on SQLite comes back: the edge asks it again by itself, and tells the run's end."""
     settings = {"TOKENWIRE_STORE": f"sqlite:{tmp_path / 'runs.db'}"}
     address, core = processes.core(settings=settings)
-    url, _ = processes.edge(address)
+    url, _ = processes.edge(address, settings=PATIENT)
     response = chat(client, url)
     texts = response.iter_text()
     seen = read_until(texts, has_words(3))

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from agent_core.agents.catalogue import NamedAgent
+from agent_core.runs import presence
 from tests.integration.test_core_link_life import nothing_left
 from tests.integration.test_core_presence import ends, goes_on, word
 from tests.support.core import Core, running_core
@@ -80,6 +81,22 @@ async def test_a_broken_link_is_grace_for_all_that_it_carried() -> None:
             await goes_on(core, runs[1], 0.2)
 
 
+async def test_without_grace_time_a_broken_link_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a run stopped between its start and its follow; one whose follower has left is, at once."""
+    monkeypatch.setattr(presence, "RETURN_S", LONG_S)
+    async with running_core(disconnect_grace_s=0.0) as core:
+        async with linked(core) as link:
+            runs = [await begun(link, each, on_disconnect=ON_DISCONNECT_GRACE) for each in range(2)]
+            for run_id in runs:
+                await goes_on(core, run_id, 0.1)
+            await link.unfollow(0, UNFOLLOW_REASON_LEFT)
+            assert await ends(core, runs[0]) < 5
+        async with linked(core) as link:
+            await link.follow(1, runs[1])
+            await link.until(lambda: bool(link.events(1)))
+            await goes_on(core, runs[1], 0.2)
+
+
 @pytest.mark.parametrize("policy", [ON_DISCONNECT_GRACE, ON_DISCONNECT_CONTINUE])
 async def test_the_policy_of_the_run_holds_for_one_who_leaves(policy: Any) -> None:
     """Grace waits for the grace time, continue for nothing."""
@@ -102,6 +119,32 @@ async def test_the_last_follower_counts_whatever_door_it_came_through() -> None:
         await goes_on(core, run_id, 0.2)
         await other.unfollow(1, UNFOLLOW_REASON_LEFT)
         assert await ends(core, run_id) < 5
+
+
+async def test_one_who_follows_before_the_last_one_leaves_keeps_the_run() -> None:
+    """However close they come, on one link: requests are taken in order."""
+    async with running_core(disconnect_grace_s=LONG_S) as core, linked(core) as link:
+        run_id = await begun(link, 0)
+        for follow_id in range(1, 30):
+            await link.follow(follow_id, run_id)
+            await link.unfollow(follow_id - 1, UNFOLLOW_REASON_LEFT)
+        await link.until(lambda: len(link.events(29)) > 3)
+        await goes_on(core, run_id, 0.1)
+
+
+async def test_one_who_follows_as_the_last_one_leaves_has_the_run_or_its_end() -> None:
+    """On two links either may be first; the one who comes is never left waiting."""
+    async with running_core(disconnect_grace_s=LONG_S) as core, linked(core) as one, linked(core) as other:
+        for follow_id in range(20):
+            run_id = await begun(one, follow_id)
+            await asyncio.gather(
+                one.unfollow(follow_id, UNFOLLOW_REASON_LEFT), other.follow(follow_id, run_id)
+            )
+            await other.until(
+                lambda each=follow_id: other.has_ended(each) or len(other.events(each)) > 4  # it goes on
+            )
+            await other.unfollow(follow_id, UNFOLLOW_REASON_LEFT)
+            assert await ends(core, run_id) < 5
 
 
 async def test_one_who_left_is_not_taken_for_another_whose_link_broke() -> None:
@@ -128,7 +171,7 @@ async def test_word_of_one_whose_link_broke_may_come_by_a_call() -> None:
 
 async def until_followers(core: Core, count: int) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while len(core.server.manager._followers) != count:
+        while len(core.server.manager.followers) != count:
             await asyncio.sleep(0.01)
 
 
@@ -175,9 +218,9 @@ async def test_a_start_that_was_left_gives_its_place_back_when_the_core_stops(
             await link.unfollow(1, UNFOLLOW_REASON_LEFT)
             await link.follow(2, "nonsense")
             await link.ended(2)
-        assert core.server.manager._limiter.follows.in_use == 1
+        assert core.server.manager.limiter.follows.in_use == 1
         await core.server.stop()
-        assert core.server.manager._limiter.follows.in_use == 0
+        assert core.server.manager.limiter.follows.in_use == 0
 
 
 async def state_of_session(core: Core) -> int:
@@ -226,14 +269,14 @@ async def test_a_run_of_another_core_hears_of_those_who_leave_here(cores: tuple[
             await link.follow(follow_id, run_id)
             await link.until(lambda follow_id=follow_id: len(link.events(follow_id)) > 3)
             async with asyncio.timeout(WITHIN_S):
-                while not one.server.manager.live(run_id)._following_elsewhere:
+                while not one.server.manager.live(run_id).followers.elsewhere:
                     await asyncio.sleep(0.01)
             await link.unfollow(follow_id, reason)
             if reason == UNFOLLOW_REASON_LEFT:
                 assert await ends(one, run_id) < 10
             else:
                 await goes_on(one, run_id, 0.5)
-        assert other.server.manager.news.elsewhere.runs == 0
+        assert other.server.manager.followers.remote.runs == 0
 
 
 @pytest.mark.needs("redis")

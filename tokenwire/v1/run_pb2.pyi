@@ -207,7 +207,8 @@ class RunSpec(_message.Message):
     """
     session_id: _builtins.str
     """The session that the run belongs to: [A-Za-z0-9._~:@-], at most 128
-    characters. Empty for none.
+    characters, and neither "." nor "..", which paths can't hold. Empty for
+    none.
     """
     user_id: _builtins.str
     """A label for the user, for logs and agents; never an identity. At most 256

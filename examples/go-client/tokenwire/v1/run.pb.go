@@ -314,7 +314,8 @@ type RunSpec struct {
 	// default).
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 	// The session that the run belongs to: [A-Za-z0-9._~:@-], at most 128
-	// characters. Empty for none.
+	// characters, and neither "." nor "..", which paths can't hold. Empty for
+	// none.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// A label for the user, for logs and agents; never an identity. At most 256
 	// characters. Empty for none.

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from agent_core.runs.run_order import StopCause
+from agent_core.runs.run import StopCause
 from edge.http.event_stream import Outcome
 from edge.sse.dialects import AiSdkDialect, NativeDialect
 from tokenwire.latency import HOPS
