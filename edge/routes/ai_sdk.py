@@ -14,7 +14,7 @@ from litestar.types import ASGIApp
 
 from edge.errors import EdgeError, UpstreamError
 from edge.http.head import is_head
-from edge.http.problem import REFUSAL_FORM
+from edge.http.problem import REFUSAL_FORM, RefusalBody
 from edge.http.stream_policy import CONTENT_TYPE, StreamLook
 from edge.routes.chat import MAX_REQUEST_ID, REQUEST_ID_BYTES
 from edge.routes.chunk_count import count_chunks
@@ -40,9 +40,10 @@ _LOOK: Final = StreamLook()
 _TEXT: Final = "text/plain"
 
 
-def _text_form(error: EdgeError) -> tuple[bytes, str]:
+def _text_form(error: EdgeError, status: int) -> RefusalBody:
     """Return a refusal as the AI SDK's clients know it: they show the whole body as the error's message."""
-    return error.message.encode(), _TEXT
+    del status
+    return RefusalBody(error.message.encode(), _TEXT)
 
 
 def _in_text(refusals: dict[int, ResponseSpec]) -> dict[int, ResponseSpec]:

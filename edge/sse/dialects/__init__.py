@@ -3,5 +3,6 @@
 from edge.sse.dialects.ai_sdk import AiSdkDialect
 from edge.sse.dialects.contract import Delta, DeltaType, Dialect, DialectTraits
 from edge.sse.dialects.native import NativeDialect
+from edge.sse.dialects.openai import OpenAiDialect
 
-__all__ = ["AiSdkDialect", "Delta", "DeltaType", "Dialect", "DialectTraits", "NativeDialect"]
+__all__ = ["AiSdkDialect", "Delta", "DeltaType", "Dialect", "DialectTraits", "NativeDialect", "OpenAiDialect"]
