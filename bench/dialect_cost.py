@@ -50,6 +50,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     NATIVE: _NATIVE,
     "native again": _NATIVE,
     "ai_sdk": Route("/api/ai-sdk/chat?agent=pace", b'"type":"text-delta"', b"data: [DONE]"),
+    "openai": Route("/v1/chat/completions", b'"delta":{"content":"0', b"data: [DONE]"),
 }
 
 
@@ -57,8 +58,16 @@ def question(route: Route, message: str) -> bytes:
     """Return a body that asks something in a session of its own."""
     session = f"s{next(_sessions)}"
     said = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": message}]}
-    native = {"message": message, "sessionId": session, "agent": "pace"}
-    return json.dumps(native if route is _NATIVE else {"id": session, "messages": [said]}).encode()
+    bodies: dict[str, dict[str, Any]] = {
+        _NATIVE.path: {"message": message, "sessionId": session, "agent": "pace"},
+        ROUTES["ai_sdk"].path: {"id": session, "messages": [said]},
+        ROUTES["openai"].path: {
+            "model": "pace",
+            "stream": True,
+            "messages": [{"role": "user", "content": message}],
+        },
+    }
+    return json.dumps(bodies[route.path]).encode()
 
 
 @dataclass

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from edge.errors import EdgeError
+from edge.http.extensions import ABORT_EXTENSION, PROBE_EXTENSION
 from edge.http.problem import problem
 from edge.http.stream_slot import StreamSlot
 from edge.http.written_stream import outcome_of
@@ -61,6 +62,11 @@ class WholeAnswer(StreamState):
         call, leave = self._open_call(), Leave.BROKEN
         outcome: Outcome = "error"
         leaving = asyncio.create_task(_gone(receive))
+        # There is nothing to write that would tell a client that has left from one that has only ended its
+        # side of the connection and reads on, and of these clients none does that.
+        extensions: Mapping[str, Any] = scope.get("extensions") or {}
+        if (probe_with := extensions.get(PROBE_EXTENSION)) is not None:
+            probe_with(leaving.cancel)
         try:
             call.start(self)
             either: set[asyncio.Future[Any]] = {self._finished, leaving}
@@ -74,6 +80,8 @@ class WholeAnswer(StreamState):
             self._describe(scope, outcome)
         if leave is Leave.ENDED:
             await self._response(scope)(scope, receive, send)
+        elif (abort := extensions.get(ABORT_EXTENSION)) is not None:
+            abort()  # its server would answer for a response that has not begun
 
     # What the upstream calls, beside what `StreamState` has.
 

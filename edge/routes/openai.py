@@ -88,7 +88,7 @@ class _CompletionsOperation(Operation):
     opt={STREAMS: True, REFUSAL_FORM: _openai_form},
     summary="Ask an agent (OpenAI)",
     operation_class=_CompletionsOperation,
-    description="Chat Completions: the model is the agent, and the messages are the conversation. Messages of "
+    description="Chat Completions: the model is the agent, the messages are the conversation. Messages of "
     "the system and of tools are left out, and other parameters are ignored. With `stream`, the answer is "
     "streamed as `chat.completion.chunk` objects. The run is stopped when its client leaves.",
     responses={

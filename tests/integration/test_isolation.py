@@ -184,6 +184,28 @@ async def ai_sdk_stop_is_apart(edge: Edge) -> None:
     assert state.json()["state"] == "running"
 
 
+async def completions_are_apart(edge: Edge) -> None:
+    """The same question under the same key is a run of each; nothing is remembered for anyone."""
+    body = {"model": "recalls", "messages": [{"role": "user", "content": PRIVATE}]}
+    asked = [
+        await edge.stack.client.post(
+            "/v1/chat/completions", json=body, headers=who | {"idempotency-key": "k9"}
+        )
+        for who in (edge.users.ann, edge.users.bob)
+    ]
+    assert [answer.json()["choices"][0]["message"]["content"] for answer in asked] == ["", ""]
+    assert asked[0].headers["run-id"] != asked[1].headers["run-id"]
+
+
+async def models_are_the_same(edge: Edge) -> None:
+    """All who may ask may ask every agent; nothing of anyone's runs is told."""
+    asked = [
+        await edge.stack.client.get("/v1/models", headers=who) for who in (edge.users.ann, edge.users.bob)
+    ]
+    assert asked[0].json() == asked[1].json()
+    assert (await edge.stack.client.get("/v1/models")).status_code == 401
+
+
 async def metrics_name_nobody(edge: Edge) -> None:
     """Return when the numbers, which all may read, name neither ann nor her run nor her session."""
     page = (await edge.stack.client.get("/metrics", headers=edge.users.bob)).text
@@ -203,6 +225,8 @@ ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("POST", "/api/ai-sdk/chat"): ai_sdk_chat_is_apart,
     ("POST", "/api/ai-sdk/chat/{chat_id}/stop"): ai_sdk_stop_is_apart,
     ("GET", "/api/ai-sdk/chat/{chat_id}/stream"): ai_sdk_stream_is_unseen,
+    ("POST", "/v1/chat/completions"): completions_are_apart,
+    ("GET", "/v1/models"): models_are_the_same,
     ("GET", "/metrics"): metrics_name_nobody,
 }
 """How bob tries to get at what is ann's, through each route."""
