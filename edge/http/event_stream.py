@@ -107,7 +107,7 @@ class EventStream(WrittenStream):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream to the end, or until the client has gone; or refuse to."""
-        if await head_alone(scope, send):
+        if await head_alone(scope, send, self._dialect.headers()):
             return
         self._scope = scope
         self._loop = asyncio.get_running_loop()

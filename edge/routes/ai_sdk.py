@@ -62,7 +62,13 @@ _STREAM: Final = ResponseSpec(
     generate_examples=False,
 )
 
-ChatId: TypeAlias = Annotated[str, PathParameter(description="Chat id, as in the body's `id`; or a run id.")]
+ChatId: TypeAlias = Annotated[
+    str,
+    PathParameter(
+        description="Chat id, as in the body's `id`; or a run id.",
+        schema_extra={"pattern": "^[A-Za-z0-9._~:@-]{1,128}$"},
+    ),
+]
 
 
 @post(
