@@ -81,7 +81,8 @@ class WholeAnswer(StreamState):
         if leave is Leave.ENDED:
             await self._response(scope)(scope, receive, send)
         elif (abort := extensions.get(ABORT_EXTENSION)) is not None:
-            abort()  # its server would answer for a response that has not begun
+            abort()
+            await asyncio.sleep(0)  # the server knows of it then, and does not answer in this one's place
 
     # What the upstream calls, beside what `StreamState` has.
 

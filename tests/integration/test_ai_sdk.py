@@ -234,7 +234,9 @@ async def test_refusals_are_text(stack: Stack) -> None:
 
 
 @both_ways
-async def test_a_draining_edge_cuts_its_clients_and_refuses_new_ones(stack: Stack) -> None:
+async def test_a_draining_edge_cuts_its_clients_and_refuses_new_ones(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
     """A clean end would look like a whole answer; a status says why nothing is streamed. The run goes on."""
     lines: list[str] = []
     params = {"agent": "slow"}
@@ -250,6 +252,7 @@ async def test_a_draining_edge_cuts_its_clients_and_refuses_new_ones(stack: Stac
     await refused(stack.client.get(f"{CHAT}/c/stream"), 503, "")
     run_id = json.loads(lines[0][6:])["messageId"]
     assert (await stack.client.get(f"/api/runs/{run_id}")).json()["state"] == "running"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_too_many_streams_are_refused_with_a_status() -> None:

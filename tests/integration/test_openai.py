@@ -114,7 +114,9 @@ async def test_a_cancelled_run_is_an_error_and_never_a_stop(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_leaves_stops_its_run(stack: Stack, stream: bool) -> None:
+async def test_a_client_that_leaves_stops_its_run(
+    stack: Stack, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """At once: there is nobody who could come back for it, and no slot is kept."""
     body = {"model": "slow", "messages": said("hi"), "stream": stream}
 
@@ -128,6 +130,7 @@ async def test_a_client_that_leaves_stops_its_run(stack: Stack, stream: bool) ->
     async with asyncio.timeout(BOUNDED_S):
         state = await stack.ended(run_id)
     assert state["terminal"] == {"event": "done", "reason": "cancelled"}
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def live_run(stack: Stack) -> str:
