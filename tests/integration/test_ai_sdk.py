@@ -7,13 +7,18 @@ import json
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
+from agent_core.agents.pace import pace_text
 from edge.routes import ai_sdk
 from tests.support.agents import SCRIPTED_TEXT
+from tests.support.sse_reader import events_of
 from tests.support.stack import Stack, new_session, running_stack
 from tokenwire.telemetry.metrics.instruments import STREAMS_SERVED
+from tokenwire.v1.agent_service_pb2 import FollowRunRequest
+from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 
 both_ways = pytest.mark.usefixtures("transport")
 """Over links and over calls: where what carries a run could matter."""
@@ -278,3 +283,36 @@ async def test_an_answer_that_the_log_has_trimmed_is_an_error() -> None:
         chunks = chunks_of(replay.text)
         assert [chunk["type"] for chunk in chunks] == ["error", "finish"]
         assert "too long" in chunks[0]["errorText"]
+
+
+@both_ways
+async def test_one_run_has_the_same_answer_in_every_dialect(stack: Stack) -> None:
+    """Native, AI SDK and gRPC read one live run at once, some from late on: no character differs."""
+    chat_id = new_session()
+    message = json.dumps({"tokens": 150, "rate": 300})
+    lines: list[str] = []
+    params = {"agent": "pace"}
+    body = body_of(chat_id, said(message))
+    asking = asyncio.create_task(stream_lines(stack, CHAT, lines, json=body, params=params))
+    while len(lines) < 4:
+        await asyncio.sleep(0.005)
+    run_id = json.loads(lines[0][6:])["messageId"]
+
+    async def native() -> str:
+        answer = await stack.client.get(f"/api/runs/{run_id}/events")
+        return "".join(event["content"] for event in events_of(answer.text) if event["type"] == "text_delta")
+
+    async def ai_sdk_again() -> str:
+        return text_of((await stack.client.get(f"{CHAT}/{chat_id}/stream")).text)
+
+    async def grpc_reader() -> str:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.core.port}") as channel:
+            call = AgentServiceStub(channel).FollowRun(FollowRunRequest(run_id=run_id))
+            return "".join([event.text_delta.content async for answer in call for event in answer.events])
+
+    async with asyncio.timeout(BOUNDED_S):
+        texts = await asyncio.gather(
+            *(read() for read in (native, ai_sdk_again, grpc_reader) for _ in range(3))
+        )
+        await asking
+    assert {*texts, text_of("\n".join(lines))} == {pace_text(150, 5)}
