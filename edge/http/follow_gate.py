@@ -92,7 +92,7 @@ class FollowGate:
 
     def _later(self, scope: Any) -> ASGIApp:
         """Return the answer to a follow that has to come back."""
-        if _is_ai_sdks(scope["path"]):
+        if _is_dialects(scope["path"]):
             return refuse_for_now()
         return come_back_later(self._policy.jittered_retry_ms(self._drain.streams))
 
@@ -194,15 +194,15 @@ def is_follow(scope: Any) -> bool:
         return False
     if scope["method"] == "GET":
         path: str = scope["path"]
-        if _is_ai_sdks(path):
-            return path.endswith("/stream")
+        if _is_dialects(path):
+            return path.endswith("/stream") or path.startswith("/api/ag-ui/runs/")
         return path.startswith("/api/runs/") and path.endswith("/events")
     return scope["method"] == "POST" and any(name == b"last-event-id" for name, _ in scope["headers"])
 
 
-def _is_ai_sdks(path: str) -> bool:
-    """Return whether a request is one of the AI SDK's: its clients don't come back by themselves."""
-    return path.startswith("/api/ai-sdk/")
+def _is_dialects(path: str) -> bool:
+    """Return whether a request is one of a dialect whose clients don't come back by themselves."""
+    return path.startswith(("/api/ai-sdk/", "/api/ag-ui"))
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import RequestError
-from edge.sse.dialects.conversation import Message, Question
+from edge.sse.dialects.conversation import Message, Question, is_text, text_of
 
 
 class StreamOptions(msgspec.Struct):
@@ -53,30 +53,17 @@ def question_of(request: CompletionRequest) -> Question:
     if not request.messages or request.messages[-1].role != "user":
         raise _refusal("The last message must be the user's.")
     last = request.messages[-1].content
-    if isinstance(last, list) and any(_text_of_part(part) is None for part in last):
+    if not is_text(last):
         raise _refusal("Only texts are supported.")
-    text = _text_of(last)
+    text = text_of(last)
     if not text:
         raise _refusal("The last message has no text.")
     earlier = [
-        Message("user" if message.role == "user" else "assistant", _text_of(message.content))
+        Message("user" if message.role == "user" else "assistant", text_of(message.content))
         for message in request.messages[:-1]
         if message.role in {"user", "assistant"}
     ]
     return Question(text, earlier)
-
-
-def _text_of(content: Any) -> str:
-    """Return the texts of a content as one."""
-    if isinstance(content, list):
-        return "\n".join(text for part in content if (text := _text_of_part(part)))
-    return content if isinstance(content, str) else ""
-
-
-def _text_of_part(part: Any) -> str | None:
-    """Return the text of a part; None of one that is none."""
-    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
-    return text if isinstance(text, str) else None
 
 
 def _refusal(text: str) -> RequestError:
