@@ -184,6 +184,19 @@ async def ai_sdk_stop_is_apart(edge: Edge) -> None:
     assert state.json()["state"] == "running"
 
 
+async def ag_ui_is_apart(edge: Edge) -> None:
+    """A thread and a run that both name alike are those of each."""
+    message = {"id": "u1", "role": "user", "content": PRIVATE}
+    body = {"threadId": "thread", "runId": "r1", "messages": [message]}
+    asked = []
+    for who, agent in ((edge.users.ann, "echo"), (edge.users.bob, "recalls")):
+        path = f"/api/ag-ui?agent={agent}"
+        asked.append(await edge.stack.client.post(path, json=body, headers=who))
+    assert [answer.status_code for answer in asked] == [200] * 2
+    assert PRIVATE not in asked[1].text
+    assert asked[0].headers["run-id"] != asked[1].headers["run-id"]
+
+
 async def completions_are_apart(edge: Edge) -> None:
     """The same question under the same key is a run of each; nothing is remembered for anyone."""
     body = {"model": "recalls", "messages": [{"role": "user", "content": PRIVATE}]}
@@ -225,6 +238,8 @@ ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("POST", "/api/ai-sdk/chat"): ai_sdk_chat_is_apart,
     ("POST", "/api/ai-sdk/chat/{chat_id}/stop"): ai_sdk_stop_is_apart,
     ("GET", "/api/ai-sdk/chat/{chat_id}/stream"): ai_sdk_stream_is_unseen,
+    ("POST", "/api/ag-ui"): ag_ui_is_apart,
+    ("GET", "/api/ag-ui/runs/{run_id}"): lambda edge: unseen(edge, "GET", "/api/ag-ui/runs/{run_id}"),
     ("POST", "/v1/chat/completions"): completions_are_apart,
     ("GET", "/v1/models"): models_are_the_same,
     ("GET", "/metrics"): metrics_name_nobody,
