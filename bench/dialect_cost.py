@@ -50,6 +50,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     NATIVE: _NATIVE,
     "native again": _NATIVE,
     "ai_sdk": Route("/api/ai-sdk/chat?agent=pace", b'"type":"text-delta"', b"data: [DONE]"),
+    "ag_ui": Route("/api/ag-ui?agent=pace", b'"type":"TEXT_MESSAGE_CONTENT"', b'"type":"RUN_FINISHED"'),
     "openai": Route("/v1/chat/completions", b'"delta":{"content":"0', b"data: [DONE]"),
 }
 
@@ -61,6 +62,11 @@ def question(route: Route, message: str) -> bytes:
     bodies: dict[str, dict[str, Any]] = {
         _NATIVE.path: {"message": message, "sessionId": session, "agent": "pace"},
         ROUTES["ai_sdk"].path: {"id": session, "messages": [said]},
+        ROUTES["ag_ui"].path: {
+            "threadId": session,
+            "runId": "r1",
+            "messages": [{"id": "u1", "role": "user", "content": message}],
+        },
         ROUTES["openai"].path: {
             "model": "pace",
             "stream": True,
