@@ -11,7 +11,8 @@ import grpc
 
 from agent_core.agents.catalogue import AgentCatalogue
 from agent_core.agents.loading import parse_sources
-from agent_core.log.contract import LogAwayError, LogOpenError, RunLog
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError, LogOpenError
 from agent_core.log.peers import NoPeers
 from agent_core.log.store_url import without_password
 from agent_core.log.stores import LogAndPeers, make_log

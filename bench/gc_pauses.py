@@ -33,10 +33,12 @@ from opentelemetry.context import Context
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
-from agent_core.log.contract import START, Batch, End, RunRecord
+from agent_core.log.append import End
+from agent_core.log.batch import Batch
 from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.memory.log import MemoryLog
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import START
+from agent_core.log.records import Outcome, RunRecord
 from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import Follower, FollowRequest
 from agent_core.runs.limits import RunLimits

@@ -132,7 +132,7 @@ class Round:
             while (given := await follower.next()) is not None:
                 now = time.perf_counter_ns()
                 if not isinstance(given, Batch):
-                    raise RuntimeError(f"the follower was told {given}")  # noqa: TRY004 # no wrong type: a loss
+                    raise RuntimeError(f"the follower was given {given}")  # noqa: TRY004 # no wrong type: a loss
                 if not received:
                     self.following.release()
                 received = self._note(run_id, given, received, now)

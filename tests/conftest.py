@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
-import httpx._transports.default as httpx_transports
 import hypothesis
 import pytest
 
-import edge.server
 from edge.upstream import member as edge_member
 from tests.support import system
 from tests.support.processes import SETTINGS_OF_ALL, Processes, Stack
 from tests.support.redis_server import RedisServer, stop_shared_redis
 from tokenwire.telemetry.metrics import Home, home
-
-# Each client of httpx loads all CA certificates: 13 ms of CPU, and the tests make thousands of clients.
-httpx_transports.create_ssl_context = cache(httpx_transports.create_ssl_context)
-
-# An edge in this process would look twice at all objects, also pytest's: 130 ms of CPU each time where all
-# tests are collected. Edges that are processes of their own do so.
-edge.server.GarbageCollection = nullcontext
 
 # An example has no deadline of 200 ms: a busy machine takes longer. In CI it has none already.
 hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
@@ -148,6 +141,19 @@ def chromium() -> str:
 def node() -> str:
     """The path of Node. Tests that use it are marked `needs("node")`."""
     return system.find("node") or ""
+
+
+def pytest_collection_finish() -> None:
+    """Spare the tests what is dear in this process only."""
+    # Collections that tests ask for would look at all tests: 150 ms of CPU each time.
+    gc.collect()
+    gc.freeze()
+    # So does an edge in this process, twice. Edges that are processes of their own still do.
+    if (server := sys.modules.get("edge.server")) is not None:
+        server.GarbageCollection = nullcontext  # type: ignore[attr-defined]
+    # Each client of httpx loads all CA certificates, 13 ms of CPU, and the tests make thousands of clients.
+    if (transports := sys.modules.get("httpx._transports.default")) is not None:
+        transports.create_ssl_context = cache(transports.create_ssl_context)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -6,7 +6,8 @@ not have is left out.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -151,9 +152,13 @@ class Error(_Event, tag="error", kw_only=True):
     """32 hex digits; left out when the run was not traced."""
 
 
-StreamEvent: TypeAlias = (
-    RunStarted | TextDelta | ReasoningDelta | Progress | ToolStart | ToolResult | Custom | Done | Error
-)
+DeltaEvent: TypeAlias = TextDelta | ReasoningDelta
+DeltaType: TypeAlias = type[TextDelta] | type[ReasoningDelta]
+
+DELTAS: Final[Mapping[str, DeltaType]] = {"text_delta": TextDelta, "reasoning_delta": ReasoningDelta}
+"""The events that are pieces of text, as nearly all are, by name. Neighbours of one kind may be merged."""
+
+StreamEvent: TypeAlias = RunStarted | DeltaEvent | Progress | ToolStart | ToolResult | Custom | Done | Error
 
 
 class Resync(msgspec.Struct, rename="camel"):

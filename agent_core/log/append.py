@@ -12,7 +12,7 @@ from agent_core.log.records import Exchange, Outcome
 
 
 class AppendStatus(enum.Enum):
-    """What a store says to an append."""
+    """What a store answers to an append."""
 
     OK = "ok"
     """The log holds the events."""
@@ -31,7 +31,7 @@ class Appended(NamedTuple):
 
     status: AppendStatus
     expected: int = 0
-    """The next number that the log wants. Told with GAP."""
+    """The next number that the log expects. Set with GAP."""
 
 
 class End(NamedTuple):
@@ -58,7 +58,7 @@ class Append(NamedTuple):
 
 
 OnAnswer: TypeAlias = Callable[[Appended | Exception], None]
-"""What is told of an append: LogAwayError, or a bug, where there is no answer."""
+"""Takes the answer to an append: what became of it; else LogAwayError, or the exception of a bug."""
 
 
 class AwaitableAppends:

@@ -31,7 +31,7 @@ class LogBudget:
     run_events: int = _DEFAULTS.log_run_events
     """The most events of one run."""
     total_bytes: int = _DEFAULTS.log_total_bytes
-    """The most bytes of all runs and sessions. Ended runs that nobody reads are forgotten early, oldest
+    """The most bytes of all runs and sessions. Ended runs without a reader are forgotten early, oldest
     first, then what sessions remember; then no run is created unless there is room for its whole ring; then
     the largest lose their oldest events. With shares, all this is asked of who holds the most."""
     retention_s: float = _DEFAULTS.log_retention_s

@@ -9,45 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from agent_core.log.append import Append, Appended, AppendStatus, End, OnAnswer
-from agent_core.log.batch import Batch, fitting
-from agent_core.log.errors import (
-    LogAwayError,
-    LogFullError,
-    LogGoneError,
-    LogOpenError,
-    PrincipalLogFullError,
-    SessionBusyError,
-)
-from agent_core.log.position import FIRST_EPOCH, START, Position
-from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord, exchange_bytes
-
-__all__ = [
-    "FIRST_EPOCH",
-    "START",
-    "Append",
-    "AppendStatus",
-    "Appended",
-    "Batch",
-    "End",
-    "Exchange",
-    "LogAwayError",
-    "LogFullError",
-    "LogGoneError",
-    "LogOpenError",
-    "OnAnswer",
-    "Outcome",
-    "Position",
-    "PrincipalLogFullError",
-    "RunInfo",
-    "RunLog",
-    "RunRecord",
-    "SessionBusyError",
-    "StoreTraits",
-    "Tail",
-    "exchange_bytes",
-    "fitting",
-]  # all but three: until every module imports them from where they are
+from agent_core.log.append import Append, Appended, End, OnAnswer
+from agent_core.log.batch import Batch
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 
 
 class StoreTraits(NamedTuple):
@@ -60,7 +25,7 @@ class StoreTraits(NamedTuple):
 
 
 class Tail(Protocol):
-    """One reader of one run's log. It waits (`next`), or it is told when to look (`notify`, `poll`)."""
+    """One reader of one run's log. It waits (`next`), or calls when there is something (`notify`, `poll`)."""
 
     async def next(self) -> Batch:
         """Return what comes after what was returned before.
@@ -128,7 +93,7 @@ class RunLog(Protocol):
         """Return the ids of the runs without a terminal event.
 
         Args:
-            core: Whose; None for all, whoever writes them.
+            core: The core that writes them; None for all cores.
         """
 
     async def create(self, record: RunRecord) -> RunRecord:
@@ -139,7 +104,7 @@ class RunLog(Protocol):
 
         Raises:
             LogFullError: There is no room for another run.
-            PrincipalLogFullError: There is none for another one of this owner.
+            PrincipalLogFullError: There is no room for another run of this owner.
             SessionBusyError: Another run of its session goes on.
         """
 
@@ -191,7 +156,7 @@ class RunLog(Protocol):
         """Write again what a restorable store has lost of a run, and go on from there.
 
         What it still has of the run is kept where it reaches up to these events. Otherwise the log
-        begins with them: readers whose cursor lies before are told so.
+        begins with them: readers whose cursor lies before get a resync.
 
         Args:
             record: As the run was created.
@@ -247,7 +212,7 @@ class RunLog(Protocol):
 
         Args:
             run_id: The run.
-            epoch: The lost writer's generation. FENCED when somebody has reaped it already.
+            epoch: The lost writer's generation. FENCED when it was reaped already.
             payload: The terminal event.
             outcome: Which terminal event it is.
         """

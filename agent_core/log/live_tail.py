@@ -63,7 +63,7 @@ class LiveEvents:
         self.waiting: dict[LiveTail, asyncio.Future[None]] = {}
         """Those whose `next` is under way."""
         self.listening: dict[LiveTail, Callable[[], None]] = {}
-        """Those who have asked to be told."""
+        """The callbacks of those who have asked for one."""
 
     @property
     def last(self) -> Position:
@@ -89,7 +89,7 @@ class LiveEvents:
         return Batch(trimmed + start + 1, events, complete, Position(self.epoch, trimmed + held))
 
     def add(self, events: Sequence[bytes], epoch: int) -> int:
-        """Take events that follow on the last one, unless nothing more may come. Wakes nobody.
+        """Take events that follow on the last one, unless nothing more may come. Wakes no reader.
 
         Returns:
             How many bytes they are.
@@ -161,7 +161,7 @@ class LiveEvents:
         self.wake()
 
     def wake(self) -> None:
-        """Let all look again who wait, and those who have asked to be told."""
+        """Let all readers look again: those who wait, and those who have given a callback."""
         if self.waiting:
             for waiter in self.waiting.values():
                 if not waiter.done():

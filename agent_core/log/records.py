@@ -36,7 +36,7 @@ class RunRecord:
     on_disconnect: OnDisconnect.ValueType
     create_unix_nano: int
     owner: str = ""
-    """The principal that started the run: nobody else is told that it exists."""
+    """The principal that started the run: no other one learns that it exists."""
     request_key: str = ""
     """Names the request that started the run; empty for none. No two runs of a store share one."""
     fingerprint: bytes = b""

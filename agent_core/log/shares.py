@@ -34,7 +34,7 @@ class Holder(Protocol):
         """Return which runs of an account go on."""
 
     def drop_ended(self, account: str) -> bool:
-        """Forget the ended run that ended first, of those that nobody reads."""
+        """Forget the ended run that ended first, of those without a reader."""
 
     def drop_said(self, account: str) -> bool:
         """Forget what the session remembers that was used least lately."""

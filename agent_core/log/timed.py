@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Protocol
 
 from agent_core.log.append import Append, Appended, AwaitableAppends, OnAnswer
 from agent_core.log.batch import Batch
 from agent_core.log.contract import RunLog, StoreTraits, Tail
 from agent_core.log.position import Position
 from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
+from agent_core.log.turns import Turns
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.telemetry.metrics.instruments import STORE_DURATION
+
+
+class LogOfTurns(RunLog, Protocol):
+    """A store that writes what all runs submit in one turn as one append."""
+
+    @property
+    def turns(self) -> Turns:
+        """What collects the appends."""
 
 
 class TimedLog(AwaitableAppends):
     """Passes all on to a store, and counts how long each answer took: refusals and failures, too.
 
-    For stores that wait. What readers wait for in `Tail.next` is not the store.
+    For stores that wait. What readers wait for in `Tail.next` is not the store. Of appends each turn counts
+    once: to time each of a thousand that are written together would say the same a thousand times.
 
     Args:
         log: The store.
         kind: What the metric calls it.
     """
 
-    def __init__(self, log: RunLog, kind: Literal["sqlite", "redis"]) -> None:
+    def __init__(self, log: LogOfTurns, kind: str) -> None:
         self._log = log
         self._kind = kind
+        log.turns.on_duration = self._duration("append").add_nano
 
     @property
     def traits(self) -> StoreTraits:
@@ -62,13 +73,7 @@ class TimedLog(AwaitableAppends):
 
     def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Write events of a run."""
-        began = monotonic_nano()
-
-        def answered(appended: Appended | Exception) -> None:
-            self._duration("append").add_nano(monotonic_nano() - began)
-            on_answer(appended)
-
-        self._log.submit(append, answered)
+        self._log.submit(append, on_answer)
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
         """Return events after a position without waiting."""

@@ -45,7 +45,7 @@ class Turns:
             The store calls `answered` when it has written them, or knows that it can't.
         max_bytes: The most bytes of one turn, but for its first append.
         max_under_way: How many turns the store is given before it has answered the first of them.
-        on_duration: Called with how long each turn took, in nanoseconds: failures, too.
+        on_duration: Called with how long the store took for each turn, in nanoseconds: failures, too.
     """
 
     def __init__(
@@ -57,10 +57,14 @@ class Turns:
         on_duration: Callable[[int], None] = _not_timed,
     ) -> None:
         self.on_duration = on_duration
+        """As above. A store that writes an append beside its turns calls it, too."""
         self._write = write
         self._max_bytes = max_bytes
         self._max_under_way = max_under_way
-        self._collected: deque[tuple[Append, OnAnswer]] = deque()
+        self._appends: list[Append] = []
+        """What is collected."""
+        self._on_answers: list[OnAnswer] = []
+        self._collected_bytes = 0
         self._under_way: deque[_Turn] = deque()
         self._ending = False
         """True when the turn's end is going to be called."""
@@ -76,7 +80,9 @@ class Turns:
             error = LogAwayError("the log is closed")
             asyncio.get_running_loop().call_soon(_answer, on_answer, error)
             return
-        self._collected.append((append, on_answer))
+        self._appends.append(append)
+        self._on_answers.append(on_answer)
+        self._collected_bytes += append_bytes(append)
         if not self._ending:
             self._begin_turn()
 
@@ -91,7 +97,7 @@ class Turns:
     async def aclose(self) -> None:
         """Return when all is answered that was submitted; take nothing more."""
         self._closed = True
-        if self._collected or self._under_way:
+        if self._appends or self._under_way:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
@@ -105,7 +111,7 @@ class Turns:
             answers = [answers] * len(on_answers)
         for on_answer, answer in zip(on_answers, answers, strict=True):
             _answer(on_answer, answer)
-        if self._collected:
+        if self._appends:
             self._begin_turn()  # Also what the answers made runs submit.
         elif self._idle is not None and not self._under_way and not self._idle.done():
             self._idle.set_result(None)
@@ -129,24 +135,22 @@ class Turns:
             if turn in self._under_way:  # else it was answered all the same
                 self._under_way.remove(turn)
                 self._hand_out(error, turn)
-        if self._collected:
+        if self._appends:
             self._begin_turn()
 
     def _taken(self) -> tuple[list[Append], list[OnAnswer]]:
         """Return of what was collected what goes together: one append at least."""
-        appends: list[Append] = []
-        on_answers: list[OnAnswer] = []
-        size_bytes = 0
-        collected = self._collected
-        while collected:
-            append, on_answer = collected[0]
-            size_bytes += append_bytes(append)
-            if appends and size_bytes > self._max_bytes:
-                break
-            collected.popleft()
-            appends.append(append)
-            on_answers.append(on_answer)
-        return appends, on_answers
+        appends, on_answers = self._appends, self._on_answers
+        if self._collected_bytes <= self._max_bytes:
+            self._appends, self._on_answers, self._collected_bytes = [], [], 0
+            return appends, on_answers
+        count, size_bytes = 1, append_bytes(appends[0])
+        while count < len(appends) and size_bytes + append_bytes(appends[count]) <= self._max_bytes:
+            size_bytes += append_bytes(appends[count])
+            count += 1
+        self._appends, self._on_answers = appends[count:], on_answers[count:]
+        self._collected_bytes -= size_bytes
+        return appends[:count], on_answers[:count]
 
 
 def append_bytes(append: Append) -> int:

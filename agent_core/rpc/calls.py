@@ -174,9 +174,9 @@ class Gate:
         Raises:
             grpc.aio.AbortError: It has ended with it.
         """
-        known_as = self._refusals.log(refusal, method, span)
+        log_id = self._refusals.log(refusal, method, span)
         try:
-            await context.abort_with_status(grpc_status(refusal, known_as))
+            await context.abort_with_status(grpc_status(refusal, log_id))
         except grpc.aio.InternalError:
             # gRPC has ended the call by itself, such as for a request that is too large, and reads as
             # if there were none. grpc.aio knows by now that the call is over.

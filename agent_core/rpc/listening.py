@@ -61,7 +61,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
         ("grpc.max_connection_idle_ms", IDLE_CONNECTION_S * 1000),
-        # A client that is gone without a word is noticed within 15 s.
+        # A client whose packets are not acknowledged is noticed within 15 s: the timeout becomes the socket's
+        # TCP_USER_TIMEOUT. For the answers to pings it does not count (grpcio 1.85): they are waited for 60 s
+        # (grpc.http2.ping_timeout_ms). The edge of a link is noticed by its heartbeats after 15 s.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -1,4 +1,4 @@
-"""What a caller is told of a failure, and what the log says of it: the same for a call and over a link."""
+"""Refusals: what a caller learns of a failure, and what is logged. The same for calls and links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry import trace
 
 from agent_core.errors import CoreLogAwayError, KnownRefusalError, RefusalError, UnknownRunError
-from agent_core.log.contract import LogAwayError, LogGoneError
+from agent_core.log.errors import LogAwayError, LogGoneError
 from tokenwire.outage import Repeats
 from tokenwire.rate import Rate
 from tokenwire.reasons import Reason
@@ -29,7 +29,7 @@ class Refusals:
         self._logged = Rate(LOGGED_PER_S)
 
     def refusal_of(self, error: Exception, method: str, span: trace.Span) -> RefusalError:
-        """Return what tells a caller of an exception. One that nobody expects is logged with its traceback.
+        """Return the refusal for an exception. An unexpected one is logged with its traceback.
 
         Args:
             error: What the handler has raised.
@@ -51,16 +51,16 @@ class Refusals:
                 return KnownRefusalError(Reason.CORE_FAILED, "Internal error in the agent core.")
 
     def log(self, refusal: RefusalError, method: str, span: trace.Span) -> str:
-        """Log a refusal, and return what the log knows it by: the trace's id, or a new one.
+        """Log a refusal, and return the id that names it in the log: that of the trace, or a new one.
 
         Args:
             refusal: From `refusal_of`.
             method: The rpc's full name.
             span: The span of the call.
         """
-        known_as = trace_id_of(span.get_span_context()) or new_trace_id()
+        log_id = trace_id_of(span.get_span_context()) or new_trace_id()
         level = logging.INFO if self._logged.take() else logging.DEBUG
         # Its message is left out: it may quote what the caller has sent.
-        text, fields = "%s refused: %s (trace %s)", {"trace_id": known_as}
-        logger.log(level, text, method, refusal.reason, known_as, extra=fields)
-        return known_as
+        text, fields = "%s refused: %s (trace %s)", {"trace_id": log_id}
+        logger.log(level, text, method, refusal.reason, log_id, extra=fields)
+        return log_id

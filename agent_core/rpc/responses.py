@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from agent_core.log.contract import Position
 from agent_core.log.encoding import varint
+from agent_core.log.position import Position
 from agent_core.runs.follower import CaughtUp, Degraded, Draining, FollowItem, Resync
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 from tokenwire.v1.run_pb2 import Cursor

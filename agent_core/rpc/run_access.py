@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from agent_core.agents.catalogue import AgentCatalogue, NamedAgent
 from agent_core.agents.loading import AgentLoadError
 from agent_core.errors import AgentUnavailableError, UnknownAgentError
-from agent_core.log.contract import FIRST_EPOCH, Position
+from agent_core.log.position import FIRST_EPOCH, Position
 from agent_core.rpc.validation import require_run_id, require_valid_spec
 from agent_core.runs.manager import RunManager
 from tokenwire.telemetry.attributes import RUN_ID

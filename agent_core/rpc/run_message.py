@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from agent_core.log.contract import RunInfo
 from agent_core.log.encoding import NANO
+from agent_core.log.records import RunInfo
 from agent_core.rpc.responses import cursor_of
 from tokenwire.v1.run_pb2 import (
     RUN_STATE_CANCELLING,

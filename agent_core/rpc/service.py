@@ -9,8 +9,10 @@ from typing import Final, NamedTuple
 
 from opentelemetry import trace
 
-from agent_core.log.contract import START, Batch, RunInfo
+from agent_core.log.batch import Batch
 from agent_core.log.peers import LogScope
+from agent_core.log.position import START
+from agent_core.log.records import RunInfo
 from agent_core.rpc.calls import Call, Rpc, ServicerContext
 from agent_core.rpc.link.links import Links
 from agent_core.rpc.responses import LAG_TOLD_NANO, ResponseEncoder

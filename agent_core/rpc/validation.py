@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from agent_core.errors import InvalidRequestError, Violation
-from agent_core.log.contract import RunRecord
 from agent_core.log.encoding import NANO
+from agent_core.log.records import RunRecord
 from tokenwire.cursor import is_run_id
 from tokenwire.runs import MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES
 from tokenwire.v1.agent_service_pb2 import (

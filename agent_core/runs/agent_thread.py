@@ -109,7 +109,7 @@ class AgentThread:
             self._settle(done, partial(done.set_result, result))
 
     def _settle(self, done: asyncio.Future[Any], settle: Callable[[], None]) -> None:
-        """Tell the loop, unless nobody waits any more."""
+        """Settle a future in its loop, unless it was cancelled."""
         with suppress(RuntimeError):  # the loop is closed: the core has ended
             self._loop.call_soon_threadsafe(lambda: None if done.done() else settle())
 

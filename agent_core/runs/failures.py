@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class RubbishError(Exception):
-    """An agent did what no agent may: yielded no event, or one that no event can hold."""
+    """An agent yielded something that is no event, or that an event can't hold."""
 
 
 class RunTooLargeError(Exception):
@@ -32,11 +32,11 @@ class RunTooLargeError(Exception):
 
 
 class ToolLimitError(Exception):
-    """A run wants more tool calls than it may have. No failure: it ends in Done."""
+    """A run wants more tool calls than its limit. No failure: it ends in Done."""
 
 
 class AgentExitError(Exception):
-    """An agent raised SystemExit or KeyboardInterrupt: it wanted to end the whole process."""
+    """An agent raised SystemExit or KeyboardInterrupt, which would end the whole process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,11 @@ def log_failure(  # noqa: PLR0913 # what the line says
     """Log why a run failed: a user who quotes its run id or trace id can be answered from here.
 
     Args:
-        failure: What the user is told.
+        failure: What the `Error` says.
         error: What the agent raised; None where it raised nothing.
         run_id: The run.
         trace_id: Its trace; empty where it has none.
-        stopped: Whether the run was told to stop before.
+        stopped: Whether the run was to stop before.
         fields: The line's fields for programs.
     """
     # Of a task group's exceptions, one may have spoken to the user, and another one be a bug.

@@ -7,7 +7,11 @@ import enum
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from agent_core.log.contract import FIRST_EPOCH, Batch, LogAwayError, Position, RunInfo, Tail
+from agent_core.log.batch import Batch
+from agent_core.log.contract import Tail
+from agent_core.log.errors import LogAwayError
+from agent_core.log.position import FIRST_EPOCH, Position
+from agent_core.log.records import RunInfo
 
 MAX_EVENTS: Final = 512
 """The most events of one response."""
@@ -53,7 +57,7 @@ class FollowRequest(NamedTuple):
     after: Position
     """The last event that the reader has."""
     relay: bool
-    """It passes the events on to somebody else."""
+    """It relays the events to a client."""
     say_caught_up: bool
     """Tell when the replay has met the live end."""
     max_bytes: int = MAX_BYTES
@@ -148,7 +152,7 @@ class Follower:
             self._due.append(resync)
 
     async def next(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> FollowItem | None:
-        """Return what the client is to be told next; None after the terminal event.
+        """Return the next item for the client; None after the terminal event.
 
         Args:
             max_events: The most events of it; 1 or more.
@@ -175,9 +179,9 @@ class Follower:
     def poll(
         self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES
     ) -> FollowItem | Literal[NotHere.NOT_HERE] | None:
-        """Return what the client is to be told next, without waiting; not while `next` is under way.
+        """Return the next item for the client, without waiting; not while `next` is under way.
 
-        Call it again until it returns None: nothing is to be told at the moment, or all was (see `finished`).
+        Call it again until it returns None: there is nothing at the moment, or no more (see `finished`).
         NOT_HERE where the log has to be read for it, or was away: `next` does.
 
         Args:

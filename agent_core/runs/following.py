@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from agent_core.errors import UnknownRunError
-from agent_core.log.contract import LogAwayError, LogGoneError, Position, RunInfo, RunLog
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError, LogGoneError
 from agent_core.log.peers import PeerMessage, PeerMessageKind, Peers
+from agent_core.log.position import Position
+from agent_core.log.records import RunInfo
 from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowRequest, OpenTail, start_of
 from agent_core.runs.registry import RunRegistry
 from agent_core.runs.run import Run
@@ -112,7 +115,7 @@ class RemoteFollowers:
 
 
 class Followers:
-    """Opens followers, and tells them what concerns them all.
+    """Opens followers, and passes on what concerns all of them.
 
     Args:
         log: The store.
@@ -148,8 +151,10 @@ class Followers:
             run.followers.join()
         try:
             opened = await self._open(request, request.after)
-        except BaseException:
-            if run is not None:
+        except BaseException as error:
+            if run is not None and isinstance(error, Exception):
+                run.followers.withdraw()
+            elif run is not None:  # Its call was cancelled meanwhile.
                 run.followers.leave(relay=request.relay)
             raise
         follower = self._follower(request, opened, run)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from agent_core.log.contract import LogAwayError, RunLog
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
 from tokenwire.outage import Outage
 
 AWAY_S: Final = 2.0

@@ -36,7 +36,8 @@ class RunLimits(BaseModel, extra="forbid"):
     """How long and how large one run may become. A part of the core's settings."""
 
     disconnect_grace_s: float = Field(default=30.0, ge=0)
-    """How long a run without followers continues if its on_disconnect is grace, in seconds."""
+    """How long a run without followers continues if its on_disconnect is grace, in seconds. At least 2 s if
+    its last follower lost its connection, or if it has not been followed yet."""
 
     stop_grace_s: float = Field(default=5.0, ge=0)
     """How long a cancelled agent may take to stop before its run is ended without it, in seconds."""
@@ -104,7 +105,7 @@ class Limiter:
             now_s: Now, in seconds of the monotonic clock.
 
         Raises:
-            LimitReachedError: There is none. Nothing was taken.
+            LimitReachedError: A limit is reached. Nothing was taken.
         """
         with _refusing(RUNS):
             self.runs.take(principal)
@@ -131,7 +132,7 @@ class Limiter:
         """Have a place for one follow as long as the block lasts.
 
         Raises:
-            LimitReachedError: There is none.
+            LimitReachedError: A limit is reached.
         """
         self.start_follow(principal)
         try:
@@ -143,7 +144,7 @@ class Limiter:
         """Take a follow's place. It is the caller's to give back.
 
         Raises:
-            LimitReachedError: There is none. Nothing was taken.
+            LimitReachedError: A limit is reached. Nothing was taken.
         """
         with _refusing(FOLLOWS):
             self.follows.take(principal)

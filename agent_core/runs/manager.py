@@ -14,8 +14,10 @@ from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import CoreDrainingError, LimitReachedError
-from agent_core.log.contract import LogAwayError, RunInfo, RunLog, RunRecord
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
 from agent_core.log.peers import LogScope, NoPeers, PeerMessage, PeerMessageKind, Peers
+from agent_core.log.records import RunInfo, RunRecord
 from agent_core.runs.follower import Follower, FollowRequest
 from agent_core.runs.following import Followers, ended_elsewhere
 from agent_core.runs.health import LogWatch
@@ -167,7 +169,7 @@ class RunManager:
             owner: The principal that follows.
 
         Raises:
-            LimitReachedError: There is none.
+            LimitReachedError: A limit is reached.
         """
         return self.limiter.follow(owner)
 
@@ -191,7 +193,7 @@ class RunManager:
             owner: The principal that asks.
 
         Raises:
-            UnknownRunError: There is no such run, or it is another principal's: that is not told apart.
+            UnknownRunError: There is no such run, or it is another principal's: a caller can't tell which.
             RunLostError: It was lost with its core.
             LogAwayError: It can't be said now.
         """
@@ -267,7 +269,7 @@ class RunManager:
     async def drain(self, drain_s: float, hurry: asyncio.Event) -> None:
         """Return when every run has ended. Starts no more of them.
 
-        Followers are told at once. Runs have their time to come to an end, then they are stopped.
+        Followers get a control at once. Runs have their time to come to an end, then they are stopped.
 
         Args:
             drain_s: How long the runs may go on.

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Final
 
-from agent_core.log.contract import LogAwayError, RunLog
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
 from agent_core.log.peers import PeerMessage, Peers
 from agent_core.runs.following import Followers
 from agent_core.runs.health import LogWatch

@@ -25,7 +25,7 @@ class Verdict(enum.Enum):
     CANCEL = "cancel"
     """Cancel it now."""
     GRACE = "grace"
-    """Cancel it unless somebody follows it again within the grace time: its last follower has left."""
+    """Cancel it unless it is followed again within the grace time: its last follower has left."""
     RETURN = "return"
     """The same, but wait `RETURN_S` at least: its follower has not left, and may be on its way."""
 
@@ -56,7 +56,7 @@ class Presence:
         self._left_unended = 0
         """Followers who have left, and whose relays' calls have not ended yet."""
         self._ended_unsaid = 0
-        """Relays' calls that ended, without word of anybody having left."""
+        """Relays' calls that ended, without word that their follower has left."""
 
     def join(self) -> None:
         """Count one more follower. What was said of those before does not concern the new one."""
@@ -68,7 +68,7 @@ class Presence:
         """Return what to do now that a follower's call has ended before the run did.
 
         Args:
-            relay: The call passed the events on to somebody else.
+            relay: The call relayed the events to a client.
         """
         self.following -= 1
         if not relay:
@@ -77,6 +77,11 @@ class Presence:
             self._left_unended -= 1
             return self._verdict(by_itself=True)
         self._ended_unsaid += 1
+        return self._verdict(by_itself=False)
+
+    def withdraw(self) -> Verdict:
+        """Return what to do now that a follower that has joined can't be served: it has not left."""
+        self.following -= 1
         return self._verdict(by_itself=False)
 
     def said_left(self) -> Verdict:
@@ -88,7 +93,7 @@ class Presence:
         return self._verdict(by_itself=True)
 
     def unfollowed(self) -> Verdict:
-        """Return what to do with a run that nobody has followed yet."""
+        """Return what to do with a run that has not been followed yet."""
         return self._verdict(by_itself=False)
 
     def _verdict(self, *, by_itself: bool) -> Verdict:
@@ -133,9 +138,13 @@ class RunFollowers:
         """Count one follower less: its call has ended before the run.
 
         Args:
-            relay: The call passed the events on to somebody else.
+            relay: The call relayed the events to a client.
         """
         self._apply(self._presence.leave(relay=relay))
+
+    def withdraw(self) -> None:
+        """Count one follower less, which could not be served."""
+        self._apply(self._presence.withdraw())
 
     def left_by_itself(self) -> None:
         """Take note that a follower behind a relay has left by itself. Its call ends before or after that."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
 from agent_core.agents.events import ToolStart
-from agent_core.log.contract import Exchange
+from agent_core.log.records import Exchange
 from agent_core.runs.agent_stream import close_stream, open_stream, place_of, throw_cancelled
 from agent_core.runs.failures import AgentExitError, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.start_request import StartRequest
@@ -65,7 +65,7 @@ class AgentPump:
             raise AgentExitError(f"the agent raised {type(error).__name__}") from error
 
     async def _consume(self, stream: AsyncIterator[object]) -> None:
-        """Write what the agent yields until it ends, or was told to stop."""
+        """Write what the agent yields until it ends, or is to stop."""
         since_turn = 0
         async for item in stream:
             if self._is_stopped():

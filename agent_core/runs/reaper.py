@@ -9,18 +9,12 @@ from typing import Final
 
 from opentelemetry.trace import SpanContext
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    START,
-    Appended,
-    AppendStatus,
-    LogAwayError,
-    LogGoneError,
-    Position,
-    RunLog,
-)
+from agent_core.log.append import Appended, AppendStatus
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import encode_payload, new_event
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogAwayError, LogGoneError
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Outcome
 from agent_core.runs.agent_thread import AgentThread
 from agent_core.runs.failures import PRODUCER_LOST
 from agent_core.telemetry.run_span import write_lost_run_span
@@ -116,7 +110,7 @@ async def reap(log: RunLog, run_id: str, *, writes_span: bool = True) -> Appende
     Args:
         log: The store.
         run_id: The run.
-        writes_span: Whether a span tells it to the run's trace, since its process could not end its own.
+        writes_span: Whether the run's trace gets a span of it, since its process could not end its own.
     """
     started = await _event_after(log, run_id, START)
     span = parse_traceparent(started.run_started.traceparent if started is not None else "")

@@ -8,8 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from agent_core.errors import RunLostError, UnknownRunError
-from agent_core.log.contract import LogAwayError, LogFullError, RunInfo, RunLog, RunRecord, SessionBusyError
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError, LogFullError, SessionBusyError
 from agent_core.log.peers import Peers
+from agent_core.log.records import RunInfo, RunRecord
 from agent_core.runs.run import Run
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.cursor import tag_of
@@ -60,7 +62,7 @@ class RunRegistry:
             owner: The principal that asks.
 
         Raises:
-            UnknownRunError: There is no such run, or it is another principal's: that is not told apart.
+            UnknownRunError: There is no such run, or it is another principal's: a caller can't tell which.
             RunLostError: It was lost with its core.
             LogAwayError: It can't be said now.
         """

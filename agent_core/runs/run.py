@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent_core.agents.loading import model_of
-from agent_core.log.contract import Exchange, LogAwayError, RunLog, RunRecord
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogAwayError
+from agent_core.log.records import Exchange, RunRecord
 from agent_core.runs.failures import (
     PRODUCER_LOST,
     SHUT_DOWN,
@@ -127,11 +129,11 @@ class Run:
 
     @property
     def stopping(self) -> bool:
-        """True from the moment on at which the agent was told to stop."""
+        """True as soon as the agent is to stop."""
         return self._stop.done()
 
     def stop(self, cause: StopCause) -> None:
-        """Tell the agent to stop. The first cause counts; a repetition changes nothing.
+        """Stop the agent. The first cause counts; a repetition changes nothing.
 
         Nor does it when the agent has come to its own end already: that is how the run ends then.
         """
@@ -275,7 +277,7 @@ class Run:
             await asyncio.wait({pump}, timeout=self._stop_grace_s)
 
     def _count_stop(self) -> None:
-        """Count how long the agent took to end once it was told to; where it has not, so far."""
+        """Count how long the agent took to stop; of one that has not stopped, the time so far."""
         if self._stop.done():
             took_s = (monotonic_nano() - self._stopped_at) / NANO
             CANCEL_DURATION.observe(took_s, self._stop.result().value)

@@ -19,7 +19,8 @@ from agent_core.errors import (
     RequestIdReusedError,
     SessionHasRunError,
 )
-from agent_core.log.contract import Exchange, LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
+from agent_core.log.errors import LogFullError, PrincipalLogFullError, SessionBusyError
+from agent_core.log.records import Exchange, RunRecord
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.cursor import RANDOM_LENGTH, TAG_LENGTH
 from tokenwire.principal import owned_key

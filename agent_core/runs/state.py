@@ -20,7 +20,7 @@ from agent_core.agents.events import (
 )
 from agent_core.agents.split_characters import CharacterJoiner
 from agent_core.log.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
-from agent_core.log.outcome import Outcome
+from agent_core.log.records import Outcome
 from agent_core.runs import values
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.limits import RunLimits
@@ -62,7 +62,7 @@ class RunState:
         self.outcome: Outcome | None = None
         """How the run ended; None while it goes on."""
         self.usage: Usage | None = None
-        """Tokens used, once the agent has told."""
+        """Tokens used, once the agent has said so."""
         self.answer: str | None = None
         """The whole text of a run that ended in Done; None where it was too long to keep."""
         self._wall_offset_nano = wall_offset_nano
@@ -90,9 +90,9 @@ class RunState:
         return self._numbered(self._encoded(event, nano))
 
     def feed(self, item: object, nano: int) -> list[bytes]:
-        """Return the payloads of what an agent yielded: mostly one, none for what is not to be told.
+        """Return the payloads of what an agent yielded: mostly one, none for what makes no event.
 
-        A delta that ends in half a character tells it with the next one of its kind.
+        If a delta ends in half a character, that goes into the next one of its kind.
 
         Args:
             item: What the agent yielded.
@@ -100,8 +100,8 @@ class RunState:
 
         Raises:
             RubbishError: It is no event, or one that can't be encoded. Nothing took a number.
-            RunTooLargeError: With it, the run would write more than it may. Nothing of it is told.
-            ToolLimitError: It is one tool call more than the run may have. It is not told.
+            RunTooLargeError: With it, the run would exceed its limits. Nothing of it is written.
+            ToolLimitError: It is one tool call more than the limit. It is not written.
         """
         if not self.sequence or self.outcome is not None:
             self._require_running()

@@ -8,7 +8,10 @@ from itertools import islice
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from agent_core.log.contract import START, LogGoneError, Position, RunInfo, RunLog
+from agent_core.log.contract import RunLog
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import START, Position
+from agent_core.log.records import RunInfo
 from tokenwire.v1.event_pb2 import Event
 
 MAX_PAGE_BYTES: Final = 3 * 1024 * 1024
@@ -43,7 +46,7 @@ class TranscriptTurn(NamedTuple):
     message: str
     """What the user said; empty where the log did not keep it."""
     text: str | None
-    """The whole text of an ended run; None while it goes on, and where the whole text can't be told."""
+    """The whole text of an ended run; None while it goes on, and where the log has not the whole text."""
 
     @property
     def size_bytes(self) -> int:

@@ -52,8 +52,8 @@ def usage(value: object) -> Usage | None:
         return None
     if not isinstance(value, Usage):
         raise RubbishError(f"{described(value)} is not a Usage")
-    told = (value.input_tokens, value.output_tokens)
-    return Usage(*(None if tokens is None else count(tokens, MAX_USAGE) for tokens in told))
+    counts = (value.input_tokens, value.output_tokens)
+    return Usage(*(None if tokens is None else count(tokens, MAX_USAGE) for tokens in counts))
 
 
 def percent(value: object) -> float:
@@ -94,7 +94,7 @@ def _float(value: object) -> float | None:
 def described(value: object) -> str:
     """Return a value in a few characters: a number as it is, of anything else its type.
 
-    Nothing of a text is told: it may be what a user has said.
+    Nothing of a text is quoted: it may be what a user has said.
     """
     # Python refuses to write out an int of thousands of digits.
     is_short = isinstance(value, float) or (isinstance(value, int) and abs(value) <= MAX_USAGE + 1)

@@ -9,6 +9,7 @@ from typing import Final
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
+from tokenwire.events import DELTAS
 from tokenwire.latency import Hop
 from tokenwire.latency.core_stamps import core_stamps
 from tokenwire.latency.series import BREAK, DELTA, OTHER, REPLAYED, REPLAYED_DELTA, Stall
@@ -21,8 +22,7 @@ from tokenwire.telemetry.token_spans import stall_cause
 from tokenwire.v1.event_pb2 import FINISH_REASON_CANCELLED, Event
 
 _KIND: Final[dict[str | None, int]] = {
-    "text_delta": DELTA,
-    "reasoning_delta": DELTA,
+    **dict.fromkeys(DELTAS, DELTA),
     "tool_start": BREAK,
     "tool_result": BREAK,
 }

@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from agent_core.agents.events import Usage
-from agent_core.log.outcome import Outcome
+from agent_core.log.records import Outcome
 from tokenwire.telemetry import attributes, tracer
 from tokenwire.telemetry.trace_ids import trace_id_of
 from tokenwire.telemetry.traceparent import format_traceparent
@@ -93,7 +93,7 @@ class RunSpan:
         Args:
             outcome: How the run ended; None when its log was lost.
             events: How many events it had.
-            usage: Tokens used, when the agent has told.
+            usage: Tokens used, when the agent has said so.
             stop_cause: What stopped the run; empty when it ended by itself.
         """
         span = self._span
@@ -107,7 +107,7 @@ class RunSpan:
         if outcome is not None and outcome.event == "done":
             span.set_attribute(attributes.GEN_AI_RESPONSE_FINISH_REASONS, [outcome.reason])
             if outcome.reason == "cancelled":
-                # Not an error: somebody wanted it.
+                # Not an error: a caller wanted it.
                 span.set_attribute(attributes.CANCELLED, True)
         else:
             span.set_attribute(attributes.ERROR_TYPE, outcome.reason if outcome else "LOG_REFUSED")

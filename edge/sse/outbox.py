@@ -67,7 +67,7 @@ class Outbox:
                 out += dialect.delta_frame(item)
 
 
-def event_of(delta: Delta, first: int | None = None) -> events.TextDelta | events.ReasoningDelta:
+def event_of(delta: Delta, first: int | None = None) -> events.DeltaEvent:
     """Return a delta as the event that it is.
 
     Args:

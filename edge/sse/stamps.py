@@ -22,8 +22,7 @@ MAX_LAGS: Final = 64
 """How many of the core's standstills are remembered, the last ones."""
 
 _KIND: Final[dict[type[events.StreamEvent | None], int]] = {
-    events.TextDelta: DELTA,
-    events.ReasoningDelta: DELTA,
+    **dict.fromkeys(events.DELTAS.values(), DELTA),
     events.ToolStart: BREAK,
     events.ToolResult: BREAK,
 }

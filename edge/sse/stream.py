@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from edge.errors import EdgeError
-from edge.sse.dialects import DeltaType, Dialect
+from edge.sse.dialects import Dialect
 from edge.sse.outbox import Outbox
 from edge.sse.stamps import StreamStamps
 from tokenwire import events
@@ -16,12 +16,6 @@ from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.latency.series import DELTA
 from tokenwire.translate import translate, translate_control
 from tokenwire.v1 import event_pb2, stream_pb2
-
-_DELTAS: Final[dict[str | None, DeltaType]] = {
-    "text_delta": events.TextDelta,
-    "reasoning_delta": events.ReasoningDelta,
-}
-"""The payloads of which nearly all events are."""
 
 TENTHS_PER_S: Final = 10_000
 NANO_PER_TENTH: Final = 100_000
@@ -129,13 +123,13 @@ class StreamState:
         """
         if self.terminal is not None:
             return
-        payload = event.WhichOneof("payload")
-        kind = _DELTAS.get(payload)
+        payload = event.WhichOneof("payload") or ""
+        kind = events.DELTAS.get(payload)
         stamps = self._stamps
         if kind is None or (stamps is not None and stamps.show):
             self._other_event(epoch, sequence, event)
             return
-        delta = event.text_delta if kind is events.TextDelta else event.reasoning_delta
+        delta: event_pb2.TextDelta = getattr(event, payload)  # all deltas are alike
         created = event.create_time
         tenths = created.seconds * TENTHS_PER_S + created.nanos // NANO_PER_TENTH
         if not 0 <= tenths < MAX_TENTHS:

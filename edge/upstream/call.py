@@ -50,6 +50,11 @@ class CallSource:
         """Names its CLIENT span."""
         return self._span.context
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether its core has been asked: always, the request is the call."""
+        return True
+
     def resume(self) -> None:
         """Go on: the sink has room again."""
         self._room.set()
@@ -69,6 +74,11 @@ class CallSource:
         del reason
         self._owner = None
         self._cancel()
+        self._room.set()
+
+    def give_up(self) -> None:
+        """Have it break, as if the core had ended it: its run goes on over another source."""
+        self._call.cancel()
         self._room.set()
 
     async def read(self) -> None:

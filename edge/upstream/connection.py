@@ -26,9 +26,9 @@ CHANNEL_OPTIONS: Final = (
     # A core whose packets are lost is noticed within 15 s: the timeout becomes the socket's TCP_USER_TIMEOUT.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # Where its kernel, or a proxy, still acknowledges, the link notices within seconds, by its heartbeats
-    # (`Member.doubt`). The answers to these pings are for calls without a link. They are waited for long: a
-    # core that stands still answers none, and keeps its streams when it goes on.
+    # Where its kernel, or a proxy, still acknowledges, `Member` finds within 10 s that the core answers over
+    # a new connection only. The answers to pings are waited for much longer: a core that stands still gives
+    # none, and keeps its streams when it goes on.
     ("grpc.http2.ping_timeout_ms", 60_000),
     ("grpc.http2.max_pings_without_data", 0),
     # Backlogs come in messages of up to 1 MiB, and one event may be larger.

@@ -32,12 +32,8 @@ HEARTBEAT_S: Final = 1.0
 """How often the core learns that the edge is alive, and the edge that the core is: it sends as many."""
 
 SILENT_BEATS: Final = 10
-"""After so many heartbeats without a message, while the core answers other calls, the link is given up."""
-
-DOUBT_BEATS: Final = 5
-"""After so many heartbeats without a message, while the core answers nothing else either, it is asked over
-another connection: this one may be broken though it is open. As long as a lease of the core's stands; a core
-that stands still for less is not even asked."""
+"""After so many heartbeats without a message, while the core answers other calls, the link is given up. What
+becomes of a core that answers nothing, or of its connection, `Member` decides."""
 
 MAX_CREDIT_BYTES: Final = 2**31
 """The most credit of a follow: a credit is an uint32, and must pay for what the last event took too much."""
@@ -69,8 +65,6 @@ class LinkPeer(NamedTuple):
     """Starts the call."""
     answers: Callable[[], bool]
     """Tells whether it answered when it was last asked about itself."""
-    doubt: Callable[[], None]
-    """Called every few heartbeats while neither messages nor answers come: the connection may be broken."""
     drains: Callable[[], None]
     """Called when it says that it shuts down."""
 
@@ -100,7 +94,6 @@ class Link:
         self.is_open = False
         """Whether the core has answered the hello, and the link has not broken since."""
         self._silent_beats = 0
-        self._answered_beats = 0
         self._refused_until_s: float | None = None
 
     @property
@@ -174,7 +167,7 @@ class Link:
         """Open the link, serve it until it breaks, and say so to all follows."""
         call = self._call = self._peer.connect()
         writing = self._loop.create_task(self._write(call))
-        self._silent_beats = self._answered_beats = 0
+        self._silent_beats = 0
         self._beating = self._loop.call_later(HEARTBEAT_S, self._beat)
         failure, is_refusal = UpstreamError("UNAVAILABLE"), False
         read, eof, dispatch = call.read, grpc.aio.EOF, self._dispatch
@@ -225,7 +218,7 @@ class Link:
             batches: Those of its batches that are dispatched in this turn.
             recv_nano: When it came, in nanoseconds of the monotonic clock.
         """
-        self._silent_beats = self._answered_beats = 0
+        self._silent_beats = 0
         if not self.is_open:
             self._opened()
         sent = response.clock
@@ -290,20 +283,16 @@ class Link:
             if follow.id not in self._follows:
                 self._outgoing.popleft()  # Closed before it was asked for.
                 return
-            follow.is_sent = True
+            follow.is_asked = True
         await call.write(outgoing.request)
         if self._outgoing and self._outgoing[0] is outgoing:  # The link may have broken meanwhile.
             self._outgoing.popleft()
 
     def _beat(self) -> None:
-        """Tell the core that the edge is alive, and look whether the core is."""
+        """Tell the core that the edge is alive, and give up a link on which the core says nothing."""
         # In own beats: while the edge itself stood still, it has not listened either.
-        self._silent_beats += 1
-        if self._peer.answers():
-            self._answered_beats += 1
-        elif not self._silent_beats % DOUBT_BEATS:
-            self._peer.doubt()
-        if self._answered_beats >= SILENT_BEATS:
+        self._silent_beats += self._peer.answers()
+        if self._silent_beats >= SILENT_BEATS:
             logger.warning("the link to core %s is silent, though that answers: given up", self._peer.target)
             if not self.is_open:
                 self._refused_until_s = self._loop.time() + REFUSED_S

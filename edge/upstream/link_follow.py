@@ -63,7 +63,7 @@ class LinkFollow:
         "events_left",
         "heard",
         "id",
-        "is_sent",
+        "is_asked",
         "lag_nano",
         "owner",
     )
@@ -73,7 +73,7 @@ class LinkFollow:
         """Its id on the link."""
         self.owner = owner
         """Owns it."""
-        self.is_sent = False
+        self.is_asked = False
         """Whether it was asked for."""
         self.lag_nano = link.lag_nano
         """As much of the link's as its sink was told."""
@@ -124,7 +124,7 @@ class LinkFollow:
         Returns:
             Whether that was done: not for a run that the core was never asked to follow.
         """
-        if not self.is_sent and not self._is_start:
+        if not self.is_asked and not self._is_start:
             return False
         self._close(Leave.LEFT, otherwise)
         return True
@@ -175,7 +175,7 @@ class LinkFollow:
         if self._is_over:
             return
         self._over("CANCELLED")
-        if self.is_sent:
+        if self.is_asked:
             unfollow = LinkUnfollow(follow_id=self.id, reason=UNFOLLOW[reason])
             self._link.send(Outgoing(LinkRequest(unfollow=unfollow), None, otherwise))
 

@@ -28,6 +28,14 @@ ASK_EVERY_S: Final = 1.0
 ASK_TIMEOUT_S: Final = 2.0
 """How long it may take to answer that."""
 
+DOUBT_S: Final = 5.0
+"""After so long without an answer its connection is doubted: as long as a lease of the core's stands. A core
+that stands still for less is not even asked over another one."""
+
+DOUBT_TIMEOUT_S: Final = 4.0
+"""How long it may then take to answer, over the present connection and over a new one. More than for
+`ASK_TIMEOUT_S`: a backlog that is on its way over the present one delays the answer."""
+
 PROOF_TIMEOUT_S: Final = 0.5
 """How long a connection may take that is to tell whether a core's process is gone."""
 
@@ -81,9 +89,10 @@ class Member:
         self._doubting: asyncio.Task[None] | None = None
         self._proof: asyncio.Future[bool] | None = None
         self._reading = BackgroundTasks()
+        self._calls: set[CallSource] = set()
         self._link: Link | None = None
         if link.enabled:
-            peer = LinkPeer(self.target, core.open_link, lambda: self.answers, self.doubt, self.drains)
+            peer = LinkPeer(self.target, core.open_link, lambda: self.answers, self.drains)
             self._link = Link(peer, link.budget_bytes)
 
     @property
@@ -128,32 +137,6 @@ class Member:
     def failed(self) -> None:
         """Count a stream that ended for its client since the core is away."""
         self._failed += 1
-
-    def doubt(self) -> None:
-        """Find out whether it is away, or only its connection: a new one takes the place of that.
-
-        A connection may be lost though it is open: a proxy, or the kernel of a machine that was moved, takes
-        what is sent and passes nothing on. Of a core that stands still the connection stays as it is.
-        """
-        if self._doubting is None:
-            self._doubting = asyncio.create_task(self._reconnect(), name=f"doubt {self.target}")
-
-    async def _reconnect(self) -> None:
-        try:
-            status = await self.core.replace_connection(ASK_TIMEOUT_S)
-            if status is not None:
-                text = (
-                    "core %s answers over a new connection, and no longer over the old one: that is given up"
-                )
-                logger.warning(text, self.target)
-                self._meet(status)
-                self.answers = True
-                if self._link is not None:
-                    self._link.give_up()
-        except Exception:
-            logger.exception("connecting to core %s again failed: this is a bug of the edge", self.target)
-        finally:
-            self._doubting = None
 
     def drains(self) -> None:
         """Take note that it is going down, before it is asked again."""
@@ -244,7 +227,9 @@ class Member:
         await self._reading.aclose(CLOSE_TIMEOUT_S)
 
     def _read(self, source: CallSource) -> Source:
-        self._reading.spawn(source.read(), f"read {self.target}")
+        self._calls.add(source)
+        reading = self._reading.spawn(source.read(), f"read {self.target}")
+        reading.add_done_callback(lambda _: self._calls.discard(source))
         return source
 
     def _meet(self, status: pb.Core) -> None:
@@ -256,6 +241,31 @@ class Member:
             self._link.retry()
         if not status.draining:  # Such a core ends a link that nobody needs.
             self._link.open()
+
+    def _doubt(self) -> None:
+        """Find out whether it is away, or only its connection: a new one takes the place of that.
+
+        A connection may be lost though it is open: a proxy, or the kernel of a machine that was moved, takes
+        what is sent and passes nothing on. Of a core that stands still the connection stays as it is.
+        """
+        if self._doubting is None:
+            self._doubting = asyncio.create_task(self._reconnect(), name=f"doubt {self.target}")
+
+    async def _reconnect(self) -> None:
+        try:
+            status = await self.core.replace_connection(DOUBT_TIMEOUT_S)
+            if status is not None:
+                logger.warning("core %s answers over a new connection only, which is used now", self.target)
+                self._meet(status)
+                self.answers = True
+                if self._link is not None:
+                    self._link.give_up()
+                for source in tuple(self._calls):
+                    source.give_up()
+        except Exception:
+            logger.exception("connecting to core %s again failed: this is a bug of the edge", self.target)
+        finally:
+            self._doubting = None
 
     def _proven(self, _: asyncio.Future[bool]) -> None:
         self._proof = None
@@ -278,6 +288,8 @@ class Member:
             self._outage.begin("" if self.status else "check that it runs, and TOKENWIRE_CORE")
             for on_silence in tuple(self._watchers):
                 on_silence()
+            if self.silent_s >= DOUBT_S:
+                self._doubt()
             return
         if self.status is None:
             logger.info("core %s answers", self.target)

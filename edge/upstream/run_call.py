@@ -63,6 +63,7 @@ class FollowCall:
         "_departures",
         "_failed_at",
         "_goes_on",
+        "_is_asked",
         "_is_interrupted",
         "_is_over",
         "_member",
@@ -98,6 +99,7 @@ class FollowCall:
         self._told_away = False
         self._is_interrupted = False
         self._goes_on = False
+        self._is_asked = False
         self._is_over = False
 
     @property
@@ -107,10 +109,7 @@ class FollowCall:
 
     @property
     def span_context(self) -> SpanContext:
-        """Names the CLIENT span of what carries the run now, or did last; invalid before the first.
-
-        While the stream is broken, that of the reconnect: those of its attempts may not be exported.
-        """
+        """Names the CLIENT span of what carries the run, or did last; while it is broken, the reconnect's."""
         return self._span_context
 
     def start(self, sink: RunSink) -> None:
@@ -141,10 +140,9 @@ class FollowCall:
         Returns:
             Whether the source is still needed for it.
         """
-        source, run_id = self._source, self.reader.run_id
-        if source is not None and source.leave(self._tell_departure):
+        if self._source is not None and self._source.leave(self._tell_departure):
             self._forget_source()
-        elif run_id:
+        elif self.reader.run_id:
             self._tell_departure()
         elif self._member is not None:  # A core has been asked to start the run, and may have done so.
             begun = self._begun = asyncio.get_running_loop().create_future()
@@ -154,7 +152,8 @@ class FollowCall:
         return False
 
     def _tell_departure(self) -> None:
-        if self.reader.run_id:
+        # A core that was never asked would take the word for that of another client, who has not left.
+        if self.reader.run_id and self._is_asked:
             self._departures.tell(self.reader.run_id, self._caller)
 
     def _on_begun(self, run_id: str) -> None:
@@ -259,6 +258,7 @@ class FollowCall:
         self._member = member
         self._goes_on = self._served_by is not None
         self._source = self._source_at(member)
+        self._is_asked |= self._source.is_asked
         if self._reconnect is None:
             self._span_context = self._source.span_context
         member.streams += 1
@@ -364,6 +364,7 @@ class FollowCall:
     def _forget_source(self) -> Source | None:
         """Return the source, which is over, or about to be."""
         source, self._source = self._source, None
+        self._is_asked |= source is not None and source.is_asked
         if source is not None and self._member is not None:
             self._member.streams -= 1
             self._member.unwatch(self._on_silence)

@@ -51,6 +51,10 @@ class Source(Protocol):
     def span_context(self) -> SpanContext:
         """Names its CLIENT span."""
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether its core has been asked for the run, or may have been."""
+
     def resume(self) -> None:
         """Go on: the sink has room again."""
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.support import system
 from tests.support.browser import running_chromium, shoot
-from tests.support.processes import Processes, Stack
+from tests.support.processes import Stack
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -29,16 +29,6 @@ WIDE, NARROW = ViewportSize(width=1280, height=800), ViewportSize(width=320, hei
 def browser() -> Iterator[Browser]:
     with running_chromium(system.find("chromium") or "") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def slow(shared_processes: Processes) -> Stack:
-    return shared_processes.up(agents=("slow",))
-
-
-@pytest.fixture(scope="module")
-def pace(shared_processes: Processes) -> Stack:
-    return shared_processes.up(agents=(), settings={"TOKENWIRE_AGENT": "pace"})
 
 
 @pytest.fixture(params=["light", "dark", "mobile"])
@@ -79,9 +69,9 @@ def test_an_idle_page_has_no_finding(page: Page, stack: Stack, request: pytest.F
     expect_no_finding(page, request)
 
 
-def test_a_page_that_streams_has_no_finding(page: Page, slow: Stack, request: pytest.FixtureRequest) -> None:
+def test_a_page_that_streams_has_no_finding(page: Page, stack: Stack, request: pytest.FixtureRequest) -> None:
     """While the answer grows."""
-    ask(page, slow.url, "go on for ever")
+    ask(page, f"{stack.url}/?agent=slow", "go on for ever")
     expect(page.get_by_test_id("answer")).to_contain_text("Slow 0 1", timeout=PATIENCE_MS)
     expect_no_finding(page, request)
     page.get_by_test_id("stop").click()
@@ -98,11 +88,9 @@ def test_open_tools_have_no_finding(page: Page, stack: Stack, request: pytest.Fi
     expect_no_finding(page, request)
 
 
-def test_an_error_has_no_finding(
-    page: Page, shared_processes: Processes, request: pytest.FixtureRequest
-) -> None:
+def test_an_error_has_no_finding(page: Page, stack: Stack, request: pytest.FixtureRequest) -> None:
     """The card with the way on."""
-    ask(page, shared_processes.up(agents=("refuses",)).url, "fruit?")
+    ask(page, f"{stack.url}/?agent=refuses", "fruit?")
     expect(page.get_by_test_id("error")).to_be_visible(timeout=PATIENCE_MS)
     expect_no_finding(page, request)
 
@@ -155,10 +143,10 @@ def test_a_page_that_asks_for_a_key_has_no_finding(
 
 
 def test_the_latency_panel_and_the_list_of_chats_have_no_finding(
-    page: Page, pace: Stack, request: pytest.FixtureRequest
+    page: Page, stack: Stack, request: pytest.FixtureRequest
 ) -> None:
     """The panel beside an answer that it has measured; then the list over both."""
-    page.goto(pace.url)
+    page.goto(f"{stack.url}/?agent=pace")
     page.get_by_test_id("latency").click()
     # The panel counts what comes after its code is loaded.
     expect(page.get_by_test_id("latency-panel").locator("canvas")).to_be_visible(timeout=PATIENCE_MS)

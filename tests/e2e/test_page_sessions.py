@@ -160,7 +160,7 @@ def test_one_line_up_by_an_arrow_key_leaves_the_end(browser: Browser, pace: Stac
     """Also while tokens come: a keyboard moves less than a wheel, and must not be pulled back."""
     page, complaints = open_page(browser, pace.url)
     page.set_viewport_size({"width": 400, "height": 500})
-    page.get_by_test_id("question").fill(json.dumps({"tokens": 3000, "size": 8, "rate": 150}))
+    page.get_by_test_id("question").fill(json.dumps({"tokens": 100_000, "size": 8, "rate": 150}))
     page.get_by_test_id("send").click()
     page.wait_for_function("() => document.querySelector('.tw-thread').scrollTop > 200", timeout=PATIENCE_MS)
     thread = page.get_by_role("group", name="Conversation")

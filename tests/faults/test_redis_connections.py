@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc
 import pytest
 
-from agent_core.log.redis.committer import HASHES
+from agent_core.log.redis.lua import HASHES
 from tests.support.cores import CoreProcess, running_cores, steps
 from tests.support.processes import Processes, wait_until
 from tests.support.proxy import Connection, Fault, Plan, Proxy, proxy_to
@@ -93,7 +93,7 @@ async def test_an_append_whose_reply_is_lost_is_not_written_twice(
     appends = itertools.count()
 
     def every_tenth(request: bytes) -> Fault:
-        is_append = HASHES["append"].encode() in request
+        is_append = HASHES["turn"].encode() in request
         return Fault.LOSE_REPLY if is_append and next(appends) % 10 == 5 else Fault.PASS
 
     async with behind_a_proxy(processes, redis_server) as (one, other, proxy):
@@ -135,7 +135,7 @@ async def test_a_silent_run_comes_back_to_a_wiped_redis_though_replies_are_lost(
             lost = itertools.count()
 
             def first_looks(request: bytes) -> Fault:
-                is_look = HASHES["append"].encode() in request or HASHES["renew"].encode() in request
+                is_look = HASHES["turn"].encode() in request or HASHES["renew"].encode() in request
                 return Fault.LOSE_REPLY if is_look and next(lost) < LOST_LOOKS else Fault.PASS
 
             proxy.plan = first_looks

@@ -4,8 +4,10 @@ import asyncio
 import time
 from typing import Any
 
+import grpc
 import pytest
 
+from agent_core.log.errors import LogAwayError
 from agent_core.runs import presence
 from tests.support.core import Core, events_of, running_core, stream_request
 from tokenwire.v1 import agent_service_pb2 as pb
@@ -29,7 +31,7 @@ async def left(core: Core, policy: int, *, relay: bool = False, agent: str = "sl
     return run_id
 
 
-async def ends(core: Core, run_id: str, within_s: float = 10) -> float:
+async def ends(core: Core, run_id: str, within_s: float = LONG_S) -> float:
     """Return how long it takes until a run has ended."""
     began = time.monotonic()
     async with asyncio.timeout(within_s):
@@ -55,7 +57,7 @@ async def test_a_vanished_client_cancels_its_run_at_once(agent: str) -> None:
     """StreamRun's default, in the middle of the answer and before the first token."""
     async with running_core(disconnect_grace_s=LONG_S) as core:
         run_id = await left(core, 0, agent=agent)
-        assert await ends(core, run_id) < 3
+        assert await ends(core, run_id) < LONG_S / 2
         run = await core.run(run_id)
         assert (run.outcome.event, run.outcome.reason) == ("done", "cancelled")
         assert run.on_disconnect == ON_DISCONNECT_CANCEL
@@ -97,7 +99,7 @@ async def test_the_policy_waits_for_the_last_follower() -> None:
         first.cancel()
         await goes_on(core, run_id)
         second.cancel()
-        assert await ends(core, run_id) < 3
+        assert await ends(core, run_id) < LONG_S / 2
 
 
 async def test_a_run_that_nobody_ever_followed_counts_as_grace() -> None:
@@ -124,7 +126,7 @@ async def test_word_that_the_one_behind_a_relay_has_left_brings_the_policy(word_
         await (steps[0] if word_first else steps[1])()
         await goes_on(core, run_id, 0.2)
         await (steps[1] if word_first else steps[0])()
-        assert await ends(core, run_id) < 3
+        assert await ends(core, run_id) < LONG_S / 2
 
 
 async def calls_end(core: Core, call: Any) -> None:
@@ -199,6 +201,29 @@ async def test_without_grace_time_a_broken_relay_has_a_moment_to_come_back(
         await goes_on(core, runs[0], 0.2)
         monkeypatch.setattr(presence, "RETURN_S", GRACE_S)
         assert await ends(core, await broken(core, request)) > GRACE_S * 0.5
+
+
+@pytest.mark.parametrize("relay", [True, False])
+async def test_one_who_can_not_follow_now_has_not_left(relay: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither after a start of its own, nor of another run: the log is away, and it may come back."""
+
+    async def away(*_: object) -> None:
+        raise LogAwayError("down")
+
+    async with running_core(disconnect_grace_s=LONG_S) as core:
+        run_id = await core.start("slow", on_disconnect=ON_DISCONNECT_CANCEL)
+        with monkeypatch.context() as patched:
+            patched.setattr(core.server._log, "tail", away)
+            for call in (
+                core.stub.FollowRun(pb.FollowRunRequest(run_id=run_id, relay=relay)),
+                core.stub.StreamRun(stream_request("slow", request_id="r1", relay=relay)),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await call.read()
+                assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        await goes_on(core, run_id, 0.2)
+        again = core.stub.StreamRun(stream_request("slow", request_id="r1", relay=relay))
+        await goes_on(core, (await again.read()).run_id, 0.2)
 
 
 async def broken(core: Core, request: pb.StreamRunRequest) -> str:

@@ -208,7 +208,9 @@ async def test_a_drain_gives_all_slots_back() -> None:
 async def test_a_client_that_never_reads_loses_its_slot_with_its_connection() -> None:
     """It is cut off at the write deadline."""
     async with limited(write_deadline_s=0.3, client_budget_bytes=1024) as stack:
-        reader, writer = await raw_post(stack, agent="flood")
+        # More than all buffers on the way hold. It ends: what goes on for ever leaves a busy machine no time.
+        order = json.dumps({"tokens": 40_000, "size": 300, "rate": 0})
+        reader, writer = await raw_post(stack, order, agent="pace")
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         writer.transport.pause_reading()
         await until(lambda: slots_of(stack).in_use == 0)
@@ -243,13 +245,13 @@ async def test_clients_that_vanish_anywhere_leave_no_slot_behind() -> None:
 
 
 async def raw_post(
-    stack: Stack, *, agent: str, keep: int | None = None
+    stack: Stack, message: str = "hi", *, agent: str, keep: int | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Send a question over a bare connection, or only its first bytes."""
     parts = urlsplit(stack.url)
     assert parts.port is not None
     content = json.dumps(
-        {"message": "hi", "sessionId": new_session(), "agent": agent, "onDisconnect": "cancel"}
+        {"message": message, "sessionId": new_session(), "agent": agent, "onDisconnect": "cancel"}
     )
     request = (
         f"POST /api/chat HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"

@@ -35,7 +35,8 @@ async def test_what_blocks_the_edges_loop_is_told(caplog: pytest.LogCaptureFixtu
         await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
     server.should_exit = True
     await serving
-    stood, *_, turns = [r.getMessage() for r in caplog.records if r.name == "tokenwire.loop_watchdog"]
-    assert "has been blocked for 1." in stood
-    assert f"{__file__}:" in stood
-    assert "runs again" in turns
+    told = [r.getMessage() for r in caplog.records if r.name == "tokenwire.loop_watchdog"]
+    # On a busy machine other things may block it, too.
+    stood = next(index for index, line in enumerate(told) if f"{__file__}:" in line)
+    assert "has been blocked for" in told[stood]
+    assert any("runs again" in line for line in told[stood:])

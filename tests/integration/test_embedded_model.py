@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 STORY = "Tell a very long story about a lighthouse."
 LONG_PROMPT = "word " * 3000
 """Half a minute of reading for the model."""
-STOP_S = 5.0
+STOP_S = 15.0
 """Generous: it takes 0.7 s at most on an idle machine."""
 
 EXIT = """

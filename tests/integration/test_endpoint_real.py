@@ -35,7 +35,7 @@ LISTENER = ROOT / "tests" / "support" / "engine_listener.py"
 STORY = "Tell a very long story about a lighthouse."
 LONG_PROMPT = "word " * 1500
 """A quarter of a minute of reading for the model."""
-IDLE_S = 5.0
+IDLE_S = 15.0
 """Generous: on an idle machine the engine is left within a second."""
 READ_S = 60.0
 """Generous for the long prompt: while it reads one, this server does not look whether anybody is there."""

@@ -93,13 +93,14 @@ async def require_nothing_left(core: Core, way: GrpcUpstream, member: Member) ->
     assert (len(link._follows), member.streams, len(member._watchers)) == (0, 0, 0)
     links = core.server._links
     async with asyncio.timeout(WITHIN_S):
-        while links._parts.tasks or links._parts.closing or core.server.manager._followers:
+        while links._parts.tasks or links._parts.closing or core.server.manager.followers:
             await asyncio.sleep(0.01)
     for session in links._sessions:
         writer = session._writer
-        assert (len(session._follows), len(writer._queue), len(writer._said), writer._skipped) == (0, 0, 0, 0)
-    assert core.server.manager._limiter.follows.in_use == 0
-    for log in core.server.manager._log._logs.values():  # type: ignore[attr-defined]
+        left = [len(session._follows), len(writer._queue), len(writer._waiting), writer._ended_in_queue]
+        assert left == [0, 0, 0, 0]
+    assert core.server.manager.limiter.follows.in_use == 0
+    for log in core.server._log._logs.values():  # type: ignore[attr-defined]
         assert (log.readers, log.listening, log.waiting) == (0, {}, {})
 
 

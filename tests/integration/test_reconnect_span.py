@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from agent_core.log.contract import LogAwayError
+from agent_core.log.errors import LogAwayError
 from agent_core.runs.manager import RunManager
 from edge.telemetry.client_span import ReconnectSpan
 from tests.support.spans import Spans, spans

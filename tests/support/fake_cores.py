@@ -39,6 +39,8 @@ class Source:
         self.told: list[str] = []
         self.can_leave = can_leave
 
+    is_asked = True
+
     def resume(self) -> None:
         self.told.append("resume")
 

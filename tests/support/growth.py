@@ -28,9 +28,9 @@ from agent_core.agents.events import (
     ToolStart,
 )
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import START
 from agent_core.log.encoding import DeltaEncoder
 from agent_core.log.memory.log import MemoryLog
+from agent_core.log.position import START
 from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import FollowRequest
 from agent_core.runs.limits import RunLimits

@@ -44,13 +44,18 @@ class LinkClient:
         self._reading: asyncio.Task[None] | None = None
         self._came = asyncio.Event()
 
-    async def hello(self, edge_id: str = "test") -> LinkResponse:
-        """Open the link, and return what answers; from then on all is collected."""
+    async def hello(self, edge_id: str = "test", *, reads: bool = True) -> LinkResponse:
+        """Open the link, and return what answers; from then on, or from `read` on, all is collected."""
         await self.send(LinkRequest(hello=LinkHello(edge_id=edge_id)))
         first: LinkResponse = await asyncio.wait_for(self.call.read(), WITHIN_S)
         self.responses.append(first)
-        self._reading = asyncio.create_task(self._read())
+        if reads:
+            self.read()
         return first
+
+    def read(self) -> None:
+        """Collect what comes."""
+        self._reading = asyncio.create_task(self._read())
 
     async def send(self, request: LinkRequest) -> None:
         await self.call.write(request)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from agent_core.log.contract import Batch, Position, fitting
+from agent_core.log.batch import Batch, fitting
+from agent_core.log.position import Position
 from agent_core.runs.follower import NOT_HERE, FollowItem, NotHere
 
 RUN_ID = "k7q2" + "a" * 26

@@ -68,7 +68,7 @@ STORES: Final[dict[str, Callable[[Setting], RunLog]]] = {
         # What it kept must be found again by the next one in the same folder.
         prefix=f"t{setting.folder}",
         core="core",
-        hot_bytes=1_000,
+        live_bytes=1_000,
         unix_nano=setting.clock,
     ),
 }

@@ -250,7 +250,7 @@ class MemoryLog(AwaitableAppends):
         return Live(len(runs.runs) - len(runs.ended), runs.live_message_bytes)
 
     def drop_ended(self, account: str) -> bool:
-        """Forget the oldest ended run that nobody reads: readers' streams would end without the end."""
+        """Forget the oldest ended run without a reader: readers' streams would end without the end."""
         ended = self._accounts[account].ended.values() if account in self._accounts else ()
         oldest = next((log for log in ended if not log.readers), None)
         if oldest is None:

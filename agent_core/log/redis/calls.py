@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from agent_core.log.budget import LogBudget, ring_target
-from agent_core.log.contract import Exchange, Position, RunRecord, exchange_bytes
 from agent_core.log.encoding import NANO
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunRecord, exchange_bytes
 from agent_core.log.redis.keys import Keys
 from agent_core.log.redis.records import (
     CLOSED,
-    GONE,
-    Hint,
     encode_exchange,
-    encode_hint,
+    gone_hint,
     meta_fields,
     place_of,
 )
@@ -25,6 +23,9 @@ Argument: TypeAlias = str | bytes | int
 OPEN_TTL_MS: Final = 7 * 24 * 3600 * 1000
 """How long a run that nobody closes is kept after its last event: no run takes so long, and cores close
 what they find orphaned, so only a store that no core ever comes back to has any use of it."""
+
+REFILL_TTL_MS: Final = 60_000
+"""How long events are kept that a restoration has written before it was given up."""
 
 STEPS: Final = 4096
 """In how many steps a principal's share is counted: most appends cross none, and count nothing."""
@@ -72,9 +73,8 @@ class Calls:
             *(ring_target(budget.run_events), ring_target(budget.run_bytes)),
         )
         self._retention_ms = int(budget.retention_s * _MILLI)
-        # Longer than anything that it counts.
-        self._owner_ttl_ms = OPEN_TTL_MS + self._retention_ms + int(budget.session_retention_s * _MILLI)
-        self._step = max(1, budget.principal_bytes // STEPS)
+        self._owner_ttl_ms = owner_ttl_ms(budget)
+        self._step = owner_step(budget)
 
     def create(self, record: RunRecord, unix_nano: int) -> Call:
         """Return the call that creates a run."""
@@ -113,7 +113,7 @@ class Calls:
         keys = self._keys
         open_runs, core_runs, request, live, session_runs = keys.of_record(record)
         said = keys.session_said(record.owner, record.session_id)
-        hint = Hint(CLOSED if ending else 0, epoch + bool(reaping), first, events)
+        flags = CLOSED if ending else 0
         return Call(
             "append",
             (
@@ -122,41 +122,76 @@ class Calls:
                 keys.owner(record.owner),
             ),
             (
-                *(record.run_id, epoch, first, keys.channel(record.run_id), encode_hint(hint), OPEN_TTL_MS),
+                *(record.run_id, epoch, first, keys.channel(record.run_id), flags, OPEN_TTL_MS),
                 *self._limits,
                 *self._ending(ending),
                 *self._exchange(ending),
-                *_reaping(hint.epoch, reaping),
+                *_reaping(epoch + bool(reaping), reaping),
                 *(self._budget.principal_bytes, self._step, self._owner_ttl_ms, keys.prefix),
                 *events,
             ),
         )
 
-    def restore(self, record: RunRecord, epoch: int, first: int) -> Call:
-        """Return the call that makes room for events that were lost."""
+    def refill(self, run_id: str, epoch: int, first: int, number: int, events: Sequence[bytes]) -> Call:
+        """Return the call that puts lost events into a run's stream; `restore` then says that they are there.
+
+        Args:
+            run_id: The run.
+            epoch: The writer's generation.
+            first: The number of the first of all lost events.
+            number: The number of the first of these.
+            events: Sealed with their numbers and their epoch.
+        """
+        keys = (self._keys.meta(run_id), self._keys.log(run_id))
+        return Call("refill", keys, (epoch, first, number, REFILL_TTL_MS, *events))
+
+    def restore(
+        self, record: RunRecord, epoch: int, first: int, *, refilled: int = 0, refilled_bytes: int = 0
+    ) -> Call:
+        """Return the call that makes room for events that were lost.
+
+        Args:
+            record: The run.
+            epoch: The writer's generation.
+            first: The number of the first lost event.
+            refilled: How many of them the stream holds already.
+            refilled_bytes: Their bytes.
+        """
         return Call(
             "restore",
             (
                 *(self._keys.meta(record.run_id), self._keys.log(record.run_id)),
                 *self._keys.of_record(record),
             ),
-            (record.run_id, epoch, first, OPEN_TTL_MS, *_created(record), *meta_fields(record)),
+            (
+                *(record.run_id, epoch, first, OPEN_TTL_MS, *_created(record)),
+                *(refilled, refilled_bytes, *meta_fields(record)),
+            ),
         )
 
-    def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Call:
-        """Return the call that reads events."""
+    def read(
+        self, run_id: str, after: Position, max_events: int, max_bytes: int, *, follow: bool = False
+    ) -> Call:
+        """Return the call that reads events.
+
+        Args:
+            run_id: The run.
+            after: The last event that the reader has.
+            max_events: The most events to return.
+            max_bytes: The most bytes of events to return.
+            follow: Whether the reader has subscribed to the run's channel: appends are published then.
+        """
         keys = (self._keys.meta(run_id), self._keys.log(run_id))
-        return Call("read", keys, (after.sequence, max_events, max_bytes))
+        return Call("read", keys, (after.sequence, max_events, max_bytes, int(follow)))
 
     def delete(self, record: RunRecord) -> Call:
         """Return the call that forgets a run."""
         keys = (self._keys.meta(record.run_id), self._keys.log(record.run_id))
         place = place_of(record.create_unix_nano, record.run_id)
-        hint = encode_hint(Hint(GONE, 0, 0, ()))
         return Call(
             "delete",
             (*keys, *self._keys.of_record(record), self._keys.owner(record.owner)),
-            (record.run_id, place, self._keys.channel(record.run_id), hint),
+            (record.run_id, place, self._keys.channel(record.run_id), gone_hint()),
         )
 
     def _ending(self, ending: Ending | None) -> tuple[Argument, ...]:
@@ -178,6 +213,16 @@ class Calls:
             *(encode_exchange(exchange), size, budget.session_exchanges, budget.session_bytes),
             *(ending.unix_nano + int(retention_s * NANO), int(retention_s * _MILLI)),
         )
+
+
+def owner_ttl_ms(budget: LogBudget) -> int:
+    """Return how long what is counted for an owner is kept: longer than anything that it counts."""
+    return OPEN_TTL_MS + int(budget.retention_s * _MILLI) + int(budget.session_retention_s * _MILLI)
+
+
+def owner_step(budget: LogBudget) -> int:
+    """Return in which steps of bytes an owner's share is counted."""
+    return max(1, budget.principal_bytes // STEPS)
 
 
 def _reaping(epoch: int, reaping: Reaping | None) -> tuple[Argument, ...]:

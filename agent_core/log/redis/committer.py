@@ -9,25 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from hashlib import sha1
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
-from agent_core.log.contract import LogAwayError
+from agent_core.log.errors import LogAwayError
 from agent_core.log.redis.calls import Call
-from agent_core.log.redis.connection import BROKEN, SCRIPTS, log_error
+from agent_core.log.redis.connection import BROKEN, log_error
+from agent_core.log.redis.lua import HASHES, SCRIPTS
 
 AT_ONCE: Final = 128
 """The most scripts of one round trip."""
 
 AT_ONCE_BYTES: Final = 1024 * 1024
 """About how many bytes of arguments go in one round trip."""
-
-HASHES: Final = {
-    name: sha1(script.encode(), usedforsecurity=False).hexdigest()  # it is how Redis names scripts
-    for name, script in SCRIPTS.items()
-}
 
 
 class _Job(NamedTuple):
@@ -114,10 +109,13 @@ class Committer:
                 pipeline.execute_command(*_words(call))
             if len(job.calls) > 1:
                 pipeline.execute_command("EXEC")
-        answers = iter(await pipeline.execute(raise_on_error=False))
+        found = iter(await pipeline.execute(raise_on_error=False))
         unknown: list[_Job] = []
-        for job in jobs:
-            answer = _answer_of(job, answers)
+        answers = [_answer_of(job, found) for job in jobs]
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            # Of one that is a replica now: new connections find the primary, under this address or another.
+            await self._client.connection_pool.disconnect()
+        for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, NoScriptError):
                 unknown.append(job)
             elif isinstance(answer, Exception):

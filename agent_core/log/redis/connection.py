@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Any, Final
 
 import hiredis
 import redis as blocking
 from redis import asyncio as aioredis
+from redis.asyncio import sentinel as aiosentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
+from redis.sentinel import Sentinel
 
-from agent_core.log.contract import LogAwayError, LogFullError
+from agent_core.log.errors import LogAwayError, LogFullError
+from agent_core.log.store_url import SentinelAddress, read_sentinel
 
 CONNECT_S: Final = 1.0
 ANSWER_S: Final = 2.0
@@ -35,38 +37,83 @@ PASSING: Final = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRY
 Source: https://github.com/redis/redis/blob/7.2/src/server.c (createSharedObjects)
 """
 
-COUNTING: Final = frozenset({"create", "append", "delete"})
-"""The scripts that count what an owner holds: what they need for it stands before each."""
 
+def make_pool(url: str) -> Any:
+    """Return a pool of connections for the event loop.
 
-def _script(name: str) -> str:
-    """Return the text of a script."""
-    return (files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
+    Args:
+        url: As `read_store` takes it.
 
-
-SCRIPTS: Final = {
-    name: (_script("shares") if name in COUNTING else "") + _script(name)
-    for name in ("create", "append", "restore", "read", "delete", "renew", "tell", "leave", "forget")
-}
+    Raises:
+        ValueError: The URL is wrong.
+    """
+    limits = {"max_connections": CONNECTIONS, "timeout": QUEUE_S}
+    address = read_sentinel(url)
+    if address is None:
+        pool: Any = aioredis.BlockingConnectionPool.from_url(url, **limits, **_loop_options(url))
+    else:
+        pool = _sentinel_pool(address, limits)
+    kind: Any = pool.connection_class
+    pool.connection_class = type(f"Packing{kind.__name__}", (_Packing, kind), {})
+    return pool
 
 
 def make_client(url: str) -> Any:
     """Return a client for the event loop. It repeats nothing by itself: an append tells what became of it.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, as redis-py reads it.
+        url: As `read_store` takes it.
 
     Raises:
-        ValueError: The URL is none of these.
+        ValueError: The URL is wrong.
     """
-    from redis.asyncio.retry import Retry  # noqa: PLC0415 # the one for the event loop, beside the other
+    return aioredis.Redis.from_pool(make_pool(url))
 
-    pool = aioredis.BlockingConnectionPool.from_url(
-        url, max_connections=CONNECTIONS, timeout=QUEUE_S, retry=Retry(NoBackoff(), 0), **_options(url)
+
+def make_blocking_client(url: str) -> Any:
+    """Return a client for a thread.
+
+    Raises:
+        ValueError: The URL is wrong.
+    """
+    from redis.retry import Retry  # noqa: PLC0415 # the one for threads, beside the other
+
+    options = {**_options(url), "retry": Retry(NoBackoff(), 0)}
+    address = read_sentinel(url)
+    if address is None:
+        return blocking.Redis.from_url(url, **options)
+    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
+        address.sentinels, sentinel_kwargs={**options, **address.sentinel_options}, **options
     )
-    kind: Any = pool.connection_class
-    pool.connection_class = type(f"Packing{kind.__name__}", (_Packing, kind), {})
-    return aioredis.Redis.from_pool(pool)
+    return sentinels.master_for(address.service, **address.options)
+
+
+def close_blocking_client(client: Any) -> None:
+    """Close a client of a thread, with its connections to Sentinels."""
+    client.close()
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager is not None else ():
+        sentinel.close()
+
+
+class _SentinelPool(aiosentinel.SentinelConnectionPool, aioredis.BlockingConnectionPool):
+    """Connections to the primary that the Sentinels name; each new one asks them again."""
+
+    async def aclose(self) -> None:
+        """Close also the connections to the Sentinels."""
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+def _sentinel_pool(address: SentinelAddress, limits: dict[str, Any]) -> Any:
+    """Return a pool that finds its server by asking Sentinels."""
+    options = _loop_options("")
+    sentinels: Any = aiosentinel.Sentinel(  # type: ignore[no-untyped-call]
+        address.sentinels, sentinel_kwargs={**options, **address.sentinel_options}, **options
+    )
+    return _SentinelPool(  # type: ignore[no-untyped-call]
+        address.service, sentinels, **options, **limits, **address.options
+    )
 
 
 class _Packing:
@@ -82,15 +129,10 @@ class _Packing:
         return [hiredis.pack_command((*name.split(), *words[1:]))]
 
 
-def make_blocking_client(url: str) -> Any:
-    """Return a client for a thread.
+def _loop_options(url: str) -> dict[str, Any]:
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 # the one for the event loop, beside the other
 
-    Raises:
-        ValueError: The URL is none.
-    """
-    from redis.retry import Retry  # noqa: PLC0415 # the one for threads, beside the other
-
-    return blocking.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options(url))
+    return {**_options(url), "retry": Retry(NoBackoff(), 0)}
 
 
 def _options(url: str) -> dict[str, Any]:
@@ -103,6 +145,10 @@ def _options(url: str) -> dict[str, Any]:
         # first command after a restart of Redis would fail.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
+
+
+class ReadOnlyAwayError(LogAwayError):
+    """The server is a replica: another one is the primary now, perhaps under the same address."""
 
 
 @contextmanager
@@ -129,4 +175,5 @@ def log_error(error: Exception, *, creating: bool = False) -> Exception:
         return LogFullError(str(error))
     if type(error) is ResponseError and not str(error).startswith(PASSING):
         return error  # A bug of ours, or a wrong set-up: waiting does not help.
-    return LogAwayError(str(error) or type(error).__name__)
+    kind = ReadOnlyAwayError if isinstance(error, ReadOnlyError) else LogAwayError
+    return kind(str(error) or type(error).__name__)

@@ -8,8 +8,10 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import LogOpenError
+from agent_core.log.errors import LogOpenError
 from agent_core.log.redis.connection import BROKEN
+from agent_core.log.store_url import without_password
+from tokenwire.settings import WrongSettingError
 
 MIN_VERSION: Final = 7
 """The oldest Redis that is served. Valkey began with 7.2."""
@@ -17,19 +19,22 @@ MIN_VERSION: Final = 7
 logger = logging.getLogger(__name__)
 
 
-async def require_fit(client: Any, budget: LogBudget) -> None:
+async def require_fit(client: Any, budget: LogBudget, url: str) -> None:
     """Return if Redis can be used, as far as its user may know.
 
     Args:
         client: Redis, for the event loop.
         budget: How much the store is to keep.
+        url: Where Redis is, for the message.
 
     Raises:
         LogOpenError: It can't, and why.
+        WrongSettingError: It never can: it is a node of a cluster.
     """
     try:
         server = await client.info("server")
         memory = await client.info("memory")
+        cluster = await client.info("cluster")
     except NoPermissionError as error:
         logger.warning(
             "can't check that Redis is version 7 or later with maxmemory-policy noeviction: %s", error
@@ -37,6 +42,11 @@ async def require_fit(client: Any, budget: LogBudget) -> None:
         return
     except BROKEN as error:
         raise LogOpenError(f"Redis can't be used: {error}") from error
+    if int(cluster.get("cluster_enabled", 0)):
+        raise WrongSettingError(
+            f"TOKENWIRE_STORE={without_password(url)}: Redis Cluster is not supported (cluster_enabled:1): "
+            "name a single primary, or its Sentinels (redis+sentinel://)"
+        )
     version = str(server.get("valkey_version", server["redis_version"]))
     if int(version.partition(".")[0]) < MIN_VERSION:
         raise LogOpenError(f"Redis {version} is too old: 7 is needed, or Valkey")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent_core.log.contract import RunRecord
+from agent_core.log.records import RunRecord
 from tokenwire.principal import owned_key
 
 

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from agent_core.log.redis.calls import Argument
-from agent_core.log.redis.connection import SCRIPTS, make_blocking_client
+from agent_core.log.redis.connection import close_blocking_client, make_blocking_client
 from agent_core.log.redis.keys import Keys
+from agent_core.log.redis.lua import SCRIPTS
 
 RENEW_S: Final = 1.0
 TTL_S: Final = 5.0
@@ -58,6 +59,8 @@ class Renewal(NamedTuple):
     peers: Sequence[Peer]
     healthy_s: float
     """How long all renewals have succeeded, without a pause."""
+    full: str
+    """What Redis says where it has no memory for anything new; empty where it has."""
     held_until: float
     """Until when the lease is certainly held, in seconds of the monotonic clock."""
 
@@ -118,7 +121,7 @@ class Lease:
             self._leave(keys=_keys_of(self._keys, self._core), args=[self._core])
         except (RedisError, OSError) as error:
             logger.warning("the lease was not released and will expire: %s", error)
-        self._client.close()
+        close_blocking_client(self._client)
 
     def _keep(self) -> None:
         """Renew until told to stop."""
@@ -130,6 +133,9 @@ class Lease:
                 # Perhaps it succeeded, and its answer, which is lost, said that the lease had run out.
                 self._sure = False
                 renewal = error
+                if isinstance(error, ReadOnlyError):
+                    # Of one that is a replica now: a new connection finds the primary.
+                    self._client.connection_pool.disconnect()
             self._on_renewal(renewal)
 
     def _renewed(self) -> Renewal:
@@ -140,7 +146,7 @@ class Lease:
             *(self._keys.prefix, self._heard()),
         ]
         keys = [self._keys.lease(self._core), self._keys.cores, self._keys.inbox(self._core)]
-        stood, words, peers = self._renew(keys=keys, args=arguments)
+        stood, words, peers, full = self._renew(keys=keys, args=arguments)
         now = time.monotonic()
         if now - self._last_success > 2 * RENEW_S + 1:
             # The first one, or one after a failure, or after a pause of this process itself.
@@ -154,6 +160,7 @@ class Lease:
             words=[Letter(word_id.decode(), fields[1]) for word_id, fields in words],
             peers=_peers(peers),
             healthy_s=now - self._healthy_since,
+            full=full.decode(),
             held_until=sent + HELD_S,
         )
 

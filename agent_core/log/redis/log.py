@@ -10,51 +10,40 @@ who read it live at the core that wrote it.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-from agent_core.log.appending import AwaitableAppends
+from agent_core.log.append import Append, Appended, AppendStatus, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import (
-    START,
-    Append,
-    Appended,
-    AppendStatus,
-    Batch,
-    Exchange,
-    LogAwayError,
-    LogGoneError,
-    OnAnswer,
-    Position,
-    PrincipalLogFullError,
-    RunInfo,
-    RunRecord,
-    SessionBusyError,
-    StoreTraits,
-)
+from agent_core.log.contract import StoreTraits
 from agent_core.log.encoding import seal
-from agent_core.log.hot import HOT_BYTES
-from agent_core.log.live_tail import LiveTail
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogGoneError, PrincipalLogFullError, SessionBusyError
+from agent_core.log.live_tail import LIVE_BYTES, LiveTail
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
+from agent_core.log.redis.appends import Appends
 from agent_core.log.redis.calls import Calls, Ending, Reaping
 from agent_core.log.redis.committer import Committer
-from agent_core.log.redis.connection import away, make_client
+from agent_core.log.redis.connection import away, make_client, make_pool
 from agent_core.log.redis.fitness import require_fit
 from agent_core.log.redis.keys import Keys
 from agent_core.log.redis.messages import Messages
 from agent_core.log.redis.peers import RedisPeers
 from agent_core.log.redis.records import (
     INFO_FIELDS,
+    appended_of,
     events_of,
     exchanges_of,
     info_of,
     place_of,
     position_of,
 )
-from agent_core.log.redis.run_cache import KnownRuns
+from agent_core.log.redis.restoring import write_again
+from agent_core.log.redis.run_cache import Followed, RunCache
+from agent_core.log.redis.script_connection import ScriptConnection
+from agent_core.log.turns import Turns
 from tokenwire.telemetry import monotonic_nano
 
 
@@ -62,16 +51,16 @@ class RedisLog(AwaitableAppends):
     """The store `redis://…`.
 
     Args:
-        url: Where Redis is: `redis://`, `rediss://` or `unix://`.
+        url: Where Redis is, as `read_store` takes it.
         budget: How much it keeps, and how long. All runs' bytes are limited by Redis's own `maxmemory`.
         prefix: What the names of its keys begin with.
         core: The name under which this core holds its lease.
-        hot_bytes: How much of a live run is kept in memory besides.
+        live_bytes: How much of a live run is kept in memory besides.
         unix_nano: The wall clock.
         stamp: The monotonic clock that `logged_nano` is read from.
 
     Raises:
-        ValueError: The URL is none.
+        ValueError: The URL is wrong.
     """
 
     def __init__(  # noqa: PLR0913 # what a store needs
@@ -81,10 +70,11 @@ class RedisLog(AwaitableAppends):
         *,
         prefix: str = "tokenwire",
         core: str,
-        hot_bytes: int = HOT_BYTES,
+        live_bytes: int = LIVE_BYTES,
         unix_nano: Callable[[], int] = time.time_ns,
         stamp: Callable[[], int] = monotonic_nano,
     ) -> None:
+        self._url = url
         self._keys = Keys(prefix)
         self._core = core
         self._unix_nano = unix_nano
@@ -96,8 +86,7 @@ class RedisLog(AwaitableAppends):
         self._writing_client = make_client(url)
         self._committer = Committer(self._writing_client)
         self._was_connected = False
-        self._appending: set[asyncio.Task[Appended]] = set()
-        self.peers = RedisPeers(url, self._keys, core)
+        self.peers = RedisPeers(url, self._keys, core, on_following=self._set_followers)
         """The other cores on this log."""
         self._messages = Messages(
             self._client,
@@ -105,7 +94,21 @@ class RedisLog(AwaitableAppends):
             on_own=self.peers.look,
             on_back=self._back,
         )
-        self._known = KnownRuns(self, self._messages, self._keys.channel, hot_bytes)
+        self._cache = RunCache(
+            self,
+            self._messages,
+            self._keys,
+            live_bytes=live_bytes,
+            has_shares=self._budget.principal_bytes > 0,
+        )
+        self._appends = Appends(
+            ScriptConnection(make_pool(url)),
+            *(self._cache, self._calls, self._budget),
+            prefix=prefix,
+            append_unknown=self._append_unknown,
+            stamp=stamp,
+            unix_nano=unix_nano,
+        )
 
     @property
     def traits(self) -> StoreTraits:
@@ -113,26 +116,36 @@ class RedisLog(AwaitableAppends):
         return StoreTraits(volatile=False, restorable=True)
 
     async def start(self) -> None:
-        """Look whether Redis is there and fit."""
+        """Look whether Redis is there and fit.
+
+        Raises:
+            LogOpenError: It is not.
+            WrongSettingError: It never can be: it is a node of a cluster.
+        """
         try:
-            await require_fit(self._client, self._budget)
+            await require_fit(self._client, self._budget, self._url)
         except BaseException:
             await self._client.aclose()
             raise
         await self._messages.start()
-        self._known.start()
+        self._cache.start()
 
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""
-        await self._known.aclose()
+        await self._cache.aclose()
         await self._messages.aclose()
+        await self._appends.aclose()
         await self._committer.aclose()
         await self._writing_client.aclose()
         await self._client.aclose()
 
+    def _set_followers(self, run_id: str, core: str, followers: int) -> None:
+        """Take note of what another core says."""
+        self._cache.set_followers(run_id, core, followers)
+
     def _back(self) -> None:
         """Look for what was missed, and for what was lost, while there was no connection."""
-        self._known.heal_all()
+        self._cache.heal_all()
         if self._was_connected:
             self.peers.doubt()
         self._was_connected = True
@@ -155,7 +168,7 @@ class RedisLog(AwaitableAppends):
             if answer[0] == b"OK" or answer[1].decode() == record.run_id:
                 # It may have stood already: from an attempt whose answer was lost.
                 info = await self.info(record.run_id) if answer[0] != b"OK" else None
-                self._known.write(record, info.last if info is not None else START)
+                self._cache.write(record, info.last if info is not None else START)
                 return record
             standing = await self.info(answer[1].decode())
             if standing is not None:
@@ -173,25 +186,21 @@ class RedisLog(AwaitableAppends):
         with away():
             await self._client.ping()
 
+    @property
+    def turns(self) -> Turns:
+        """What collects the appends."""
+        return self._appends.turns
+
     def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Write events of a run."""
-        run_id, epoch, first, payloads, end = append
-        ending = Ending(end.outcome, self._unix_nano(), end.exchange) if end is not None else None
-        task = asyncio.create_task(self._append(run_id, epoch, first, payloads, ending))
-        self._appending.add(task)
+        self._appends.turns.submit(append, on_answer)
 
-        def answered(task: asyncio.Task[Appended]) -> None:
-            self._appending.discard(task)
-            if task.cancelled():
-                on_answer(LogAwayError("the core stops"))
-            else:
-                on_answer(task.exception() or task.result())  # type: ignore[arg-type]
-
-        task.add_done_callback(answered)
-
-    async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
-        """Return events after a position without waiting."""
-        found = await self._committer.run(self._calls.read(run_id, after, max_events, max_bytes))
+    async def read(
+        self, run_id: str, after: Position, max_events: int, max_bytes: int, *, follow: bool = False
+    ) -> Batch:
+        """Return events after a position without waiting; with `follow`, have those published that come."""
+        call = self._calls.read(run_id, after, max_events, max_bytes, follow=follow)
+        found = await self._committer.run(call)
         if found is None:
             raise LogGoneError
         _, outcome, expire, last, last_epoch, flat = found
@@ -204,7 +213,7 @@ class RedisLog(AwaitableAppends):
 
     async def tail(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> LiveTail:
         """Return a reader that begins after a position."""
-        hot, left = await self._known.read(run_id)
+        hot, left = await self._cache.read(run_id)
         return LiveTail(
             hot,
             read=partial(self.read, run_id),
@@ -232,21 +241,24 @@ class RedisLog(AwaitableAppends):
             for message, outcome, expire in found
         ]
 
-    async def positions(self, run_ids: Sequence[str]) -> list[Position | None]:
-        """Return the last position of each run; None for one that is not there."""
+    async def followed(self, run_ids: Sequence[str]) -> list[Followed | None]:
+        """Return how each run stands; None for one that is not there."""
         with away():
             pipeline = self._client.pipeline(transaction=False)
             for run_id in run_ids:
-                pipeline.hmget(self._keys.meta(run_id), "le", "n")
+                pipeline.hmget(self._keys.meta(run_id), "le", "n", "followed")
             found = await pipeline.execute() if run_ids else []
-        return [position_of(epoch, last) if last else None for epoch, last in found]
+        return [
+            Followed(position_of(epoch, last), mark is not None) if last else None
+            for epoch, last, mark in found
+        ]
 
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Write the terminal event of a run whose writer is gone, or is this core."""
         while True:
             info = await self.info(run_id)
             if info is None:
-                self._known.give_up(run_id)
+                self._cache.give_up(run_id)
                 with away():  # Its writer, if there is one, brings these back with it.
                     await self._client.srem(self._keys.open_runs, run_id)
                     await self._client.srem(self._keys.core_runs(self._core), run_id)
@@ -263,22 +275,22 @@ class RedisLog(AwaitableAppends):
                 )
             )
             if answer[0] != b"MOVED":
-                self._known.give_up(run_id)
-                return _appended(answer)
+                self._cache.give_up(run_id)
+                return appended_of(answer)
 
     async def delete(self, run_id: str) -> None:
         """Forget a run."""
         info = await self.info(run_id)
         if info is not None:
             await self._committer.run(self._calls.delete(info.record))
-            self._known.forget(run_id)
+            self._cache.forget(run_id)
 
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write again what Redis has lost of a run, and go on from there."""
-        room = self._calls.restore(record, epoch, first)
         events = self._seal(epoch, first, payloads)
-        append = self._calls.append(record, epoch, first, events)
-        return _appended(await self._committer.run(room, append))
+        return await write_again(
+            self._committer, self._calls, record, epoch=epoch, first=first, events=events
+        )
 
     async def session_runs(
         self,
@@ -321,32 +333,17 @@ class RedisLog(AwaitableAppends):
         now = self._unix_nano()
         return [info for info in infos if info.outcome is None or info.expire_unix_nano > now]
 
-    async def _append(
-        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], ending: Ending | None
-    ) -> Appended:
-        """Return what became of an append, and let those who read here see it."""
-        record = self._known.record(run_id)
-        if record is None:
-            info = await self.info(run_id)
-            if info is None:
-                return Appended(AppendStatus.GONE)
-            record = info.record
+    async def _append_unknown(self, append: Append) -> Appended:
+        """Return what became of an append to a run that is not written here."""
+        run_id, epoch, first, payloads, end = append
+        info = await self.info(run_id)
+        if info is None:
+            return Appended(AppendStatus.GONE)
+        ending = Ending(end.outcome, self._unix_nano(), end.exchange) if end is not None else None
         events = self._seal(epoch, first, payloads)
-        call = self._calls.append(record, epoch, first, events, ending=ending)
-        appended = _appended(await self._committer.run(call))
-        if appended.status is AppendStatus.OK:
-            # Sealed again: now they are accepted.
-            accepted = self._seal(epoch, first, payloads)
-            self._known.accepted(run_id, first, accepted, closed=ending is not None)
-        elif appended.status in {AppendStatus.FENCED, AppendStatus.CLOSED}:
-            self._known.give_up(run_id)
-        return appended
+        call = self._calls.append(info.record, epoch, first, events, ending=ending)
+        return appended_of(await self._committer.run(call))
 
     def _seal(self, epoch: int, first: int, payloads: Sequence[bytes]) -> list[bytes]:
         """Return the whole events of payloads, stamped with now."""
         return seal(payloads, epoch=epoch, first=first, logged_nano=self._stamp())
-
-
-def _appended(answer: Sequence[Any]) -> Appended:
-    """Return what `append.lua` answers, in the contract's words."""
-    return Appended(AppendStatus[answer[0].decode()], int(answer[1]) if len(answer) > 1 else 0)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from agent_core.log.contract import LogAwayError
+from agent_core.log.errors import LogAwayError
 from agent_core.log.redis.connection import ANSWER_S, BROKEN
+from tokenwire.backoff import Backoff
 from tokenwire.outage import Outage
 
 RETRY_S: Final = 0.1
 RETRY_MOST_S: Final = 1.0
-"""How long after a broken connection the next one is tried: twice as long each time, to a second."""
+"""How long after a broken connection the next one is tried, at first and at most."""
 
 SILENCE_S: Final = 2.0
 """After how long a silence a connection is asked whether it is still there."""
@@ -105,7 +107,7 @@ class Messages:
 
     async def _listen(self) -> None:
         """Hear messages, over one connection after the other."""
-        wait_s = RETRY_S
+        backoff = Backoff(RETRY_S, RETRY_MOST_S)
         while True:
             self._has_spoken = False
             pubsub = self._client.pubsub()
@@ -122,8 +124,9 @@ class Messages:
             # Source: https://github.com/python/cpython/issues/116720
             if self._is_closing:
                 return
-            wait_s = RETRY_S if self._has_spoken else min(RETRY_MOST_S, 2 * wait_s)
-            await asyncio.sleep(wait_s)
+            if self._has_spoken:
+                backoff.succeeded()
+            await asyncio.sleep(backoff.failed(time.monotonic()) or 0.0)
 
     async def _hear_over(self, pubsub: Any) -> None:
         """Hear messages over one connection, until it breaks or falls silent."""

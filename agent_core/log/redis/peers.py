@@ -11,13 +11,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from agent_core.log.contract import LogOpenError
+from agent_core.log.errors import LogFullError, LogOpenError
 from agent_core.log.peers import PeerListener, PeerMessage
 from agent_core.log.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
 from agent_core.log.redis.calls import Call
@@ -44,12 +44,16 @@ class RedisPeers:
         url: Where Redis is.
         keys: The names of its keys.
         name: This core's.
+        on_following: Called with a run, another core, and how many follow it there.
     """
 
-    def __init__(self, url: str, keys: Keys, name: str) -> None:
+    def __init__(
+        self, url: str, keys: Keys, name: str, *, on_following: Callable[[str, str, int], None]
+    ) -> None:
         self._url = url
         self._keys = keys
         self._name = name
+        self._on_following = on_following
         self._process = own_identity()
         self._client: Any = make_client(url)
         self._committer = Committer(self._client)
@@ -155,7 +159,10 @@ class RedisPeers:
         if not (renewal.stood and renewal.sure):
             self._verify()
         self._held.set()
-        self._listener.on_lease_renewed()
+        if renewal.full:
+            self._listener.on_log_away(LogFullError(renewal.full))
+        else:
+            self._listener.on_lease_renewed()
         if renewal.healthy_s >= TTL_S:
             for peer in renewal.peers:
                 if not peer.alive:
@@ -193,7 +200,10 @@ class RedisPeers:
         for letter in words:
             if _place(letter.id) > _place(self._heard):
                 self._heard = letter.id
-                self._listener.on_message(PeerMessage(*json.loads(letter.text)))
+                message = PeerMessage(*json.loads(letter.text))
+                if message.kind == "following":
+                    self._on_following(message.run_id, message.core, message.followers)
+                self._listener.on_message(message)
 
     async def _watch(self) -> None:
         """Look whether the processes of other cores on this machine are gone."""

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    START,
-    Exchange,
-    Position,
-    RunInfo,
-    RunRecord,
-)
-from agent_core.log.outcome import Outcome
+from agent_core.log.append import Appended, AppendStatus
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from tokenwire.v1.run_pb2 import OnDisconnect
-
-HINT_BYTES: Final = 64 * 1024
-"""A hint carries the events that it speaks of, up to so many bytes: what is larger is read from the log."""
 
 CLOSED: Final = 1
 GONE: Final = 2
@@ -38,16 +29,17 @@ class Hint(NamedTuple):
     first: int
     """The number of the first event here."""
     events: Sequence[bytes]
-    """Sealed events; none where they are too large."""
+    """Sealed events; none where they are too large: `hints.lua`."""
 
 
-def encode_hint(hint: Hint) -> bytes:
-    """Return a hint as bytes."""
-    parts = [_HEAD.pack(hint.flags, hint.epoch, hint.first)]
-    if sum(map(len, hint.events)) <= HINT_BYTES:
-        for event in hint.events:
-            parts += (_LENGTH.pack(len(event)), event)
-    return b"".join(parts)
+def appended_of(answer: Sequence[Any]) -> Appended:
+    """Return what a script answers to an append, in the contract's words."""
+    return Appended(AppendStatus[answer[0].decode()], int(answer[1]) if len(answer) > 1 else 0)
+
+
+def gone_hint() -> bytes:
+    """Return the hint that a run was forgotten."""
+    return _HEAD.pack(GONE, 0, 0)
 
 
 def decode_hint(message: bytes) -> Hint:

@@ -11,19 +11,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    Batch,
-    LogAwayError,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunRecord,
-)
-from agent_core.log.hot import HotRun
+from agent_core.log.batch import Batch
+from agent_core.log.errors import LogAwayError, LogGoneError
+from agent_core.log.live_tail import LiveEvents
+from agent_core.log.position import FIRST_EPOCH, Position
+from agent_core.log.records import RunInfo, RunRecord
+from agent_core.log.redis.keys import Keys
 from agent_core.log.redis.messages import Messages
 from agent_core.log.redis.records import CLOSED, GONE, decode_hint
 
@@ -40,51 +36,71 @@ BATCH_BYTES: Final = 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
+class Followed(NamedTuple):
+    """How a run of another core stands in the log."""
+
+    last: Position
+    is_published: bool
+    """Whether its writer publishes what it appends, as far as the log says."""
+
+
 class Source(Protocol):
     """The log, to be read."""
 
-    async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
-        """Return events after a position."""
+    async def read(
+        self, run_id: str, after: Position, max_events: int, max_bytes: int, *, follow: bool = False
+    ) -> Batch:
+        """Return events after a position, and with `follow` have those published that come."""
 
     async def info(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run."""
 
-    async def positions(self, run_ids: Sequence[str]) -> list[Position | None]:
-        """Return the last position of each run; None for one that is not there."""
+    async def followed(self, run_ids: Sequence[str]) -> list[Followed | None]:
+        """Return how each run stands; None for one that is not there."""
 
 
 @dataclass(slots=True, eq=False)
-class _Known:
+class CachedRun:
     """A run that goes on."""
 
-    hot: HotRun
+    hot: LiveEvents
     record: RunRecord | None = None
     """As it was created here; None for another core's run."""
+    keys: tuple[bytes, ...] = ()
+    """What `turn.lua` is given of a run that is written here."""
+    renew_s: float = 0.0
+    """When the next append is to renew the keys' time to live, in seconds of the monotonic clock."""
+    followed_at: set[str] = field(default_factory=set)
+    """The cores that say that they follow a run of this core. Those of an earlier version do not mark it."""
     readers: int = 0
     listening: asyncio.Task[None] | None = None
     """Subscribes, and reads what came before; for another core's run."""
     healing: asyncio.Task[None] | None = None
+    heals_again: bool = False
+    """Whether there is a reason to heal that is younger than what `healing` has read."""
     missing_since: float | None = None
 
 
-class KnownRuns:
+class RunCache:
     """The runs of one process.
 
     Args:
         source: The log.
         messages: What is heard of appends.
-        channel: Returns the channel of a run.
-        hot_bytes: How much of a run is kept in memory.
+        keys: The names of the keys.
+        live_bytes: How much of a run is kept in memory.
+        has_shares: Whether what is kept for a run's owner is counted.
     """
 
     def __init__(
-        self, source: Source, messages: Messages, channel: Callable[[str], str], hot_bytes: int
+        self, source: Source, messages: Messages, keys: Keys, *, live_bytes: int, has_shares: bool
     ) -> None:
         self._source = source
         self._messages = messages
-        self._channel = channel
-        self._hot_bytes = hot_bytes
-        self._runs: dict[str, _Known] = {}
+        self._keys = keys
+        self._live_bytes = live_bytes
+        self._has_shares = has_shares
+        self._runs: dict[str, CachedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -107,13 +123,32 @@ class KnownRuns:
         """
         known = self._runs.get(record.run_id)
         if known is None:
-            known = self._runs[record.run_id] = _Known(HotRun(last, self._hot_bytes))
+            known = self._runs[record.run_id] = CachedRun(LiveEvents(last, self._live_bytes))
+        keys = self._keys
+        names = [keys.meta(record.run_id), keys.log(record.run_id)]
+        if self._has_shares:
+            names.append(keys.owner(record.owner))
         known.record = record
+        known.keys = tuple(name.encode() for name in names)
 
-    def record(self, run_id: str) -> RunRecord | None:
-        """Return the record of a run that is written here; None for others."""
+    def own(self, run_id: str) -> CachedRun | None:
+        """Return a run that is written here; None for others."""
         known = self._runs.get(run_id)
-        return known.record if known is not None else None
+        return known if known is not None and known.record is not None else None
+
+    def set_followers(self, run_id: str, core: str, followers: int) -> None:
+        """Take note that a core follows a run of this one, or does not any more.
+
+        Args:
+            run_id: The run.
+            core: The other core.
+            followers: How many follow the run there.
+        """
+        run = self.own(run_id)
+        if run is not None and followers:
+            run.followed_at.add(core)
+        elif run is not None:
+            run.followed_at.discard(core)
 
     def accepted(self, run_id: str, first: int, events: Sequence[bytes], *, closed: bool) -> None:
         """Take in what the log has accepted from the writer here.
@@ -127,12 +162,15 @@ class KnownRuns:
         known = self._runs.get(run_id)
         if known is None:
             return
-        if events and first > known.hot.last.sequence + 1:
+        following = known.hot.trimmed + len(known.hot.events) + 1
+        if first == following and not closed:
+            known.hot.apply(events)  # Nearly all there are.
+        elif events and first > following:
             self._heal(run_id, known)
         else:
             self._apply(run_id, known, first, events, closed=closed)
 
-    async def read(self, run_id: str) -> tuple[HotRun | None, Callable[[], None]]:
+    async def read(self, run_id: str) -> tuple[LiveEvents | None, Callable[[], None]]:
         """Return a run's newest events (None: it has ended), and what its reader has to call in the end.
 
         Raises:
@@ -146,7 +184,7 @@ class KnownRuns:
                 raise LogGoneError
             if info.outcome is not None:
                 return None, lambda: None
-            known = self._runs.setdefault(run_id, _Known(HotRun(info.last, self._hot_bytes)))
+            known = self._runs.setdefault(run_id, CachedRun(LiveEvents(info.last, self._live_bytes)))
         known.readers += 1
         left = self._leaver(run_id, known)
         if known.record is None:
@@ -184,14 +222,14 @@ class KnownRuns:
             known.hot.apply((), gone=True)
             self._drop(run_id, known)
 
-    async def _listen(self, run_id: str, known: _Known) -> None:
+    async def _listen(self, run_id: str, known: CachedRun) -> None:
         """Subscribe first, then read: what is appended in between is told, or read, or both."""
         await self._messages.subscribe(
-            self._channel(run_id), lambda message: self._heard(run_id, known, message)
+            self._keys.channel(run_id), lambda message: self._heard(run_id, known, message)
         )
         await self._catch_up(run_id, known)
 
-    def _heard(self, run_id: str, known: _Known, message: bytes) -> None:
+    def _heard(self, run_id: str, known: CachedRun, message: bytes) -> None:
         """Take in what a message tells, where it follows on what is known."""
         try:
             hint = decode_hint(message)
@@ -210,7 +248,7 @@ class KnownRuns:
     def _apply(  # noqa: PLR0913 # a run, and a batch of it
         self,
         run_id: str,
-        known: _Known,
+        known: CachedRun,
         first: int,
         events: Sequence[bytes],
         *,
@@ -224,19 +262,22 @@ class KnownRuns:
         if closed:
             self._drop(run_id, known)
 
-    def _heal(self, run_id: str, known: _Known) -> None:
-        """See to it that the log is read, unless that is under way."""
+    def _heal(self, run_id: str, known: CachedRun) -> None:
+        """See to it that the log is read, once more where that is under way."""
+        known.heals_again = True
         if known.healing is None or known.healing.done():
             known.healing = self._spawn(self._healed(run_id, known), f"heal {run_id}")
 
-    async def _healed(self, run_id: str, known: _Known) -> None:
+    async def _healed(self, run_id: str, known: CachedRun) -> None:
         """Read what is not known, as far as the log can be read."""
         try:
-            await self._catch_up(run_id, known)
+            while known.heals_again:
+                known.heals_again = False
+                await self._catch_up(run_id, known)
         except LogAwayError:
             return  # The next look finds it.
 
-    async def _catch_up(self, run_id: str, known: _Known) -> None:
+    async def _catch_up(self, run_id: str, known: CachedRun) -> None:
         """Read what is not known.
 
         Raises:
@@ -245,7 +286,9 @@ class KnownRuns:
         while not known.hot.closed and not known.hot.gone:
             last = known.hot.last
             try:
-                batch = await self._source.read(run_id, last, BATCH_EVENTS, BATCH_BYTES)
+                # In this order: what is appended after the subscription is published, or read here.
+                follow = known.record is None and known.listening is not None
+                batch = await self._source.read(run_id, last, BATCH_EVENTS, BATCH_BYTES, follow=follow)
             except LogGoneError:
                 self._missing(run_id, known)
                 return
@@ -262,7 +305,7 @@ class KnownRuns:
             if not events:
                 return
 
-    def _missing(self, run_id: str, known: _Known) -> None:
+    def _missing(self, run_id: str, known: CachedRun) -> None:
         """Take note that a run is not in the log: its writer may still bring it back."""
         if known.record is not None:
             return
@@ -278,14 +321,14 @@ class KnownRuns:
             await asyncio.sleep(LOOK_S)
             others = [(run_id, known) for run_id, known in self._runs.items() if known.record is None]
             try:
-                positions = await self._source.positions([run_id for run_id, _ in others])
+                found = await self._source.followed([run_id for run_id, _ in others])
             except LogAwayError:
                 continue  # The lease says so.
-            for (run_id, known), position in zip(others, positions, strict=True):
-                if position != known.hot.last:
+            for (run_id, known), state in zip(others, found, strict=True):
+                if state is None or state.last != known.hot.last or not state.is_published:
                     self._heal(run_id, known)
 
-    def _leaver(self, run_id: str, known: _Known) -> Callable[[], None]:
+    def _leaver(self, run_id: str, known: CachedRun) -> Callable[[], None]:
         """Return what counts a reader out, once."""
 
         def left() -> None:
@@ -295,13 +338,13 @@ class KnownRuns:
 
         return left
 
-    def _drop(self, run_id: str, known: _Known) -> None:
+    def _drop(self, run_id: str, known: CachedRun) -> None:
         """Keep a run no longer: those who read it go on with what they have."""
         if self._runs.get(run_id) is known:
             del self._runs[run_id]
             if known.listening is not None:
                 known.listening = None
-                self._spawn(self._messages.unsubscribe(self._channel(run_id)), f"unsubscribe {run_id}")
+                self._spawn(self._messages.unsubscribe(self._keys.channel(run_id)), f"unsubscribe {run_id}")
 
     def _spawn(self, work: Awaitable[None], name: str) -> asyncio.Task[None]:
         """Return a task that is kept until it is done."""

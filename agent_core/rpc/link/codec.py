@@ -33,7 +33,7 @@ _HELLO: Final = tag(LinkResponse.HELLO_FIELD_NUMBER)
 _DRAINING: Final = tag(LinkResponse.DRAINING_FIELD_NUMBER)
 
 END: Final = _END + varint(0)
-"""The field of a LinkBatch that says that its follow is over, and nothing has failed."""
+"""The field of a LinkBatch that ends its follow without a failure."""
 
 RETRYABLE: Final = frozenset({"ABORTED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 """Codes of refusals of requests that may succeed when they are sent again."""
@@ -74,29 +74,29 @@ def events_batch(follow: bytes, events: Sequence[bytes], end: bytes = b"") -> tu
 
 
 def control_batch(follow: bytes, control: CaughtUp | Resync | Draining | Degraded) -> bytes:
-    """Return a batch that tells of a control, as a field of a LinkResponse."""
+    """Return a batch with a control, as a field of a LinkResponse."""
     encoded = control_of(control).SerializeToString()
     return _field(_BATCH, follow + _field(_CONTROL, encoded))
 
 
-def refusal_batch(follow: bytes, refusal: RefusalError, known_as: str) -> bytes:
+def refusal_batch(follow: bytes, refusal: RefusalError, log_id: str) -> bytes:
     """Return a batch that ends a follow with a refusal, as a field of a LinkResponse.
 
     Args:
         follow: From `follow_fields`.
         refusal: Why the follow can't be served.
-        known_as: What the log knows the refusal by: its trace's id.
+        log_id: Names the refusal in the log: the id of its trace.
     """
-    end = LinkEnd(error=error_of(refusal, known_as))
+    end = LinkEnd(error=error_of(refusal, log_id))
     return _field(_BATCH, follow + _field(_END, end.SerializeToString()))
 
 
-def error_of(refusal: RefusalError, known_as: str) -> Error:
+def error_of(refusal: RefusalError, log_id: str) -> Error:
     """Return a refusal as the error that ends a follow: all that the status of a call would say.
 
     Args:
         refusal: The refusal.
-        known_as: What the log knows it by.
+        log_id: Names it in the log.
     """
     details = {"reason": refusal.reason, **refusal.metadata}
     if refusal.violations:
@@ -109,7 +109,7 @@ def error_of(refusal: RefusalError, known_as: str) -> Error:
         message=refusal.message,
         retryable=refusal.code in RETRYABLE,
         details=details,
-        trace_id=known_as,
+        trace_id=log_id,
     )
 
 
@@ -119,7 +119,7 @@ def welcome(incarnation: str) -> bytes:
 
 
 def draining() -> bytes:
-    """Return what tells that the core goes down, as a field of a LinkResponse."""
+    """Return the announcement that the core shuts down, as a field of a LinkResponse."""
     return _field(_DRAINING, stream_pb2.Draining(retry_ms=DRAIN_RETRY_MS).SerializeToString())
 
 

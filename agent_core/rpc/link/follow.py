@@ -25,7 +25,7 @@ Mark: TypeAlias = Callable[["LinkFollow"], None]
 
 
 class LinkFollow:
-    """What is known of one follow, from the request on.
+    """One follow, from its request on.
 
     Args:
         follow_id: The edge's name for it.
@@ -87,9 +87,9 @@ class LinkFollow:
         self.queued = False
         """Whether the writer will look at it."""
         self.is_live = False
-        """Whether it has all that there is, as far as it knows: then a batch tells whether there is more."""
+        """Whether the last poll found nothing more: from then on each batch shows whether there is more."""
         self.is_named = False
-        """Whether a batch has told which run it follows."""
+        """Whether a batch has named its run."""
         self.is_over = False
         """Whether nothing more may be sent for it."""
         self.is_closed = False
@@ -166,7 +166,7 @@ class LinkFollow:
         assert self.follower is not None  # noqa: S101 # only an open follow is read
         try:
             self.given = await self.follower.next(*self._limits())
-        except Exception as error:  # noqa: BLE001 # raised again by `poll`, for the writer to tell
+        except Exception as error:  # noqa: BLE001 # raised again by `poll`
             self.given = error
         self.reading = None
         self.ready()

@@ -104,7 +104,7 @@ class LinkFollows:
             await self._close(follow, CANCELLED, by_itself=by_itself)
 
     async def cancel(self, cancel: link_pb2.LinkCancel) -> None:
-        """Cancel a run, once not too much is under way: nothing could tell the edge that it was dropped."""
+        """Cancel a run, once less is under way: the request has no answer that could refuse it."""
         while self._under_way >= MAX_OPENING:
             self._has_room.clear()
             await self._has_room.wait()
@@ -162,7 +162,7 @@ class LinkFollows:
             follow.begin()
 
     def _out_of_time(self, follow: LinkFollow) -> None:
-        """End a follow at its deadline. A run that was started ends with it, and its end is still told."""
+        """End a follow at its deadline. A run that it started ends, and its last events are still sent."""
         follow.timer = None
         run = self._manager.live(follow.run_id) if follow.method == START_RUN else None
         if run is not None:
@@ -171,10 +171,10 @@ class LinkFollows:
             self._end(follow, DeadlineError())
 
     def _end(self, follow: LinkFollow, error: Exception) -> None:
-        """End a follow with what was raised; the edge is told, unless it has ended it already."""
+        """End a follow with a refusal, which is sent unless the edge has ended the follow already."""
         batch, code = self.writer.refusal(follow, error)
         if not follow.is_over:
-            self.writer.say(batch)
+            self.writer.enqueue(batch)
         follow.is_over = True
         self.spawn_close(self._close(follow, code))
 
@@ -192,7 +192,7 @@ class LinkFollows:
         if self._follows.get(follow.id) is follow:
             del self._follows[follow.id]
         if follow.queued:
-            self.writer.skips()
+            self.writer.count_ended()
         if follow.timer is not None:
             follow.timer.cancel()
         try:
@@ -209,7 +209,7 @@ class LinkFollows:
                 self.writer.wake()
 
     async def _cancel(self, cancel: link_pb2.LinkCancel) -> None:
-        """Cancel a run. That it can't be is logged alone: the request has no answer."""
+        """Cancel a run. A refusal is only logged: the request has no answer."""
         span, code = _start_span(CANCEL_RUN, cancel.caller), "OK"
         try:
             principal = self._opener.principal_of(cancel.caller)
@@ -218,7 +218,7 @@ class LinkFollows:
         except asyncio.CancelledError:
             code = CANCELLED
             raise
-        except Exception as error:  # noqa: BLE001 # logged, and nobody else is concerned
+        except Exception as error:  # noqa: BLE001 # it is logged, and ends nothing else
             refusal = self._parts.refusals.refusal_of(error, CANCEL_RUN, span)
             code = refusal.code
             self._parts.refusals.log(refusal, CANCEL_RUN, span)
@@ -226,14 +226,14 @@ class LinkFollows:
             end_rpc_span(span, code)
 
     def spawn_close(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Let something be closed beside. Nobody cancels it."""
+        """Close something in a task of its own, which is never cancelled."""
         task = asyncio.create_task(work)
         self._parts.closing.add(task)
         task.add_done_callback(self._parts.closing.discard)
         return task
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Let something be done beside. The set keeps it though the link may be over before."""
+        """Do something in a task of its own. The set keeps it alive, also after the end of the link."""
         task = asyncio.create_task(work)
         self._under_way += 1
         self._parts.tasks.add(task)

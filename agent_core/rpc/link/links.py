@@ -51,7 +51,7 @@ class Links:
             self._slots.release(host)
 
     def drain(self) -> None:
-        """Tell all edges that the core goes down."""
+        """Announce to all edges that the core shuts down."""
         for session in self._sessions:
             session.drain()
 

@@ -10,8 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from opentelemetry.context import Context
 
 from agent_core.errors import DeadlineError
-from agent_core.log.contract import START
 from agent_core.log.encoding import NANO
+from agent_core.log.position import START
 from agent_core.rpc.authentication import Callers
 from agent_core.rpc.link.follow import SLICE_BYTES, LinkFollow
 from agent_core.rpc.refusals import Refusals
@@ -26,7 +26,7 @@ from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL
 AuthContext: TypeAlias = Mapping[str, Iterable[bytes]]
 
 MAX_LEFT_S: Final = 10 * 365 * 24 * 3600.0
-"""A deadline further away is none: ten years."""
+"""Ten years. A deadline further away counts as no deadline."""
 
 
 class LinkParts(NamedTuple):
@@ -37,9 +37,9 @@ class LinkParts(NamedTuple):
     limiter: Limiter
     """Counts follows."""
     callers: Callers
-    """Tells on whose behalf an edge asks."""
+    """Verifies on whose behalf an edge asks."""
     refusals: Refusals
-    """Says what is told of failures."""
+    """Turns failures into refusals."""
     tasks: set[asyncio.Task[None]]
     """What is under way for links, also for those that are over."""
     closing: set[asyncio.Task[None]]

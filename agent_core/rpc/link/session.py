@@ -69,7 +69,7 @@ class LinkSession:
             await asyncio.shield(self._follows.spawn_close(self._end(tasks)))
 
     def drain(self) -> None:
-        """Tell the edge that the core goes down."""
+        """Announce to the edge that the core shuts down."""
         self._writer.drain()
 
     def finish(self) -> None:
@@ -111,14 +111,14 @@ class LinkSession:
             self._writer.drain()
 
     async def _read(self, requests: AsyncIterator[LinkRequest]) -> None:
-        """Do what is asked, until the edge has nothing more to say."""
+        """Serve requests until the edge ends the link."""
         async for request in requests:
             self._silent_beats = 0
             await self._serve(request)
-            await self._writer.room()
+            await self._writer.wait_for_room()
 
     async def _serve(self, request: LinkRequest) -> None:
-        """Do what is asked. None of it waits for a store or an agent."""
+        """Serve a request. None of it waits for a store or an agent."""
         match request.WhichOneof("request"):
             case "start":
                 self._follows.start(request.start)

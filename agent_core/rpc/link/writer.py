@@ -1,7 +1,7 @@
 """The writer of a link: one task, which sends what became ready in a turn of the event loop as one message.
 
 No timer waits for more, and nothing is held back in buffers: what is not sent yet stays in the log. Follows
-that have something to say stand in a queue, each once; a long backlog takes turns with the others.
+that have something to send stand in a queue, each once; a long backlog takes turns with the others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from agent_core.log.contract import Batch
+from agent_core.log.batch import Batch
 from agent_core.log.encoding import NANO
 from agent_core.rpc.link.codec import (
     END,
@@ -43,12 +43,12 @@ Close = Callable[[LinkFollow, str], Awaitable[None]]
 
 
 class LinkWriter:
-    """Writes all that an edge is told.
+    """Writes the messages of one link.
 
     Args:
         write: Sends a message.
-        refusals: Says what is told of failures.
-        close: Called with each follow whose end was told.
+        refusals: Turns failures into refusals.
+        close: Called with each follow that ends with a message.
     """
 
     def __init__(self, write: Callable[[bytes], Awaitable[None]], refusals: Refusals, close: Close) -> None:
@@ -57,8 +57,8 @@ class LinkWriter:
         self._close = close
         self._encoder = MessageEncoder(clock_id())
         self._queue: deque[LinkFollow] = deque()
-        self._said: deque[bytes] = deque()
-        self._skipped = 0
+        self._waiting: deque[bytes] = deque()
+        self._ended_in_queue = 0
         self._room = asyncio.Event()
         self._room.set()
         self._wake = asyncio.Event()
@@ -70,27 +70,27 @@ class LinkWriter:
         self._queue.append(follow)
         self._wake.set()
 
-    def say(self, batch: bytes) -> None:
-        """Send a batch, whatever is ready.
+    def enqueue(self, batch: bytes) -> None:
+        """Send a batch in the next message, whatever else is ready.
 
         Args:
             batch: A field of a LinkResponse.
         """
-        self._said.append(batch)
-        self._look_for_room()
+        self._waiting.append(batch)
+        self._update_room()
         self._wake.set()
 
-    def skips(self) -> None:
-        """Take note that a follow in the queue has ended."""
-        self._skipped += 1
-        self._look_for_room()
+    def count_ended(self) -> None:
+        """Count a follow that has ended while it is in the queue."""
+        self._ended_in_queue += 1
+        self._update_room()
 
-    async def room(self) -> None:
-        """Return once not too much waits to be sent."""
+    async def wait_for_room(self) -> None:
+        """Return once less than `MAX_WAITING` waits to be sent."""
         await self._room.wait()
 
     def drain(self) -> None:
-        """Tell that the core goes down."""
+        """Announce that the core shuts down, in the next message."""
         self._draining = True
         self._wake.set()
 
@@ -106,13 +106,13 @@ class LinkWriter:
             self._wake.set()
 
     def detach(self) -> None:
-        """Forget who closes follows, and what was to be sent: the link is over.
+        """Drop what was to be sent, and the callback that closes follows: the link is over.
 
         Else a cycle would wait for a collection, with whatever the queue holds.
         """
         self._close = _closed
         self._queue.clear()
-        self._said.clear()
+        self._waiting.clear()
 
     def wake(self) -> None:
         """See whether there is something to do."""
@@ -130,12 +130,12 @@ class LinkWriter:
         """Send until it is over.
 
         Args:
-            finished: Tells whether it is, whenever there is nothing to send.
+            finished: Asked whenever there is nothing to send: whether it is over.
         """
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue or self._said or self._draining or self._beats:
+            while self._queue or self._waiting or self._draining or self._beats:
                 beats, fields = self._beats, await self._fields()
                 if fields or beats:
                     await self._send(fields)
@@ -146,11 +146,11 @@ class LinkWriter:
         now = monotonic_nano()
         lag_nano = loop_lag().lag_within(self._written_nano, now)
         self._written_nano = now
-        told_nano = lag_nano if lag_nano > LAG_TOLD_NANO else 0
-        await self._write(self._encoder.message(fields, now, time.time_ns(), told_nano))
+        reported_nano = lag_nano if lag_nano > LAG_TOLD_NANO else 0
+        await self._write(self._encoder.message(fields, now, time.time_ns(), reported_nano))
 
     async def _fields(self) -> list[bytes]:
-        """Return what one message tells."""
+        """Return the fields of the next message; none for a heartbeat."""
         batches, over = self._batches()
         for follow, code in over:
             await self._close(follow, code)
@@ -164,14 +164,14 @@ class LinkWriter:
         batches: list[bytes] = []
         over: list[tuple[LinkFollow, str]] = []
         room = MAX_MESSAGE_BYTES - HEAD_BYTES
-        while self._said and (not batches or len(self._said[0]) <= room):
-            batches.append(self._said.popleft())
+        while self._waiting and (not batches or len(self._waiting[0]) <= room):
+            batches.append(self._waiting.popleft())
             room -= len(batches[-1])
         while self._queue and room > SLICE_BYTES:
             follow = self._queue.popleft()
             follow.queued = False
             if follow.is_over:
-                self._skipped -= follow.is_closed
+                self._ended_in_queue -= follow.is_closed
                 continue
             batch, code = self._batch(follow)
             if code is not None:
@@ -179,16 +179,16 @@ class LinkWriter:
                 over.append((follow, code))
             if len(batch) > room and batches:
                 # One large event: alone in the next message.
-                self._said.appendleft(batch)
+                self._waiting.appendleft(batch)
                 break
             if batch:
                 batches.append(batch)
                 room -= len(batch)
-        self._look_for_room()
+        self._update_room()
         return batches, over
 
-    def _look_for_room(self) -> None:
-        if len(self._said) + self._skipped < MAX_WAITING:
+    def _update_room(self) -> None:
+        if len(self._waiting) + self._ended_in_queue < MAX_WAITING:
             self._room.set()
         else:
             self._room.clear()
@@ -197,7 +197,7 @@ class LinkWriter:
         """Return the next batch of a follow, empty for none, and the code that it ends with if it is over."""
         try:
             return self._next_batch(follow)
-        except Exception as error:  # noqa: BLE001 # what fails ends one follow, and is told
+        except Exception as error:  # noqa: BLE001 # it ends this follow, and is logged
             return self.refusal(follow, error)
 
     def refusal(self, follow: LinkFollow, error: Exception) -> tuple[bytes, str]:
@@ -208,15 +208,15 @@ class LinkWriter:
             error: What was raised.
         """
         refusal = self._refusals.refusal_of(error, follow.method, follow.span)
-        known_as = self._refusals.log(refusal, follow.method, follow.span)
-        return refusal_batch(follow_fields(follow.id), refusal, known_as), refusal.code
+        log_id = self._refusals.log(refusal, follow.method, follow.span)
+        return refusal_batch(follow_fields(follow.id), refusal, log_id), refusal.code
 
     @staticmethod
     def _next_batch(follow: LinkFollow) -> tuple[bytes, str | None]:
         """Return the next batch of a follow, empty for none, and the code that it ends with if it is over."""
         given = follow.poll()
         if not isinstance(given, Batch):
-            # What comes next was looked up before it is polled: the log may have gone on meanwhile, unheard.
+            # What comes next is read before it is polled: the log may have gone on since, without a callback.
             follow.is_live = False
         if given is NOT_HERE:
             follow.read()

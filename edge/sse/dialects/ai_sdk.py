@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge.sse.dialects.contract import Delta, DeltaType, DialectTraits
+from edge.sse.dialects.contract import Delta, DialectTraits
 from edge.sse.frames import HEARTBEAT_COMMENT, quoted
 from tokenwire import events
 
@@ -30,7 +30,7 @@ TAIL_HEADER: Final = b"x-workflow-stream-tail-index"
 _FINISH_REASON: Final = {"stop": b"stop", "length": b"length"}
 """Ours to theirs. All others are `other`: they know no limit of tools, and say `abort` of a cancelled run."""
 
-_PART: Final[dict[DeltaType, bytes]] = {events.TextDelta: b"text", events.ReasoningDelta: b"reasoning"}
+_PART: Final[dict[events.DeltaType, bytes]] = {events.TextDelta: b"text", events.ReasoningDelta: b"reasoning"}
 
 _SERVERS: Final = b'"dynamic":true,"providerExecuted":true'
 """Marks a call as the server's. Clients run all others themselves, and ask again with the result."""
@@ -74,7 +74,7 @@ class AiSdkDialect:
         self._skip = start_index
         self._tail_index = tail_index
         self._run_id = b""
-        self._open: DeltaType | None = None  # the part that deltas belong to
+        self._open: events.DeltaType | None = None  # the part that deltas belong to
         self._prefix = b""  # of the open part's deltas, up to the text
         self._parts = 0
         self._tools: dict[str, None] = {}  # calls without a result, oldest first
@@ -158,7 +158,7 @@ class AiSdkDialect:
         else:
             out += b"data: %b\n\n" % chunk
 
-    def _write_delta(self, out: bytearray, kind: DeltaType, content: str) -> None:
+    def _write_delta(self, out: bytearray, kind: events.DeltaType, content: str) -> None:
         """Append a piece of a part, which begins where it is not the open one."""
         if kind is not self._open:
             self._close_part(out)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from tokenwire.events import ControlEvent, ReasoningDelta, StreamEvent, TextDelta
-
-DeltaType: TypeAlias = type[TextDelta] | type[ReasoningDelta]
+from tokenwire.events import ControlEvent, DeltaType, StreamEvent
 
 Delta: TypeAlias = tuple[int, int, int, DeltaType, str, int]
 """One piece of text of the log, as it comes: epoch, sequence, creation in tenths of a Unix millisecond, kind,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from edge.sse import frames
-from edge.sse.dialects.contract import Delta, DeltaType, DialectTraits
-from tokenwire.events import ControlEvent, ReasoningDelta, StreamEvent, TextDelta
+from edge.sse.dialects.contract import Delta, DialectTraits
+from tokenwire.events import DELTAS, ControlEvent, DeltaType, StreamEvent
 
-_TYPE: Final[dict[DeltaType, bytes]] = {TextDelta: b"text_delta", ReasoningDelta: b"reasoning_delta"}
-
+_TYPE: Final[dict[DeltaType, bytes]] = {kind: name.encode() for name, kind in DELTAS.items()}
 
 NATIVE: Final = DialectTraits("native", has_cursors=True, merges=True, names_run=False)
 

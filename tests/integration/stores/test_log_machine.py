@@ -359,7 +359,8 @@ class LogMachine(RuleBasedStateMachine):
             run = self.runs[number] = Run(f"k7q2{self.made:026}")
             self.made += 1
             assert self.wait(self.log.create(record(run.run_id))) == record(run.run_id)
-            run.readers.append(self.wait(self.attached(run, 0, 4, 10**6)))
+            polls = bool(self.made % 2)
+            run.readers.append(self.wait(self.attached(run, 0, 4, 10**6, polls=polls)))
         return run
 
     def open_one(self, number: int) -> Run:

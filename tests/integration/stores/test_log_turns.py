@@ -17,6 +17,7 @@ from agent_core.log.position import START
 from agent_core.log.records import Exchange
 from agent_core.runs import writer as writer_module
 from agent_core.runs.writer import LogRefusedError, RunWriter
+from tests.support.redis_server import shared_redis
 from tests.support.stores import (
     DURABLE,
     LOST,
@@ -213,6 +214,35 @@ async def test_a_fenced_run_stops_and_the_others_of_its_turns_go_on(log: RunLog)
             await writer.close(payload("3"), STOP)
     for run_id in ids:
         assert await all_texts(log, run_id) == (["1", "lost"] if run_id == ids[2] else ["1", "2", "3"])
+
+
+@pytest.mark.needs("redis")
+@pytest.mark.parametrize("is_wiped", [True, False], ids=["wiped", "set back"])
+async def test_a_run_that_the_store_loses_is_repaired_while_others_of_its_turns_go_on(
+    tmp_path: Path, clock: Clock, is_wiped: bool
+) -> None:
+    """Its writer has what the store lost; the others do not even wait."""
+    async with open_store("redis", Setting(tmp_path, LogBudget(), clock)) as log:
+        ids = await created(log, 5)
+        writers = {run_id: RunWriter(log, record(run_id)) for run_id in ids}
+        lost, client = ids[2], shared_redis().client
+        keys = [log._keys.meta(lost), log._keys.log(lost)]  # type: ignore[attr-defined] # what only Redis has
+        dumps: list[bytes | None] = []
+        for number in range(1, 11):
+            for writer in writers.values():
+                writer.write([payload(str(number))])
+            await asyncio.gather(*(writer.flush() for writer in writers.values()))
+            if number == 3:
+                dumps = [client.dump(key) for key in keys]
+            elif number == 6:
+                client.delete(*keys)
+                if not is_wiped:
+                    for key, dump in zip(keys, dumps, strict=True):
+                        client.restore(key, 0, dump)
+        await asyncio.gather(*(writer.close(payload("11"), STOP) for writer in writers.values()))
+        for run_id in ids:
+            assert await all_texts(log, run_id) == [str(number) for number in range(1, 12)]
+            assert (await known(log, run_id)).outcome == STOP
 
 
 async def test_who_reads_is_given_what_a_turn_wrote_before_its_writer_is_answered(log: RunLog) -> None:

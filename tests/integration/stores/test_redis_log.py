@@ -10,18 +10,12 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from agent_core.log.append import Appended, AppendStatus, End
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import (
-    START,
-    Appended,
-    AppendStatus,
-    Batch,
-    End,
-    LogFullError,
-    LogGoneError,
-    PrincipalLogFullError,
-)
+from agent_core.log.errors import LogFullError, LogGoneError, PrincipalLogFullError
 from agent_core.log.peers import PeerMessage
+from agent_core.log.position import START
 from agent_core.log.redis import RedisLog
 from agent_core.runs.follower import CaughtUp
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
@@ -128,7 +122,7 @@ async def test_a_reader_of_a_run_that_its_writer_gave_up_on_a_wiped_redis_is_tol
     with pytest.raises(LogGoneError):
         await asyncio.wait_for(waiting, WITHIN_S)
     await follower.aclose()
-    assert log._known._runs == {}
+    assert log._cache._runs == {}
     assert await log.open_runs() == []
 
 

@@ -14,8 +14,10 @@ from uuid import uuid4
 import pytest
 import redis
 
+from agent_core.log.append import End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import End, Exchange, PrincipalLogFullError
+from agent_core.log.errors import PrincipalLogFullError
+from agent_core.log.records import Exchange
 from agent_core.log.redis import RedisLog
 from agent_core.server import CoreStartError
 from tests.support.certificates import Authority
@@ -120,10 +122,15 @@ async def all_of_a_run(one: Core, other: Core) -> None:
     assert await one.start("scripted", session_id="s", request_id="r") == run_id
     assert (await other.events("recalls", session_id="s"))[-1].done.final_message
     call = one.stub.StreamRun(stream_request("slow"))
-    (first,) = events_of([await call.read()])
+    first = events_of([await call.read()])[0]
     assert first.run_started.run_id
+    there = other.stub.FollowRun(pb.FollowRunRequest(run_id=first.run_started.run_id))
+    followed = 0
+    while followed < 5:  # what comes live is published for this one
+        followed += len((await there.read()).events)
     await other.stub.CancelRun(pb.CancelRunRequest(run_id=first.run_started.run_id))
     assert events_of(await rest_of(call))[-1].done.finish_reason
+    assert events_of(await rest_of(there))[-1].done.finish_reason
     assert (await other.stub.ListRuns(pb.ListRunsRequest(session_id="s"))).runs
     for order in (pb.TRANSCRIPT_ORDER_OLDEST_FIRST, pb.TRANSCRIPT_ORDER_NEWEST_FIRST):
         request = pb.GetTranscriptRequest(session_id="s", order=order)

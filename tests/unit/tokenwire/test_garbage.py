@@ -36,6 +36,14 @@ class Machine:
         return self.used_s
 
 
+@pytest.fixture(autouse=True)
+def as_a_process_begins() -> Iterator[None]:
+    """Nothing is frozen, as `tests/conftest.py` has it for the others."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
 @pytest.fixture
 def machine() -> Iterator[Machine]:
     """Sees every collection."""

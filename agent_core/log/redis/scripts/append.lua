@@ -1,7 +1,7 @@
 -- Append events to a run's log, and close it where this is its end. A repetition changes nothing.
 -- KEYS: meta, log, open runs, the core's runs, request, session's live run, session's exchanges, the core's lease,
 --   session's runs, what the run's owner holds
--- ARGV: run id, epoch, number of the first event, channel, hint, TTL while open (ms),
+-- ARGV: run id, epoch, number of the first event, channel, flags of the hint, TTL while open (ms),
 --   limits: events, bytes, and what to cut down to: events, bytes,
 --   end: outcome ('' to go on), reason, end, expire, TTL then (ms),
 --   session: exchange ('' for none), its bytes, most exchanges, most bytes, its expiry, TTL (ms),
@@ -95,5 +95,9 @@ if open and most > 0 and (ends or before == 0 or charge(before, step) ~= charge(
   if held > most then make_room(KEYS[10], ARGV[28], most, ARGV[1]) end
   redis.call('PEXPIRE', KEYS[10], ARGV[27])
 end
-if open and (known < given or ARGV[11] ~= '') then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+if open and (known < given or ARGV[11] ~= '') then
+  local events = {}
+  for index = FIRST_EVENT, #ARGV do events[#events + 1] = ARGV[index] end
+  redis.call('PUBLISH', ARGV[4], hint_of(tonumber(ARGV[5]), tonumber(ARGV[22]), first, events))
+end
 return {'OK'}

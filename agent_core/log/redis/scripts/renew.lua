@@ -1,7 +1,12 @@
 -- Renew a core's lease, and return what it has to know.
 -- KEYS: lease, cores, inbox
 -- ARGV: core, its process, TTL (ms), key prefix, id of the last word that it has heard
--- Answers {1 where the lease still stood, {id, {'w', word}} of each word since, {core, process, 1 where its lease stands, …}}.
+-- Answers {1 where the lease still stood, {id, {'w', word}} of each word since, {core, process, 1 where its lease stands, …},
+--   Redis's words where there is no memory for anything new, or ''}.
+-- First, for a script that has written goes on where there is no memory.
+local said = redis.pcall('HSET', KEYS[2], ARGV[1], ARGV[2])
+local full = type(said) == 'table' and said.err or ''
+if full ~= '' and not string.find(full, '^%-?OOM') then return said end
 local stood = redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if stood == 0 then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
@@ -18,4 +23,4 @@ for index = 1, #cores, 2 do
     peers[#peers + 1] = redis.call('EXISTS', ARGV[4] .. ':core:' .. cores[index])
   end
 end
-return {stood, words, peers}
+return {stood, words, peers, full}

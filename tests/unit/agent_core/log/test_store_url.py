@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.log.store_url import Store, read_store, without_password
+from agent_core.log.store_url import Store, read_sentinel, read_store, without_password
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,9 @@ from agent_core.log.store_url import Store, read_store, without_password
                 "unix:///run/redis.sock",
                 "unix:///run/redis.sock?db=1",
                 "unix://user:secret@/run/redis.sock",
+                "redis+sentinel://one:26379,two:26379/mymaster/0",
+                "redis+sentinel://user:secret@[::1]:26379,two/mymaster",
+                "redis+sentinel://one/mymaster/1?sentinel_username=core&sentinel_password=x",
             )
         ),
         (
@@ -41,6 +44,27 @@ from agent_core.log.store_url import Store, read_store, without_password
 def test_documented_forms_are_read(text: str, store: Store) -> None:
     """As docs/operations.md lists them."""
     assert read_store(text) == store
+
+
+def test_a_sentinel_url_says_whom_to_ask_for_what() -> None:
+    """Each part has its default; names and passwords are unquoted."""
+    assert read_sentinel("redis://redis/0") is None
+    assert read_sentinel("redis+sentinel://one,[::1]:7/my%2Fname") == (
+        (("one", 26379), ("::1", 7)),
+        "my/name",
+        {"db": 0, "username": None, "password": None},
+        {"username": None, "password": None},
+    )
+    url = "rediss+sentinel://u:p%2F@one/m/2?sentinel_password=s&ssl_ca_certs=/ca.pem&ssl_check_hostname=false"
+    tls = {"ssl": True, "ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False}
+    assert read_sentinel(url) == (
+        (("one", 26379),),
+        "m",
+        {"db": 2, "username": "u", "password": "p/", **tls},
+        {"username": None, "password": "s", **tls},
+    )
+    assert read_store(url).files == (("ssl_ca_certs", "/ca.pem"),)
+    assert "sentinel_password=…&" in without_password(url)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +90,13 @@ def test_documented_forms_are_read(text: str, store: Store) -> None:
         ("unix://redis.sock", "the path of a Unix socket is absolute"),
         ("unix:///", "the path of a Unix socket is absolute"),
         ("unix:/run/redis.sock", "is not one of"),
+        ("redis+sentinel://one:26379", "the name of the service is missing"),
+        ("redis+sentinel://one:26379/0x/y", "the database 'y' is not a number"),
+        ("redis+sentinel://one:x/mymaster/0", "the host or the port of a Sentinel"),
+        ("redis+sentinel://,two/mymaster/0", "the host or the port of a Sentinel"),
+        ("redis+sentinel://u:sec#ret@one/mymaster/0", "holds a #"),
+        ("redis+sentinel://one/mymaster/0?ssl_ca_certs=/x", "the parameter 'ssl_ca_certs' is not taken"),
+        ("redis+sentinel://one/mymaster/0?db=1", "the parameter 'db' is not taken"),
     ],
 )
 def test_other_forms_are_refused_with_the_reason(text: str, why: str) -> None:

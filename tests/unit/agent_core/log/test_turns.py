@@ -46,7 +46,7 @@ async def turn() -> None:
 
 
 async def test_what_is_submitted_in_a_turn_is_written_together() -> None:
-    """At the turn's end, once, whoever submitted it; and answered together, each with its own answer."""
+    """At the turn's end, once, from any caller; and answered together, each with its own answer."""
     store = Store()
     store.submit("a", "b")
     asyncio.get_running_loop().call_soon(store.submit, "late")
@@ -209,16 +209,35 @@ async def test_a_store_may_answer_before_it_returns() -> None:
         store.turns.answered([OK] * len(appends))
         raise ZeroDivisionError
 
+    broken: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
     store.turns = Turns(write)
     store.turns.submit(Append("a", 1, 1, (b"1",)), lambda _: store.submit("b", "c"))
     await turn()
     await turn()
     assert store.written == [["a"], ["b", "c"]]
     assert store.answers == [("b", OK), ("c", OK)]
+    assert not broken
+
+
+async def test_closing_waits_for_all_turns_under_way() -> None:
+    """Not only for the first of them."""
+    store = Store(max_under_way=2)
+    for run_id in ("a", "b"):
+        store.submit(run_id)
+        await turn()
+    closing = asyncio.create_task(store.turns.aclose())
+    await turn()
+    store.accept()
+    await turn()
+    assert not closing.done()
+    store.accept()
+    await asyncio.wait_for(closing, WAKE_S)
+    assert store.answers == [("a", OK), ("b", OK)]
 
 
 async def test_closing_waits_for_what_was_submitted_and_takes_no_more() -> None:
-    """What is written is answered; what comes too late is told so, in a later turn."""
+    """What is written is answered; what comes too late gets LogAwayError, in a later turn."""
     store = Store()
     async with asyncio.timeout(WAKE_S):
         await Store().turns.aclose()

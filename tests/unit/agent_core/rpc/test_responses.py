@@ -2,8 +2,9 @@
 
 import pytest
 
-from agent_core.log.contract import Batch, Position
+from agent_core.log.batch import Batch
 from agent_core.log.encoding import encode_payload, new_event, seal
+from agent_core.log.position import Position
 from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import CaughtUp, Draining, FollowItem, Resync
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse, StreamRunResponse

@@ -13,8 +13,8 @@ from opentelemetry.context import Context
 from agent_core.agents import AgentError, AgentEvent, Progress, RunRequest
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import Agent
-from agent_core.log.contract import START
 from agent_core.log.memory.log import MemoryLog
+from agent_core.log.position import START
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
 from tokenwire.v1.event_pb2 import Event

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from agent_core.log.contract import Batch, Position, RunInfo
-from agent_core.log.outcome import Outcome
+from agent_core.log.batch import Batch
+from agent_core.log.position import Position
+from agent_core.log.records import Outcome, RunInfo
 from agent_core.runs.follower import NOT_HERE, CaughtUp, Draining, Follower, OpenTail, Resync, start_of
 from tests.support.stores import record
 

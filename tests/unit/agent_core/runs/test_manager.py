@@ -9,21 +9,13 @@ from opentelemetry.context import Context
 from agent_core.agents import RunRequest
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import CoreFullError, CoreLogAwayError, LimitReachedError, UnknownRunError
-from agent_core.log.contract import (
-    START,
-    Append,
-    Appended,
-    AppendStatus,
-    Batch,
-    LogAwayError,
-    LogFullError,
-    LogGoneError,
-    OnAnswer,
-    RunRecord,
-    Tail,
-)
+from agent_core.log.append import Append, Appended, AppendStatus, OnAnswer
+from agent_core.log.batch import Batch
+from agent_core.log.contract import Tail
+from agent_core.log.errors import LogAwayError, LogFullError, LogGoneError
 from agent_core.log.memory.log import MemoryLog
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import START
+from agent_core.log.records import Outcome, RunRecord
 from agent_core.runs import reaper
 from agent_core.runs.follower import FollowRequest
 from agent_core.runs.limits import CoreLimits, Limiter, RunLimits

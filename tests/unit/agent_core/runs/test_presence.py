@@ -41,6 +41,20 @@ def test_the_end_of_a_relays_call_alone_is_never_cancel(policy: int, verdict: Ve
     assert presence.leave(relay=True) is verdict
 
 
+@pytest.mark.parametrize("policy", [ON_DISCONNECT_CANCEL, ON_DISCONNECT_GRACE])
+def test_one_who_could_not_be_served_has_not_left(policy: int) -> None:
+    """Nor is the word of another one's leaving taken for its own."""
+    presence = Presence(policy)
+    presence.join()
+    assert presence.withdraw() is Verdict.RETURN
+    presence.join()
+    presence.join()
+    assert presence.withdraw() is Verdict.NOTHING
+    assert presence.said_left() is Verdict.NOTHING
+    left = Verdict.CANCEL if policy == ON_DISCONNECT_CANCEL else Verdict.GRACE
+    assert presence.leave(relay=True) is left
+
+
 def test_word_before_the_end_of_the_call() -> None:
     """The policy applies when the relay's call ends."""
     presence = Presence(ON_DISCONNECT_CANCEL)
@@ -102,6 +116,18 @@ class Stops:
 def followers(policy: int, grace_s: float = 0.0) -> tuple[RunFollowers, Stops]:
     stops = Stops()
     return RunFollowers(policy, grace_s, stops), stops  # type: ignore[arg-type]
+
+
+async def test_a_run_whose_follower_can_not_be_served_goes_on_for_a_moment() -> None:
+    """Whatever its policy: it may be followed again."""
+    run, stops = followers(ON_DISCONNECT_CANCEL)
+    run.join()
+    run.withdraw()
+    await asyncio.sleep(0.01)
+    assert stops.count == 0
+    run.join()
+    run.leave(relay=False)
+    assert stops.count == 1
 
 
 async def test_a_run_whose_follower_leaves_is_stopped_at_once_or_after_its_grace_time() -> None:

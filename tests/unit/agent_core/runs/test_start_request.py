@@ -18,7 +18,8 @@ from agent_core.errors import (
     RequestIdReusedError,
     SessionHasRunError,
 )
-from agent_core.log.contract import Exchange, LogFullError, PrincipalLogFullError, RunRecord, SessionBusyError
+from agent_core.log.errors import LogFullError, PrincipalLogFullError, SessionBusyError
+from agent_core.log.records import Exchange, RunRecord
 from agent_core.runs.start_request import (
     ALPHABET,
     RANDOM_BITS,

@@ -20,7 +20,7 @@ from agent_core.agents import (
     ToolStart,
     Usage,
 )
-from agent_core.log.outcome import Outcome
+from agent_core.log.records import Outcome
 from agent_core.runs.failures import TIMED_OUT, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.state import MAX_FINAL_BYTES, MAX_PIECE_LENGTH, RunState

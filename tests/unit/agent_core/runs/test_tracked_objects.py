@@ -11,8 +11,10 @@ from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, ReasoningDelta, RunRequest, TextDelta
-from agent_core.log.contract import START, Batch, End
+from agent_core.log.append import End
+from agent_core.log.batch import Batch
 from agent_core.log.memory.log import MemoryLog
+from agent_core.log.position import START
 from agent_core.runs.follower import NOT_HERE, FollowRequest
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager

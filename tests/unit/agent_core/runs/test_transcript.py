@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from agent_core.log.append import End
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Batch, End, Position, RunInfo
 from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.memory.log import MemoryLog
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import Position
+from agent_core.log.records import Outcome, RunInfo
 from agent_core.runs.transcript import (
     BATCH_EVENTS,
     MAX_READ_BYTES,

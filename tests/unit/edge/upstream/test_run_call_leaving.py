@@ -6,7 +6,8 @@ import pytest
 
 from edge.errors import UpstreamError
 from edge.upstream.contract import Leave
-from tests.support.fake_cores import RUN_ID, Way, away, delta, way
+from tests.support.fake_cores import RUN_ID, Source, Way, away, delta, way
+from tests.support.upstream import Reader
 
 __all__ = ["way"]
 
@@ -26,6 +27,23 @@ async def test_leaving_is_told_by_the_source_or_beside_it(way: Way) -> None:
     assert way.left == [RUN_ID]
     assert way.sink.ends == []
     assert way.one.streams == 0
+
+
+async def test_leaving_a_run_that_no_core_was_asked_for_tells_nobody(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core would take it for another client's leaving; one that was asked before has to know."""
+    way.one.can_leave = way.other.can_leave = False
+    asked_before = way.follow(Reader())
+    monkeypatch.setattr(Source, "is_asked", False)
+    way.follow().close(Leave.LEFT)
+    await way.settled()
+    assert way.left == []
+    way.one.sources[0].owner.on_failed(away())
+    await way.settled()
+    asked_before.close(Leave.LEFT)
+    await way.settled()
+    assert way.left == [RUN_ID]
 
 
 async def test_leaving_while_the_stream_recovers_is_told(way: Way) -> None:

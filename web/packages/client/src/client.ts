@@ -144,7 +144,7 @@ export class TokenwireClient implements Client {
 function globalFetch(base: string): typeof fetch {
   return async (...given) => {
     if (typeof location === "undefined" && !/^https?:/.test(base)) {
-      const message = `baseUrl must be a whole URL outside of a browser, as https://edge.example/api: ${base}`;
+      const message = `baseUrl must be a whole URL outside of a browser: ${base}`;
       throw new RequestFailed({ code: "INVALID_ARGUMENT", message, retryable: false, resumable: false });
     }
     return fetch(...given);

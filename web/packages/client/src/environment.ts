@@ -50,7 +50,10 @@ function listenForWake(listener: (reason: WakeReason) => void): () => void {
 export function newId(
   source: Pick<Crypto, "getRandomValues"> & Partial<Pick<Crypto, "randomUUID">> = crypto,
 ): string {
-  if (source.randomUUID !== undefined) return source.randomUUID();
-  const bytes = source.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return (
+    source.randomUUID?.() ??
+    Array.from(source.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(
+      "",
+    )
+  );
 }

@@ -1,15 +1,14 @@
 /** What one side puts in and the other awaits, in order. Kept until it is taken, for one reader. */
 export class EventQueue<T> {
   readonly #items: T[] = [];
-  #waiting: ((result: IteratorResult<T, undefined>) => void) | undefined;
-  #fail: ((error: Error) => void) | undefined;
+  #wake: (() => void) | undefined;
   #ended = false;
   #error: Error | undefined;
 
   put(item: T): void {
     if (this.#ended) return;
-    if (this.#waiting === undefined) this.#items.push(item);
-    else this.#answer({ done: false, value: item });
+    this.#items.push(item);
+    this.#wake?.();
   }
 
   /** Nothing more comes; with an error, the reader gets it behind what is still to be taken. */
@@ -17,9 +16,7 @@ export class EventQueue<T> {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
-    if (this.#waiting === undefined) return;
-    if (error === undefined) this.#answer({ done: true, value: undefined });
-    else this.#fail?.(error);
+    this.#wake?.();
   }
 
   /** Throw away what was not taken. */
@@ -29,21 +26,16 @@ export class EventQueue<T> {
     this.end();
   }
 
-  next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#items.length > 0) return Promise.resolve({ done: false, value: this.#items.shift() as T });
-    const error = this.#error;
-    this.#error = undefined;
-    if (error !== undefined) return Promise.reject(error);
-    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve, reject) => {
-      this.#waiting = resolve;
-      this.#fail = reject;
-    });
-  }
-
-  #answer(result: IteratorResult<T, undefined>): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.(result);
+  async next(): Promise<IteratorResult<T, undefined>> {
+    while (this.#items.length === 0) {
+      const error = this.#error;
+      this.#error = undefined;
+      if (error !== undefined) throw error;
+      if (this.#ended) return { done: true, value: undefined };
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return { done: false, value: this.#items.shift() as T };
   }
 }

@@ -1,4 +1,4 @@
-import type { JsonValue } from "./events.ts";
+import type { JsonValue, StreamEvent } from "./events.ts";
 import { isMalformed, present, readFields } from "./fields.ts";
 
 /** Why there is no (whole) answer, in words fit for a user. */
@@ -20,6 +20,8 @@ export interface Failure {
   /** How long the server asks to wait, in milliseconds. */
   readonly retryAfterMs?: number;
 }
+
+type ErrorEvent = Extract<StreamEvent, { type: "error" }>;
 
 /** A request was refused, or its answer was not what was asked for. */
 export class RequestFailed extends Error {
@@ -54,6 +56,12 @@ export const LOST: Failure = {
   retryable: true,
   resumable: true,
 };
+
+/** Return what an `error` event says. */
+export function eventFailure(event: ErrorEvent, resumable: boolean): Failure {
+  const { code, message, retryable, details, traceId } = event;
+  return { code, message, retryable, resumable, details, ...present("traceId", traceId) };
+}
 
 /**
  * Return what a response that is no stream says.

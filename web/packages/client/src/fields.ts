@@ -15,18 +15,18 @@ export interface Shape {
   readonly or?: Readonly<Record<string, JsonValue>>;
 }
 
-/** Fields that may be absent, and of what kind they are when they are there. */
+/** Fields that may be absent, each with a value of the kind that it is of when it is there. */
 const OPTIONAL = {
-  model: "string",
-  traceparent: "string",
-  from: "number",
-  percent: "number",
-  step: "string",
-  usage: "object",
-  traceId: "string",
-  timing: "object",
-  timestamp: "number",
-} as const;
+  model: "",
+  traceparent: "",
+  step: "",
+  traceId: "",
+  from: 0,
+  percent: 0,
+  timestamp: 0,
+  usage: {},
+  timing: {},
+};
 
 /**
  * Return an object's fields as they came, but for those that are missing or of another kind than they must be.
@@ -42,8 +42,8 @@ export function readFields({ need = [], or = {} }: Shape, json: unknown): Record
   for (const [name, value] of Object.entries(or)) {
     if (value !== null && kindOf(fields[name]) !== kindOf(value)) fields[name] = value;
   }
-  for (const [name, kind] of Object.entries(OPTIONAL)) {
-    if (name in fields && kindOf(fields[name]) !== kind) Reflect.deleteProperty(fields, name);
+  for (const [name, value] of Object.entries(OPTIONAL)) {
+    if (kindOf(fields[name]) !== kindOf(value)) Reflect.deleteProperty(fields, name);
   }
   return fields;
 }

@@ -63,12 +63,11 @@ export class Http {
     const path = this.#options.endpoints[endpoint].replace(/\{(\w+)\}/g, (_, name: string) =>
       encodeURIComponent(ids[name] ?? ""),
     );
-    const search = new URLSearchParams();
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined && value !== "") search.set(name, String(value));
-    }
-    const words = search.toString();
-    return this.#options.baseUrl + path + (words === "" ? "" : `${path.includes("?") ? "&" : "?"}${words}`);
+    const words = Object.entries(query).flatMap(([name, value]) =>
+      value === undefined || value === "" ? [] : `${name}=${encodeURIComponent(value)}`,
+    );
+    const begin = path.includes("?") ? "&" : "?";
+    return this.#options.baseUrl + path + (words.length > 0 ? begin + words.join("&") : "");
   }
 
   /**
@@ -78,7 +77,8 @@ export class Http {
    */
   async send(url: string, init: RequestInit, own: Readonly<Record<string, string>> = {}): Promise<Response> {
     const { fetch, headers, credentials } = this.#options;
-    const withAll = { ...(credentials === undefined ? {} : { credentials }), ...init };
+    // What is undefined is not there, for `fetch`; the types know better.
+    const withAll = { credentials, ...init } as RequestInit;
     const given = await this.#headers(own, false);
     init.signal?.throwIfAborted();
     const response = await fetch(url, { ...withAll, headers: given });

@@ -111,12 +111,15 @@ export function readRun(value: unknown): RunInfo {
 
 /** Return what an answer says of a session's runs. */
 export function readRuns(value: unknown): RunsPage {
-  const page = readFields({ or: { runs: [], nextPageToken: "" } }, value) as unknown as RunsPage;
-  return { ...page, runs: page.runs.map(readRun) };
+  return readPage(value, "runs", readRun) as unknown as RunsPage;
 }
 
 /** Return what an answer says of a session's turns. */
 export function readTranscript(value: unknown): TranscriptPage {
-  const page = readFields({ or: { turns: [], nextPageToken: "" } }, value) as unknown as TranscriptPage;
-  return { ...page, turns: page.turns.map((turn) => readFields(TURN, turn) as unknown as TranscriptTurn) };
+  return readPage(value, "turns", (turn) => readFields(TURN, turn)) as unknown as TranscriptPage;
+}
+
+function readPage(value: unknown, name: string, read: (item: unknown) => unknown): Record<string, unknown> {
+  const page = readFields({ or: { [name]: [], nextPageToken: "" } }, value);
+  return { ...page, [name]: (page[name] as unknown[]).map(read) };
 }

@@ -61,35 +61,24 @@ export class RetryClock {
   }
 
   /** Return the milliseconds to wait before the next attempt, or undefined when it is time to give up. */
-  next(failed: FailedAttempt): number | undefined {
-    this.#count(failed);
-    this.#attempt += 1;
-    const wanted = this.#retryAfter(failed);
-    const { delaysMs } = this.#policy;
-    if (delaysMs !== undefined) {
-      const delay = delaysMs[this.#attempt - 1];
-      return delay === undefined ? undefined : Math.max(delay, wanted);
-    }
-    const left = failed.offline ? Infinity : this.#policy.budgetMs - this.#spentMs;
-    if (left <= 0 || wanted > left) return undefined;
-    return Math.min(Math.max(this.#backoff(failed), wanted), left);
-  }
-
-  #count({ nowMs, offline }: FailedAttempt): void {
+  next({ nowMs, offline, retryMs, retryAfterMs = 0 }: FailedAttempt): number | undefined {
+    const { delaysMs, budgetMs, firstMs, capMs } = this.#policy;
     if (this.#lastMs !== undefined && !this.#wasOffline) {
       this.#spentMs += Math.min(nowMs - this.#lastMs, LONGEST_STEP_MS);
     }
     this.#lastMs = nowMs;
     this.#wasOffline = offline;
-  }
-
-  #retryAfter({ retryAfterMs }: FailedAttempt): number {
-    return (retryAfterMs ?? 0) * (1 + this.#random() * RETRY_AFTER_SPREAD);
-  }
-
-  #backoff({ retryMs }: FailedAttempt): number {
-    if (retryMs !== undefined && this.#attempt === 1) return retryMs;
-    const range = Math.min(this.#policy.firstMs * 2 ** (this.#attempt - 1), this.#policy.capMs);
-    return Math.max(retryMs ?? 0, this.#random() * range);
+    const before = this.#attempt++;
+    const wanted = retryAfterMs * (1 + this.#random() * RETRY_AFTER_SPREAD);
+    if (delaysMs !== undefined) {
+      const delay = delaysMs[before];
+      return delay === undefined ? undefined : Math.max(delay, wanted);
+    }
+    const left = offline ? Infinity : budgetMs - this.#spentMs;
+    if (left <= 0 || wanted > left) return undefined;
+    // The server has spread its first `retry:` itself.
+    const pause = this.#random() * Math.min(firstMs * 2 ** before, capMs);
+    const own = retryMs === undefined ? pause : before === 0 ? retryMs : Math.max(retryMs, pause);
+    return Math.min(Math.max(own, wanted), left);
   }
 }

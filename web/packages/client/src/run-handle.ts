@@ -140,7 +140,7 @@ export class RunHandle implements Run {
       next: () => this.#queue.next(),
       return: () => {
         this.leave();
-        return Promise.resolve({ done: true, value: undefined });
+        return this.#queue.next();
       },
     };
   }
@@ -253,7 +253,7 @@ export class RunHandle implements Run {
     const runId = headers.get("run-id") ?? undefined;
     const timingToken = headers.get("timing-token") ?? undefined;
     this.#refused = false;
-    if (runId !== undefined) this.#reader.learn(runId);
+    this.#reader.learn(runId);
     this.#emit({ kind: "opened", runId, traceId: traceIdOf(headers.get("traceparent")), timingToken });
   }
 
@@ -262,11 +262,11 @@ export class RunHandle implements Run {
     const { runId, cursor } = this.#reader;
     const query = { timing: this.#options.timing === true ? 1 : undefined };
     if (runId !== undefined) {
-      const own: Record<string, string> = cursor === undefined ? {} : { "Last-Event-ID": cursor };
+      const own = { ...(cursor !== undefined && { "Last-Event-ID": cursor }) };
       return connection.open(http.url("events", { runId }, query), {}, own);
     }
-    if (this.#order.kind !== "start") throw new Error("A run that is followed has an id.");
-    const { request, idempotencyKey } = this.#order;
+    // A run that is followed has an id.
+    const { request, idempotencyKey } = this.#order as Extract<RunOrder, { kind: "start" }>;
     return connection.open(
       http.url("start", {}, query),
       { method: "POST", body: JSON.stringify(request) },
@@ -293,7 +293,7 @@ export class RunHandle implements Run {
       this.#end({ kind: "never_started" });
       return AGAIN;
     }
-    const retryable = failure.retryable && (status === 429 || status === 503 || status >= 500);
+    const retryable = failure.retryable && (status === 429 || status >= 500);
     return retryable ? { kind: "broken", failure } : { kind: "failed", failure };
   }
 

@@ -1,7 +1,6 @@
 import { type Cursor, compareCursors, parseCursor } from "./cursor.ts";
 import type { ControlFrame, StreamEvent } from "./events.ts";
-import type { Failure } from "./failure.ts";
-import { present } from "./fields.ts";
+import { eventFailure, type Failure } from "./failure.ts";
 import { type ParsedMessage, parseMessage, type SseMessage } from "./parse-event.ts";
 import type { Signal } from "./stream-state.ts";
 
@@ -58,7 +57,7 @@ export class RunReader {
   }
 
   /** Learn the run's id from elsewhere, a header say. */
-  learn(runId: string): void {
+  learn(runId: string | undefined): void {
     this.#runId ??= runId;
   }
 
@@ -84,7 +83,7 @@ export class RunReader {
   #takeEvent(event: StreamEvent, cursor: Cursor | undefined, atMs: number): End | undefined {
     // The edge's own error: it has no way to the run, which may still be there.
     if (event.type === "error" && cursor === undefined && event.retryable) {
-      return { kind: "broken", failure: failureOf(event) };
+      return { kind: "broken", failure: eventFailure(event, true) };
     }
     if (event.type === "run_started") this.learn(event.runId);
     this.#finished = event.type === "done" || event.type === "error";
@@ -122,9 +121,4 @@ export class RunReader {
     this.learn(cursor.runId);
     return "new";
   }
-}
-
-function failureOf(event: Extract<StreamEvent, { type: "error" }>): Failure {
-  const { code, message, traceId, details } = event;
-  return { code, message, retryable: true, resumable: true, details, ...present("traceId", traceId) };
 }

@@ -1,6 +1,7 @@
 import type { SseMessage } from "./parse-event.ts";
 
 // A CR LF that a chunk border cuts ends one line all the same: see `#afterCr`.
+const FIELD = /^([^:]*):? ?(.*)/s;
 const LINE_END = /\r\n|\n|\r/g;
 
 /**
@@ -49,9 +50,7 @@ export class SseDecoder {
       this.#dispatch(messages);
       return;
     }
-    const colon = line.indexOf(":");
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
+    const [, field, value = ""] = FIELD.exec(line) ?? [];
     if (field === "data") this.#data.push(value);
     else if (field === "event") this.#event = value;
     else if (field === "id" && !value.includes("\0")) this.#id = value;

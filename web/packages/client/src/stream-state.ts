@@ -1,6 +1,6 @@
 import type { Cursor } from "./cursor.ts";
 import type { ControlFrame, FinishReason, JsonValue, Progress, StreamEvent, Usage } from "./events.ts";
-import type { Failure } from "./failure.ts";
+import { eventFailure, type Failure } from "./failure.ts";
 
 /** What happens to a run as its reader sees it: the only input of the state. */
 export type Signal =
@@ -167,7 +167,17 @@ export function reduce(state: RunState, signal: Signal): RunState {
   if (state.outcome !== undefined && !isRevival(state.outcome, signal)) return state;
   switch (signal.kind) {
     case "event":
-      return reduceEvent({ ...state, ...CONNECTED, degraded: false }, signal.event, signal.atMs);
+      return takeEvent(
+        {
+          ...state,
+          ...CONNECTED,
+          degraded: false,
+          status:
+            state.status === "submitted" && signal.event.type !== "run_started" ? "streaming" : state.status,
+        },
+        signal.event,
+        signal.atMs,
+      );
     case "control":
       return signal.frame.control === "degraded" ? { ...state, degraded: true } : state;
     case "opened":
@@ -182,7 +192,7 @@ export function reduce(state: RunState, signal: Signal): RunState {
     case "joined":
       return { ...state, ...NOTHING_SAID, joined: true, runId: signal.runId, trouble: undefined };
     case "gap":
-      return { ...state, ...(signal.restart ? NOTHING_SAID : {}), gap: !signal.complete };
+      return { ...state, ...(signal.restart && NOTHING_SAID), gap: !signal.complete };
     case "stop_requested":
       return { ...state, status: "stopping", stopping: true, stopFailed: false };
     case "stop_failed":
@@ -192,7 +202,7 @@ export function reduce(state: RunState, signal: Signal): RunState {
     case "failed":
       return fail(state, signal.failure);
     case "left":
-      return { ...state, connection: "closed", attempt: 0, trouble: undefined };
+      return { ...state, ...CONNECTED, connection: "closed" };
   }
 }
 
@@ -220,12 +230,6 @@ function reconnect(state: RunState, signal: Extract<Signal, { kind: "reconnectin
   };
 }
 
-function reduceEvent(state: RunState, event: StreamEvent, atMs: number): RunState {
-  const next = takeEvent(state, event, atMs);
-  const speaks = event.type !== "run_started" && next.status === "submitted";
-  return speaks ? { ...next, status: "streaming" } : next;
-}
-
 function takeEvent(state: RunState, event: StreamEvent, atMs: number): RunState {
   switch (event.type) {
     case "run_started":
@@ -237,15 +241,12 @@ function takeEvent(state: RunState, event: StreamEvent, atMs: number): RunState 
         traceId: traceIdOf(event.traceparent) ?? state.traceId,
       };
     case "text_delta":
-      return {
-        ...state,
-        segments: append(state, event.content),
-        pace: keepPace(state.pace, event.tokens, atMs),
-      };
     case "reasoning_delta":
       return {
         ...state,
-        reasoning: state.reasoning + event.content,
+        ...(event.type === "text_delta"
+          ? { segments: append(state, event.content) }
+          : { reasoning: state.reasoning + event.content }),
         pace: keepPace(state.pace, event.tokens, atMs),
       };
     case "progress":
@@ -267,14 +268,7 @@ function takeEvent(state: RunState, event: StreamEvent, atMs: number): RunState 
         usage: event.usage,
       });
     case "error":
-      return fail(state, {
-        code: event.code,
-        message: event.message,
-        retryable: event.retryable,
-        resumable: false,
-        details: event.details,
-        ...(event.traceId === undefined ? {} : { traceId: event.traceId }),
-      });
+      return fail(state, eventFailure(event, false));
   }
 }
 

@@ -5,10 +5,11 @@ import re
 import pytest
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Exchange, Position
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange
 from agent_core.log.redis.calls import Call, Calls, Ending, Reaping
-from agent_core.log.redis.connection import SCRIPTS
 from agent_core.log.redis.keys import Keys
+from agent_core.log.redis.lua import SCRIPTS
 from tests.support.stores import LOST, RUN, STOP, record
 
 CALLS = Calls(Keys("p"), LogBudget(retention_s=2, session_retention_s=3, session_bytes=10))
@@ -21,6 +22,7 @@ CREATED = Ending(STOP, 5_000_000_000, Exchange("hi", "ho"))
     [
         CALLS.create(RECORD, 1),
         CALLS.append(RECORD, 1, 1, [b"e"]),
+        CALLS.refill(RUN, 1, 1, 1, [b"e"]),
         CALLS.restore(RECORD, 1, 1),
         CALLS.read(RUN, Position(1, 2), 3, 4),
         CALLS.delete(RECORD),

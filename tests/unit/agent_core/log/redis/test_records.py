@@ -4,15 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_core.log.contract import START, Exchange, Position
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange, Outcome
 from agent_core.log.redis.records import (
-    CLOSED,
-    HINT_BYTES,
-    Hint,
     decode_hint,
     encode_exchange,
-    encode_hint,
     exchanges_of,
     info_of,
     meta_fields,
@@ -22,18 +18,6 @@ from agent_core.log.redis.records import (
 from tests.support.stores import RUN, record
 
 NUMBERS = st.integers(0, 2**53)
-
-
-@given(st.integers(0, 3), st.integers(0, 2**32 - 1), NUMBERS, st.lists(st.binary(max_size=300), max_size=20))
-def test_a_hint_is_read_as_it_was_written(flags: int, epoch: int, first: int, events: list[bytes]) -> None:
-    """Whatever the events hold."""
-    assert decode_hint(encode_hint(Hint(flags, epoch, first, events))) == Hint(flags, epoch, first, events)
-
-
-def test_a_hint_leaves_events_out_that_are_too_large() -> None:
-    """Readers look into the log then."""
-    hint = Hint(CLOSED, 1, 7, [b"x" * HINT_BYTES, b"y"])
-    assert decode_hint(encode_hint(hint)) == hint._replace(events=[])
 
 
 @pytest.mark.parametrize("message", [b"", b"\x00", b"\x00" * 14])

@@ -13,8 +13,8 @@ from agent_core.errors import (
     UnknownRunError,
     Violation,
 )
-from agent_core.log.contract import Position
 from agent_core.log.encoding import encode_payload, new_event, seal
+from agent_core.log.position import Position
 from agent_core.rpc.link.codec import (
     END,
     MessageEncoder,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent_core.log.contract import LogGoneError, Position
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import Position
 from agent_core.runs.follower import Resync
 from tests.support.scripted_follower import ScriptedFollower
 from tests.support.scripted_link import event, some, turns, writing

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agent_core.errors import CoreDrainingError
-from agent_core.log.contract import LogAwayError, LogGoneError, Position
+from agent_core.log.errors import LogAwayError, LogGoneError
+from agent_core.log.position import Position
 from agent_core.rpc.link import writer as writer_module
 from agent_core.rpc.link.codec import MAX_MESSAGE_BYTES
 from agent_core.rpc.link.follow import SLICE_BYTES
@@ -232,18 +233,18 @@ async def test_no_more_is_read_while_too_much_waits() -> None:
     """Neither refusals nor follows that have ended pile up for an edge that does not read."""
     async with writing() as edge:
         edge.may_write.clear()
-        edge.writer.say(b"")
+        edge.writer.enqueue(b"")
         await turns()
         for _ in range(writer_module.MAX_WAITING - 1):
-            edge.writer.say(b"")
-        assert await waits(edge.writer.room()) is False
+            edge.writer.enqueue(b"")
+        assert await waits(edge.writer.wait_for_room()) is False
         follow = edge.follow(1, ScriptedFollower(some(1)))
         follow.is_over = follow.is_closed = True
-        edge.writer.skips()
-        assert await waits(edge.writer.room()) is True
+        edge.writer.count_ended()
+        assert await waits(edge.writer.wait_for_room()) is True
         edge.may_write.set()
         await turns()
-        assert await waits(edge.writer.room()) is False
+        assert await waits(edge.writer.wait_for_room()) is False
 
 
 async def waits(room: Any) -> bool:
