@@ -8,6 +8,8 @@ WEB_STAMP := web/node_modules/.installed
 NODE_CLIENT_STAMP := examples/node-client/node_modules/.installed
 NEXTJS_STAMP := examples/nextjs/node_modules/.installed
 ASSISTANT_UI_STAMP := examples/assistant-ui/node_modules/.installed
+AI_SDK_STAMP := examples/ai-sdk/node_modules/.installed
+AG_UI_STAMP := examples/ag-ui/node_modules/.installed
 PACKAGES_STAMP := web/node_modules/.packages
 FRAMEWORKS_STAMP := .frameworks/.installed
 PAGE := edge/static/index.html
@@ -18,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 # Tests go on without Node (and say so at their end), unless this is CI.
 HAVE_NODE := $(shell scripts/require_node.sh 2>/dev/null && echo yes)
-NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(NEXTJS_STAMP) $(ASSISTANT_UI_STAMP) $(PAGE))
+NEEDS_NODE := $(if $(HAVE_NODE)$(CI),$(WEB_STAMP) $(NODE_CLIENT_STAMP) $(NEXTJS_STAMP) $(ASSISTANT_UI_STAMP) $(AI_SDK_STAMP) $(AG_UI_STAMP) $(PAGE))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -156,7 +158,7 @@ system: ## say which programs the tests need; as root on Debian, install them
 
 .PHONY: clean
 clean: ## remove what was built and all caches
-	rm -rf edge/static examples/nextjs/.next examples/assistant-ui/dist examples/*-client/target dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf edge/static examples/nextjs/.next examples/assistant-ui/dist examples/ai-sdk/dist examples/*-client/target dist build web/dist web/packages/*/dist htmlcov tests/artifacts .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find . -name node_modules -prune -o -name .venv -prune -o -name .frameworks -prune -o -name .observe -prune \
 		-o -name __pycache__ -type d -print0 | xargs -0 rm -rf
@@ -191,6 +193,14 @@ $(PACKAGES_STAMP): $(WEB_STAMP) $(PACKAGE_SOURCES)
 
 $(NEXTJS_STAMP): examples/nextjs/package-lock.json $(PACKAGES_STAMP)
 	npm --prefix examples/nextjs ci
+	@touch $@
+
+$(AI_SDK_STAMP): examples/ai-sdk/package-lock.json
+	npm --prefix examples/ai-sdk ci
+	@touch $@
+
+$(AG_UI_STAMP): examples/ag-ui/package-lock.json
+	npm --prefix examples/ag-ui ci
 	@touch $@
 
 $(ASSISTANT_UI_STAMP): examples/assistant-ui/package-lock.json $(PACKAGES_STAMP)
