@@ -21,7 +21,7 @@ from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import ai_sdk, chat, health, metrics, runs, sessions, tickets, timing
+from edge.routes import ag_ui, ai_sdk, chat, health, metrics, openai, runs, sessions, tickets, timing
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
@@ -47,8 +47,13 @@ API: Final = (
     ai_sdk.chat,
     ai_sdk.resume,
     ai_sdk.stop,
+    ag_ui.run_agent,
+    ag_ui.follow,
 )
 """The routes below /api: they are for those who say who they are."""
+
+OPENAI_API: Final = (openai.completions, openai.models)
+"""Those below /v1, as well."""
 
 
 def create_app(
@@ -109,8 +114,9 @@ def create_app(
     app = Litestar(
         route_handlers=[
             *(
-                Router("/api", route_handlers=handlers, guards=[require_principal], security=security)
-                for handlers, security in by_security(API, settings.auth)
+                Router(path, route_handlers=handlers, guards=[require_principal], security=security)
+                for path, api in (("/api", API), ("/v1", OPENAI_API))
+                for handlers, security in by_security(api, settings.auth)
             ),
             health.live,
             health.ready,

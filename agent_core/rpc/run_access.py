@@ -34,6 +34,11 @@ class RunAccess:
         self._agents = agents
         self._max_message_bytes = max_message_bytes
 
+    @property
+    def agent_names(self) -> tuple[str, ...]:
+        """The names of all agents, the default first."""
+        return self._agents.names
+
     async def start(
         self,
         spec: RunSpec,

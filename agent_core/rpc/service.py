@@ -167,6 +167,7 @@ class AgentService:
             ready=manager.ready,
             draining=manager.draining,
             link=True,
+            agents=self._access.agent_names,
         )
         clock = Clock(id=clock_id(), send_nano=monotonic_nano(), send_unix_nano=time.time_ns())
         return pb.GetCoreResponse(core=core, clock=clock)

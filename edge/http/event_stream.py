@@ -107,7 +107,7 @@ class EventStream(WrittenStream):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream to the end, or until the client has gone; or refuse to."""
-        if await head_alone(scope, send):
+        if await head_alone(scope, send, self._dialect.headers()):
             return
         self._scope = scope
         self._loop = asyncio.get_running_loop()
@@ -173,9 +173,7 @@ class EventStream(WrittenStream):
             await self._turn
         if self._error is not None:
             raise self._error
-        if self._outcome == "drained" and not self._dialect.traits.has_cursors:
-            self._cut()
-        elif self._outcome not in {"client_disconnect", "evicted"}:
+        if self._outcome not in {"client_disconnect", "evicted"} and not self._ends_by_cut:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _go_on(self) -> None:
@@ -248,8 +246,15 @@ class EventStream(WrittenStream):
         if self._call is not None:
             self._call.resume()
 
+    @property
+    def _ends_by_cut(self) -> bool:
+        """Whether the client would take an end for the answer's, and is to notice that it was none."""
+        return self._outcome == "drained" and not self._dialect.traits.has_cursors
+
     def _end_well(self) -> None:
         """End: all is written."""
+        if self._ends_by_cut:
+            self._cut()  # first, as in `_evict`
         self._finish(self._outcome or "error", Leave.ENDED)
 
     def _broke(self, error: Exception) -> None:

@@ -194,13 +194,15 @@ def is_follow(scope: Any) -> bool:
         return False
     if scope["method"] == "GET":
         path: str = scope["path"]
-        return (path.startswith("/api/runs/") and path.endswith("/events")) or _is_dialects(path)
+        if _is_dialects(path):
+            return path.endswith("/stream") or path.startswith("/api/ag-ui/runs/")
+        return path.startswith("/api/runs/") and path.endswith("/events")
     return scope["method"] == "POST" and any(name == b"last-event-id" for name, _ in scope["headers"])
 
 
 def _is_dialects(path: str) -> bool:
-    """Return whether a follow is one of the AI SDK's: its clients don't come back by themselves."""
-    return path.startswith("/api/ai-sdk/") and path.endswith("/stream")
+    """Return whether a request is one of a dialect whose clients don't come back by themselves."""
+    return path.startswith(("/api/ai-sdk/", "/api/ag-ui"))
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:

@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 from litestar import Request, Response
@@ -31,8 +31,17 @@ MEDIA_TYPE: Final = "application/problem+json"
 REFUSAL_FORM: Final = "tokenwire_refusal_form"
 """The option of a route handler whose clients know no problem documents: `opt={REFUSAL_FORM: form}`."""
 
-RefusalForm: TypeAlias = Callable[[EdgeError], tuple[bytes, str]]
-"""Returns the body that tells of a failure, and its media type."""
+
+class RefusalBody(NamedTuple):
+    """How a failure is told."""
+
+    body: bytes
+    media_type: str
+    headers: Mapping[str, str] = {}
+
+
+RefusalForm: TypeAlias = Callable[[EdgeError, int], RefusalBody]
+"""Returns how a failure with an HTTP status is told."""
 
 _CLIENT_CLOSED_REQUEST: Final = 499
 _CODE_OF_STATUS: Final[Mapping[int, str]] = {
@@ -90,12 +99,12 @@ def problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> ASG
     """
     status = status or error.http_status
     _log(error, status, scope)
-    body, media_type = _body(error, status, scope)
+    told = _told(error, status, scope)
     return ASGIResponse(
-        body=body,
-        media_type=media_type,
+        body=told.body,
+        media_type=told.media_type,
         status_code=status,
-        headers={**_headers(error, status), **_trace_headers(scope)},
+        headers={**_headers(error, status), **_trace_headers(scope), **told.headers},
     )
 
 
@@ -128,12 +137,12 @@ def _problem(
     """Return the same for Litestar's exception handlers."""
     status = status or error.http_status
     _log(error, status, scope)
-    body, media_type = _body(error, status, scope)
+    told = _told(error, status, scope)
     return Response(
-        content=body,
-        media_type=media_type,
+        content=told.body,
+        media_type=told.media_type,
         status_code=status,
-        headers={**_headers(error, status), **_trace_headers(scope), **(headers or {})},
+        headers={**_headers(error, status), **_trace_headers(scope), **told.headers, **(headers or {})},
     )
 
 
@@ -173,13 +182,13 @@ def _phrase(status: int) -> str:
     return "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else http.HTTPStatus(status).phrase
 
 
-def _body(error: EdgeError, status: int, scope: Scope) -> tuple[bytes, str]:
-    """Return a refusal's body and media type, in the form that the route's clients know."""
+def _told(error: EdgeError, status: int, scope: Scope) -> RefusalBody:
+    """Return a refusal in the form that the route's clients know."""
     handler = cast(Mapping[str, Any], scope).get("route_handler")  # none where no route was found
     form: RefusalForm | None = handler.opt.get(REFUSAL_FORM) if handler is not None else None
     if form is not None:
-        return form(error)
-    return _encode(error, status, trace_id(scope)), MEDIA_TYPE
+        return form(error, status)
+    return RefusalBody(_encode(error, status, trace_id(scope)), MEDIA_TYPE)
 
 
 def _encode(error: EdgeError, status: int, trace: str = "") -> bytes:

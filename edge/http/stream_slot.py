@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from litestar.connection import ASGIConnection
 from litestar.response.base import ASGIResponse
 from litestar.types import Scope, Send
@@ -53,16 +55,17 @@ class StreamSlot:
             self._limits.release_stream(principal)
 
 
-async def head_alone(scope: Scope, send: Send) -> bool:
+async def head_alone(scope: Scope, send: Send, headers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
     """Answer HEAD with the headers that every stream has, and return whether that was asked: it opens none.
 
     Args:
         scope: The request's.
         send: The response's.
+        headers: Those that the stream's dialect has besides.
     """
     if not is_head(scope):
         return False
-    await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+    await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return True
 

@@ -20,6 +20,7 @@ from edge.routes.chat import MAX_REQUEST_ID, REQUEST_ID_BYTES
 from edge.routes.chunk_count import count_chunks
 from edge.routes.context import EdgeContext, EdgeDependency, caller_of
 from edge.routes.requests import CHANGE_REFUSALS, REFUSALS
+from edge.routes.text_refusals import in_text, text_form, text_refusal
 from edge.sse.dialects import AiSdkDialect
 from edge.sse.dialects.ai_sdk_request import AiSdkChatRequest, question_of, request_id_of
 from edge.sse.dialects.conversation import history_of
@@ -37,23 +38,9 @@ reloaded just before the end has not seen it."""
 MAX_START_INDEX: Final = 2**31 - 1
 
 _LOOK: Final = StreamLook()
-_TEXT: Final = "text/plain"
 
 
-def _text_form(error: EdgeError) -> tuple[bytes, str]:
-    """Return a refusal as the AI SDK's clients know it: they show the whole body as the error's message."""
-    return error.message.encode(), _TEXT
-
-
-def _in_text(refusals: dict[int, ResponseSpec]) -> dict[int, ResponseSpec]:
-    """Return how refusals are documented: what is wrong, as text for users."""
-    return {
-        status: ResponseSpec(str, description=spec.description, media_type=_TEXT, generate_examples=False)
-        for status, spec in refusals.items()
-    }
-
-
-_OPTIONS: Final = {STREAMS: True, REFUSAL_FORM: _text_form}
+_OPTIONS: Final = {STREAMS: True, REFUSAL_FORM: text_form}
 _STREAM: Final = ResponseSpec(
     str,
     description="A UI message stream: one chunk per `data` line, then `[DONE]`.",
@@ -61,7 +48,13 @@ _STREAM: Final = ResponseSpec(
     generate_examples=False,
 )
 
-ChatId: TypeAlias = Annotated[str, PathParameter(description="Chat id, as in the body's `id`; or a run id.")]
+ChatId: TypeAlias = Annotated[
+    str,
+    PathParameter(
+        description="Chat id, as in the body's `id`; or a run id.",
+        schema_extra={"pattern": "^[A-Za-z0-9._~:@-]{1,128}$"},
+    ),
+]
 
 
 @post(
@@ -75,13 +68,8 @@ ChatId: TypeAlias = Annotated[str, PathParameter(description="Chat id, as in the
     "that is sent twice is answered with one run.",
     responses={
         200: _STREAM,
-        **_in_text(CHANGE_REFUSALS),
-        409: ResponseSpec(
-            str,
-            description="Another answer of the chat is still being written.",
-            media_type=_TEXT,
-            generate_examples=False,
-        ),
+        **in_text(CHANGE_REFUSALS),
+        409: text_refusal("Another answer of the chat is still being written."),
     },
 )
 async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the request
@@ -124,14 +112,9 @@ async def chat(  # noqa: PLR0913, PLR0917 # one parameter for each part of the r
     responses={
         200: _STREAM,
         204: ResponseSpec(None, description="The chat has no answer that is being written."),
-        **_in_text(REFUSALS),
-        404: ResponseSpec(str, description="Unknown run.", media_type=_TEXT, generate_examples=False),
-        410: ResponseSpec(
-            str,
-            description="The run's log was lost with its core.",
-            media_type=_TEXT,
-            generate_examples=False,
-        ),
+        **in_text(REFUSALS),
+        404: text_refusal("Unknown run."),
+        410: text_refusal("The run's log was lost with its core."),
     },
 )
 async def resume(
@@ -161,13 +144,13 @@ async def resume(
 @post(
     "/ai-sdk/chat/{chat_id:str}/stop",
     status_code=204,
-    opt={REFUSAL_FORM: _text_form},
+    opt={REFUSAL_FORM: text_form},
     summary="Stop a chat's answer (AI SDK)",
     description="Stops the run of the chat that is being written, if there is one. The AI SDK's own "
     "`stop` only ends the connection.",
     responses={
         204: ResponseSpec(None, description="No answer is being written now."),
-        **_in_text(CHANGE_REFUSALS),
+        **in_text(CHANGE_REFUSALS),
     },
 )
 async def stop(request: Request[Any, Any, Any], chat_id: ChatId, edge: EdgeDependency) -> None:

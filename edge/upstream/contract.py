@@ -209,5 +209,8 @@ class Upstream(Protocol):
             caller: On whose behalf.
         """
 
+    async def agents(self) -> list[str]:
+        """Return the names of the agents that the cores run, a default one first."""
+
     async def ready(self) -> bool:
         """Return whether a core can start runs now."""

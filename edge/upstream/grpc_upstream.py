@@ -112,6 +112,18 @@ class GrpcUpstream:
         )
         return response
 
+    async def agents(self) -> list[str]:
+        """Return the names of the agents that the cores run, a default one first.
+
+        Raises:
+            UpstreamError: UNAVAILABLE, no core answers.
+        """
+        await self._cores.ready()
+        known = [member.status for member in self._cores.members if member.status is not None]
+        if not known:
+            raise UpstreamError("UNAVAILABLE")
+        return [*dict.fromkeys(name for status in known for name in status.agents)]
+
     async def ready(self) -> bool:
         """Return whether a core can start runs now."""
         return await self._cores.ready()

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
+from agent_core.agents.pace import pace_text
 from tests.conformance.corpus import load_cases
 from tests.support import system
 from tests.support.agents import SCRIPTED_TEXT
-from tests.support.processes import ROOT, Stack
-from tests.support.proxy import proxy_to
+from tests.support.browser import open_page, running_chromium, shoot
+from tests.support.processes import ROOT, Processes, Stack, free_port
+from tests.support.proxy import Proxy, proxy_to
 
 pytestmark = [pytest.mark.needs("node"), pytest.mark.timeout(120)]
 
 APP = ROOT / "examples" / "ai-sdk"
 VERSIONS = ("5", "6", "7")
+TOKENS = 80
+TEXT = pace_text(TOKENS, 5)
 
 
 def packages(**asked: Any) -> dict[str, Any]:
@@ -71,3 +79,63 @@ def test_their_workflow_transport_goes_on_behind_any_cut(stack: Stack) -> None:
         assert start == {"type": "start", "messageId": trial["run"]}, places
         assert rest == uncut["chunks"][1:], places
         assert trial["ended"] == len(trial["chunks"])
+
+
+def command(name: str, *words: str) -> list[str]:
+    """Return a command of a package of the example's."""
+    return [system.find("node") or "node", str(APP / "node_modules" / ".bin" / name), *words]
+
+
+@pytest.fixture(scope="module")
+def app(module_processes: Processes, stack: Stack) -> Iterator[tuple[str, Proxy]]:
+    """The example's URL, built and served as its README says, and the proxy by which it reaches the edge."""
+    for step in (command("tsc"), command("vite", "build")):
+        done = subprocess.run(step, cwd=APP, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    port = free_port()
+    serve = command("vite", "preview", str(APP), "--port", str(port), "--strictPort")
+    process = module_processes.start("vite", serve, {"TOKENWIRE_URL": stack.url})
+    process.wait_ready(lambda: answers(port))
+    with proxy_to(f"127.0.0.1:{port}") as proxy:
+        yield proxy.url, proxy
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def ask(page: Page, question: str) -> None:
+    page.get_by_label("Message").fill(question)
+    page.get_by_role("button", name="Send").click()
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.xdist_group("ai-sdk")
+def test_use_chat_survives_cuts_and_a_reload_in_a_browser(app: tuple[str, Proxy], chromium: str) -> None:
+    """The example's page shows the exact text, once, of one run; its Stop stops that of the next question."""
+    url, proxy = app
+    with running_chromium(chromium) as browser:
+        page, _ = open_page(browser, f"{url}/?agent=pace")
+        answer = page.locator("article[data-role=assistant]")
+        ask(page, json.dumps({"tokens": TOKENS, "rate": 20}))
+        expect(answer).to_contain_text("00002")
+        proxy.cut()
+        expect(answer).to_contain_text("00020")
+        page.reload()
+        expect(answer).to_contain_text("00030")
+        proxy.cut()
+        expect(answer).to_have_text(TEXT)
+        expect(page.locator("output")).to_have_text("ready")
+        expect(page.locator("article")).to_have_count(2)
+        ask(page, json.dumps({"tokens": 3_000, "rate": 20}))
+        expect(answer.nth(1)).to_contain_text("00002")
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator("output")).to_have_text("ready")
+        shoot(page, "ai-sdk")
+        chat_id = parse_qs(urlsplit(page.url).query)["chat"][0]
+        runs = page.evaluate("id => fetch(`/api/sessions/${id}/runs`).then((r) => r.json())", chat_id)["runs"]
+        assert [run["terminal"]["reason"] for run in runs] == ["cancelled", "stop"]
+        page.close()

@@ -20,6 +20,8 @@ from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.run_pb2 import RUN_STATE_ENDED, RunSpec
 
+SAID = {"role": 2, "content": "a"}
+
 
 async def outcome(call: Any) -> object:
     return await call if isinstance(call, grpc.aio.UnaryUnaryCall) else await rest_of(call)
@@ -52,6 +54,10 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
         ({"message": "m", "request_id": "a\x7f"}, ["run.request_id"]),
         ({"message": "m", "attributes": {str(n): "" for n in range(33)}}, ["run.attributes"]),
         ({"message": "m", "attributes": {"k" * 65: "", "v": "v" * 1025}}, ["run.attributes"] * 2),
+        ({"message": "m", "history": {"messages": [SAID] * 257}}, ["run.history"]),
+        ({"message": "m", "history": {"messages": [{"role": 1, "content": "ä" * 65_537}]}}, ["run.history"]),
+        ({"message": "m", "history": {"messages": [{"role": 1}, {"content": "a"}]}}, ["run.history"] * 2),
+        ({"message": "m", "history": {"messages": [SAID, {"role": 9, "content": "a"}]}}, ["run.history"]),
         ({"message": "", "user_id": "u" * 257}, ["run.message", "run.user_id"]),
     ],
 )
@@ -78,8 +84,22 @@ async def test_the_longest_of_everything_is_accepted() -> None:
             request_id="r" * 128,
             attributes={f"{n:064}": "v" * 1024 for n in range(32)},
             timeout={"seconds": 315_576_000_000},
+            history={"messages": [{"role": 1, "content": "ä" * 256}] * 256},
         )
     assert events[-1].HasField("done")
+
+
+async def test_a_history_of_the_callers_replaces_what_the_session_remembers() -> None:
+    """Also an empty one; it is not kept: the session's next run is told what was said in it."""
+    told = {"messages": [{"role": 1, "content": "q"}, SAID]}
+    async with running_core() as core:
+        await core.events("echo", "one", session_id="s")
+        said = [
+            (await core.events("recalls", "x", session_id="s", **more))[-1].done.final_message
+            for more in ({"history": told}, {"history": {}}, {})
+        ]
+    assert said[:2] == ["user: q\nassistant: a\n", ""]
+    assert said[2].startswith("user: one\nassistant: one \nuser: x\n")
 
 
 async def test_an_unknown_agent_is_not_found_and_the_known_ones_are_named() -> None:

@@ -309,7 +309,7 @@ async def test_the_openapi_document_says_what_each_id_looks_like() -> None:
         for parameter in operation.get("parameters", ())
     ]
     ids = [each for each in parameters if each["in"] == "path" or each["name"] == "pageToken"]
-    assert {each["name"] for each in ids} == {"run_id", "session_id", "pageToken"}
+    assert {each["name"] for each in ids} == {"run_id", "session_id", "chat_id", "pageToken"}
     assert all("pattern" in each["schema"] for each in ids)
 
 

@@ -151,6 +151,74 @@ async def transcript_is_empty(edge: Edge) -> None:
     assert [(turn["message"], turn["text"]) for turn in page["turns"]] == [(PRIVATE, f"{PRIVATE} ")]
 
 
+async def ai_sdk_chat_is_apart(edge: Edge) -> None:
+    """A chat id that both use is a chat of each, and the same question is a run of each."""
+    message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": PRIVATE}]}
+    asked = []
+    for who, agent in ((edge.users.ann, "echo"), (edge.users.bob, "recalls"), (edge.users.bob, "echo")):
+        body = {"id": f"chat-{agent}", "messages": [message]}
+        params = {"agent": agent}
+        asked.append(await edge.stack.client.post("/api/ai-sdk/chat", json=body, headers=who, params=params))
+    assert [answer.status_code for answer in asked] == [200] * 3
+    assert PRIVATE not in asked[1].text
+    assert len({answer.headers["run-id"] for answer in asked}) == 3
+
+
+async def ai_sdk_stream_is_unseen(edge: Edge) -> None:
+    """Neither by the run's id, nor by the chat's, which means bob's own: he has stopped it."""
+    for run_id in (edge.run_id, unknown_beside(edge.run_id)):
+        told = await edge.stack.client.get(f"/api/ai-sdk/chat/{run_id}/stream", headers=edge.users.bob)
+        assert told.status_code == 404
+    told = await edge.stack.client.get(f"/api/ai-sdk/chat/{SESSION}/stream", headers=edge.users.bob)
+    assert told.status_code == 200
+    assert told.text.endswith("data: [DONE]\n\n")
+    assert edge.run_id not in told.text
+
+
+async def ai_sdk_stop_is_apart(edge: Edge) -> None:
+    """Bob stops what is his: ann's run of that chat goes on."""
+    for chat_id in (SESSION, edge.run_id):
+        told = await edge.stack.client.post(f"/api/ai-sdk/chat/{chat_id}/stop", headers=edge.users.bob)
+        assert told.status_code == 204
+    state = await edge.stack.client.get(f"/api/runs/{edge.run_id}", headers=edge.users.ann)
+    assert state.json()["state"] == "running"
+
+
+async def ag_ui_is_apart(edge: Edge) -> None:
+    """A thread and a run that both name alike are those of each."""
+    message = {"id": "u1", "role": "user", "content": PRIVATE}
+    body = {"threadId": "thread", "runId": "r1", "messages": [message]}
+    asked = []
+    for who, agent in ((edge.users.ann, "echo"), (edge.users.bob, "recalls")):
+        path = f"/api/ag-ui?agent={agent}"
+        asked.append(await edge.stack.client.post(path, json=body, headers=who))
+    assert [answer.status_code for answer in asked] == [200] * 2
+    assert PRIVATE not in asked[1].text
+    assert asked[0].headers["run-id"] != asked[1].headers["run-id"]
+
+
+async def completions_are_apart(edge: Edge) -> None:
+    """The same question under the same key is a run of each; nothing is remembered for anyone."""
+    body = {"model": "recalls", "messages": [{"role": "user", "content": PRIVATE}]}
+    asked = [
+        await edge.stack.client.post(
+            "/v1/chat/completions", json=body, headers=who | {"idempotency-key": "k9"}
+        )
+        for who in (edge.users.ann, edge.users.bob)
+    ]
+    assert [answer.json()["choices"][0]["message"]["content"] for answer in asked] == ["", ""]
+    assert asked[0].headers["run-id"] != asked[1].headers["run-id"]
+
+
+async def models_are_the_same(edge: Edge) -> None:
+    """All who may ask may ask every agent; nothing of anyone's runs is told."""
+    asked = [
+        await edge.stack.client.get("/v1/models", headers=who) for who in (edge.users.ann, edge.users.bob)
+    ]
+    assert asked[0].json() == asked[1].json()
+    assert (await edge.stack.client.get("/v1/models")).status_code == 401
+
+
 async def metrics_name_nobody(edge: Edge) -> None:
     """Return when the numbers, which all may read, name neither ann nor her run nor her session."""
     page = (await edge.stack.client.get("/metrics", headers=edge.users.bob)).text
@@ -167,6 +235,13 @@ ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("POST", "/api/runs/{run_id}/ticket"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/ticket"),
     ("POST", "/api/runs/{run_id}/timing"): timing_is_unseen,
     ("POST", "/api/chat"): chat_is_apart,
+    ("POST", "/api/ai-sdk/chat"): ai_sdk_chat_is_apart,
+    ("POST", "/api/ai-sdk/chat/{chat_id}/stop"): ai_sdk_stop_is_apart,
+    ("GET", "/api/ai-sdk/chat/{chat_id}/stream"): ai_sdk_stream_is_unseen,
+    ("POST", "/api/ag-ui"): ag_ui_is_apart,
+    ("GET", "/api/ag-ui/runs/{run_id}"): lambda edge: unseen(edge, "GET", "/api/ag-ui/runs/{run_id}"),
+    ("POST", "/v1/chat/completions"): completions_are_apart,
+    ("GET", "/v1/models"): models_are_the_same,
     ("GET", "/metrics"): metrics_name_nobody,
 }
 """How bob tries to get at what is ann's, through each route."""

@@ -567,6 +567,7 @@ class Core(_message.Message):
     READY_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.str
     """The first 4 characters of the run ids that it creates, new for each process."""
     log_scope: Global___LogScope.ValueType
@@ -577,6 +578,12 @@ class Core(_message.Message):
     """True if it is shutting down: it accepts no new runs."""
     link: _builtins.bool
     """True if it serves Link. Cores of before do not."""
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the agents that it runs, the default first. Cores of before name
+        none.
+        """
+
     def __init__(
         self,
         *,
@@ -585,10 +592,11 @@ class Core(_message.Message):
         ready: _builtins.bool = ...,
         draining: _builtins.bool = ...,
         link: _builtins.bool = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "incarnation", b"incarnation", "link", b"link", "log_scope", b"log_scope", "ready", b"ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "draining", b"draining", "incarnation", b"incarnation", "link", b"link", "log_scope", b"log_scope", "ready", b"ready"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

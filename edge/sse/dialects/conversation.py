@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from tokenwire.runs import MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES
 from tokenwire.v1 import run_pb2
@@ -32,6 +32,18 @@ class Question(NamedTuple):
     """What was said before, oldest first; None where the session's own memory counts."""
 
 
+def text_of(content: Any) -> str:
+    """Return the texts of a message's content as one: it is a text, or a list of parts."""
+    if isinstance(content, list):
+        return "\n".join(text for part in content if (text := _text_of_part(part)))
+    return content if isinstance(content, str) else ""
+
+
+def is_text(content: Any) -> bool:
+    """Return whether a message's content holds nothing but texts."""
+    return not isinstance(content, list) or all(_text_of_part(part) is not None for part in content)
+
+
 def history_of(messages: Sequence[Message]) -> run_pb2.History:
     """Return a conversation for the core: the newest messages, as many as the contract allows.
 
@@ -55,3 +67,9 @@ def history_of(messages: Sequence[Message]) -> run_pb2.History:
             run_pb2.HistoryMessage(role=_ROLE[message.role], content=message.text) for message in told[first:]
         ]
     )
+
+
+def _text_of_part(part: Any) -> str | None:
+    """Return the text of a part; None of one that is none."""
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+    return text if isinstance(text, str) else None

@@ -83,6 +83,13 @@ def reason(answer: Answer) -> Any:
     return details.get("reason")
 
 
+def told(answer: Answer) -> str:
+    """Return a refusal's words, in whatever form the route's clients know."""
+    if answer.headers["content-type"] == "application/problem+json":
+        return answer.problem["detail"]
+    return answer.body.decode()
+
+
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("method", "path"), changing_routes())
 class TestEveryChangingRoute:
@@ -109,7 +116,8 @@ class TestEveryChangingRoute:
         """By what the browser says, or by the origin where it says nothing; before it asks who it is."""
         request = post(path, b"{}", JSON, *lines).replace(b"POST", method.encode(), 1)
         answer = await ask(url, request)
-        assert (answer.status, reason(answer)) == (403, "ORIGIN_NOT_ALLOWED")
+        assert answer.status == 403
+        assert "Pages of other sites may not call this server." in told(answer)
         assert "access-control-allow-origin" not in answer.headers
 
     @pytest.mark.parametrize(
@@ -140,8 +148,7 @@ class TestEveryChangingRoute:
         for body in (b"{}", b"") if kind else (b"{}",):
             answer = await ask(url, post(path, body, *lines).replace(b"POST", method.encode(), 1))
             assert answer.status == 415
-            assert answer.problem["code"] == "INVALID_ARGUMENT"
-            assert "application/json" in answer.problem["detail"]
+            assert "application/json" in told(answer)
         chunked = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
         chunked += "".join(f"{line}\r\n" for line in lines)
         assert (await ask(url, chunked.encode() + b"\r\n2\r\n{}\r\n0\r\n\r\n")).status == 415

@@ -46,6 +46,7 @@ async def test_head_tells_what_get_would(stack: Stack, path: str) -> None:
     known = {
         "run_id": await run_of(stack, session),
         "session_id": session,
+        "chat_id": session,
         "file_path": "x.js",
         "path": "openapi.yaml",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.processes import ROOT
 
 RUN_BY = {
+    "bench.dialect_cost": "tests/unit/bench/test_dialect_cost.py",
     "bench.gc_pauses": "tests/unit/bench/test_gc_pauses.py",
     "bench.reconnects": "tests/e2e/test_reconnects.py",
     "bench.page_script": "tests/e2e/test_page_script.py",

@@ -42,7 +42,7 @@ CLOCK_BOUNDS_S: Final = (1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-
 STREAM_OUTCOMES: Final = ("completed", "cancelled", "error", "client_disconnect", "evicted", "drained")
 """The values of the span attribute `tokenwire.stream.outcome`."""
 
-DIALECTS: Final = ("native", "ai_sdk")
+DIALECTS: Final = ("native", "ai_sdk", "openai", "ag_ui")
 """In what an edge serves streams: the values of the span attribute `tokenwire.stream.dialect`."""
 
 STORE_OPERATIONS: Final = ("create", "append", "read", "info", "sessions", "delete")

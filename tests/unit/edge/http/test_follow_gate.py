@@ -146,6 +146,19 @@ async def test_one_whose_turn_does_not_come_is_told_to_come_back(app: App) -> No
     await end(clients)
 
 
+async def test_a_client_of_the_ai_sdk_is_refused_with_a_status(app: App) -> None:
+    """A stream that ends would be an answer to it: it asks the same again at once, or shows nothing."""
+    gate = FollowGate(app, POLICY, Drain(), at_a_time=1, opening_s=WITHIN_S, wait_s=0.01)
+    resumes = {**scope("late"), "path": "/api/ai-sdk/chat/c1/stream"}
+    clients = [Client(gate, scope("first")), Client(gate, resumes)]
+    await until(clients[1].task.done)
+    begun, body = clients[1].sent
+    assert begun["status"] == 503
+    assert (b"retry-after", b"1") in begun["headers"]
+    assert body["body"].startswith(b"This server is busy.")
+    await end(clients)
+
+
 async def test_nobody_waits_at_an_edge_that_goes_down(app: App) -> None:
     """Who waits is told to come back, and who comes then."""
     drain = Drain()
@@ -192,6 +205,8 @@ async def test_a_body_that_was_read_while_waiting_reaches_the_application(app: A
         (scope("", "POST", (b"accept", b"*/*"), (b"last-event-id", b"r.1.2")), True),
         (scope("", "POST", (b"accept", b"*/*")), False),
         ({"type": "http", "method": "GET", "path": "/api/runs/r", "headers": []}, False),
+        ({"type": "http", "method": "GET", "path": "/api/ai-sdk/chat/c/stream", "headers": []}, True),
+        ({"type": "http", "method": "GET", "path": "/api/ai-sdk/chat/c/events", "headers": []}, False),
         ({"type": "http", "method": "OPTIONS", "path": "/api/runs/r/events", "headers": []}, False),
         ({"type": "lifespan"}, False),
     ],

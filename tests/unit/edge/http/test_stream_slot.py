@@ -63,3 +63,12 @@ async def test_who_can_read_a_status_gets_one(asked: Any, status: int) -> None:
     assert answer[2].startswith(b"retry: ") == (status == 200)
     slot.release()
     assert limits.slots.in_use == 1
+
+
+async def test_a_client_that_is_no_event_source_gets_a_status_in_any_case() -> None:
+    """The AI SDK's ask by GET without a header, and take a stream that ends for an answer."""
+    limits = Limits(LimitPolicy(streams=1), lambda: 0)
+    limits.slots.take("somebody")
+    refusal = StreamSlot(limits, starts=False, for_event_source=False).take(scope("GET"))
+    assert refusal is not None
+    assert (await answered(refusal, scope("GET")))[0] == 429

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from edge.sse.dialects.conversation import Message, history_of
+from typing import Any
+
+import pytest
+
+from edge.sse.dialects.conversation import Message, history_of, is_text, text_of
 from tokenwire.runs import MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES
 from tokenwire.v1 import run_pb2
 
@@ -45,3 +49,19 @@ def test_the_contracts_bytes_are_those_of_utf_8() -> None:
     assert [content for _, content in told(history_of(messages))] == [half]
     assert len(history_of(messages[1:]).messages) == 2
     assert told(history_of([Message("user", "a"), Message("assistant", half * 3)])) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "only_text"),
+    [
+        ("a", "a", True),
+        (None, "", True),
+        ({"text": "a"}, "", True),
+        ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "a\nb", True),
+        ([{"type": "text", "text": "a"}, {"type": "image", "text": "b"}], "a", False),
+        ([{"type": "text", "text": 7}, "b"], "", False),
+    ],
+)
+def test_a_content_is_its_texts(content: Any, told: str, only_text: bool) -> None:
+    """Whatever else it holds, it is known whether it does."""
+    assert (text_of(content), is_text(content)) == (told, only_text)

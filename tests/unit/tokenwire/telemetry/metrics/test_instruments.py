@@ -9,6 +9,7 @@ import pytest
 
 from agent_core.runs.run import StopCause
 from edge.http.event_stream import Outcome
+from edge.sse.dialects import AgUiDialect, AiSdkDialect, NativeDialect, OpenAiDialect
 from tokenwire.latency import HOPS
 from tokenwire.telemetry.losses import REASONS
 from tokenwire.telemetry.metrics import Home, home
@@ -62,6 +63,9 @@ def test_labels_have_the_values_that_the_code_has() -> None:
     """A new outcome, hop or cause fails here until it begins at zero, too."""
     assert declared.STREAMS_CLOSED.declaration.labels == {"outcome": get_args(Outcome)}
     assert declared.STALLS.declaration.labels == {"hop": HOPS}
+    made = (NativeDialect, AiSdkDialect, OpenAiDialect, AgUiDialect)
+    dialects = tuple(dialect.traits.name for dialect in made)
+    assert declared.STREAMS_SERVED.declaration.labels == {"dialect": dialects, "outcome": get_args(Outcome)}
     assert {cause.value for cause in StopCause} <= {*declared.CANCEL_CAUSES}
 
 
