@@ -97,7 +97,7 @@ def test_a_core_that_stands_still_for_three_seconds_loses_no_stream(site: Site) 
             time.sleep(STOPPED_S)
         finally:
             site.core.send(signal.SIGCONT)
-    assert sum(run.silence_s >= STOPPED_S - 0.5 for run in crowd.runs) >= LIVE * 0.9, "it did not stand still"
+    assert sum(run.silence_s >= STOPPED_S - 0.5 for run in crowd.runs) >= LIVE * 0.5, "it did not stand still"
 
 
 async def test_one_that_never_reads_takes_nothing_from_the_others_and_loses_nothing(site: Site) -> None:
