@@ -114,6 +114,30 @@ class Custom(_Event, tag="custom", kw_only=True):
     """The data: any JSON value."""
 
 
+class InputRequested(_Event, tag="input_requested", kw_only=True):
+    """The agent asks a person and waits for the answer."""
+
+    input_id: str
+    """The id of the question within its run."""
+    kind: str
+    """approval, choice, text or json."""
+    prompt: str
+    """The question."""
+    schema: msgspec.Raw | None = None
+    """A JSON Schema of the answer, for choice `{"enum": [...]}`; left out when any value is accepted."""
+    expire_time: str = ""
+    """When the question expires: RFC 3339; left out when the core gave no time."""
+
+
+class InputReceived(_Event, tag="input_received", kw_only=True):
+    """A question is closed."""
+
+    input_id: str
+    """The inputId of its input_requested."""
+    outcome: str
+    """answered, declined or expired."""
+
+
 class Usage(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
     """Tokens used over all model calls of a run."""
 
@@ -152,7 +176,17 @@ class Error(_Event, tag="error", kw_only=True):
 
 
 StreamEvent: TypeAlias = (
-    RunStarted | TextDelta | ReasoningDelta | Progress | ToolStart | ToolResult | Custom | Done | Error
+    RunStarted
+    | TextDelta
+    | ReasoningDelta
+    | Progress
+    | ToolStart
+    | ToolResult
+    | Custom
+    | InputRequested
+    | InputReceived
+    | Done
+    | Error
 )
 
 
