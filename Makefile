@@ -32,6 +32,8 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
+run: export TOKENWIRE_AGENT ?= assistant portfolio
+run: export TOKENWIRE_MODEL_TOOLS ?= calculator portfolio
 run: $(PYTHON_STAMP) $(PAGE) model ## install, build, fetch the model, and serve the page (ARGS="--port 8080")
 	@exec $(BIN)/tokenwire up $(ARGS)
 
@@ -163,7 +165,7 @@ clean: ## remove what was built and all caches
 distclean: clean ## ... and all that was installed into this checkout
 	rm -rf $(VENV) .frameworks .observe web/node_modules examples/*/node_modules examples/rust-client/Cargo.lock examples/python-client/tokenwire
 
-$(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
+$(PYTHON_STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml examples/portfolio/pyproject.toml
 	scripts/make_venv.sh $(VENV)
 	@touch $@
 

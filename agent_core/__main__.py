@@ -79,7 +79,7 @@ async def serve(
     if not stop.is_set():
         await restart.begin_again(stop, clean_up, port=core.port)
         os._exit(0)
-    if core.manager.strays:
+    if core.manager.unstopped_agents:
         clean_up()
         # The event loop waits for ever for the tasks of agents that do not stop.
         os._exit(0)

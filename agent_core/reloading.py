@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -65,7 +66,7 @@ class ReloadWatch:
             loaded: Whether the agents are loaded: then only what they have imported matters.
         """
         now = await self._stand(loaded=loaded)
-        before = await asyncio.to_thread(self._before_import, now) if loaded else now
+        before = await asyncio.to_thread(self._before_import, now, loaded=loaded)
         while True:
             await asyncio.sleep(LOOK_S)
             now = await self._stand(loaded=loaded)
@@ -80,17 +81,21 @@ class ReloadWatch:
             before = now  # with what was imported meanwhile
             if changed and not _can_not_be_parsed(changed):
                 logger.warning("reloading: %s", ", ".join(sorted(path.name for path in changed)))
+                await asyncio.to_thread(_forget_compiled, changed)
                 return
 
-    def _before_import(self, now: Stand) -> Stand:
-        """Return how files stood before the import: what was saved meanwhile has changed.
+    def _before_import(self, now: Stand, *, loaded: bool) -> Stand:
+        """Return how files stood before the import, loaded or failed: what was saved since has changed.
 
         Not a file that holds what it held: an agent that writes one of its own modules whenever it is
         imported would be reloaded for ever.
         """
         first, contents = self._first, self._first_contents
-        saved = {path for path in first.keys() & now.keys() if _content_of(path) != contents[path]}
-        return {**now, **{path: first[path] for path in saved}}
+        same = {path for path in first.keys() & now.keys() if _content_of(path) == contents[path]}
+        before = {**first, **{path: now[path] for path in same}}
+        if not loaded:
+            return before  # a file that is new since then may be what was missing
+        return {path: before.get(path, stand) for path, stand in now.items()}
 
     async def _stand(self, *, loaded: bool) -> Stand:
         return await asyncio.to_thread(lambda: stand_of(files_of(self._folders, loaded=loaded)))
@@ -102,6 +107,19 @@ def _content_of(path: Path) -> int:
         return hash(path.read_bytes())
     except OSError:
         return 0
+
+
+def _forget_compiled(paths: Iterable[Path]) -> None:
+    """Remove what Python has cached of these files.
+
+    It takes bytecode for current whose source has the same size and was changed in the same second: of two
+    quick saves, the first would answer. Source: https://docs.python.org/3/reference/import.html#pyc-invalidation
+    """
+    if sys.implementation.cache_tag is None:
+        return
+    for path in paths:
+        with suppress(OSError):  # nothing is cached, or another user's
+            Path(cache_from_source(path)).unlink()
 
 
 def stand_of(files: Iterable[Path]) -> Stand:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from agent_core.agents.loading import AgentLoadError, parse_sources
 from agent_core.log.budget import FLOOR_BYTES
 from agent_core.log.encoding import MAX_PAYLOAD_BYTES
+from agent_core.log.settings import LogSettings
 from agent_core.log.store_url import read_store
+from agent_core.runs.limits import CoreLimits, RunLimits
 from tokenwire.addresses import is_loopback, read_grpc_host
 from tokenwire.authentication import AuthenticationSettings
 from tokenwire.limits import SHARE_LOST, require_share, unlimited_share
 from tokenwire.logs import LogFormat
 from tokenwire.principal import require_key_length, require_separation
 
-LOG_SHARES: Final = 4
-"""A principal's share of the log is one of so many, unless it is set."""
 
+class Settings(RunLimits, CoreLimits, LogSettings, AuthenticationSettings):
+    """What an operator can set. Each field is the variable TOKENWIRE_ and its name in capitals.
 
-class Settings(AuthenticationSettings):
-    """What an operator can set. Each field is the variable TOKENWIRE_ and its name in capitals."""
+    Limits stand where they are applied: those of runs in `runs.limits`, those of the log in `log.settings`.
+    """
 
     grpc_host: str = "127.0.0.1"
     """Address to listen on: IPv4 (`0.0.0.0` for all), IPv6 (`::` for all of both), a host name, or
@@ -52,9 +54,9 @@ class Settings(AuthenticationSettings):
     are still distinguished by its common name. Use instead of TOKENWIRE_PRINCIPAL_KEY, not with it."""
 
     agent: str = ""
-    """Agents, separated by whitespace: names of built-in ones (`assistant`, `portfolio`, `pace`), or
-    `name=package.module:attribute`. The first is the default. `assistant`, the default if none is named, and
-    `portfolio` are always available."""
+    """Agents, separated by whitespace: names of built-in ones (`assistant`, `pace`) and of those that
+    installed packages offer (`portfolio`), or `name=package.module:attribute`. The first is the default.
+    `assistant`, the default if none is named, is always available."""
 
     reload: bool = False
     """Whether the core restarts when a file of its agents changes, for development. Runs get
@@ -67,73 +69,8 @@ class Settings(AuthenticationSettings):
     redis_prefix: str = Field(default="tokenwire", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     """Prefix of all keys in Redis. Cores with the same prefix share their runs."""
 
-    disconnect_grace_s: float = Field(default=30.0, ge=0)
-    """How long a run without followers continues if its on_disconnect is grace, in seconds."""
-
-    stop_grace_s: float = Field(default=5.0, ge=0)
-    """How long a cancelled agent may take to stop before its run is ended without it, in seconds."""
-
     drain_s: float = Field(default=10.0, ge=0)
     """How long runs may continue after SIGTERM, in seconds."""
-
-    run_timeout_s: float = Field(default=3600.0, gt=0)
-    """Maximum duration of a run, in seconds."""
-
-    max_run_bytes: int = Field(default=67_108_864, ge=1)
-    """Maximum size of the events of one run, in encoded bytes. A run that exceeds it ends in an Error."""
-
-    max_run_events: int = Field(default=1_000_000, ge=1)
-    """Maximum number of events of one run. A run that exceeds it ends in an Error."""
-
-    max_run_tool_calls: int = Field(default=256, ge=0)
-    """Maximum number of tool calls of one run. A run that requests more ends in a Done with the finish reason
-    `tool_limit`. 0 means no limit; the same holds for the following limits."""
-
-    max_runs: int = Field(default=10_000, ge=0)
-    """Maximum number of running runs at this core."""
-
-    max_principal_runs: int = Field(default=100, ge=0)
-    """Maximum number of running runs per principal at this core. The limits per principal apply only if
-    callers authenticate."""
-
-    max_principal_starts_per_minute: int = Field(default=120, ge=0)
-    """Maximum number of runs that one principal may start per minute at this core. After a pause, as many may
-    be started at once."""
-
-    max_follows: int = Field(default=20_000, ge=0)
-    """Maximum number of open streams (StreamRun, FollowRun, follows of links) at this core."""
-
-    max_principal_follows: int = Field(default=200, ge=0)
-    """Maximum number of open streams per principal at this core."""
-
-    log_run_bytes: int = Field(default=4_194_304, ge=1)
-    """Maximum size of the events that the log keeps of one run, in bytes. Beyond it the oldest are removed,
-    and readers that need them are told."""
-
-    log_run_events: int = Field(default=20_000, ge=1)
-    """Maximum number of events that the log keeps of one run."""
-
-    log_total_bytes: int = Field(default=268_435_456, ge=1)
-    """Maximum size of all runs in the log, in bytes. Beyond it ended runs are removed early, and new runs are
-    refused if there is not enough space for TOKENWIRE_LOG_RUN_BYTES."""
-
-    log_principal_bytes: int | None = Field(default=None, ge=0)
-    """Maximum size of the runs and sessions that the log keeps of one principal, in bytes. If unset, a
-    quarter of TOKENWIRE_LOG_TOTAL_BYTES; 0 means no limit. Beyond it the principal's ended runs are removed
-    early, then its running runs are shortened; other principals are not affected."""
-
-    log_retention_s: float = Field(default=900.0, ge=0)
-    """How long a run can be followed after its end, in seconds."""
-
-    session_exchanges: int = Field(default=20, ge=0)
-    """Maximum number of exchanges (a question and its answer) that are kept of a session and given to its
-    agent."""
-
-    session_bytes: int = Field(default=65_536, ge=0)
-    """Maximum size of the text that is kept of a session's exchanges, in bytes."""
-
-    session_retention_s: float = Field(default=86_400.0, ge=0)
-    """How long a session's exchanges are kept after the end of its last run, in seconds."""
 
     max_message_bytes: int = Field(default=131_072, ge=1, le=1_048_576)
     """Maximum size of a user's message, in bytes of UTF-8. It is kept with its run, and as long."""
@@ -225,12 +162,6 @@ class Settings(AuthenticationSettings):
     def has_principals(self) -> bool:
         """Whether callers prove who they are, and are not all one owner: else principals have no shares."""
         return self.proves_callers and not self.shared_owner
-
-    @property
-    def principal_log_bytes(self) -> int:
-        """The most bytes that the log keeps of one principal; 0 for no limit."""
-        given = self.log_principal_bytes
-        return self.log_total_bytes // LOG_SHARES if given is None else given
 
     def bearer_warnings(self) -> list[str]:
         """Return what an operator should know of bearers that others could read on their way."""

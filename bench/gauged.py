@@ -90,13 +90,13 @@ def core_gauges(core: CoreServer) -> Gauges:
     manager: Any = core.manager
     log: Any = manager._log  # noqa: SLF001 # the product has no use for these gauges
     gauges = {
-        "runs": len(manager._live),  # noqa: SLF001
-        "followers": len(manager._followers),  # noqa: SLF001
-        "strays": len(manager.strays),
-        "run_slots": manager._limiter.runs.in_use,  # noqa: SLF001
-        "follow_slots": manager._limiter.follows.in_use,  # noqa: SLF001
+        "runs": len(manager.registry),
+        "followers": len(manager.followers),
+        "strays": len(manager.unstopped_agents),
+        "run_slots": manager.limiter.runs.in_use,
+        "follow_slots": manager.limiter.follows.in_use,
     }
-    if log.volatile:
+    if log.traits.volatile:
         gauges["stored_runs"] = len(log._logs)  # noqa: SLF001
         gauges["stored_bytes"] = log._size_bytes  # noqa: SLF001
     return gauges

@@ -33,14 +33,14 @@ from opentelemetry.context import Context
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
-from agent_core.log.contract import START, Batch, RunRecord
+from agent_core.log.contract import START, Batch, End, RunRecord
 from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
 from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import Follower, FollowOrder
+from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.run_order import RunTimes
 from bench.machine import machine, versions
 from bench.result_file import as_text
 from tokenwire.garbage import GarbageCollection
@@ -206,7 +206,7 @@ async def fill(log: MemoryLog, events: int) -> None:
     for number in range(0, events, FILL_RUN):
         run_id = f"{number:030}"
         await log.create(RunRecord(run_id, "", "pace", ON_DISCONNECT_CONTINUE, 1, OWNER))
-        await log.close(run_id, 1, 1, payloads, Outcome("done", "stop"))
+        await log.close(run_id, 1, 1, payloads, End(Outcome("done", "stop")))
 
 
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -214,7 +214,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     log = MemoryLog()
     importlib.import_module(CORE)
     await fill(log, arguments.events)
-    manager = RunManager(log, RunTimes())
+    manager = RunManager(log, RunLimits())
     streams, pauses, phases = Streams(manager, arguments.rate), Pauses(), random.Random(SEED)  # noqa: S311
     with ExitStack() as stack:
         stack.enter_context(WAYS[arguments.way]())

@@ -11,20 +11,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from agent_core.log.contract import (
-    FIRST_EPOCH,
-    START,
-    Appended,
-    AppendStatus,
-    Batch,
-    Exchange,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunRecord,
-)
+from agent_core.log.append import Append, Appended, AppendStatus, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
+from agent_core.log.contract import StoreTraits
 from agent_core.log.encoding import seal
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 
 _OK: Final = Appended(AppendStatus.OK)
 _GONE: Final = Appended(AppendStatus.GONE)
@@ -101,12 +94,10 @@ class PipeTail:
         self._pipe.callback = None
 
 
-class NoLog:
+class NoLog(AwaitableAppends):
     """The store that keeps nothing. Limits a batch by events only: the benchmark's are small."""
 
-    volatile: Final = True
-    waits: Final = False
-    forgets: Final = False
+    traits: Final = StoreTraits(volatile=True, restorable=False)
 
     def __init__(self) -> None:
         self._pipes: dict[str, Pipe] = {}
@@ -135,30 +126,17 @@ class NoLog:
     async def probe(self) -> None:
         """Return: there is nothing that could be away."""
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
         """Hand events on."""
-        return self.append_now(run_id, epoch, first, payloads)
+        pipe = self._pipe(append.run_id)
+        if append.end is not None:
+            pipe.outcome = append.end.outcome
+        pipe.put(append.epoch, append.first, append.payloads)
+        on_answer(_OK)
 
-    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Hand events on."""
-        self._pipe(run_id).put(epoch, first, payloads)
-        return _OK
-
-    async def close(  # noqa: PLR0913, PLR0917 # the contract's
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None = None,
-    ) -> Appended:
-        """Hand the last events on."""
-        del exchange
-        pipe = self._pipe(run_id)
-        pipe.outcome = outcome
-        pipe.put(epoch, first, payloads)
-        return _OK
+    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Never needed: nothing is kept that could be lost."""
+        raise NotImplementedError
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
         """Return nothing: nothing is kept."""

@@ -31,7 +31,8 @@ from opentelemetry.context import Context
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
-from agent_core.log.contract import START, Batch
+from agent_core.log.batch import Batch
+from agent_core.log.position import START
 from agent_core.runs.follower import FollowOrder
 from agent_core.runs.manager import RunManager
 from bench.machine import busy_since, cores, filesystem, machine, processor_ticks, versions

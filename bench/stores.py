@@ -14,11 +14,11 @@ from uuid import uuid4
 
 from agent_core.log.contract import RunLog
 from agent_core.log.memory.log import MemoryLog
-from agent_core.log.peers import Alone, Peers
+from agent_core.log.peers import NoPeers, Peers
 from agent_core.log.redis import RedisLog
 from agent_core.log.sqlite.log import SqliteLog
+from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.run_order import RunTimes
 from bench.no_log import NoLog
 from tests.support import system
 from tests.support.redis_server import RedisServer
@@ -81,15 +81,15 @@ def ground(folder: Path | None) -> Iterator[Ground]:
 
 
 def _no_log(_: Ground) -> tuple[RunLog, Peers]:
-    return NoLog(), Alone()
+    return NoLog(), NoPeers()
 
 
 def _memory(_: Ground) -> tuple[RunLog, Peers]:
-    return MemoryLog(), Alone()
+    return MemoryLog(), NoPeers()
 
 
 def _sqlite(place: Ground) -> tuple[RunLog, Peers]:
-    return SqliteLog(place.folder / f"{uuid4().hex}.db"), Alone()
+    return SqliteLog(place.folder / f"{uuid4().hex}.db"), NoPeers()
 
 
 def _redis(place: Ground) -> tuple[RunLog, Peers]:
@@ -113,8 +113,8 @@ async def open_manager(name: str, place: Ground) -> AsyncIterator[RunManager]:
         place.clear_redis()
     log, peers = CONTESTANTS[name](place)
     await log.start()
-    manager = RunManager(log, RunTimes(), peers=peers)
-    await peers.start(manager.news)
+    manager = RunManager(log, RunLimits(), peers=peers)
+    await peers.start(manager.peer_listener)
     try:
         yield manager
     finally:

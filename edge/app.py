@@ -21,7 +21,7 @@ from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import chat, health, metrics, runs, sessions, tickets, timing
+from edge.routes import ai_sdk, chat, health, metrics, runs, sessions, tickets, timing
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
@@ -44,6 +44,9 @@ API: Final = (
     timing.timing,
     sessions.session_runs,
     sessions.transcript,
+    ai_sdk.chat,
+    ai_sdk.resume,
+    ai_sdk.stop,
 )
 """The routes below /api: they are for those who say who they are."""
 
@@ -151,6 +154,8 @@ def _cors(settings: EdgeSettings) -> CORSConfig | None:
             "Location",
             "Retry-After",
             "WWW-Authenticate",
+            "X-Workflow-Run-Id",
+            "X-Workflow-Stream-Tail-Index",
         ],
         max_age=600,
     )

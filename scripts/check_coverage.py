@@ -30,7 +30,7 @@ PURE = (
     "agent_core/runs/presence.py",
     "agent_core/runs/failures.py",
     "agent_core/runs/values.py",
-    "agent_core/runs/run_id.py",
+    "agent_core/runs/start_request.py",
     "edge/upstream/retry_policy.py",
     "edge/upstream/placement.py",
     "edge/upstream/reader.py",
@@ -48,13 +48,22 @@ def modules() -> Iterator[Path]:
 
 
 def only_declares(path: Path) -> bool:
-    """Return whether nothing in a module runs: only imports, names and Protocols, as in an `__init__`."""
-    return all(
-        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        or (isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases))
-        for node in ast.parse(path.read_text()).body
-    )
+    """Return whether nothing in a module runs: only imports, names, fields and Protocols."""
+    return all(_declares(node) for node in ast.parse(path.read_text()).body)
+
+
+def _declares(node: ast.stmt) -> bool:
+    """Return whether a statement only says what there is."""
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Assign() | ast.AnnAssign():
+            return True
+        case ast.Expr():
+            return isinstance(node.value, ast.Constant)
+        case ast.ClassDef():
+            bases = {ast.unparse(base) for base in node.bases}
+            return "Protocol" in bases or ("NamedTuple" in bases and all(map(_declares, node.body)))
+        case _:
+            return False
 
 
 def test_of(module: Path) -> Path:

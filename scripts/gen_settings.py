@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import annotated_types
 import rich_click as click
-from pydantic import AliasChoices, SecretBytes, SecretStr
+from pydantic import AliasChoices, BaseModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -163,14 +163,17 @@ def settings_of(cls: type[BaseSettings]) -> list[Setting]:
         SystemExit: A field has no string under it.
     """
     texts: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if issubclass(base, BaseSettings) and base is not BaseSettings:
-            texts |= field_texts(inspect.getsource(base))
-    lines = []
-    for name, field in cls.model_fields.items():
+    for base in cls.__mro__:  # the class's own fields first, then those of each part that it inherits
+        if issubclass(base, BaseModel) and base not in {BaseModel, BaseSettings}:
+            for name, text in field_texts(inspect.getsource(base)).items():
+                texts.setdefault(name, text)
+    for name in cls.model_fields:
         if name not in texts:
             sys.exit(f"{cls.__module__}.{cls.__qualname__}.{name} has no string under it")
-        lines.append(Setting(variable_of(cls, name, field), type_of(field), default_of(field), texts[name]))
+    lines = []
+    for name, text in texts.items():
+        field = cls.model_fields[name]
+        lines.append(Setting(variable_of(cls, name, field), type_of(field), default_of(field), text))
     return lines
 
 

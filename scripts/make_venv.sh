@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with just the packages of requirements/dev.txt, hashes checked, and this
-# checkout itself: scripts/make_venv.sh .venv
+# checkout itself with its example agent: scripts/make_venv.sh .venv
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
@@ -26,4 +26,5 @@ if ! usable "$venv/bin/python"; then
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 "$venv/bin/uv" pip sync --quiet --python "$venv/bin/python" --require-hashes requirements/dev.txt
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation \
+  --editable . --editable examples/portfolio

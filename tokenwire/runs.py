@@ -10,6 +10,10 @@ from tokenwire.cursor import EventId
 from tokenwire.translate import cursor_of, time_text
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
+MAX_HISTORY_MESSAGES: Final = 256
+MAX_HISTORY_BYTES: Final = 128 * 1024
+"""The longest history that a client may send, in messages and in bytes of UTF-8: as the contract says."""
+
 OnDisconnect = Literal["cancel", "grace", "continue"]
 """What happens to a run when its last follower has disconnected by itself."""
 

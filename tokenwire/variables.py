@@ -117,7 +117,6 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "TOKENWIRE_MODEL_KEY": Variable(CORE, is_secret=True),
     "TOKENWIRE_MODEL_MAX_TOKENS": Variable(CORE),
     "TOKENWIRE_MODEL_MAX_TOOL_CALLS": Variable(CORE),
-    "TOKENWIRE_MODEL_NARRATES": Variable(CORE),
     "TOKENWIRE_MODEL_PARALLEL": Variable(CORE),
     "TOKENWIRE_MODEL_RETRIES": Variable(CORE),
     "TOKENWIRE_MODEL_RETRY_S": Variable(CORE),

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from agent_core.agents.endpoint.assistant import EndpointAssistant
 
 
+async def configured_model(settings: EndpointSettings) -> EndpointAssistant | None:
+    """Return an agent that answers with the configured model, not yet entered; None where there is no model.
+
+    Args:
+        settings: Where the model is, and what it is offered.
+    """
+    if settings.url is None:
+        return None
+    # Loaded only now, and beside the event loop: it takes seconds.
+    module = await asyncio.to_thread(importlib.import_module, "agent_core.agents.endpoint.assistant")
+    model: EndpointAssistant = module.EndpointAssistant(settings)
+    return model
+
+
 class Assistant:
     """An agent that answers with the model that its environment names when it is entered."""
 
@@ -33,14 +47,7 @@ class Assistant:
         return self._chosen.model
 
     async def __aenter__(self) -> Self:
-        settings = EndpointSettings()
-        if settings.url is not None:
-            # Loaded only now, and beside the event loop: it takes seconds.
-            name = "agent_core.agents.endpoint.assistant"
-            module = await asyncio.to_thread(importlib.import_module, name)
-            self._chosen = module.EndpointAssistant(settings)
-        else:
-            self._chosen = EmbeddedAssistant()
+        self._chosen = await configured_model(EndpointSettings()) or EmbeddedAssistant()
         await self._stack.enter_async_context(self._chosen)
         return self
 

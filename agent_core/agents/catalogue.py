@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from agent_core.agents.events import Agent
-from agent_core.agents.loading import BUILT_INS, OFFERED, AgentLoadError, AgentSource, load_agent
+from agent_core.agents.loading import BUILT_INS, DEFAULT, AgentLoadError, AgentSource, load_agent
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class _Keeper:
 
 
 class AgentCatalogue:
-    """The agents by name. Those built-in ones that are always there cost nothing until they are asked for.
+    """The agents by name. `assistant` is always there, and costs nothing until it is asked for.
 
     Args:
         given: The agents that the operator names. The first is the default; without any, `assistant` is.
@@ -99,10 +99,9 @@ class AgentCatalogue:
 
     def __init__(self, given: Sequence[AgentSource] = ()) -> None:
         self._given = tuple(source.name for source in given)
-        offered = (source for source in BUILT_INS if source.name in OFFERED)
-        self._sources = {source.name: source for source in (*offered, *given)}
+        self._sources = {source.name: source for source in (DEFAULT, *given)}
         self._keepers: dict[str, _Keeper] = {}
-        self.default = self._given[0] if given else OFFERED[0]
+        self.default = self._given[0] if given else DEFAULT.name
         """The agent of requests that name none."""
 
     @property

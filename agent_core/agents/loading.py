@@ -1,17 +1,31 @@
-"""Finding an agent by the name of a built-in one, or by `name=package.module:attribute`."""
+"""Finding an agent, or tools for one, by a bare name or by `name=package.module:attribute`."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import re
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from agent_core.agents.events import Agent
 from agent_core.agents.foreign import NotAdaptableError, adapted
+from agent_core.agents.installed import find_installed, offers
+from agent_core.agents.sources import AgentLoadError, AgentSource, describe, import_source, split_place
+
+__all__ = [
+    "AGENTS",
+    "BUILT_INS",
+    "DEFAULT",
+    "TOOLS",
+    "AgentLoadError",
+    "AgentSource",
+    "Kind",
+    "load_agent",
+    "model_of",
+    "parse_source",
+    "parse_sources",
+]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FORM: Final = "name=package.module:attribute"
@@ -19,71 +33,105 @@ _WANTED: Final = (
     "An agent is a function that takes the request, best an async generator: `async def agent(request)` "
     "with a `yield`. docs/agents.md shows it, and adapters for other libraries"
 )
-
-
-class AgentLoadError(Exception):
-    """An agent can't be loaded. The text says which and why, for an operator."""
-
-
-class AgentSource(NamedTuple):
-    """Where an agent comes from."""
-
-    name: str
-    """What callers call it."""
-    module: str
-    """The module to import, dotted."""
-    attribute: str
-    """The agent's name in the module, dotted where it is inside something."""
-
+_NOT_INSTALLED: Final[Mapping[str, str]] = {
+    "portfolio": "it is an example, in a package of its own. In a checkout of Tokenwire: "
+    "pip install ./examples/portfolio",
+}
+"""How to get what is known by a bare name and comes with neither this package nor one that is installed."""
 
 BUILT_INS: Final = (
     AgentSource("assistant", "agent_core.agents.assistant", "assistant"),
     AgentSource("pace", "agent_core.agents.pace", "pace"),
-    AgentSource("portfolio", "agent_core.agents.portfolio", "portfolio"),
 )
 """The agents that come with the core."""
 
-OFFERED: Final = ("assistant", "portfolio")
-"""Those that are there without being named. The first is the default when no agent is. `pace` says whatever
-it is told to, as fast as it can: what a test needs, and no user should have by default."""
+DEFAULT: Final = BUILT_INS[0]
+"""The one that is there without being named, and the default where no agent is. `pace` says whatever it is
+told to, as fast as it can: what a test needs, and no user should have by default."""
 
 
-def parse_source(text: str) -> AgentSource:
-    """Return where an agent comes from: a built-in one's name says it, or `name=package.module:attribute`.
+class Kind(NamedTuple):
+    """What can be found by a bare name."""
+
+    noun: str
+    """What messages call one of it."""
+    group: str
+    """The group of the entry points by which installed packages offer theirs."""
+    built_ins: tuple[AgentSource, ...]
+    """Those that come with the core. Their names mean them, whatever an installed package offers."""
+
+
+AGENTS: Final = Kind("agent", "tokenwire.agents", BUILT_INS)
+"""Agents. See docs/agents.md, "Agents as installed packages"."""
+
+TOOLS: Final = Kind(
+    "tool set",
+    "tokenwire.tools",
+    (AgentSource("calculator", "agent_core.agents.endpoint.tools", "CALCULATOR"),),
+)
+"""Sets of tools for `assistant`. See `agent_core.agents.endpoint.tools`."""
+
+
+def parse_source(text: str, kind: Kind = AGENTS) -> AgentSource:
+    """Return where an agent comes from: its bare name says it, or `name=package.module:attribute`.
+
+    Args:
+        text: What the operator wrote.
+        kind: Agents, or sets of tools.
 
     Raises:
-        AgentLoadError: The text has another form, or there is no such built-in agent.
+        AgentLoadError: The text has another form, or there is no agent of that bare name.
     """
-    built_in = next((source for source in BUILT_INS if source.name == text), None)
-    if built_in is not None:
-        return built_in
     if _NAME.fullmatch(text):
-        known = ", ".join(source.name for source in BUILT_INS)
-        raise AgentLoadError(
-            f"there is no built-in agent {text!r}: there are {known}; name one of your own as {_FORM}"
-        )
+        return _find_by_name(text, kind)
     name, equals, place = text.partition("=")
-    module, colon, attribute = place.partition(":")
-    if not (equals and colon):
-        raise AgentLoadError(f"agent {text!r} is not of the form {_FORM}")
+    if not (equals and ":" in place):
+        raise AgentLoadError(f"{kind.noun} {text!r} is not of the form {_FORM}")
     if not _NAME.fullmatch(name):
-        raise AgentLoadError(f"agent {text!r}: the name must be 1 to 64 of letters, digits, '.', '_', '-'")
-    if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
-        raise AgentLoadError(f"agent {text!r}: {place!r} does not name an attribute of a module")
-    return AgentSource(name, module, attribute)
+        raise AgentLoadError(
+            f"{kind.noun} {text!r}: the name must be 1 to 64 of letters, digits, '.', '_', '-'"
+        )
+    parts = split_place(place)
+    if parts is None:
+        raise AgentLoadError(f"{kind.noun} {text!r}: {place!r} does not name an attribute of a module")
+    return AgentSource(name, *parts)
 
 
-def parse_sources(text: str) -> tuple[AgentSource, ...]:
+def _find_by_name(name: str, kind: Kind) -> AgentSource:
+    """Return the built-in source of a name, else the installed one.
+
+    Raises:
+        AgentLoadError: There is neither.
+    """
+    found = next((source for source in kind.built_ins if source.name == name), None)
+    found = found or find_installed(name, kind.group, kind.noun)
+    if found is not None:
+        return found
+    if name in _NOT_INSTALLED:
+        raise AgentLoadError(f"{kind.noun} {name!r} is not installed: {_NOT_INSTALLED[name]}")
+    built_in = ", ".join(source.name for source in kind.built_ins)
+    installed = ", ".join(sorted({offer.name for offer in offers(kind.group)})) or "none"
+    raise AgentLoadError(
+        f"there is no {kind.noun} {name!r}. Built in: {built_in}. Offered by installed packages: {installed}."
+        f" Name one of your own as {_FORM}"
+    )
+
+
+def parse_sources(text: str, kind: Kind = AGENTS) -> tuple[AgentSource, ...]:
     """Return all agents that a text names, separated by whitespace.
+
+    Args:
+        text: What the operator wrote.
+        kind: Agents, or sets of tools.
 
     Raises:
         AgentLoadError: One has another form, or two have the same name.
     """
-    sources = tuple(parse_source(word) for word in text.split())
+    sources = tuple(parse_source(word, kind) for word in text.split())
     names = [source.name for source in sources]
     for name in names:
         if names.count(name) > 1:
-            raise AgentLoadError(f"two agents are called {name!r}")
+            raise AgentLoadError(f"two {kind.noun}s are called {name!r}")
     return sources
 
 
@@ -94,20 +142,8 @@ def load_agent(source: AgentSource) -> Agent:
         AgentLoadError: There is no such module or attribute, the import failed, or what was found is no
             agent.
     """
-    where = f"agent {source.name!r} ({source.module}:{source.attribute})"
-    try:
-        found: object = importlib.import_module(source.module)
-    except ModuleNotFoundError as error:
-        # Where the module itself is missing, nothing of the operator's has run.
-        raise AgentLoadError(f"{where}: there is no module {error.name!r}{_raised_at(error)}") from error
-    except (Exception, SystemExit) as error:
-        said = f"{type(error).__name__}: {error}{_raised_at(error)}"
-        raise AgentLoadError(f"{where}: the import failed: {said}") from error
-    for part in source.attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise AgentLoadError(f"{where}: the module has no {source.attribute!r}") from error
+    where = describe(source, AGENTS.noun)
+    found = import_source(source, AGENTS.noun)
     try:
         found = adapted(found)
     except NotAdaptableError as error:
@@ -140,17 +176,6 @@ def _wrong_call(found: Callable[..., object]) -> str:
     except ValueError:  # written in C
         return ""
     return ""
-
-
-def _raised_at(error: BaseException) -> str:
-    """Return in which file and line of the operator's an import failed; empty outside of any."""
-    ours = (__file__, importlib.__file__)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename not in ours and not frame.filename.startswith("<frozen")
-    ]
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def model_of(agent: Agent) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
+
+from agent_core.log.settings import LogSettings
 
 FLOOR_BYTES: Final = 64 * 1024
 """The shortest ring that is of use to a reader: some hundred tokens, half a minute of a fast model."""
@@ -12,6 +14,8 @@ FLOOR_BYTES: Final = 64 * 1024
 MESSAGE_IN_FLOOR_BYTES: Final = FLOOR_BYTES // 4
 """So much of a user's message counts as a part of the shortest ring: then as many runs go on as there are
 shortest rings, unless messages are long. `shares.lua` has it, too."""
+
+_DEFAULTS: Final = LogSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +26,46 @@ class LogBudget:
     one always stays, so the terminal event does.
     """
 
-    run_bytes: int = 4 * 1024 * 1024
+    run_bytes: int = _DEFAULTS.log_run_bytes
     """The most bytes of events of one run."""
-    run_events: int = 20_000
+    run_events: int = _DEFAULTS.log_run_events
     """The most events of one run."""
-    total_bytes: int = 256 * 1024 * 1024
+    total_bytes: int = _DEFAULTS.log_total_bytes
     """The most bytes of all runs and sessions. Ended runs that nobody reads are forgotten early, oldest
     first, then what sessions remember; then no run is created unless there is room for its whole ring; then
     the largest lose their oldest events. With shares, all this is asked of who holds the most."""
-    retention_s: float = 15 * 60
+    retention_s: float = _DEFAULTS.log_retention_s
     """How long a run is kept after its end."""
-    session_exchanges: int = 20
+    session_exchanges: int = _DEFAULTS.session_exchanges
     """The most exchanges that are kept of a session: the newest."""
-    session_bytes: int = 64 * 1024
+    session_bytes: int = _DEFAULTS.session_bytes
     """The most bytes of text (in UTF-8) that are kept of a session's exchanges. One that is larger by
     itself is not kept."""
-    session_retention_s: float = 24 * 3600
+    session_retention_s: float = _DEFAULTS.session_retention_s
     """How long a session's exchanges are kept after the last of them: they are forgotten as a whole."""
     principal_bytes: int = 0
     """The most bytes of all runs and sessions of one owner; 0 where owners have no shares. Beyond it, hers
     are forgotten and trimmed in the same order, and no run of hers is created unless `floor_bytes` are left
     for each of those that go on."""
+
+    @classmethod
+    def of(cls, settings: LogSettings, *, principals: bool) -> Self:
+        """Return what a store is to keep by an operator's settings.
+
+        Args:
+            settings: What is set.
+            principals: Whether callers prove who they are: else owners have no shares.
+        """
+        return cls(
+            run_bytes=settings.log_run_bytes,
+            run_events=settings.log_run_events,
+            total_bytes=settings.log_total_bytes,
+            principal_bytes=settings.principal_log_bytes if principals else 0,
+            retention_s=settings.log_retention_s,
+            session_exchanges=settings.session_exchanges,
+            session_bytes=settings.session_bytes,
+            session_retention_s=settings.session_retention_s,
+        )
 
     @property
     def sessions_bytes(self) -> int:

@@ -1,186 +1,62 @@
 """The run log: what every store offers.
 
-The core numbers the events, the store does not. Retrying an append changes nothing. Nobody sees an
+The core numbers the events, the store does not. Retrying an append changes nothing. No reader sees an
 event that the log has not accepted.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from agent_core.log.outcome import Outcome
-from tokenwire.v1.run_pb2 import OnDisconnect
+from agent_core.log.append import Append, Appended, AppendStatus, End, OnAnswer
+from agent_core.log.batch import Batch, fitting
+from agent_core.log.errors import (
+    LogAwayError,
+    LogFullError,
+    LogGoneError,
+    LogOpenError,
+    PrincipalLogFullError,
+    SessionBusyError,
+)
+from agent_core.log.position import FIRST_EPOCH, START, Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord, exchange_bytes
 
-FIRST_EPOCH: Final = 1
-
-
-class Position(NamedTuple):
-    """A place in a run's log. Positions compare as (epoch, sequence)."""
-
-    epoch: int
-    sequence: int
-
-
-START: Final = Position(FIRST_EPOCH, 0)
-"""Before the first event."""
-
-
-class Exchange(NamedTuple):
-    """One question of a session, and what was answered."""
-
-    question: str
-    answer: str
-    """The text of a run that ended in Done: the text so far of a cancelled one."""
-
-
-class Batch(NamedTuple):
-    """What a reader gets at once.
-
-    All events are of the first epoch, but for one that a reaper wrote, which is the log's last.
-    """
-
-    first: int
-    """The number of the first of these events; of the one to come, where there are none."""
-    events: Sequence[bytes]
-    """Whole encoded Events, numbered without holes from `first` on."""
-    complete: bool
-    """True when the log is closed and nothing comes after these events."""
-    last: Position
-    """The log's last event at that moment."""
-
-    @property
-    def end(self) -> Position:
-        """The last of these events; the one before them, where there are none."""
-        sequence = self.first + len(self.events) - 1
-        return self.last if sequence == self.last.sequence else Position(FIRST_EPOCH, sequence)
-
-    @property
-    def begin(self) -> Position:
-        """The first of these events; the one to come, where there are none."""
-        return self.last if self.first == self.last.sequence else Position(FIRST_EPOCH, self.first)
-
-    def split(self, max_events: int, max_bytes: int) -> tuple[Batch, Batch | None]:
-        """Return the first of these events, one at least, and the others; None where there are none.
-
-        Args:
-            max_events: The most events of the first part; 1 or more.
-            max_bytes: The most bytes of events of the first part.
-        """
-        head = fitting(self.events[:max_events], max_bytes)
-        if len(head) == len(self.events):
-            return self, None
-        rest = self._replace(first=self.first + len(head), events=self.events[len(head) :])
-        return self._replace(events=head, complete=False), rest
+__all__ = [
+    "FIRST_EPOCH",
+    "START",
+    "Append",
+    "AppendStatus",
+    "Appended",
+    "Batch",
+    "End",
+    "Exchange",
+    "LogAwayError",
+    "LogFullError",
+    "LogGoneError",
+    "LogOpenError",
+    "OnAnswer",
+    "Outcome",
+    "Position",
+    "PrincipalLogFullError",
+    "RunInfo",
+    "RunLog",
+    "RunRecord",
+    "SessionBusyError",
+    "StoreTraits",
+    "Tail",
+    "exchange_bytes",
+    "fitting",
+]  # all but three: until every module imports them from where they are
 
 
-def fitting(events: Sequence[bytes], max_bytes: int) -> Sequence[bytes]:
-    """Return the first of some events that are so many bytes together, one at least."""
-    for count, size_bytes in enumerate(accumulate(map(len, events))):
-        if size_bytes > max_bytes:
-            return events[: max(1, count)]
-    return events
+class StoreTraits(NamedTuple):
+    """What a writer and a manager have to know of a store."""
 
-
-class AppendStatus(enum.Enum):
-    """What a store says to an append."""
-
-    OK = "ok"
-    """The log holds the events."""
-    FENCED = "fenced"
-    """Another core writes this run now: stop its agent, write nothing more."""
-    GAP = "gap"
-    """Events before these are missing: append again from `expected` on."""
-    CLOSED = "closed"
-    """The run has its terminal event."""
-    GONE = "gone"
-    """The store does not know the run."""
-
-
-class Appended(NamedTuple):
-    """The answer to an append."""
-
-    status: AppendStatus
-    expected: int = 0
-    """The next number that the log wants. Told with GAP."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What a store keeps of a run besides its events, from creation on."""
-
-    run_id: str
-    session_id: str
-    agent: str
-    on_disconnect: OnDisconnect.ValueType
-    create_unix_nano: int
-    owner: str = ""
-    """The principal that started the run: nobody else is told that it exists."""
-    request_key: str = ""
-    """Names the request that started the run; empty for none. No two runs of a store share one."""
-    fingerprint: bytes = b""
-    """What that request asked for, hashed: another request under the same key has another one."""
-    core: str = ""
-    """The core that writes the run, by the name under which it holds its lease. Empty where a store
-    belongs to one core."""
-    message: str = field(default="", repr=False, compare=False)
-    """What the user said: given with `create` and `restore`. A record that is read from a store has none,
-    for a message is long, and few need it: ask for it with `messages`. It has no part in `repr`, so that no
-    log line and no traceback shows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """What a store knows of a run."""
-
-    record: RunRecord
-    first: Position
-    """The first event that the log still holds; the first to come, when it holds none."""
-    last: Position
-    """The last event."""
-    outcome: Outcome | None = None
-    """How it ended; None while the log is open."""
-    end_unix_nano: int = 0
-    """When it was closed; 0 while it is open."""
-    expire_unix_nano: int = 0
-    """When the store forgets it; 0 while it is open."""
-
-
-def exchange_bytes(exchange: Exchange) -> int:
-    """Return what an exchange counts in a session's budget: its text in UTF-8."""
-    return len(exchange.question.encode()) + len(exchange.answer.encode())
-
-
-class LogOpenError(Exception):
-    """The store can't be opened. The text says why, for an operator."""
-
-
-class LogAwayError(Exception):
-    """The store can't do it at the moment, and has done nothing of it: try again later."""
-
-
-class LogFullError(Exception):
-    """The store has no room for another run at the moment."""
-
-
-class PrincipalLogFullError(LogFullError):
-    """The store has no room for another run of this owner, as long as so many of hers go on."""
-
-
-class SessionBusyError(Exception):
-    """Another run of the session goes on."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(run_id)
-        self.run_id = run_id
-        """That run."""
-
-
-class LogGoneError(Exception):
-    """The store does not know the run, or does not know it any more."""
+    volatile: bool
+    """True when the log is lost with its process."""
+    restorable: bool
+    """True when the store may lose what it has accepted while its writer lives. `restore` writes it again."""
 
 
 class Tail(Protocol):
@@ -235,16 +111,8 @@ class RunLog(Protocol):
     """
 
     @property
-    def volatile(self) -> bool:
-        """True when the log is lost with its process."""
-
-    @property
-    def waits(self) -> bool:
-        """False for an InstantLog: all is done at once, in one step of the event loop."""
-
-    @property
-    def forgets(self) -> bool:
-        """True for a RestorableLog."""
+    def traits(self) -> StoreTraits:
+        """What kind of store it is. It does not change."""
 
     async def start(self) -> None:
         """Open the store. Nothing else may be asked of it before.
@@ -289,34 +157,50 @@ class RunLog(Protocol):
             LogAwayError: Nothing can.
         """
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write events, and say what became of it. Events that the log has already are passed over.
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        """Write events of a run with the store's next append, and say what became of them.
+
+        What is submitted in one turn of the event loop, for all runs, is written together; what comes while
+        that is under way, after it. Nothing is withdrawn: submitting the same again changes nothing. Events
+        that the log has already are passed over.
 
         Args:
-            run_id: The run.
-            epoch: The writer's generation.
-            first: The number of the first of these events; the others follow without holes.
-            payloads: From `agent_core.log.encoding.encode_payload`.
+            append: The events. A run has one append under way at a time.
+            on_answer: Called once, in a turn of the event loop; by a store that does not wait before `submit`
+                returns. It must not raise. It is given LogAwayError where nothing of it was written, perhaps
+                because the answer was lost.
         """
 
-    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None = None,
+    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Return what became of events that were submitted alone.
+
+        Raises:
+            LogAwayError: Nothing was written, or the answer was lost.
+        """
+
+    async def close(
+        self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes], end: End
     ) -> Appended:
-        """Append the run's last events and close its log, both or neither.
+        """Return what became of a run's last events and its end, that were submitted alone.
+
+        Raises:
+            LogAwayError: Nothing was written, or the answer was lost.
+        """
+
+    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Write again what a restorable store has lost of a run, and go on from there.
+
+        What it still has of the run is kept where it reaches up to these events. Otherwise the log
+        begins with them: readers whose cursor lies before are told so.
 
         Args:
-            run_id: The run.
+            record: As the run was created.
             epoch: The writer's generation.
             first: The number of the first of these events.
-            payloads: The last of them is the terminal event.
-            outcome: Which terminal event it is.
-            exchange: What its session is to remember of it, where it belongs to one; None for nothing.
+            payloads: As with `append`: up to the last one that was accepted.
+
+        Raises:
+            NotImplementedError: The store loses nothing: it is not restorable.
         """
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:

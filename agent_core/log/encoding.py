@@ -11,7 +11,7 @@ Source: https://protobuf.dev/programming-guides/encoding/#last-one-wins
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from tokenwire.telemetry.clock import clock_tag
@@ -119,7 +119,7 @@ class DeltaEncoder:
         self._left_bytes = DELTA_REUSE_BYTES
 
 
-def seal(payloads: Iterable[bytes], *, epoch: int, first: int, logged_nano: int) -> list[bytes]:
+def seal(payloads: Sequence[bytes], *, epoch: int, first: int, logged_nano: int) -> list[bytes]:
     """Return the whole encoded events of some payloads.
 
     Args:
@@ -130,8 +130,11 @@ def seal(payloads: Iterable[bytes], *, epoch: int, first: int, logged_nano: int)
     """
     logged = logged_nano.to_bytes(_FIXED64_BYTES, "little") + _SEQUENCE
     tail = _EPOCH + varint(epoch)
+    if len(payloads) == 1:
+        # As most are. What is short is put together first: 0.4 instead of 0.6 us.
+        return [payloads[0][:-_FIXED64_BYTES] + (logged + varint(first) + tail)]
     return [
-        payload[:-_FIXED64_BYTES] + logged + varint(sequence) + tail
+        payload[:-_FIXED64_BYTES] + (logged + varint(sequence) + tail)
         for sequence, payload in enumerate(payloads, first)
     ]
 

@@ -11,9 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from agent_core.log.contract import START, Batch, LogGoneError, Position, fitting
+from agent_core.log.batch import Batch, fitting
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import FIRST_EPOCH, START, Position
+
+LIVE_BYTES: Final = 128 * 1024
+"""What is kept in memory of a live run whose events are in a store, at least half of it: about a thousand
+tokens."""
 
 Read: TypeAlias = Callable[[Position, int, int], Awaitable[Batch]]
 """Reads the store: events after a position, at most so many, of at most so many bytes."""
@@ -24,11 +30,23 @@ class LiveEvents:
 
     Args:
         last: The event before the first one that is to come here.
+        live_bytes: The most that `apply` keeps here.
     """
 
-    __slots__ = ("closed", "epoch", "event_bytes", "events", "gone", "listening", "trimmed", "waiting")
+    __slots__ = (
+        "_live_bytes",
+        "closed",
+        "epoch",
+        "event_bytes",
+        "events",
+        "gone",
+        "listening",
+        "trimmed",
+        "waiting",
+    )
 
-    def __init__(self, last: Position = START) -> None:
+    def __init__(self, last: Position = START, live_bytes: int = LIVE_BYTES) -> None:
+        self._live_bytes = live_bytes
         self.epoch = last.epoch
         """The last event's."""
         self.events: list[bytes] | tuple[bytes, ...] = []
@@ -102,6 +120,46 @@ class LiveEvents:
         self.event_bytes = left
         self.trimmed += count
         return count
+
+    def apply(
+        self,
+        events: Sequence[bytes],
+        *,
+        epoch: int = FIRST_EPOCH,
+        first: int = 0,
+        closed: bool = False,
+        gone: bool = False,
+    ) -> None:
+        """Take in what a store has accepted, keep the newest of it, and wake those who wait.
+
+        Args:
+            events: They follow on `last`.
+            epoch: The last one's.
+            first: The first event that the store still holds; those before it are dropped here too.
+            closed: The last of them is the terminal event.
+            gone: The run was forgotten.
+        """
+        if events:
+            self.add(events, epoch)
+        too_much = self.event_bytes > self._live_bytes
+        if too_much or first > self.trimmed + 1:
+            # By half at once: dropping costs as much for one event as for many.
+            keep_bytes = self._live_bytes // 2 if too_much else self.event_bytes
+            self.trim(self.trimmed + len(self.events) + 1 - first, keep_bytes)
+        self.closed |= closed
+        self.gone |= gone
+        self.wake()
+
+    def restart(self, last: Position) -> None:
+        """Drop everything: the store goes on after another event than was known here.
+
+        Args:
+            last: The store's last event.
+        """
+        self.events = []
+        self.event_bytes = 0
+        self.epoch, self.trimmed = last
+        self.wake()
 
     def wake(self) -> None:
         """Let all look again who wait, and those who have asked to be told."""

@@ -1,14 +1,5 @@
-"""How a run ended."""
+"""The old place of Outcome. Goes once no module imports it from here."""
 
-from __future__ import annotations
+from agent_core.log.records import Outcome
 
-from typing import NamedTuple
-
-
-class Outcome(NamedTuple):
-    """Which terminal event a run ended in."""
-
-    event: str
-    """The terminal event's name: "done" or "error"."""
-    reason: str
-    """The finish reason's name of a Done, or the canonical gRPC code's name of an Error."""
+__all__ = ["Outcome"]

@@ -1,60 +1,60 @@
-"""Other cores on the same log: what they say to each other about runs."""
+"""Other cores on the same log, and the messages about runs between them."""
 
 from __future__ import annotations
 
 import enum
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
-WordKind: TypeAlias = Literal["cancel", "left", "following"]
+PeerMessageKind: TypeAlias = Literal["cancel", "left", "following"]
 
 
 class LogScope(enum.Enum):
     """Where the runs of a core can be followed."""
 
     PROCESS = "process"
-    """At this process alone."""
+    """Only at this process."""
     CORE = "core"
     """At this core, or the one that comes after it."""
     SHARED = "shared"
     """At every core on the same store."""
 
 
-class Word(NamedTuple):
-    """What one core tells the one that writes a run."""
+class PeerMessage(NamedTuple):
+    """A message to the core that writes a run."""
 
-    kind: WordKind
-    """`cancel`: stop it. `left`: somebody who followed it has left by himself. `following`: so many follow
-    it at the sender now."""
+    kind: PeerMessageKind
+    """`cancel`: stop it. `left`: one of its followers has left by itself. `following`: the sender now has
+    `followers` followers of it."""
     run_id: str
     core: str
     """The sender."""
     followers: int = 0
-    """How many follow it at the sender."""
+    """The number of followers at the sender."""
 
 
-class Hears(Protocol):
-    """What a core does with what it hears."""
+class PeerListener(Protocol):
+    """Gets the messages of other cores, and what becomes of this core's lease."""
 
-    def heard(self, word: Word) -> None:
-        """Take a word for a run that this core writes."""
+    def on_message(self, message: PeerMessage) -> None:
+        """Do what a message says about a run that this core writes."""
 
-    def peer_lost(self, core: str) -> None:
-        """Close the runs of a core that is gone. Called again until it has none."""
+    def on_peer_lost(self, core: str) -> None:
+        """Close the runs of a lost core. Called again until it has none."""
 
-    async def lease_lost(self) -> None:
-        """Find out which runs this core still writes: it was taken for gone, or the log was wiped.
+    async def on_lease_lost(self) -> None:
+        """Find out which runs this core still writes: its lease had expired, or the log was wiped.
 
-        Until this returns, the lease does not count as held: it tries until the log can say.
+        Until this returns, the lease does not count as held. It retries until the log can be read.
         """
 
-    def renewed(self) -> None:
-        """Take note that the log is there: called about once a second."""
+    def on_lease_renewed(self) -> None:
+        """Take note that the log can be reached: called about once a second."""
 
-    def log_away(self, error: Exception) -> None:
-        """Take note that the log is away: called about once a second.
+    def on_log_away(self, error: Exception) -> None:
+        """Take note that the log can't be reached: called about once a second.
 
         Args:
-            error: What it has said.
+            error: The store's.
         """
 
 
@@ -63,65 +63,65 @@ class Peers(Protocol):
 
     @property
     def name(self) -> str:
-        """The name under which this core holds its lease; empty when it is alone with its log."""
+        """The name under which this core holds its lease; empty if no other core can use its log."""
 
-    async def start(self, hears: Hears) -> None:
+    async def start(self, listener: PeerListener) -> None:
         """Take the lease, and listen.
 
         Raises:
-            LogOpenError: It can't be had.
+            LogOpenError: The lease can't be taken.
         """
 
     async def aclose(self) -> None:
         """Give the lease back."""
 
-    async def tell(self, core: str, word: Word) -> bool:
-        """Tell a core something. Return whether it is known to live: one that comes back hears it, too.
+    async def send(self, core: str, message: PeerMessage) -> bool:
+        """Send a message to a core. Return whether it holds its lease; one that comes back gets it as well.
 
         Raises:
-            LogAwayError: It can't be told now.
+            LogAwayError: It can't be sent now.
         """
 
     async def forget(self, core: str) -> None:
-        """Remember a lost core no longer, unless it is back or has an open run.
+        """Remove a lost core, unless it is back or has an open run.
 
         Raises:
             LogAwayError: That can't be done now.
         """
 
-    async def settled(self) -> bool:
-        """Return whether a run that is not in the log is known to nobody: another core may bring it back.
+    async def is_log_complete(self) -> bool:
+        """Return whether the log has all runs. False while other cores may write again what it has lost.
 
         Raises:
-            LogAwayError: The log can't say.
+            LogAwayError: The log can't be asked now.
         """
 
-    async def held(self) -> None:
+    async def wait_for_lease(self) -> None:
         """Return once this core certainly holds its lease: until then it must not act for its runs."""
 
 
-class Alone:
-    """No other cores: the store belongs to this one."""
+class NoPeers:
+    """The peers of a core that has its store to itself."""
 
     name: Final = ""
 
-    async def start(self, hears: Hears) -> None:
+    async def start(self, listener: PeerListener) -> None:
         """Do nothing."""
 
     async def aclose(self) -> None:
         """Do nothing."""
 
-    async def tell(self, core: str, word: Word) -> bool:
-        """Return False: there is nobody."""
-        del core, word
+    async def send(self, core: str, message: PeerMessage) -> bool:
+        """Return False."""
+        del core, message
         return False
 
     async def forget(self, core: str) -> None:
         """Do nothing."""
 
-    async def settled(self) -> bool:
-        """Return True: there is nobody else."""
+    async def is_log_complete(self) -> bool:
+        """Return True."""
         return True
 
-    async def held(self) -> None:
+    async def wait_for_lease(self) -> None:
         """Return at once."""

@@ -12,7 +12,7 @@ from collections.abc import Container
 from typing import Final, NamedTuple, Protocol
 
 from agent_core.log.budget import LogBudget, beyond_floor
-from agent_core.log.contract import LogFullError, PrincipalLogFullError
+from agent_core.log.errors import LogFullError, PrincipalLogFullError
 
 EVERYBODY: Final = ""
 """The one account where principals have no shares."""

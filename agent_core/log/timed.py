@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Any, Literal
 
-from agent_core.log.contract import (
-    Appended,
-    Batch,
-    Exchange,
-    Position,
-    RunInfo,
-    RunLog,
-    RunRecord,
-    Tail,
-)
-from agent_core.log.kinds import RestorableLog
-from agent_core.log.outcome import Outcome
+from agent_core.log.append import Append, Appended, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
+from agent_core.log.contract import RunLog, StoreTraits, Tail
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.telemetry.metrics.instruments import STORE_DURATION
 
 
-class TimedLog:
+class TimedLog(AwaitableAppends):
     """Passes all on to a store, and counts how long each answer took: refusals and failures, too.
 
     For stores that wait. What readers wait for in `Tail.next` is not the store.
@@ -37,19 +30,9 @@ class TimedLog:
         self._kind = kind
 
     @property
-    def volatile(self) -> bool:
-        """As the store has it."""
-        return self._log.volatile
-
-    @property
-    def waits(self) -> bool:
-        """As the store has it."""
-        return self._log.waits
-
-    @property
-    def forgets(self) -> bool:
-        """As the store has it."""
-        return self._log.forgets
+    def traits(self) -> StoreTraits:
+        """As the store has them."""
+        return self._log.traits
 
     async def start(self) -> None:
         """Open the store."""
@@ -77,23 +60,15 @@ class TimedLog:
         """Return if something can be written."""
         await self._log.probe()
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write events."""
-        with self._timed("append"):
-            return await self._log.append(run_id, epoch, first, payloads)
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        """Write events of a run."""
+        began = monotonic_nano()
 
-    async def close(  # noqa: PLR0913, PLR0917 # as the store has it
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None = None,
-    ) -> Appended:
-        """Append the run's last events and close its log."""
-        with self._timed("append"):
-            return await self._log.close(run_id, epoch, first, payloads, outcome, exchange)
+        def answered(appended: Appended | Exception) -> None:
+            self._duration("append").add_nano(monotonic_nano() - began)
+            on_answer(appended)
+
+        self._log.submit(append, answered)
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
         """Return events after a position without waiting."""
@@ -146,7 +121,7 @@ class TimedLog:
     async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Write again what the store has lost of a run."""
         with self._timed("append"):
-            return await cast(RestorableLog, self._log).restore(record, epoch, first, payloads)
+            return await self._log.restore(record, epoch, first, payloads)
 
     @contextmanager
     def _timed(self, operation: str) -> Iterator[None]:
@@ -154,4 +129,7 @@ class TimedLog:
         try:
             yield
         finally:
-            STORE_DURATION.buffer(self._kind, operation).add_nano(monotonic_nano() - began)
+            self._duration(operation).add_nano(monotonic_nano() - began)
+
+    def _duration(self, operation: str) -> Any:
+        return STORE_DURATION.buffer(self._kind, operation)

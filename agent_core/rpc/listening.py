@@ -1,4 +1,4 @@
-"""Listening: with which certificate, on which address, and why not."""
+"""Listening: with which certificate and limits, on which address, and why not."""
 
 from __future__ import annotations
 
@@ -8,13 +8,28 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import grpc
 import grpc.aio
 
+from agent_core.rpc.validation import max_request_bytes
 from agent_core.settings import Settings
 from tokenwire.addresses import ANY_IPV4, UNIX, address_of, resolve, try_bind
 from tokenwire.settings import read_authorities, read_pair
+
+MAX_METADATA_BYTES: Final = 16 * 1024
+"""The most metadata of one call. gRPC's own limits refuse at random between 8 and 16 KiB."""
+
+UNARY_STREAMS: Final = 1_000
+"""How many calls one connection may make besides as many streams as the core allows: a call above that
+would wait at the caller without a word."""
+
+IDLE_CONNECTION_S: Final = 300
+"""How long a connection may stay without a call. Clients make another one when they need it."""
+
+HANDSHAKE_S: Final = 10
+"""How long a new connection may take to speak TLS and HTTP/2; gRPC's own limit is 120 s."""
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
@@ -34,6 +49,31 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     return grpc.ssl_server_credentials(
         [(key, cert)], root_certificates=authorities, require_client_auth=authorities is not None
     )
+
+
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """Return how the port behaves below the rpcs."""
+    options = [
+        # Two cores on one port would share its connections, and each would know half of the runs.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", max_request_bytes(settings.max_message_bytes)),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
+        ("grpc.max_connection_idle_ms", IDLE_CONNECTION_S * 1000),
+        # A client that is gone without a word is noticed within 15 s.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # Clients may do the same, and more often: by default the server answers fast pings with
+        # GOAWAY "too many pings".
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
+    if settings.max_follows:
+        options.append(("grpc.max_concurrent_streams", settings.max_follows + UNARY_STREAMS))
+    return options
 
 
 def listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:

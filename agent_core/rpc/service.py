@@ -18,7 +18,7 @@ from agent_core.rpc.run_access import RunAccess, position_of
 from agent_core.rpc.run_message import run_message
 from agent_core.rpc.validation import page_token, require_run_id, require_valid_page
 from agent_core.runs.follower import CaughtUp, Follower, FollowOrder
-from agent_core.runs.run_order import StopCause
+from agent_core.runs.run import StopCause
 from agent_core.runs.transcript import TranscriptQuery, TranscriptTurn
 from agent_core.telemetry.call_recorder import CallRecorder
 from tokenwire.telemetry import clock_id, monotonic_nano

@@ -10,15 +10,27 @@ from agent_core.errors import InvalidRequestError, Violation
 from agent_core.log.contract import RunRecord
 from agent_core.log.encoding import NANO
 from tokenwire.cursor import is_run_id
+from tokenwire.runs import MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES
 from tokenwire.v1.agent_service_pb2 import (
     TRANSCRIPT_ORDER_NEWEST_FIRST,
     GetTranscriptRequest,
     ListRunsRequest,
     TranscriptOrder,
 )
-from tokenwire.v1.run_pb2 import OnDisconnect, RunSpec
+from tokenwire.v1.run_pb2 import (
+    HISTORY_ROLE_UNSPECIFIED,
+    History,
+    HistoryRole,
+    OnDisconnect,
+    RunSpec,
+)
 
-SESSION_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{0,128}")
+SESSION_ID: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~:@-]{0,128}")
+"""It becomes a segment of paths, from which clients and proxies remove `.` and `..`.
+
+Source: https://url.spec.whatwg.org/#double-dot-path-segment
+"""
+SESSION_ID_RULE: Final = "characters of [A-Za-z0-9._~:@-], and neither '.' nor '..'"
 MAX_USER_ID: Final = 256
 REQUEST_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
 """It becomes part of keys in stores, where control characters would only be a mistake."""
@@ -37,8 +49,9 @@ Source: https://protobuf.dev/reference/protobuf/google.protobuf/#duration
 """
 
 
-MAX_REST_BYTES: Final = 256 * 1024
-"""What a request holds besides its message: at most 140 kB of attributes, ids and field tags in UTF-8."""
+MAX_REST_BYTES: Final = 288 * 1024
+"""What a request holds besides its message: at most 128 KiB of history, and 140 kB of attributes, ids and
+field tags in UTF-8."""
 
 
 def max_request_bytes(max_message_bytes: int) -> int:
@@ -62,7 +75,7 @@ def require_valid_spec(spec: RunSpec, *, max_message_bytes: int) -> None:
     Raises:
         InvalidRequestError: Tells every field that is wrong.
     """
-    violations = tuple(_violations(spec, max_message_bytes))
+    violations = (*_violations(spec, max_message_bytes), *_history_violations(spec.history))
     if violations:
         raise InvalidRequestError(violations)
 
@@ -94,7 +107,7 @@ def require_valid_page(request: ListRunsRequest | GetTranscriptRequest) -> Page:
     """
     violations: list[Violation] = []
     if not request.session_id or not SESSION_ID.fullmatch(request.session_id):
-        violations.append(Violation("session_id", "must be 1 to 128 characters of [A-Za-z0-9._~:@-]"))
+        violations.append(Violation("session_id", f"must be 1 to 128 {SESSION_ID_RULE}"))
     if request.page_size > MAX_PAGE_SIZE:
         violations.append(Violation("page_size", f"must be at most {MAX_PAGE_SIZE}"))
     place = _PAGE_TOKEN.fullmatch(request.page_token)
@@ -124,7 +137,7 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
     if not 1 <= length <= max_message_bytes:
         yield Violation("run.message", f"must be 1 to {max_message_bytes} bytes of UTF-8, not {length}")
     if not SESSION_ID.fullmatch(spec.session_id):
-        yield Violation("run.session_id", "must be at most 128 characters of [A-Za-z0-9._~:@-]")
+        yield Violation("run.session_id", f"must be at most 128 {SESSION_ID_RULE}")
     if len(spec.user_id) > MAX_USER_ID:
         yield Violation("run.user_id", f"must be at most {MAX_USER_ID} characters")
     if spec.on_disconnect not in OnDisconnect.values():
@@ -139,6 +152,24 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
         yield Violation("run.attributes", f"a key must be at most {MAX_ATTRIBUTE_KEY} characters")
     if any(len(value) > MAX_ATTRIBUTE_VALUE for value in spec.attributes.values()):
         yield Violation("run.attributes", f"a value must be at most {MAX_ATTRIBUTE_VALUE} characters")
+
+
+def _history_violations(history: History) -> Iterator[Violation]:
+    """Yield what is wrong with a conversation that a client tells."""
+    messages = history.messages
+    if len(messages) > MAX_HISTORY_MESSAGES:
+        yield Violation("run.history", f"must be at most {MAX_HISTORY_MESSAGES} messages")
+    if sum(len(message.content.encode()) for message in messages) > MAX_HISTORY_BYTES:
+        yield Violation("run.history", f"must be at most {MAX_HISTORY_BYTES} bytes of UTF-8 in all")
+    if any(not message.content for message in messages):
+        yield Violation("run.history", "a message must not be empty")
+    if any(not _is_role(message.role) for message in messages):
+        yield Violation("run.history", "a message must have a role that this core knows")
+
+
+def _is_role(role: HistoryRole.ValueType) -> bool:
+    """Return whether an agent can be told of a role."""
+    return role != HISTORY_ROLE_UNSPECIFIED and role in HistoryRole.values()
 
 
 def _is_positive_duration(seconds: int, nanos: int) -> bool:

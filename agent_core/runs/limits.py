@@ -1,21 +1,24 @@
-"""How much a core lets there be at a time: runs, starts and follows. Pure.
+"""Limits: of one run, and of a core's runs, starts and follows at a time. Pure.
 
-What is taken is given back in one place each: a run's by the manager when it has ended, a follow's when
-its call has.
+The limits are a part of the core's settings, which inherit them: each has its default, its bounds and its
+text for operators here, and nowhere else. What is taken is given back in one place each: a run's by the
+manager when it has ended, a follow's when its call has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
+
+from pydantic import BaseModel, Field
 
 from agent_core.errors import LimitReachedError
 from tokenwire.limits import Limit, OverLimitError, Slots, StartRate
 from tokenwire.reasons import Reason
 
 SLOT_RETRY_S: Final = 1.0
-"""When to try again where something else has to end first: nobody knows when it will."""
+"""When to try again where something else has to end first: when it will is not known."""
 
 RUNS: Final[dict[Limit, tuple[Reason, str]]] = {
     "all": (Reason.RUNS_LIMIT, "max_runs"),
@@ -29,35 +32,68 @@ FOLLOWS: Final[dict[Limit, tuple[Reason, str]]] = {
 """The reason of each refusal, and the name of the limit."""
 
 
-class CoreLimits(NamedTuple):
-    """The most there may be at a time; 0 for no limit."""
+class RunLimits(BaseModel, extra="forbid"):
+    """How long and how large one run may become. A part of the core's settings."""
 
-    max_runs: int = 10_000
-    max_principal_runs: int = 100
-    max_starts_per_minute: int = 120
-    """Of each principal: so many at once, after a rest of a minute."""
-    max_follows: int = 20_000
-    max_principal_follows: int = 200
+    disconnect_grace_s: float = Field(default=30.0, ge=0)
+    """How long a run without followers continues if its on_disconnect is grace, in seconds."""
+
+    stop_grace_s: float = Field(default=5.0, ge=0)
+    """How long a cancelled agent may take to stop before its run is ended without it, in seconds."""
+
+    run_timeout_s: float = Field(default=3600.0, gt=0)
+    """Maximum duration of a run, in seconds."""
+
+    max_run_bytes: int = Field(default=67_108_864, ge=1)
+    """Maximum size of the events of one run, in encoded bytes. A run that exceeds it ends in an Error."""
+
+    max_run_events: int = Field(default=1_000_000, ge=1)
+    """Maximum number of events of one run. A run that exceeds it ends in an Error."""
+
+    max_run_tool_calls: int = Field(default=256, ge=0)
+    """Maximum number of tool calls of one run; 0 means no limit. A run that requests more ends in a Done with
+    the finish reason `tool_limit`."""
+
+
+class CoreLimits(BaseModel, extra="forbid"):
+    """How many runs and follows a core accepts at a time. A part of its settings."""
+
+    max_runs: int = Field(default=10_000, ge=0)
+    """Maximum number of running runs at this core; 0 means no limit."""
+
+    max_principal_runs: int = Field(default=100, ge=0)
+    """Maximum number of running runs per principal at this core; 0 means no limit. The limits per principal
+    apply only if callers authenticate."""
+
+    max_principal_starts_per_minute: int = Field(default=120, ge=0)
+    """Maximum number of runs that one principal may start per minute at this core; 0 means no limit. After a
+    pause, as many may be started at once."""
+
+    max_follows: int = Field(default=20_000, ge=0)
+    """Maximum number of open streams (StreamRun, FollowRun, follows of links) at this core; 0 means no
+    limit."""
+
+    max_principal_follows: int = Field(default=200, ge=0)
+    """Maximum number of open streams per principal at this core; 0 means no limit."""
 
 
 class Limiter:
     """Lets runs be started and followed, within the limits of one core.
 
     Args:
-        limits: The most there may be.
+        limits: The most there may be; the defaults where it is None.
         principals: Whether callers prove who they are. Where they do not, all of them are one principal,
             and only the limits for all hold.
     """
 
     def __init__(self, limits: CoreLimits | None = None, *, principals: bool = False) -> None:
-        given = limits or CoreLimits()
-        if not principals:
-            given = given._replace(max_principal_runs=0, max_starts_per_minute=0, max_principal_follows=0)
-        self.runs = Slots(given.max_runs, given.max_principal_runs)
+        limits = limits or CoreLimits()
+        most_starts = limits.max_principal_starts_per_minute if principals else 0
+        self.runs = Slots(limits.max_runs, limits.max_principal_runs if principals else 0)
         """The runs that go on."""
-        self.follows = Slots(given.max_follows, given.max_principal_follows)
+        self.follows = Slots(limits.max_follows, limits.max_principal_follows if principals else 0)
         """The streams that are open."""
-        self.starts = StartRate(given.max_starts_per_minute, given.max_starts_per_minute)
+        self.starts = StartRate(most_starts, most_starts)
         """The runs that were started lately."""
 
     def start_run(self, principal: str, now_s: float) -> None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, OnDisconnect
+
+RETURN_S: Final = 2.0
+"""How long a run waits at least for a follower that did not leave by itself, however short the grace time is:
+one whose connection broke, or that has started the run and follows it next. gRPC connects again within 1 s
+(`grpc.max_reconnect_backoff_ms`), and the follow takes another moment."""
 
 
 class Verdict(enum.Enum):
@@ -14,7 +20,17 @@ class Verdict(enum.Enum):
     CANCEL = "cancel"
     """Cancel it now."""
     GRACE = "grace"
-    """Cancel it unless somebody follows it again within the grace time."""
+    """Cancel it unless somebody follows it again within the grace time: its last follower has left."""
+    RETURN = "return"
+    """The same, but wait `RETURN_S` at least: its follower has not left, and may be on its way."""
+
+    def wait_s(self, grace_s: float) -> float:
+        """Return how long to wait for a follower before the run is cancelled, in seconds.
+
+        Args:
+            grace_s: The grace time, in seconds.
+        """
+        return max(grace_s, RETURN_S) if self is Verdict.RETURN else grace_s
 
 
 class Presence:
@@ -74,6 +90,6 @@ class Presence:
         """Return what the policy says, given how the last follower went."""
         if self.following or self._policy == ON_DISCONNECT_CONTINUE:
             return Verdict.NOTHING
-        if by_itself and self._policy == ON_DISCONNECT_CANCEL:
-            return Verdict.CANCEL
-        return Verdict.GRACE
+        if not by_itself:
+            return Verdict.RETURN
+        return Verdict.CANCEL if self._policy == ON_DISCONNECT_CANCEL else Verdict.GRACE

@@ -6,7 +6,7 @@ the log, in order. The first event is RunStarted; the last, and only the last, i
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from agent_core.agents.events import (
     Custom,
@@ -23,7 +23,7 @@ from agent_core.log.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payl
 from agent_core.log.outcome import Outcome
 from agent_core.runs import values
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
-from agent_core.runs.json_text import encode_json
+from agent_core.runs.limits import RunLimits
 from tokenwire.v1 import event_pb2
 
 MAX_FINAL_BYTES: Final = 256 * 1024
@@ -45,20 +45,6 @@ _TEXT: Final = DeltaEncoder("text_delta")
 _REASONING: Final = DeltaEncoder("reasoning_delta")
 
 
-class RunLimits(NamedTuple):
-    """How much one run may say."""
-
-    max_bytes: int = 64 * 1024 * 1024
-    """In bytes of payloads, besides the terminal event."""
-    max_events: int = 1_000_000
-    """Besides the terminal event."""
-    max_tool_calls: int = 256
-    """0 for no limit."""
-
-
-DEFAULT_LIMITS: Final = RunLimits()
-
-
 class RunState:
     """What a run has said so far.
 
@@ -70,7 +56,7 @@ class RunState:
         limits: How much the run may say.
     """
 
-    def __init__(self, *, wall_offset_nano: int, limits: RunLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, *, wall_offset_nano: int, limits: RunLimits) -> None:
         self.sequence = 0
         """The number of the last event; 0 before the first."""
         self.outcome: Outcome | None = None
@@ -80,10 +66,10 @@ class RunState:
         self.answer: str | None = None
         """The whole text of a run that ended in Done; None where it was too long to keep."""
         self._wall_offset_nano = wall_offset_nano
-        self._bytes_left = limits.max_bytes
-        self._max_events = limits.max_events
+        self._bytes_left = limits.max_run_bytes
+        self._max_events = limits.max_run_events
         self._tool_calls = 0
-        self._max_tool_calls = limits.max_tool_calls
+        self._max_tool_calls = limits.max_run_tool_calls
         self._reason = "stop"
         self._text_joiner = CharacterJoiner()
         self._reasoning_joiner = CharacterJoiner()
@@ -224,15 +210,15 @@ class RunState:
             case ToolStart():
                 event.tool_start.call_id = values.string(item.call_id)
                 event.tool_start.tool = values.string(item.tool)
-                event.tool_start.args_json = encode_json(item.args)
+                event.tool_start.args_json = values.encode_json(item.args)
             case ToolResult():
                 event.tool_result.call_id = values.string(item.call_id)
                 event.tool_result.tool = values.string(item.tool)
-                event.tool_result.result_json = encode_json(item.result)
+                event.tool_result.result_json = values.encode_json(item.result)
                 event.tool_result.is_error = values.flag(item.is_error)
             case Custom():
                 event.custom.name = values.string(item.name)
-                event.custom.data_json = encode_json(item.data)
+                event.custom.data_json = values.encode_json(item.data)
             case _:
                 raise RubbishError(f"{values.described(item)} is not an event. Yield a str, or {_EVENTS}")
         return event

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping, Sequence
 from typing import Final, SupportsFloat, SupportsIndex
 
-from agent_core.agents.events import Usage
+import msgspec
+
+from agent_core.agents.events import JsonText, Usage
 from agent_core.runs.failures import RubbishError
 
 MAX_COUNT: Final = 2**32 - 1
@@ -15,6 +18,8 @@ MAX_PERCENT: Final = 100
 ROUNDING_PERCENT: Final = 0.01
 """How far the rounding of a sum may take a percentage beyond 0 or 100: it is clamped then. 100 / 6 added six
 times is 100.00000000000001; with 32-bit floats, a thousand steps come to about 100.0003."""
+
+_JSON: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
 def string(value: object) -> str:
@@ -61,6 +66,21 @@ def percent(value: object) -> float:
     return min(max(0.0, number), float(MAX_PERCENT))
 
 
+def encode_json(value: object) -> str:
+    """Return a value as JSON text. NaN and the infinities, which JSON does not have, become null.
+
+    Args:
+        value: Anything that msgspec can encode, and JsonText anywhere in it.
+
+    Raises:
+        RubbishError: JSON can't hold the value, or a JsonText in it is not JSON.
+    """
+    try:
+        return _ENCODER.encode(value).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise RubbishError(f"not a JSON value: {type(error).__name__}: {error}") from error
+
+
 def _float(value: object) -> float | None:
     """Return a number of any kind as a float; None for anything else."""
     if not isinstance(value, SupportsFloat) or isinstance(value, bool):
@@ -79,3 +99,17 @@ def described(value: object) -> str:
     # Python refuses to write out an int of thousands of digits.
     is_short = isinstance(value, float) or (isinstance(value, int) and abs(value) <= MAX_USAGE + 1)
     return repr(value) if value is None or is_short else f"a {type(value).__qualname__}"
+
+
+def _substitute(value: object) -> object:
+    """Return what is to be encoded instead of a value that msgspec does not know."""
+    if isinstance(value, JsonText):
+        return _JSON.decode(value.encode())
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    raise TypeError(f"a {type(value).__qualname__} is not a JSON value")
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_substitute)

@@ -1,8 +1,13 @@
-"""The span of one run: `invoke_agent {agent}`."""
+"""The span of one run, `invoke_agent {agent}`; and `run lost`, where its process is gone and can't end it.
+
+A `run lost` span is written by the core that closes the run. It stands below the run's own, and begins at the
+last event.
+"""
 
 from __future__ import annotations
 
 import contextvars
+from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -14,6 +19,8 @@ from agent_core.log.outcome import Outcome
 from tokenwire.telemetry import attributes, tracer
 from tokenwire.telemetry.trace_ids import trace_id_of
 from tokenwire.telemetry.traceparent import format_traceparent
+
+RUN_LOST: Final = "run lost"
 
 
 class RunSpan:
@@ -106,3 +113,30 @@ class RunSpan:
             span.set_attribute(attributes.ERROR_TYPE, outcome.reason if outcome else "LOG_REFUSED")
             span.set_status(Status(StatusCode.ERROR))
         span.end()
+
+
+def write_lost_run_span(
+    run_id: str, parent: SpanContext, *, start_unix_nano: int, events: int, error_type: str
+) -> None:
+    """Write the span `run lost`, from the run's last event until now.
+
+    Args:
+        run_id: The run.
+        parent: Its `invoke_agent` span, sampled.
+        start_unix_nano: When the last event was made that the log has of it.
+        events: How many events the log has of it.
+        error_type: Why it is lost.
+    """
+    span = tracer().start_span(
+        RUN_LOST,
+        trace.set_span_in_context(trace.NonRecordingSpan(parent), Context()),
+        SpanKind.INTERNAL,
+        {
+            attributes.RUN_ID: run_id,
+            attributes.RUN_EVENTS: events,
+            attributes.ERROR_TYPE: error_type,
+        },
+        start_time=start_unix_nano,
+    )
+    span.set_status(Status(StatusCode.ERROR))
+    span.end()

@@ -37,7 +37,7 @@ from tokenwire.logs import bind_log_fields, log_fields
 from tokenwire.outage import Repeats
 from tokenwire.reasons import Reason
 from tokenwire.telemetry import attributes, monotonic_nano
-from tokenwire.telemetry.metrics.instruments import RESYNCS
+from tokenwire.telemetry.metrics.instruments import RESYNCS, STREAMS_SERVED
 
 logger = logging.getLogger(__name__)
 
@@ -109,18 +109,15 @@ class EventStream(WrittenStream):
         """Stream to the end, or until the client has gone; or refuse to."""
         if await head_alone(scope, send):
             return
+        self._scope = scope
+        self._loop = asyncio.get_running_loop()
+        self._turn = self._loop.create_future()
         refusal = self._slot.take(scope)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        self._scope = scope
-        self._loop = asyncio.get_running_loop()
-        self._turn = self._loop.create_future()
-        fields = request_log_fields(scope)
-        bind_log_fields(fields)
-        self._recorder.begin(self, fields)
-        self._drain.add(self.drain)
-        try:
+        try:  # from here on the slot is held: whatever fails gives it back
+            self._begin()
             self._writer = self._open_writer(receive, send)
             self._write = self._writer.write
             await self._serve(receive, send)
@@ -129,6 +126,13 @@ class EventStream(WrittenStream):
             self._describe()
             if self._writer is not None:
                 await self._writer.aclose()
+
+    def _begin(self) -> None:
+        """Have the stream recorded, and ended when the edge goes down."""
+        fields = request_log_fields(self._scope)
+        bind_log_fields(fields)
+        self._recorder.begin(self, fields)
+        self._drain.add(self.drain)
 
     def _open_writer(self, receive: Receive, send: Send) -> Writer:
         """Return what writes the body, and tells from now on whether the client has gone."""
@@ -169,7 +173,9 @@ class EventStream(WrittenStream):
             await self._turn
         if self._error is not None:
             raise self._error
-        if self._outcome not in {"client_disconnect", "evicted"}:
+        if self._outcome == "drained" and not self._dialect.traits.has_cursors:
+            self._cut()
+        elif self._outcome not in {"client_disconnect", "evicted"}:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _go_on(self) -> None:
@@ -185,6 +191,7 @@ class EventStream(WrittenStream):
             headers.append((b"traceparent", parent.encode()))
         if self._recorder.timing_token:
             headers.append((b"timing-token", self._recorder.timing_token.encode()))
+        headers += self._dialect.headers()
         return headers
 
     # What the upstream calls, beside what `StreamState` has.
@@ -220,14 +227,19 @@ class EventStream(WrittenStream):
         fields = {**request_log_fields(self._scope), **log_fields(run_id=self.run_id)}
         text = "client of run %s does not read: cut off"
         _evictions.log(logger, logging.WARNING, text, self.run_id, **fields)
-        abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
-        if callable(abort):
-            abort()  # first: the server knows of it then before this response has returned
+        is_cut = self._cut()  # first: the server knows of it then before this response has returned
         self._finish("evicted", Leave.EVICTED)
-        if not callable(abort):
+        if not is_cut:
             logger.error(
                 "the ASGI server has no %s: the stuck client stays connected", ABORT_EXTENSION, extra=fields
             )
+
+    def _cut(self) -> bool:
+        """Cut the connection, if the server can do that. Else it does so once a response ends half."""
+        abort = (self._scope.get("extensions") or {}).get(ABORT_EXTENSION)
+        if callable(abort):
+            abort()
+        return callable(abort)
 
     # How it ends.
 
@@ -288,6 +300,8 @@ class EventStream(WrittenStream):
         if self.run_id:
             span.set_attribute(attributes.RUN_ID, self.run_id)
         span.set_attribute(attributes.STREAM_OUTCOME, outcome)
+        span.set_attribute(attributes.STREAM_DIALECT, self._dialect.traits.name)
+        STREAMS_SERVED.add(1, self._dialect.traits.name, outcome)
         span.set_attribute(attributes.STREAM_SENDS, self._sends)
         span.set_attribute(attributes.STREAM_BYTES, self._bytes)
         if self.resyncs:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.http.drain import Drain
-from edge.http.stream_policy import StreamPolicy, come_back_later
+from edge.http.stream_policy import StreamPolicy, come_back_later, refuse_for_now
 
 OPENING_AT_A_TIME: Final = 32
 """How many follows are opened at a time: a question that comes in between waits for these, about 0.1 s. With
@@ -86,10 +86,15 @@ class FollowGate:
         early = _EarlyMessages(receive)
         turn = await self._turn(early)
         if turn is _Turn.LATER:
-            retry_ms = self._policy.jittered_retry_ms(self._drain.streams)
-            await come_back_later(retry_ms)(scope, early.receive, send)
+            await self._later(scope)(scope, early.receive, send)
         elif turn is _Turn.OPEN:
             await self._open(scope, early.receive, send)
+
+    def _later(self, scope: Any) -> ASGIApp:
+        """Return the answer to a follow that has to come back."""
+        if _is_dialects(scope["path"]):
+            return refuse_for_now()
+        return come_back_later(self._policy.jittered_retry_ms(self._drain.streams))
 
     async def _turn(self, early: _EarlyMessages) -> _Turn:
         """Return what becomes of a follow, at its turn. OPEN: it has a place, which is to be released."""
@@ -180,7 +185,7 @@ class _EarlyMessages:
 
 
 def is_follow(scope: Any) -> bool:
-    """Return whether a request is to follow a run: `GET …/events`, or a POST with `Last-Event-ID`.
+    """Return whether a request is to follow a run: `GET …/events` or `…/stream`, a POST with `Last-Event-ID`.
 
     Args:
         scope: The request's.
@@ -189,8 +194,13 @@ def is_follow(scope: Any) -> bool:
         return False
     if scope["method"] == "GET":
         path: str = scope["path"]
-        return path.startswith("/api/runs/") and path.endswith("/events")
+        return (path.startswith("/api/runs/") and path.endswith("/events")) or _is_dialects(path)
     return scope["method"] == "POST" and any(name == b"last-event-id" for name, _ in scope["headers"])
+
+
+def _is_dialects(path: str) -> bool:
+    """Return whether a follow is one of the AI SDK's: its clients don't come back by themselves."""
+    return path.startswith("/api/ai-sdk/") and path.endswith("/stream")
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:

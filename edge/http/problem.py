@@ -9,8 +9,8 @@ import http
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 from litestar import Request, Response
@@ -28,6 +28,12 @@ from tokenwire.rate import Rate
 from tokenwire.telemetry.trace_ids import new_trace_id
 
 MEDIA_TYPE: Final = "application/problem+json"
+REFUSAL_FORM: Final = "tokenwire_refusal_form"
+"""The option of a route handler whose clients know no problem documents: `opt={REFUSAL_FORM: form}`."""
+
+RefusalForm: TypeAlias = Callable[[EdgeError], tuple[bytes, str]]
+"""Returns the body that tells of a failure, and its media type."""
+
 _CLIENT_CLOSED_REQUEST: Final = 499
 _CODE_OF_STATUS: Final[Mapping[int, str]] = {
     **{status: code for code, status in reversed(list(HTTP_STATUS.items()))},
@@ -84,9 +90,10 @@ def problem(error: EdgeError, scope: Scope, *, status: int | None = None) -> ASG
     """
     status = status or error.http_status
     _log(error, status, scope)
+    body, media_type = _body(error, status, scope)
     return ASGIResponse(
-        body=_encode(error, status, trace_id(scope)),
-        media_type=MEDIA_TYPE,
+        body=body,
+        media_type=media_type,
         status_code=status,
         headers={**_headers(error, status), **_trace_headers(scope)},
     )
@@ -121,9 +128,10 @@ def _problem(
     """Return the same for Litestar's exception handlers."""
     status = status or error.http_status
     _log(error, status, scope)
+    body, media_type = _body(error, status, scope)
     return Response(
-        content=_encode(error, status, trace_id(scope)),
-        media_type=MEDIA_TYPE,
+        content=body,
+        media_type=media_type,
         status_code=status,
         headers={**_headers(error, status), **_trace_headers(scope), **(headers or {})},
     )
@@ -163,6 +171,15 @@ def _trace_headers(scope: Scope) -> dict[str, str]:
 
 def _phrase(status: int) -> str:
     return "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else http.HTTPStatus(status).phrase
+
+
+def _body(error: EdgeError, status: int, scope: Scope) -> tuple[bytes, str]:
+    """Return a refusal's body and media type, in the form that the route's clients know."""
+    handler = cast(Mapping[str, Any], scope).get("route_handler")  # none where no route was found
+    form: RefusalForm | None = handler.opt.get(REFUSAL_FORM) if handler is not None else None
+    if form is not None:
+        return form(error)
+    return _encode(error, status, trace_id(scope)), MEDIA_TYPE
 
 
 def _encode(error: EdgeError, status: int, trace: str = "") -> bytes:

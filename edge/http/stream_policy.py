@@ -65,6 +65,16 @@ class StreamPolicy:
         return int(self.retry_ms / 2 + self.spread_ms(streams) * random.random())  # noqa: S311 - jitter, no secret
 
 
+def refuse_for_now() -> ASGIResponse:
+    """Return the same to clients that take a stream that ends for an answer: to these, a status says more."""
+    return ASGIResponse(
+        body=b"This server is busy. Try again in a moment.",
+        media_type="text/plain",
+        status_code=503,
+        headers={"retry-after": "1", "cache-control": "no-store"},
+    )
+
+
 def jittered_ms(middle_ms: float) -> int:
     """Return a time that keeps clients from coming back all at once: half of `middle_ms` more or less."""
     return int(middle_ms * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret

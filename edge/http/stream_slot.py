@@ -19,13 +19,15 @@ class StreamSlot:
     Args:
         limits: The limits.
         starts: Whether the stream starts a run.
+        for_event_source: Whether the client may be an `EventSource`.
     """
 
-    __slots__ = ("_limits", "_principal", "_starts")
+    __slots__ = ("_for_event_source", "_limits", "_principal", "_starts")
 
-    def __init__(self, limits: Limits, *, starts: bool) -> None:
+    def __init__(self, limits: Limits, *, starts: bool, for_event_source: bool = True) -> None:
         self._limits = limits
         self._starts = starts
+        self._for_event_source = for_event_source
         self._principal: str | None = None
 
     def take(self, scope: Scope) -> ASGIResponse | None:
@@ -38,7 +40,7 @@ class StreamSlot:
         try:
             self._limits.take_stream(principal, starts=self._starts)
         except LimitError as error:
-            if _may_be_event_source(scope):
+            if self._for_event_source and _may_be_event_source(scope):
                 return come_back_later(jittered_ms(1000 * RETRY_STREAM_S))
             return problem(error, scope)
         self._principal = principal

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 from litestar import Request
 from litestar.di import NamedDependency
@@ -20,7 +20,7 @@ from edge.http.limits import Limits
 from edge.http.stream_policy import StreamLook, StreamPolicy, come_back_later
 from edge.http.stream_slot import StreamSlot
 from edge.settings import EdgeSettings
-from edge.sse.dialects import NativeDialect
+from edge.sse.dialects import Dialect, NativeDialect
 from edge.telemetry.browser_timing import BrowserTiming
 from edge.telemetry.server_span import server_context, server_span, traceparent
 from edge.telemetry.stream_recorder import StreamRecorder, TokenTelemetry
@@ -29,6 +29,10 @@ from tokenwire.authentication import Bearers
 from tokenwire.cursor import Cursor
 from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1 import run_pb2
+
+RUN_NAMED_S: Final = 15.0
+"""How long the headers wait for the run's id where clients take none without it. The upstream mostly gives up
+sooner: then the refusal has an HTTP status of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,11 @@ class EdgeContext:
     """Takes pages' reports."""
 
     def start_stream(
-        self, request: Request[Any, Any, Any], run: run_pb2.RunSpec, look: StreamLook
+        self,
+        request: Request[Any, Any, Any],
+        run: run_pb2.RunSpec,
+        look: StreamLook,
+        dialect: Dialect | None = None,
     ) -> EventStream:
         """Return the response that starts a run and streams it.
 
@@ -65,12 +73,20 @@ class EdgeContext:
             request: Whose response it is.
             run: What to run.
             look: What the client wants to see besides events.
+            dialect: Writes the frames; None for the native one.
         """
         caller = caller_of(request)
-        return self._stream(lambda: self.upstream.stream_run(run, caller), request, look, starts=True)
+        return self._stream(
+            lambda: self.upstream.stream_run(run, caller), request, look, dialect, starts=True
+        )
 
-    def follow_stream(
-        self, request: Request[Any, Any, Any], run_id: str, after: Cursor, look: StreamLook
+    def follow_stream(  # what a follow is
+        self,
+        request: Request[Any, Any, Any],
+        run_id: str,
+        after: Cursor,
+        look: StreamLook,
+        dialect: Dialect | None = None,
     ) -> EventStream:
         """Return the response that streams a run's events after a cursor.
 
@@ -79,10 +95,11 @@ class EdgeContext:
             run_id: The run.
             after: The last event that the client has.
             look: What the client wants to see besides events.
+            dialect: Writes the frames; None for the native one.
         """
         caller = caller_of(request)
         stream = self._stream(
-            lambda: self.upstream.follow_run(run_id, after, caller), request, look, starts=False
+            lambda: self.upstream.follow_run(run_id, after, caller), request, look, dialect, starts=False
         )
         stream.begin(run_id)
         return stream
@@ -115,20 +132,23 @@ class EdgeContext:
         open_call: Callable[[], RunCall],
         request: Request[Any, Any, Any],
         look: StreamLook,
+        dialect: Dialect | None,
         *,
         starts: bool,
     ) -> EventStream:
         """Return the response that streams what a call tells."""
+        dialect = dialect or NativeDialect(ping=look.heartbeat == "ping")
+        traits = dialect.traits
         return EventStream(
             open_call,
-            NativeDialect(ping=look.heartbeat == "ping"),
+            dialect,
             self._recorder(request, look, starts=starts),
-            slot=StreamSlot(self.limits, starts=starts),
-            policy=self.policy,
+            slot=StreamSlot(self.limits, starts=starts, for_event_source=traits.has_cursors),
+            policy=replace(self.policy, commit_s=RUN_NAMED_S) if traits.names_run else self.policy,
             drain=self.drain,
             budget_bytes=self.settings.client_budget_bytes,
             # A frame of several events could not tell the stamps of each.
-            merge=self.settings.merge and not look.timing,
+            merge=self.settings.merge and traits.merges and not look.timing,
             live=starts,
             heartbeats=look.heartbeat != "off",
         )

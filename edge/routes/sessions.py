@@ -22,7 +22,7 @@ SessionIdInPath: TypeAlias = Annotated[
     str,
     PathParameter(
         description="Session id, chosen by the client.",
-        schema_extra={"pattern": "^[A-Za-z0-9._~:@-]{1,128}$"},
+        schema_extra={"pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]{1,128}$"},
     ),
 ]
 PageSize: TypeAlias = Annotated[int, QueryParameter(name="pageSize", ge=1, le=MAX_PAGE_SIZE)]

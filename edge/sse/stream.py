@@ -29,6 +29,10 @@ MAX_TENTHS: Final = 2**53
 """Times up to here are written alike as two integers and as a float; nobody's clock goes further."""
 
 
+TRIMMED: Final = "The answer is too long to be shown from its beginning."
+"""What a client is told that can't go on behind a gap: the log has dropped the first events."""
+
+
 class StreamState:
     """What one client is told, and what waits for it.
 
@@ -181,6 +185,9 @@ class StreamState:
             self._caught_up = True
         elif isinstance(translated, events.Resync):
             self.resyncs += 1
+            if not self._dialect.traits.has_cursors:
+                self.fail(EdgeError("DATA_LOSS", TRIMMED), timestamp=0.0)
+                return
         self._items.append(translated)
 
     def fail(self, error: EdgeError, *, timestamp: float, trace_id: str = "") -> None:

@@ -1,4 +1,4 @@
-"""One core, over one gRPC channel: its rpcs, and their CLIENT spans."""
+"""One core: its rpcs, over one connection at a time, and their CLIENT spans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -16,32 +15,20 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from edge.telemetry import client_span
 from edge.telemetry.client_span import Attempt, StreamSpan, Transport
 from edge.upstream.call import StreamCall
+from edge.upstream.connection import CoreConnection, CoreSecurity
 from edge.upstream.contract import Caller
 from edge.upstream.link import LinkCall
 from edge.upstream.status import upstream_error
-from tokenwire.addresses import channel_options, split_target
+from tokenwire.addresses import split_target
 from tokenwire.cursor import Cursor
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.telemetry import tracer
 from tokenwire.telemetry.traceparent import unsampled
 from tokenwire.v1 import agent_service_pb2 as pb
-from tokenwire.v1 import agent_service_pb2_grpc, run_pb2
-from tokenwire.v1.link_pb2 import LinkCaller, LinkRequest
+from tokenwire.v1 import run_pb2
+from tokenwire.v1.link_pb2 import LinkCaller
 
-CHANNEL_OPTIONS: Final = (
-    # A core that comes back is found within a second: the default back-off grows to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A core whose packets are lost is noticed within 15 s. Where its kernel, or a proxy, still acknowledges,
-    # it may only hang: gRPC waits for the answer to a ping for 60 s (grpc.http2.ping_timeout_ms).
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    # Backlogs come in messages of up to 1 MiB, and one event may be larger.
-    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
-)
 UNARY_TIMEOUT_S: Final = 10.0
 """How long a core may take to answer a unary call."""
 
@@ -55,20 +42,6 @@ EDGE_PRINCIPAL: Final = "edge"
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 _propagator: Final = TraceContextTextMapPropagator()
-
-
-@dataclass(frozen=True, slots=True)
-class CoreSecurity:
-    """How cores are spoken to."""
-
-    principal_key: str = field(default="", repr=False)
-    """Signs on whose behalf calls are made; empty to say nothing."""
-    tls_ca: bytes | None = None
-    """PEM of the authorities that a core's certificate is checked against; None for no TLS."""
-    tls_cert: bytes | None = None
-    """PEM of the certificate that the edge shows (mTLS); None for none."""
-    tls_key: bytes | None = field(default=None, repr=False)
-    """PEM of its key."""
 
 
 class Core:
@@ -85,42 +58,65 @@ class Core:
         """HOST:PORT, or `unix:PATH`."""
         self.host, self.port = split_target(target)
         self._clocks = clocks
-        self._principal_key = security.principal_key
-        self._channel = _channel(target, security)
-        self._stub: agent_service_pb2_grpc.AgentServiceAsyncStub = agent_service_pb2_grpc.AgentServiceStub(
-            self._channel
-        )
-        # Streamed responses come encoded: whoever reads them knows when they came.
-        self._stream_run: Any = self._channel.unary_stream(
-            f"/{client_span.SERVICE}/StreamRun", request_serializer=pb.StreamRunRequest.SerializeToString
-        )
-        self._follow_run: Any = self._channel.unary_stream(
-            f"/{client_span.SERVICE}/FollowRun", request_serializer=pb.FollowRunRequest.SerializeToString
-        )
-        self._link: Any = self._channel.stream_stream(
-            f"/{client_span.SERVICE}/Link", request_serializer=LinkRequest.SerializeToString
-        )
+        self._security = security
+        self._connection = CoreConnection(target, security)
+        self._retired: dict[CoreConnection, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
-        """Close the channel; calls that are still open end as cancelled."""
-        await self._channel.close()
+        """Close all connections; calls that are still open end as cancelled."""
+        for retired, closing in tuple(self._retired.items()):
+            closing.cancel()
+            await asyncio.wait({closing})
+            await retired.close()
+        await self._connection.close()
+
+    async def replace_connection(self, timeout_s: float) -> pb.Core | None:
+        """Use a new connection from now on, if the core answers over it and no longer over the present one.
+
+        Calls on the old one go on until they end, or have had their time.
+
+        Args:
+            timeout_s: How long it may take to answer.
+
+        Returns:
+            What it tells of itself over the new one; None if the present one stays.
+        """
+        present = self._connection
+        if not present.is_made:
+            return None  # gRPC knows, and connects again by itself.
+        new, status = CoreConnection(self.target, self._security), None
+        try:
+            # Both at once: a core that stood still until now answers over both.
+            over_present, status = await asyncio.gather(
+                self._describe(present, timeout_s), self._describe(new, timeout_s)
+            )
+            if over_present is not None:
+                status = None
+        finally:
+            if status is None:
+                await new.close()
+        if status is not None:
+            self._connection = new
+            closing = self._retired[present] = asyncio.create_task(present.close(START_TIMEOUT_S))
+            closing.add_done_callback(lambda _: self._retired.pop(present))
+        return status
 
     def stream_run(self, run: run_pb2.RunSpec, metadata: Metadata) -> StreamCall:
         """Return the call that starts a run and streams it."""
         request = pb.StreamRunRequest(run=run, relay=True)
-        call: StreamCall = self._stream_run(request, metadata=metadata)
+        call: StreamCall = self._connection.stream_run(request, metadata=metadata)
         return call
 
     def follow_run(self, run_id: str, after: Cursor, metadata: Metadata) -> StreamCall:
         """Return the call that streams a run after a cursor."""
         cursor = run_pb2.Cursor(epoch=after.epoch, sequence=after.sequence)
         request = pb.FollowRunRequest(run_id=run_id, after=cursor, relay=True)
-        call: StreamCall = self._follow_run(request, metadata=metadata)
+        call: StreamCall = self._connection.follow_run(request, metadata=metadata)
         return call
 
     def open_link(self) -> LinkCall:
         """Return the call that is the edge's link to it."""
-        call: LinkCall = self._link(metadata=self.metadata({}, EDGE_PRINCIPAL))
+        call: LinkCall = self._connection.link(metadata=self.metadata({}, EDGE_PRINCIPAL))
         return call
 
     def stream_span(
@@ -139,7 +135,8 @@ class Core:
 
     def principal_token(self, principal: str) -> str:
         """Return the proof of on whose behalf a call is made; empty if there is no key to sign it with."""
-        return sign_principal(principal, self._principal_key) if self._principal_key else ""
+        key = self._security.principal_key
+        return sign_principal(principal, key) if key else ""
 
     def link_caller(self, carrier: Mapping[str, str], principal: str) -> LinkCaller:
         """Return what stands for the metadata of a call on a link.
@@ -180,7 +177,9 @@ class Core:
         code = "CANCELLED"
         timeout_s = START_TIMEOUT_S if method == "StartRun" else UNARY_TIMEOUT_S
         try:
-            response = await getattr(self._stub, method)(request, metadata=metadata, timeout=timeout_s)
+            response = await getattr(self._connection.stub, method)(
+                request, metadata=metadata, timeout=timeout_s
+            )
             code = "OK"
         except grpc.aio.AioRpcError as error:
             code = error.code().name
@@ -197,10 +196,14 @@ class Core:
         Args:
             timeout_s: How long it may take.
         """
+        return await self._describe(self._connection, timeout_s)
+
+    async def _describe(self, connection: CoreConnection, timeout_s: float) -> pb.Core | None:
+        """Return what the core tells of itself over a connection; None when it does not answer."""
         metadata = self.metadata({}, EDGE_PRINCIPAL)
         asked = time.time_ns()
         try:
-            answer = await self._stub.GetCore(pb.GetCoreRequest(), metadata=metadata, timeout=timeout_s)
+            answer = await connection.stub.GetCore(pb.GetCoreRequest(), metadata=metadata, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 upstream_error(error)  # It tells the operator.
@@ -254,12 +257,3 @@ class Core:
         told = span if is_seen else trace.NonRecordingSpan(unsampled(span.get_span_context()))
         _propagator.inject(carrier, trace.set_span_in_context(told, caller.context))
         return span, carrier
-
-
-def _channel(target: str, security: CoreSecurity) -> grpc.aio.Channel:
-    """Return the channel to a core: with TLS when there is an authority to check it against."""
-    options = (*CHANNEL_OPTIONS, *channel_options(target))
-    if security.tls_ca is None:
-        return grpc.aio.insecure_channel(target, options=options)
-    credentials = grpc.ssl_channel_credentials(security.tls_ca, security.tls_key, security.tls_cert)
-    return grpc.aio.secure_channel(target, credentials, options=options)

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final, TypeVar
 
 from edge.errors import CORE_AWAY, EdgeError, UpstreamError
-from edge.upstream.core import Core, CoreSecurity
+from edge.upstream.connection import CoreSecurity
+from edge.upstream.core import Core
 from edge.upstream.member import LinkSettings, Member
 from edge.upstream.placement import for_run, for_start, is_ready, is_shared
 from edge.upstream.tasks import BackgroundTasks

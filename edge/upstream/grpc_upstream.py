@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from edge.errors import UpstreamError
+from edge.upstream.connection import CoreSecurity
 from edge.upstream.contract import Caller, RunsPage, TranscriptQuery
-from edge.upstream.core import CoreSecurity
 from edge.upstream.cores import Cores
 from edge.upstream.departures import Departures
 from edge.upstream.member import LinkSettings

@@ -29,11 +29,18 @@ from tokenwire.telemetry import monotonic_nano
 from tokenwire.v1.link_pb2 import LinkBatch, LinkHeartbeat, LinkHello, LinkRequest, LinkResponse
 
 HEARTBEAT_S: Final = 1.0
-"""How often the core learns that the edge is alive: it ends a link after 15 s of silence."""
+"""How often the core learns that the edge is alive, and the edge that the core is: it sends as many."""
 
 SILENT_BEATS: Final = 10
-"""After so many heartbeats without a message, while the core answers other calls, the link is given up. One
-that answers nothing may come back: `GetCore` tells."""
+"""After so many heartbeats without a message, while the core answers other calls, the link is given up."""
+
+DOUBT_BEATS: Final = 5
+"""After so many heartbeats without a message, while the core answers nothing else either, it is asked over
+another connection: this one may be broken though it is open. As long as a lease of the core's stands; a core
+that stands still for less is not even asked."""
+
+MAX_CREDIT_BYTES: Final = 2**31
+"""The most credit of a follow: a credit is an uint32, and must pay for what the last event took too much."""
 
 PART_BYTES: Final = 128 * 1024
 """A larger message holds backlogs, of up to 1 MiB: dispatched at once, it would hold up the event loop for
@@ -62,6 +69,8 @@ class LinkPeer(NamedTuple):
     """Starts the call."""
     answers: Callable[[], bool]
     """Tells whether it answered when it was last asked about itself."""
+    doubt: Callable[[], None]
+    """Called every few heartbeats while neither messages nor answers come: the connection may be broken."""
     drains: Callable[[], None]
     """Called when it says that it shuts down."""
 
@@ -75,7 +84,7 @@ class Link:
     """
 
     def __init__(self, peer: LinkPeer, budget_bytes: int) -> None:
-        self.budget_bytes = budget_bytes
+        self.budget_bytes = min(budget_bytes, MAX_CREDIT_BYTES)
         self.lag_nano = 0
         """For how long the core's event loop stood still, as all messages together have said."""
         self._peer = peer
@@ -91,6 +100,7 @@ class Link:
         self.is_open = False
         """Whether the core has answered the hello, and the link has not broken since."""
         self._silent_beats = 0
+        self._answered_beats = 0
         self._refused_until_s: float | None = None
 
     @property
@@ -164,7 +174,7 @@ class Link:
         """Open the link, serve it until it breaks, and say so to all follows."""
         call = self._call = self._peer.connect()
         writing = self._loop.create_task(self._write(call))
-        self._silent_beats = 0
+        self._silent_beats = self._answered_beats = 0
         self._beating = self._loop.call_later(HEARTBEAT_S, self._beat)
         failure, is_refusal = UpstreamError("UNAVAILABLE"), False
         read, eof, dispatch = call.read, grpc.aio.EOF, self._dispatch
@@ -184,6 +194,8 @@ class Link:
             # Of the call: by the core, by `aclose`, or since it is silent. Nobody cancels this task.
             is_refusal = not self.is_usable
         except Exception:
+            # What can't be read comes again with the next follow of its run: not for all of them, over calls.
+            self._refused_until_s = self._loop.time() + REFUSED_S
             logger.exception("reading the link to %s failed", self._peer.target)
         finally:
             self._beating.cancel()
@@ -213,7 +225,7 @@ class Link:
             batches: Those of its batches that are dispatched in this turn.
             recv_nano: When it came, in nanoseconds of the monotonic clock.
         """
-        self._silent_beats = 0
+        self._silent_beats = self._answered_beats = 0
         if not self.is_open:
             self._opened()
         sent = response.clock
@@ -267,6 +279,9 @@ class Link:
                 self._written.set()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             logger.debug("writing to the link failed, whose reader says why: %s", error)
+        except Exception:
+            logger.exception("writing to the link to %s failed", self._peer.target)
+            call.cancel()  # Mute, it would take requests and ask nothing.
 
     async def _write_next(self, call: LinkCall) -> None:
         outgoing = self._outgoing[0]
@@ -281,17 +296,27 @@ class Link:
             self._outgoing.popleft()
 
     def _beat(self) -> None:
-        """Tell the core that the edge is alive, and give up a link on which the core says nothing."""
-        self._silent_beats += self._peer.answers()
-        if self._silent_beats >= SILENT_BEATS and self._call is not None:
+        """Tell the core that the edge is alive, and look whether the core is."""
+        # In own beats: while the edge itself stood still, it has not listened either.
+        self._silent_beats += 1
+        if self._peer.answers():
+            self._answered_beats += 1
+        elif not self._silent_beats % DOUBT_BEATS:
+            self._peer.doubt()
+        if self._answered_beats >= SILENT_BEATS:
             logger.warning("the link to core %s is silent, though that answers: given up", self._peer.target)
             if not self.is_open:
                 self._refused_until_s = self._loop.time() + REFUSED_S
-            self._call.cancel()
+            self.give_up()
             return
         if self.is_open and not self._outgoing:
             self.send(Outgoing(_HEARTBEAT))
         self._beating = self._loop.call_later(HEARTBEAT_S, self._beat)
+
+    def give_up(self) -> None:
+        """Have it break: its follows go on elsewhere, or over the next one."""
+        if self._call is not None:
+            self._call.cancel()
 
     def _refuses(self, code: grpc.StatusCode, failure: UpstreamError) -> bool:
         """Return whether the core has answered, and has no link for this edge."""

@@ -78,11 +78,12 @@ class Member:
         )
         self._asking: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._doubting: asyncio.Task[None] | None = None
         self._proof: asyncio.Future[bool] | None = None
         self._reading = BackgroundTasks()
         self._link: Link | None = None
         if link.enabled:
-            peer = LinkPeer(self.target, core.open_link, lambda: self.answers, self.drains)
+            peer = LinkPeer(self.target, core.open_link, lambda: self.answers, self.doubt, self.drains)
             self._link = Link(peer, link.budget_bytes)
 
     @property
@@ -127,6 +128,32 @@ class Member:
     def failed(self) -> None:
         """Count a stream that ended for its client since the core is away."""
         self._failed += 1
+
+    def doubt(self) -> None:
+        """Find out whether it is away, or only its connection: a new one takes the place of that.
+
+        A connection may be lost though it is open: a proxy, or the kernel of a machine that was moved, takes
+        what is sent and passes nothing on. Of a core that stands still the connection stays as it is.
+        """
+        if self._doubting is None:
+            self._doubting = asyncio.create_task(self._reconnect(), name=f"doubt {self.target}")
+
+    async def _reconnect(self) -> None:
+        try:
+            status = await self.core.replace_connection(ASK_TIMEOUT_S)
+            if status is not None:
+                text = (
+                    "core %s answers over a new connection, and no longer over the old one: that is given up"
+                )
+                logger.warning(text, self.target)
+                self._meet(status)
+                self.answers = True
+                if self._link is not None:
+                    self._link.give_up()
+        except Exception:
+            logger.exception("connecting to core %s again failed: this is a bug of the edge", self.target)
+        finally:
+            self._doubting = None
 
     def drains(self) -> None:
         """Take note that it is going down, before it is asked again."""
@@ -204,7 +231,7 @@ class Member:
 
     async def aclose(self) -> None:
         """Close the way to it."""
-        for task in (self._watching, self._asking):
+        for task in (self._watching, self._asking, self._doubting):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})

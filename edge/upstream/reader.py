@@ -62,7 +62,9 @@ class RunReader:
         """The last event that the sink has: the next source begins after it."""
         return Cursor(self._epoch, self._sequence)
 
-    def feed(self, message: RunMessage, clock: SenderClock, recv_nano: int, size_bytes: int) -> bool:
+    def feed(  # noqa: C901 # each token passes here: a call for a part of it would cost as much as the part
+        self, message: RunMessage, clock: SenderClock, recv_nano: int, size_bytes: int
+    ) -> bool:
         """Take in a message, and tell the sink. What comes after the terminal event is dropped.
 
         Args:
@@ -75,7 +77,8 @@ class RunReader:
             Whether `ended` or `draining` is set now: seldom, so that nothing else has to look at each token.
 
         Raises:
-            StreamBrokenError: DATA_LOSS, an event is missing: follow again after `cursor`.
+            StreamBrokenError: DATA_LOSS, an event is missing, or is that of an earlier epoch: follow again
+                after `cursor`.
         """
         sink = self.sink
         if sink is None or self.ended:
@@ -91,12 +94,18 @@ class RunReader:
         for event in message.events:  # the last one is looked at behind the loop
             if event.sequence != sequence + 1:
                 if event.sequence <= sequence:
-                    continue  # Sent before: cores number densely, so the sequence alone tells.
+                    # Sent before: cores number densely, so the sequence alone tells.
+                    event = None  # noqa: PLW2901 # it is not the one to look at
+                    continue
                 sink.flush()
                 raise _gap(sequence, event.sequence)
+            epoch = event.epoch or 1
+            if epoch < self._epoch:  # Of a writer that had lost the run: another event has this number.
+                sink.flush()
+                raise _gap(f"{self._epoch}.{sequence}", f"{epoch}.{event.sequence}")
             sequence += 1
-            self._sequence, self._epoch = sequence, event.epoch or 1
-            take(self._epoch, sequence, event)
+            self._sequence, self._epoch = sequence, epoch
+            take(epoch, sequence, event)
             if self.sink is None:
                 return False
         if event is None:
@@ -138,10 +147,10 @@ class RunReader:
         sink.control(control)
 
 
-def _gap(sequence: int, got: int) -> StreamBrokenError:
+def _gap(after: int | str, got: int | str) -> StreamBrokenError:
     return StreamBrokenError(
         "DATA_LOSS",
         "Events were lost in transit.",
         retryable=True,
-        details={"reason": Reason.SEQUENCE_GAP, "after": str(sequence), "got": str(got)},
+        details={"reason": Reason.SEQUENCE_GAP, "after": str(after), "got": str(got)},
     )

@@ -24,6 +24,10 @@ CALM_S: Final = 1.0
 PASSING: Final = frozenset({"UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"})
 """Codes after which following again may help."""
 
+OF_ALL_STREAMS: Final = frozenset({"", Reason.CORE_NOT_ANSWERING, Reason.LINK_SILENT})
+"""Reasons for which a core's streams break together. With any other one it has ended one stream: if that
+brought nothing new, following again brings the same."""
+
 PASSING_UNSAID: Final = frozenset({"INTERNAL", "UNKNOWN"})
 """The same, where it is the transport that says so rather than the core."""
 
@@ -56,12 +60,13 @@ class RetryPolicy:
         """Take note that a core has said something. What `after` is told next says what it was worth."""
         self._heard = True
 
-    def after(self, error: EdgeError, now_s: float) -> float:
+    def after(self, error: EdgeError, now_s: float, *, is_further: bool) -> float:
         """Return how long to wait before the run is followed again, in seconds: not at all at first.
 
         Args:
             error: What has failed.
             now_s: Now, in seconds of a monotonic clock.
+            is_further: Whether events have come since the failure before.
 
         Raises:
             EdgeError: The same: it is final, or has lasted too long.
@@ -69,7 +74,7 @@ class RetryPolicy:
         if not passes(error):
             raise error
         reason = error.details.get("reason", "")
-        if self._heard and reason != Reason.SEQUENCE_GAP:
+        if self._heard and (is_further or reason in OF_ALL_STREAMS):
             self._alone_since = None
         self._heard = False
         if reason == Reason.LOG_AWAY:

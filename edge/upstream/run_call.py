@@ -23,6 +23,7 @@ from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
 from edge.upstream.reader import RunReader
 from edge.upstream.retry_policy import RetryPolicy
 from edge.upstream.source import Source
+from tokenwire.cursor import Cursor
 from tokenwire.logs import log_fields
 from tokenwire.reasons import Reason
 from tokenwire.telemetry.metrics.instruments import BY_EDGE, RESUMES
@@ -53,6 +54,7 @@ class FollowCall:
         "_caller",
         "_cores",
         "_departures",
+        "_failed_at",
         "_goes_on",
         "_is_interrupted",
         "_is_over",
@@ -80,6 +82,7 @@ class FollowCall:
         self._avoided: Member | None = None
         self._without_it: frozenset[Member] = frozenset()
         self._retry: RetryPolicy | None = None
+        self._failed_at: Cursor | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._reconnect: ReconnectSpan | None = None
         self._attempt = Attempt.FIRST
@@ -275,7 +278,8 @@ class FollowCall:
             member = self._next_member()
         except EdgeError as final:
             self._recovery = None
-            self._end(final)
+            # Else a cycle would wait for a collection: the frames that it was raised through hold it.
+            self._end(final.with_traceback(None))
         except Exception:
             run_id = self.reader.run_id
             logger.exception("following run %s again failed", run_id, extra=log_fields(run_id=run_id))
@@ -315,7 +319,10 @@ class FollowCall:
         broke_unix_nano = time.time_ns()
         if self._retry is None:
             self._retry = RetryPolicy()
-        wait_s = self._retry.after(error, asyncio.get_running_loop().time())
+        cursor, failed_at = self.reader.cursor, self._failed_at
+        self._failed_at = cursor
+        now_s = asyncio.get_running_loop().time()
+        wait_s = self._retry.after(error, now_s, is_further=cursor != failed_at)
         await self._require_alive(member, error)
         self._reconnects(error, broke_unix_nano)
         self._avoided = member

@@ -20,7 +20,10 @@ from tokenwire.outage import Repeats
 MAX_BYTES: Final = 4 * 1024 * 1024
 """The largest report that is read: 16 times what a body may have by default."""
 
-TIMEOUT_S: Final = END_TIMEOUT_S + 2.0
+READ_S: Final = 2.0
+"""How long another worker may take to send a report."""
+
+TIMEOUT_S: Final = END_TIMEOUT_S + READ_S
 """How long a report may take at another worker, which waits for the end of its stream."""
 
 _TAKEN: Final = b"1"
@@ -99,13 +102,18 @@ class SharedTiming(BrowserTiming):
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            encoded = await _read_all(reader)
+            async with asyncio.timeout(READ_S):
+                encoded = await _read_all(reader)
             if encoded is None:
                 logger.warning("a report that another worker hands on exceeds %d bytes: not taken", MAX_BYTES)
                 return
             report = msgspec.json.decode(encoded, type=PageReport)
             writer.write(_TAKEN if await super().take(report) else _KNOWN)
             await writer.drain()
+        except TimeoutError:
+            logger.warning("another worker has not handed on a whole report within %g s: not taken", READ_S)
+        except (msgspec.DecodeError, RecursionError) as error:
+            logger.warning("a report that another worker hands on can't be read: %s", error)
         except ConnectionError:
             pass  # whoever asked has given up
         finally:

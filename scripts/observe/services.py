@@ -69,7 +69,7 @@ def inherited() -> dict[str, str]:
 
 
 def tokenwire(ports: Ports, file: Path, *, to_rotel: bool) -> Service:
-    """Return the product: a core and an edge, with its built-in agents and the one that stalls.
+    """Return the product: a core and an edge, with the agents that come with it and the one that stalls.
 
     Args:
         ports: Where they listen.

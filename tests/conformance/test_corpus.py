@@ -10,47 +10,17 @@ from google.protobuf import json_format
 from httpx import Response
 from httpx_sse import EventSource, ServerSentEvent
 
-from edge.errors import EdgeError
 from edge.sse.dialects import NativeDialect
-from tests.conformance.corpus import Case, load_cases
-from tests.support.fed_stream import FedStream
-from tokenwire.cursor import Cursor
+from tests.conformance.corpus import Case, load_cases, written
 from tokenwire.v1 import agent_service_pb2, event_pb2, stream_pb2
 
 CASES = load_cases()
 
 
-def written(case: Case) -> bytes:
-    """Return what the wire core makes of a case's steps."""
-    stream = FedStream(Cursor(1, case.after), merge=case.merge)
-    state, out = stream.state, bytearray()
-    for step in case.steps:
-        match step:
-            case "take":
-                state.take(out)
-            case {"response": message}:
-                response = agent_service_pb2.StreamRunResponse()
-                json_format.ParseDict(message, response)
-                stream.feed(response.SerializeToString())
-            case {"opening": retry_ms}:
-                NativeDialect().write_opening(out, retry_ms)
-            case {"heartbeat": kind}:
-                NativeDialect(ping=kind == "ping").write_heartbeat(out)
-            case {"fail": {"timestamp": timestamp, **failure}}:
-                code = failure.pop("code")
-                state.fail(EdgeError(code, failure.pop("message"), **failure), timestamp=timestamp)
-            case {"reconnect": retry_ms}:
-                state.reconnect(retry_ms)
-            case _:
-                raise AssertionError(f"unknown step: {step}")
-    state.take(out)
-    return bytes(out)
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_wire_core_writes_exactly_these_bytes(case: Case) -> None:
     """A byte that changes here changes for every client there is."""
-    assert written(case) == case.frames
+    assert written(case, NativeDialect()) == case.frames
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -14,7 +14,6 @@ from tests.support.direct_clients import (
     KEY,
     NODE_CLIENT,
     PLAIN_COMMANDS,
-    PORTFOLIO,
     Client,
     SecureCore,
     credentials,
@@ -65,7 +64,7 @@ def secure_core(shared_processes: Processes, tmp_path_factory: pytest.TempPathFa
         "TOKENWIRE_PRINCIPAL_KEY": KEY,
     }
     port = free_port()
-    options = ["--grpc-port", str(port), *agent_arguments(), "--agent", PORTFOLIO]
+    options = ["--grpc-port", str(port), *agent_arguments(), "--agent", "portfolio"]
     process = shared_processes.start("secure-core", [*TOKENWIRE, "core", *options], settings)
     address = f"127.0.0.1:{port}"
     process.wait_ready(lambda: not ask_core(address, 1.0, credentials(authority, shown)))

@@ -12,7 +12,7 @@ import grpc
 import httpx
 import pytest
 
-from tests.support.processes import Processes, Running, edge_is_ready, wait_until
+from tests.support.processes import PATIENT, Processes, Running, edge_is_ready, wait_until
 from tests.support.redis_server import RedisServer
 from tests.support.sse_reader import events_of, ids_of
 from tokenwire.v1 import agent_service_pb2 as pb
@@ -79,7 +79,7 @@ def test_a_stream_whose_core_is_killed_gets_its_end_from_another(
 ) -> None:
     """No gap, no duplicate, one terminal event of the log's own; and service goes on."""
     cores = [processes.core(agents=AGENTS, settings=shared) for _ in range(2)]
-    url, _ = processes.edge(",".join(address for address, _ in cores))
+    url, _ = processes.edge(",".join(address for address, _ in cores), settings=PATIENT)
     response = chat(client, url)
     texts = response.iter_text()
     seen = read_until(texts, has_words(3))
@@ -168,7 +168,7 @@ def test_a_stream_survives_its_core_where_the_log_does(
     """The core on SQLite comes back: the edge asks it again by itself, and tells the run's end."""
     settings = {"TOKENWIRE_STORE": f"sqlite:{tmp_path / 'runs.db'}"}
     address, core = processes.core(settings=settings)
-    url, _ = processes.edge(address)
+    url, _ = processes.edge(address, settings=PATIENT)
     response = chat(client, url)
     texts = response.iter_text()
     seen = read_until(texts, has_words(3))

@@ -15,7 +15,7 @@ import pytest
 
 from agent_core.agents.pace import pace_text
 from tests.support.agents import RICH_TEXT
-from tests.support.processes import ROOT, Processes, clean_environment, wait_until
+from tests.support.processes import PATIENT, ROOT, Processes, clean_environment, wait_until
 from tests.support.proxy import proxy_to
 from tests.support.sse_reader import read_all
 from tokenwire.client import Client
@@ -36,8 +36,7 @@ LAST_CHUNK = b"\r\n0\r\n\r\n"
 SETTINGS = {
     # Two digits whatever the jitter: the same response has the same length each time.
     "TOKENWIRE_RETRY_MS": "20",
-    # So that the run's id is in the headers on a slow machine too.
-    "TOKENWIRE_COMMIT_MS": "10000",
+    **PATIENT,
 }
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from agent_core.agents.pace import pace_text
 from tests.support.processes import (
+    PATIENT,
     TOKENWIRE,
     Processes,
     Running,
@@ -109,7 +110,7 @@ def assert_whole(clients: Sequence[Follower]) -> None:
 
 def start(processes: Processes, core: str, port: int) -> Running:
     """Start an edge of two workers, and wait until both serve."""
-    settings = {"TOKENWIRE_DRAIN_S": "2", "TOKENWIRE_LOG_LEVEL": "info"}
+    settings = {"TOKENWIRE_DRAIN_S": "2", "TOKENWIRE_LOG_LEVEL": "info", **PATIENT}
     command = [*TOKENWIRE, "edge", "--core", core, "--port", str(port), "--workers", "2"]
     edge = processes.start("edge", command, settings)
     edge.wait_ready(lambda: len(READY.findall(edge.stderr)) == 2)

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.processes import Processes, wait_until
+from tests.support.processes import PATIENT, Processes, wait_until
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -88,7 +88,7 @@ def test_during_heartbeats(processes: Processes) -> None:
 
 def test_the_model_stops_too(processes: Processes) -> None:
     """The embedded model's run ends, and the engine is free for the next question at once."""
-    stack = processes.up(agents=())
+    stack = processes.up(agents=(), settings=PATIENT)
     browser = Browser(stack.url, message="Tell a very long story about a lighthouse.", onDisconnect="cancel")
     browser.read_until(b"text_delta")
     run_id = browser.seen.split(b"run-id: ")[1].split(b"\r\n")[0].decode()

@@ -92,7 +92,6 @@ def test_its_deadline_is_the_runs(stack: Stack, client: list[str]) -> None:
     """A call whose deadline passes fails with DEADLINE_EXCEEDED, in an event or as the call's status."""
     result = run(client, "--core", stack.core, "--agent", "slow", "--deadline", "3", "x")
     assert result.returncode in {1, 4}
-    assert result.stdout.startswith("Slow")
     assert "DEADLINE_EXCEEDED" in result.stderr
 
 

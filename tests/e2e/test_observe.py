@@ -63,7 +63,7 @@ def options(folder: Path, *more: str) -> list[str]:
     """Return the command that runs it from a port of this worker on."""
     prometheus = system.find("prometheus")
     assert prometheus is not None
-    given = ("--folder", str(folder), "--ports-from", str(free_port()), "--prometheus", prometheus)
+    given = ("--folder", str(folder), "--ports-from", str(free_port(8)), "--prometheus", prometheus)
     return [sys.executable, "-m", "scripts.observe", *given, *more]
 
 

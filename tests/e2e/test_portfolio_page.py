@@ -36,8 +36,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def built_in(module_processes: Processes) -> Stack:
-    return module_processes.up(agents=())
+def portfolio(module_processes: Processes) -> Stack:
+    return module_processes.up("--agent", "portfolio", agents=())
 
 
 def ask(browser: Browser, stack: Stack, question: str) -> tuple[Page, list[str]]:
@@ -52,10 +52,10 @@ def ask(browser: Browser, stack: Stack, question: str) -> tuple[Page, list[str]]
 
 
 def test_nav_is_calculated_with_moving_progress_and_sql_in_its_tool_cards(
-    browser: Browser, built_in: Stack
+    browser: Browser, portfolio: Stack
 ) -> None:
     """Use case 2: progress, tool_start, tool_result, text_delta and done."""
-    page, complaints = ask(browser, built_in, "Calculate NAV for all portfolios")
+    page, complaints = ask(browser, portfolio, "Calculate NAV for all portfolios")
     expect(page.get_by_test_id("footer")).to_be_visible(timeout=PATIENCE_MS)
     progress: list[str] = page.evaluate("() => window.progress")
     # A busy page draws few of the steps, but moves: it does not show the end alone.
@@ -68,9 +68,9 @@ def test_nav_is_calculated_with_moving_progress_and_sql_in_its_tool_cards(
     assert complaints == []
 
 
-def test_the_report_streams_section_by_section(browser: Browser, built_in: Stack) -> None:
+def test_the_report_streams_section_by_section(browser: Browser, portfolio: Stack) -> None:
     """Use case 3: the sections in their order, growing as they are made."""
-    page, complaints = ask(browser, built_in, "Generate quarterly performance report")
+    page, complaints = ask(browser, portfolio, "Generate quarterly performance report")
     expect(page.get_by_test_id("footer")).to_be_visible(timeout=PATIENCE_MS)
     answer = page.get_by_test_id("answer").text_content() or ""
     sections = ["Executive Summary", "Performance Analysis", "Risk Metrics", "Conclusion"]
@@ -84,9 +84,9 @@ def test_the_report_streams_section_by_section(browser: Browser, built_in: Stack
     assert complaints == []
 
 
-def test_a_portfolio_that_is_not_there_is_an_error_with_words(browser: Browser, built_in: Stack) -> None:
+def test_a_portfolio_that_is_not_there_is_an_error_with_words(browser: Browser, portfolio: Stack) -> None:
     """The document's `error` event: what went wrong, fit for the user."""
-    page, _ = ask(browser, built_in, "Calculate NAV for the portfolio Atlantis")
+    page, _ = ask(browser, portfolio, "Calculate NAV for the portfolio Atlantis")
     expect(page.get_by_test_id("error")).to_contain_text(
         "no portfolio called “atlantis”", timeout=PATIENCE_MS
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.processes import ROOT, TOKENWIRE, Processes, clean_environment
+from tests.support.processes import PATIENT, ROOT, TOKENWIRE, Processes, clean_environment
 from tokenwire.latency.stages import HOPS
 
 BEHIND_MS = 60_000
@@ -65,7 +65,9 @@ def only_stream(content: str) -> dict[str, Any]:
 def test_every_token_of_a_real_stream_is_shown(processes: Processes, tmp_path: Path) -> None:
     """From the agent to the socket, by the run's id, all events; no stage is before the one before it."""
     file = tmp_path / "spans.jsonl"
-    stack = processes.up("--agent", "pace", agents=(), settings={"TOKENWIRE_TRACE_FILE": str(file)})
+    stack = processes.up(
+        "--agent", "pace", agents=(), settings={"TOKENWIRE_TRACE_FILE": str(file), **PATIENT}
+    )
     response = httpx.post(**chat(stack.url, 300, 1_000))
     sequences = [int(number) for number in re.findall(r"^id: .*\.(\d+)$", response.text, re.MULTILINE)]
     assert stack.process.stop() == 0
@@ -89,7 +91,7 @@ def test_every_token_of_a_real_stream_is_shown(processes: Processes, tmp_path: P
 def test_what_a_page_reports_is_the_last_hop(processes: Processes, tmp_path: Path) -> None:
     """Its clock is a minute behind: its stamps stay, its hop is corrected by what the edge published."""
     file = tmp_path / "spans.jsonl"
-    stack = processes.up(settings={"TOKENWIRE_TRACE_FILE": str(file)})
+    stack = processes.up(settings={"TOKENWIRE_TRACE_FILE": str(file), **PATIENT})
     received: dict[int, float] = {}
     with httpx.stream("POST", **chat(stack.url, 200, 500, "?timing=1")) as response:
         run_id, token = response.headers["Run-Id"], response.headers["Timing-Token"]
@@ -120,7 +122,7 @@ def test_what_a_page_reports_is_the_last_hop(processes: Processes, tmp_path: Pat
 def test_the_rows_up_to_the_kill_of_a_core_are_shown(processes: Processes, tmp_path: Path) -> None:
     """The edge has them: its stream ended in an error, and its trace tells of each token that was written."""
     file = tmp_path / "spans.jsonl"
-    settings = {"TOKENWIRE_TRACE_FILE": str(file)}
+    settings = {"TOKENWIRE_TRACE_FILE": str(file), **PATIENT}
     address, core = processes.core(settings=settings)
     url, edge = processes.edge(address, settings=settings)
     written: list[int] = []

@@ -18,7 +18,7 @@ import pytest
 
 from bench.checking_clients import Crowd, Order, Watched
 from bench.event_source import request
-from tests.support.processes import Processes, Running, descendants, wait_until
+from tests.support.processes import PATIENT, Processes, Running, descendants, wait_until
 
 STREAMS: Final = 500
 LIVE: Final = 475
@@ -59,7 +59,7 @@ class Site:
 def site(module_processes: Processes) -> Site:
     """Processes that these tests share."""
     address, core = module_processes.core(agents=(), settings=SETTINGS)
-    url, edge = module_processes.edge(address, settings=SETTINGS)
+    url, edge = module_processes.edge(address, settings=SETTINGS | PATIENT)
     port = urlsplit(url).port
     assert port
     return Site(core, edge, port)

@@ -78,7 +78,7 @@ async def test_an_agent_that_does_not_stop_does_not_stop_the_core(caplog: pytest
         await asyncio.wait_for(core.server.stop(), 10)
         events = events_of([first, *await rest_of(call)])
         assert events[-1].error.details["reason"] == "CORE_SHUTDOWN"
-        (stray,) = core.server.manager.strays
+        (stray,) = core.server.manager.unstopped_agents
         agents.release.set()
         await asyncio.wait({stray}, timeout=5)
     assert "agents did not stop" in caplog.text

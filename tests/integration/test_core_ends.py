@@ -122,10 +122,10 @@ async def test_an_agent_that_does_not_stop_loses_its_run(caplog: pytest.LogCaptu
         assert cancelled.state == RUN_STATE_CANCELLING
         events = events_of(await rest_of(call))
         assert events[-1].done.finish_reason == FINISH_REASON_CANCELLED
-        assert len(core.server.manager.strays) == 1
+        assert len(core.server.manager.unstopped_agents) == 1
         agents.release.set()
         async with asyncio.timeout(5):
-            while core.server.manager.strays:
+            while core.server.manager.unstopped_agents:
                 await asyncio.sleep(0.01)
         replay = events_of(await core.follow(run_id))
         assert_dense(replay)

@@ -41,7 +41,7 @@ async def refused(call: object) -> tuple[str, dict[str, str], float]:
 
 async def until_free(core: Core) -> None:
     """Return when nothing is taken any more."""
-    limiter = core.server.manager._limiter
+    limiter = core.server.manager.limiter
     async with asyncio.timeout(WITHIN_S):
         while limiter.runs.in_use or limiter.follows.in_use:
             await asyncio.sleep(0.01)
@@ -116,7 +116,7 @@ async def test_streams_are_counted_and_given_back_however_they_end() -> None:
         assert (await refused(calls[1].read()))[0] == "PRINCIPAL_FOLLOWS_LIMIT"
         third = core.stub.StreamRun(stream_request("silent"), metadata=as_principal("eve"))
         assert (await refused(third.read()))[0] == "FOLLOWS_LIMIT"
-        assert len(core.server.manager._live) == 2, "a stream that can't be followed starts no run"
+        assert len(core.server.manager.registry) == 2, "a stream that can't be followed starts no run"
         for open_call in (call, calls[0]):
             open_call.cancel()
         await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id), metadata=as_principal("ann"))

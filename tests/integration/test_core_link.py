@@ -26,7 +26,7 @@ from tokenwire.v1.link_pb2 import (
     LinkHello,
     LinkRequest,
 )
-from tokenwire.v1.run_pb2 import RUN_STATE_ENDED
+from tokenwire.v1.run_pb2 import RUN_STATE_ENDED, RUN_STATE_RUNNING
 
 PLENTY_BYTES = 1_000_000
 
@@ -236,6 +236,33 @@ async def test_only_so_many_requests_may_be_under_way(monkeypatch: pytest.Monkey
             assert not (await link.ended(4)).end.HasField("error")
 
 
+async def test_a_cancellation_waits_where_too_much_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no answer that could tell of a refusal: it is done later, and so is what is asked behind it."""
+    monkeypatch.setattr(link_follows, "MAX_OPENING", 1)
+    loaded = asyncio.Event()
+    async with running_core() as core:
+        run_id = await core.start("slow")
+        get = core.server.agents.get
+
+        async def slowly(name: str) -> NamedAgent:
+            await loaded.wait()
+            return await get(name)
+
+        monkeypatch.setattr(core.server.agents, "get", slowly)
+        async with linked(core) as link:
+            await link.start(1, "echo")
+            await link.send(LinkRequest(cancel=LinkCancel(run_id=run_id)))
+            await link.start(2, "echo")
+            await core.stub.GetCore(pb.GetCoreRequest())
+            assert (await core.run(run_id)).state == RUN_STATE_RUNNING
+            loaded.set()
+            await link.ended(1)
+            await link.until(lambda: bool(link.batches(2)))
+            async with asyncio.timeout(WITHIN_S):
+                while (await core.run(run_id)).state != RUN_STATE_ENDED:
+                    await asyncio.sleep(0.01)
+
+
 async def test_a_bug_in_one_follow_is_that_follows_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -311,7 +338,7 @@ async def test_a_deadline_that_has_passed_is_refused(late: Duration) -> None:
         await link.start(1, "slow", caller=LinkCaller(deadline=late))
         error = (await link.ended(1)).end.error
         assert (error.code, error.details["reason"]) == ("DEADLINE_EXCEEDED", "DEADLINE_PASSED")
-        assert not core.server.manager._live
+        assert not core.server.manager.registry
 
 
 async def test_a_deadline_ends_the_run_that_was_started_and_only_the_follow_of_another() -> None:

@@ -171,7 +171,7 @@ async def test_what_a_link_carried_is_closed_wherever_its_call_is_cancelled(
         await link.until(lambda: bool(link.events(1)))
         await link.call.done_writing()
         async with asyncio.timeout(WITHIN_S):
-            while core.server.manager._followers or core.server.manager._limiter.follows.in_use:
+            while core.server.manager.followers or core.server.manager.limiter.follows.in_use:
                 await asyncio.sleep(0.01)
         assert cancelling
 
@@ -218,11 +218,11 @@ async def test_a_follow_that_is_over_is_freed_without_the_garbage_collector() ->
 
 async def nothing_left(core: Core) -> None:
     """Return when a core has neither runs nor follows any more."""
-    manager, limiter = core.server.manager, core.server.manager._limiter
+    manager, limiter = core.server.manager, core.server.manager.limiter
     async with asyncio.timeout(WITHIN_S):
         while (
-            manager._live
-            or manager._followers
+            manager.registry
+            or manager.followers
             or limiter.follows.in_use
             or limiter.runs.in_use
             or core.server._links._parts.tasks

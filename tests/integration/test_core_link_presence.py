@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from agent_core.agents.catalogue import NamedAgent
+from agent_core.runs import presence
 from tests.integration.test_core_link_life import nothing_left
 from tests.integration.test_core_presence import ends, goes_on, word
 from tests.support.core import Core, running_core
@@ -80,6 +81,22 @@ async def test_a_broken_link_is_grace_for_all_that_it_carried() -> None:
             await goes_on(core, runs[1], 0.2)
 
 
+async def test_without_grace_time_a_broken_link_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a run stopped between its start and its follow; one whose follower has left is, at once."""
+    monkeypatch.setattr(presence, "RETURN_S", LONG_S)
+    async with running_core(disconnect_grace_s=0.0) as core:
+        async with linked(core) as link:
+            runs = [await begun(link, each, on_disconnect=ON_DISCONNECT_GRACE) for each in range(2)]
+            for run_id in runs:
+                await goes_on(core, run_id, 0.1)
+            await link.unfollow(0, UNFOLLOW_REASON_LEFT)
+            assert await ends(core, runs[0]) < 5
+        async with linked(core) as link:
+            await link.follow(1, runs[1])
+            await link.until(lambda: bool(link.events(1)))
+            await goes_on(core, runs[1], 0.2)
+
+
 @pytest.mark.parametrize("policy", [ON_DISCONNECT_GRACE, ON_DISCONNECT_CONTINUE])
 async def test_the_policy_of_the_run_holds_for_one_who_leaves(policy: Any) -> None:
     """Grace waits for the grace time, continue for nothing."""
@@ -128,7 +145,7 @@ async def test_word_of_one_whose_link_broke_may_come_by_a_call() -> None:
 
 async def until_followers(core: Core, count: int) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while len(core.server.manager._followers) != count:
+        while len(core.server.manager.followers) != count:
             await asyncio.sleep(0.01)
 
 
@@ -175,9 +192,9 @@ async def test_a_start_that_was_left_gives_its_place_back_when_the_core_stops(
             await link.unfollow(1, UNFOLLOW_REASON_LEFT)
             await link.follow(2, "nonsense")
             await link.ended(2)
-        assert core.server.manager._limiter.follows.in_use == 1
+        assert core.server.manager.limiter.follows.in_use == 1
         await core.server.stop()
-        assert core.server.manager._limiter.follows.in_use == 0
+        assert core.server.manager.limiter.follows.in_use == 0
 
 
 async def state_of_session(core: Core) -> int:
@@ -226,14 +243,14 @@ async def test_a_run_of_another_core_hears_of_those_who_leave_here(cores: tuple[
             await link.follow(follow_id, run_id)
             await link.until(lambda follow_id=follow_id: len(link.events(follow_id)) > 3)
             async with asyncio.timeout(WITHIN_S):
-                while not one.server.manager.live(run_id)._following_elsewhere:
+                while not one.server.manager.live(run_id).followers.elsewhere:
                     await asyncio.sleep(0.01)
             await link.unfollow(follow_id, reason)
             if reason == UNFOLLOW_REASON_LEFT:
                 assert await ends(one, run_id) < 10
             else:
                 await goes_on(one, run_id, 0.5)
-        assert other.server.manager.news.elsewhere.runs == 0
+        assert other.server.manager.followers.remote.runs == 0
 
 
 @pytest.mark.needs("redis")

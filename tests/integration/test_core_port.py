@@ -15,7 +15,7 @@ from grpc.aio._server import Server
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from agent_core import calls, server
+from agent_core.rpc import calls, listening
 from tests.support.core import Core, refusal_of, rest_of, running_core
 from tokenwire.principal import METADATA_KEY, sign_principal
 
@@ -202,8 +202,8 @@ async def test_a_connection_has_room_for_all_streams_and_no_more() -> None:
     """An edge opens all its streams on one connection: what does not fit would wait without a word."""
     async with running_core(max_follows=50) as core:
         told = await asyncio.to_thread(_settings, core.server.port)
-        assert told[3] == 50 + server.UNARY_STREAMS
-        assert told[6] == server.MAX_METADATA_BYTES
+        assert told[3] == 50 + listening.UNARY_STREAMS
+        assert told[6] == listening.MAX_METADATA_BYTES
     async with running_core(max_follows=0) as core:
         assert 3 not in await asyncio.to_thread(_settings, core.server.port)
 
@@ -213,7 +213,7 @@ async def test_a_connection_that_does_nothing_is_closed(
     limit: str, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it says nothing at all, or greets and then makes no call."""
-    monkeypatch.setattr(server, limit, 1)
+    monkeypatch.setattr(listening, limit, 1)
     async with running_core() as core:
         reader, writer = await asyncio.open_connection("127.0.0.1", core.server.port)
         writer.write(said)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent_core.runs import presence
 from tests.support.core import Core, events_of, running_core, stream_request
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.run_pb2 import (
@@ -129,7 +130,7 @@ async def test_word_that_the_one_behind_a_relay_has_left_brings_the_policy(word_
 async def calls_end(core: Core, call: Any) -> None:
     call.cancel()
     async with asyncio.timeout(5):
-        while core.server.manager._followers:
+        while core.server.manager.followers:
             await asyncio.sleep(0.01)
 
 
@@ -153,7 +154,7 @@ async def test_a_client_that_leaves_while_the_run_starts_leaves_no_call_behind()
                 await asyncio.sleep(0)
             call.cancel()
         async with asyncio.timeout(10):
-            while core.server.manager._live or core.server.manager._followers:
+            while core.server.manager.registry or core.server.manager.followers:
                 await asyncio.sleep(0.01)
 
 
@@ -169,3 +170,44 @@ async def test_many_come_and_go_and_the_stream_stays_exact() -> None:
         call.cancel()
         events = events_of(await core.follow(run_id))
         assert [event.sequence for event in events] == list(range(1, 2004))
+
+
+@pytest.mark.parametrize("relay", [True, False])
+async def test_without_grace_time_a_run_waits_for_its_first_follower(relay: bool) -> None:
+    """Of one call, between its start and its follow; of two, until the second one comes."""
+    async with running_core(disconnect_grace_s=0.0) as core:
+        call = core.stub.StreamRun(stream_request("slow", on_disconnect=ON_DISCONNECT_GRACE, relay=relay))
+        runs = [(await call.read()).run_id, await core.start("slow")]
+        follower = core.stub.FollowRun(pb.FollowRunRequest(run_id=runs[1], relay=relay))
+        await follower.read()
+        for run_id in runs:
+            await goes_on(core, run_id, 0.2)
+
+
+async def test_without_grace_time_a_broken_relay_has_a_moment_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not waited for for ever; one who says that it has left is not waited for at all."""
+    request = stream_request("slow", on_disconnect=ON_DISCONNECT_GRACE, relay=True)
+    async with running_core(disconnect_grace_s=0.0) as core:
+        monkeypatch.setattr(presence, "RETURN_S", LONG_S)
+        runs = [await broken(core, request) for _ in range(2)]
+        back = core.stub.FollowRun(pb.FollowRunRequest(run_id=runs[0], relay=True))
+        await back.read()
+        await core.stub.CancelRun(word(runs[1]))
+        assert await ends(core, runs[1]) < 5
+        await goes_on(core, runs[0], 0.2)
+        monkeypatch.setattr(presence, "RETURN_S", GRACE_S)
+        assert await ends(core, await broken(core, request)) > GRACE_S * 0.5
+
+
+async def broken(core: Core, request: pb.StreamRunRequest) -> str:
+    """Start a run, read its beginning, and have its call break."""
+    call = core.stub.StreamRun(request)
+    run_id: str = (await call.read()).run_id
+    following = len(core.server.manager._followers)
+    call.cancel()
+    async with asyncio.timeout(5):
+        while len(core.server.manager._followers) >= following:
+            await asyncio.sleep(0.01)
+    return run_id

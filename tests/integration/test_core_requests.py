@@ -9,8 +9,7 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
-from agent_core.agents import catalogue, loading
-from agent_core.agents.loading import AgentSource
+from agent_core.agents import assistant
 from agent_core.log.budget import LogBudget
 from agent_core.log.memory.log import MemoryLog
 from agent_core.server import CoreServer, CoreStartError
@@ -41,6 +40,8 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
         ({"message": "m", "session_id": "no spaces"}, ["run.session_id"]),
         ({"message": "m", "session_id": "s" * 129}, ["run.session_id"]),
         ({"message": "m", "session_id": "s\n"}, ["run.session_id"]),
+        ({"message": "m", "session_id": "."}, ["run.session_id"]),
+        ({"message": "m", "session_id": ".."}, ["run.session_id"]),
         ({"message": "m", "user_id": "u" * 257}, ["run.user_id"]),
         ({"message": "m", "on_disconnect": 9}, ["run.on_disconnect"]),
         ({"message": "m", "timeout": {"seconds": 0}}, ["run.timeout"]),
@@ -82,13 +83,13 @@ async def test_the_longest_of_everything_is_accepted() -> None:
 
 
 async def test_an_unknown_agent_is_not_found_and_the_known_ones_are_named() -> None:
-    """The default first; the built-in ones are there too."""
+    """The default first; `assistant` is there too."""
     async with running_core() as core:
         refusal = refusal_of(await refused(core.stub.StreamRun(stream_request("nobody"))))
     assert (refusal.code, refusal.info.reason) == ("NOT_FOUND", "AGENT_UNKNOWN")
     known = refusal.info.metadata["known"].split()
     assert known[0] == "scripted"
-    assert {"assistant", "portfolio", "flood"} < set(known)
+    assert {"assistant", "flood"} < set(known)
     assert "pace" not in known, "it is for tests: only who names it has it"
     assert refusal.info.metadata["agent"] == "nobody"
 
@@ -149,6 +150,7 @@ async def idle(core: Core, session_id: str) -> bool:
     [
         (pb.ListRunsRequest(), "session_id"),
         (pb.ListRunsRequest(session_id="no spaces"), "session_id"),
+        (pb.ListRunsRequest(session_id=".."), "session_id"),
         (pb.ListRunsRequest(session_id="s", page_size=101), "page_size"),
         (pb.ListRunsRequest(session_id="s", page_token="x"), "page_token"),  # noqa: S106 # no password
         (pb.ListRunsRequest(session_id="s", page_token=f"{10**20 - 1}.{'a' * 30}"), "page_token"),
@@ -332,22 +334,17 @@ async def test_an_agent_is_entered_before_serving_and_left_after_the_last_run() 
     assert agents.resource.steps == ["entered", "asked", "left"]
 
 
-@pytest.mark.parametrize("named", ["", "assistant portfolio"])
+@pytest.mark.parametrize("named", ["", "assistant "])
 async def test_a_built_in_agent_that_cannot_be_used_is_unavailable(
     named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Named or not, the core serves the others; a later request tries again."""
-    built_ins = (
-        AgentSource("assistant", "tests.support.agents", "broken"),
-        AgentSource("portfolio", "tests.support.agents", "echo"),
-    )
-    for module in (catalogue, loading):
-        monkeypatch.setattr(module, "BUILT_INS", built_ins)
-    async with running_core(agent=named) as core:
+    monkeypatch.setattr(assistant, "assistant", agents.broken)
+    async with running_core(agent=f"{named}echo=tests.support.agents:echo") as core:
         for _ in range(2):
-            refusal = refusal_of(await refused(core.stub.StreamRun(stream_request(""))))
+            refusal = refusal_of(await refused(core.stub.StreamRun(stream_request("assistant"))))
             assert (refusal.code, refusal.info.reason) == ("UNAVAILABLE", "AGENT_UNAVAILABLE")
-        assert (await core.events("portfolio"))[-1].HasField("done")
+        assert (await core.events("echo"))[-1].HasField("done")
 
 
 async def test_two_cores_cannot_share_a_port() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agent_core.runs import run as run_module
+from agent_core.runs import pump
 from tests.support.agents import SCRIPTED_TEXT
 from tests.support.core import Core, events_of, rest_of, running_core, stream_request
 from tokenwire.telemetry import clock_id
@@ -181,15 +181,15 @@ async def test_a_slow_reader_does_not_hold_the_others() -> None:
 
 async def test_the_loop_gets_a_turn_every_few_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a turn after every event the stream is the same: nothing depends on the number."""
-    monkeypatch.setattr(run_module, "EVENTS_PER_TURN", 1)
+    monkeypatch.setattr(pump, "EVENTS_PER_TURN", 1)
     async with running_core() as core:
         assert_dense(await core.events("echo", "a b c d"))
 
 
 async def core_is_idle(core: Core) -> None:
     """Nothing of a run or a reader is left in the core."""
-    assert core.server.manager._live == {}
-    assert core.server.manager._followers == set()
+    assert len(core.server.manager.registry) == 0
+    assert len(core.server.manager.followers) == 0
 
 
 async def test_nothing_is_left_behind_by_calls_that_came_and_went() -> None:
@@ -204,6 +204,6 @@ async def test_nothing_is_left_behind_by_calls_that_came_and_went() -> None:
         await core.stub.CancelRun(pb.CancelRunRequest(run_id=run_id))
         await core.follow(run_id)
         async with asyncio.timeout(10):
-            while core.server.manager._followers:
+            while core.server.manager.followers:
                 await asyncio.sleep(0.01)
         await core_is_idle(core)

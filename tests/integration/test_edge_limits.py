@@ -26,17 +26,13 @@ ENTRIES = ",".join(f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}" f
 ALICE, BOB = ({"authorization": f"Bearer {key}"} for key in KEYS.values())
 VANISHING = 150
 """Clients that leave. The tests of memory have far more; here every place to leave at is what counts."""
-PATIENT_MS = 10_000
-"""How long the 200 waits for its run's name, which is its header `Run-Id`: it may take over 250 ms."""
 
 
 @asynccontextmanager
 async def limited(**limits: Any) -> AsyncIterator[Stack]:
     """Run a stack with keys and these limits."""
     keys = {"auth": "keys", "api_keys": ENTRIES, "principal_key": PRINCIPAL_KEY}
-    async with running_stack(
-        {"principal_key": PRINCIPAL_KEY}, commit_ms=PATIENT_MS, **keys, **limits
-    ) as stack:
+    async with running_stack({"principal_key": PRINCIPAL_KEY}, **keys, **limits) as stack:
         yield stack
 
 

@@ -190,8 +190,8 @@ async def test_further_runs_wait_in_line(assistant: EmbeddedAssistant) -> None:
     await until(lambda: assistant.active == 2)
     third, fourth = (asyncio.create_task(answer_to(assistant, "List three fruits.")) for _ in range(2))
     await until(lambda: engine.waiting == 2)
-    assert await cancel(third) < 0.1
-    assert engine.waiting == 1
+    await cancel(third)
+    assert (assistant.active, engine.waiting) == (2, 1)
     await cancel(first)
     assert (await fourth)[1].reason == "stop"
     await cancel(second)
@@ -215,15 +215,16 @@ async def test_a_long_session_goes_on(assistant: EmbeddedAssistant) -> None:
 
 
 async def test_the_event_loop_lives(assistant: EmbeddedAssistant) -> None:
-    """While the model computes, the event loop is never held up for long."""
+    """The model computes in threads of its own, and meanwhile the loop turns as often as ever."""
+    own_s, all_s, turns = time.thread_time(), time.process_time(), 0
     task = asyncio.create_task(answer_to(assistant, "List three fruits."))
-    late_s = 0.0
     while not task.done():
-        began = time.perf_counter()
         await asyncio.sleep(0.005)
-        late_s = max(late_s, time.perf_counter() - began - 0.005)
-    await task
-    assert late_s < 0.2  # 0.005 on an idle machine
+        turns += 1
+    deltas, _ = await task
+    # Of CPU time, not of the clock's: on a busy machine each turn may be late.
+    assert time.thread_time() - own_s < 0.3 * (time.process_time() - all_s)
+    assert turns > len(deltas) / 2
 
 
 async def test_a_run_has_a_span(assistant: EmbeddedAssistant, exporter: InMemorySpanExporter) -> None:

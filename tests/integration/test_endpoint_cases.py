@@ -10,11 +10,11 @@ import pytest
 
 from agent_core.agents.endpoint import clock
 from agent_core.agents.endpoint.assistant import EndpointAssistant
-from tests.support.endpoint_assistant import assistant_with
+from tests.support.endpoint_assistant import TOOLS, assistant_with
 from tests.support.endpoint_cases import Told, cases, kinds, steps, tell
 from tests.support.scripted_endpoint import Endpoint
 
-SETTINGS = {"tools": True, "retries": 0}
+SETTINGS = {"tools": TOOLS, "retries": 0}
 WITHIN_S = 100.0
 """For all cases of a kind: seconds on a machine that has nothing else to do."""
 

@@ -20,7 +20,7 @@ from agent_core.agents import (
 )
 from agent_core.agents.endpoint.assistant import EndpointAssistant
 from agent_core.agents.endpoint.settings import EndpointSettings
-from tests.support.endpoint_assistant import SUM, WITHIN_S, assistant_with, failed, text_of, told
+from tests.support.endpoint_assistant import SUM, TOOLS, WITHIN_S, assistant_with, failed, text_of, told
 from tests.support.scripted_endpoint import (
     KEY,
     MODEL,
@@ -142,7 +142,7 @@ async def test_what_another_attempt_can_not_mend_is_not_tried_again(status: int)
 async def test_after_the_first_event_nothing_is_tried_again() -> None:
     """A rate limit in the second round is told: the user has seen what came before."""
     script = (calls(SUM), refuses(429, retry_after="0"), says("never said"))
-    async with assistant_with(*script, tools=True) as (assistant, endpoint):
+    async with assistant_with(*script, tools=TOOLS) as (assistant, endpoint):
         events, error = await failed(assistant)
         assert [type(event) for event in events] == [ToolStart, ToolResult]
         assert (error.code, error.details["reason"]) == ("RESOURCE_EXHAUSTED", "MODEL_RATE_LIMIT")

@@ -22,6 +22,7 @@ from agent_core.agents import AgentError, Finish, RunRequest, TextDelta, Turn
 from agent_core.agents.embedded import ModelSettings, ensure_weights
 from agent_core.agents.endpoint.assistant import EndpointAssistant
 from agent_core.agents.endpoint.settings import EndpointSettings
+from tests.support.endpoint_assistant import TOOLS
 from tests.support.processes import ROOT
 from tests.support.spans import Spans, spans
 
@@ -54,7 +55,7 @@ class Server:
         return sum(slot["is_processing"] for slot in answer.json())
 
     def settings(self, **more: Any) -> EndpointSettings:
-        given = {"url": f"{self.url}/v1", "key": SecretStr(KEY), "tools": False, "max_tokens": 300, **more}
+        given = {"url": f"{self.url}/v1", "key": SecretStr(KEY), "tools": "off", "max_tokens": 300, **more}
         return EndpointSettings(**given)
 
 
@@ -136,7 +137,7 @@ async def test_the_history_is_read(server: Server) -> None:
 
 async def test_tools_can_be_offered_to_a_model_that_uses_none(server: Server) -> None:
     """This one is too small to call any: it answers all the same."""
-    events = await told(server.settings(tools=True, max_tokens=40), "Say hello.")
+    events = await told(server.settings(tools=TOOLS, max_tokens=40), "Say hello.")
     assert isinstance(events[-1], Finish)
 
 

@@ -24,7 +24,7 @@ from agent_core.agents import (
 )
 from agent_core.agents.endpoint.assistant import EndpointAssistant
 from agent_core.agents.endpoint.settings import EndpointSettings
-from tests.support.endpoint_assistant import WITHIN_S, assistant_with, failed, text_of, told
+from tests.support.endpoint_assistant import TOOLS, WITHIN_S, assistant_with, failed, text_of, told
 from tests.support.scripted_endpoint import (
     KEY,
     MODEL,
@@ -154,7 +154,7 @@ async def test_a_session_that_is_too_long_loses_its_older_half() -> None:
 async def test_the_key_is_nowhere(step: Step, caplog: pytest.LogCaptureFixture, spans: Spans) -> None:
     """Not in the most talkative log, no repr, traceback or trace, even where the endpoint quotes it."""
     caplog.set_level(logging.DEBUG)
-    async with assistant_with(step, says("Hi"), retries=0, tools=True) as (assistant, endpoint):
+    async with assistant_with(step, says("Hi"), retries=0, tools=TOOLS) as (assistant, endpoint):
         _, error = await failed(assistant)
         assert endpoint.asked[0].headers["authorization"] == f"Bearer {KEY}"
         shown = [error, error.details, *format_exception(error)]
@@ -172,7 +172,7 @@ async def test_one_of_several_models_has_to_be_chosen(caplog: pytest.LogCaptureF
     """Without a choice runs fail, and the log names the models."""
     async with running_endpoint(says("Hi")) as endpoint:
         endpoint.models = {"data": [{"id": "large"}, {"id": "small"}]}
-        async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools=False)) as assistant:
+        async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools="off")) as assistant:
             _, error = await failed(assistant)
             assert (error.code, error.details["reason"]) == ("FAILED_PRECONDITION", "MODEL_NOT_CHOSEN")
             assert "large, small" in caplog.text
@@ -211,7 +211,7 @@ async def test_a_wrong_base_url_is_told_at_the_start(
     """The log says what the endpoint answered, before anybody asks anything."""
     async with running_endpoint() as endpoint:
         endpoint.listing = listing
-        async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools=False)) as assistant:
+        async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools="off")) as assistant:
             assert said in caplog.text
             _, error = await failed(assistant)
     assert error.details["reason"] == reason
@@ -242,9 +242,9 @@ async def test_an_endpoint_that_lists_nonsense_does_not_stop_the_core(models: An
     """A configured model is called all the same; without one, runs fail in order."""
     async with running_endpoint(says("Hi")) as endpoint:
         endpoint.models = models
-        async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools=False)) as assistant:
+        async with EndpointAssistant(EndpointSettings(url=endpoint.url, tools="off")) as assistant:
             _, error = await failed(assistant)
             assert error.code in {"FAILED_PRECONDITION", "INTERNAL"}
-        named = EndpointSettings(url=endpoint.url, name="any", tools=False)
+        named = EndpointSettings(url=endpoint.url, name="any", tools="off")
         async with EndpointAssistant(named) as assistant:
             assert text_of(await told(assistant)) == "Hi"

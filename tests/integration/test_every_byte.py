@@ -32,10 +32,6 @@ MERGES = [(False, False), (True, True), (False, True), (True, False)]
 """Whether the edge that is cut merges deltas, and whether the one does that is asked for the rest."""
 
 
-PATIENT_MS = 10_000
-"""So that the run's id is in the headers on a slow machine too."""
-
-
 class Cut(NamedTuple):
     """What a client has of a response that broke."""
 
@@ -132,7 +128,7 @@ async def two_edges(
     """Run a core with two edges; return a client of the second one too."""
     first, second = merge
     async with (
-        running_stack(core_settings, merge=first, commit_ms=PATIENT_MS) as stack,
+        running_stack(core_settings, merge=first) as stack,
         running_edge(f"127.0.0.1:{stack.core.port}", merge=second) as (_, _, url),
         httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
     ):

@@ -34,7 +34,7 @@ def test_a_failed_agents_traceback_is_logged_with_its_ids_and_told_to_nobody(pro
     assert failed["run_id"] == started["runId"] == answer.headers["run-id"]
     assert failed["trace_id"] == error["traceId"]
     assert failed["span_id"] == started["traceparent"].split("-")[2]
-    assert (failed["level"], failed["logger"]) == ("error", "agent_core.runs.failure_log")
+    assert (failed["level"], failed["logger"]) == ("error", "agent_core.runs.failures")
     assert failed["exception"].startswith("Traceback")
     assert "RuntimeError: secret of raises_after" in failed["exception"]
 

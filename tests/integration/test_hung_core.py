@@ -130,7 +130,7 @@ async def test_a_run_of_a_core_that_hangs_is_told_of_and_stopped_by_another(two:
         states = asyncio.gather(two.way.get_run(run.run_id, CALLER), two.runs_of(spec.session_id))
         assert (await states)[1] == [run.run_id]
         await stop(two.way, run.run_id)
-        while run.run_id in two.core.server.manager._live:
+        while run.run_id in two.core.server.manager.registry:
             await asyncio.sleep(0.02)
 
 

@@ -9,9 +9,11 @@ from uuid import uuid4
 
 import pytest
 
+from agent_core.rpc.link import session
 from agent_core.runs.follower import Follower
 from edge.upstream import Leave, RunCall, retry_policy
-from edge.upstream import core as edge_core
+from edge.upstream import link as edge_link
+from edge.upstream import member as member_module
 from tests.support.core import running_core
 from tests.support.proxy import proxy_to
 from tests.support.upstream import CALLER, WITHIN_S, Reader, upstream
@@ -72,16 +74,22 @@ async def test_a_follow_that_fails_at_the_core_ends_alone(
     assert "secret of the log" in caplog.text
 
 
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have both sides measure silence in tenths of a second."""
+    monkeypatch.setattr(edge_link, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(session, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(member_module, "ASK_EVERY_S", 0.1)
+    monkeypatch.setattr(member_module, "ASK_TIMEOUT_S", 0.5)
+
+
+@pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("answers", [False, True], ids=["asked", "answered"])
-async def test_a_connection_that_has_lost_one_direction_is_given_up_and_its_streams_go_on(
-    monkeypatch: pytest.MonkeyPatch, metrics: Home, answers: bool
+async def test_a_connection_that_has_lost_one_direction_is_replaced_and_its_streams_go_on(
+    metrics: Home, answers: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Though it stays open: the edge's pings are not answered. Here it waits for a second, not for sixty."""
+    """Though it stays open, as behind a stuck proxy: heartbeats are missing, and a new one is answered."""
     assert metrics is not None
-    soon = {"grpc.keepalive_time_ms": 1_000, "grpc.http2.ping_timeout_ms": 1_000}
-    monkeypatch.setattr(
-        edge_core, "CHANNEL_OPTIONS", tuple({**dict(edge_core.CHANNEL_OPTIONS), **soon}.items())
-    )
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(running_core())
         proxy = stack.enter_context(proxy_to(f"127.0.0.1:{core.server.port}"))
@@ -93,8 +101,31 @@ async def test_a_connection_that_has_lost_one_direction_is_given_up_and_its_stre
                 await asyncio.sleep(0.02)
         await asyncio.gather(*(reader.read_events(5) for reader in readers))
         require_whole(readers)
-        assert RESUMES.points()[BY_EDGE,].value == STREAMS
         assert member.is_linked
         assert member.streams == STREAMS
+        for call in calls:
+            call.close(Leave.LEFT)
+    assert caplog.text.count("answers over a new connection") == 1
+
+
+@pytest.mark.usefixtures("fast")
+async def test_the_connection_to_a_core_that_stands_still_is_kept(metrics: Home) -> None:
+    """However often it is doubted: a new one is not answered either, and when the core goes on, all do."""
+    assert metrics is not None
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(running_core())
+        proxy = stack.enter_context(proxy_to(f"127.0.0.1:{core.server.port}"))
+        way, _ = await stack.enter_async_context(upstream(proxy.address))
+        readers, calls = await started(way)
+        proxy.freeze(answers_only=True)  # the core still hears its edge: it would give it up after 1.5 s
+        async with asyncio.timeout(WITHIN_S):
+            while proxy.accepted < 4:
+                await asyncio.sleep(0.02)
+        assert all(call.is_silent for call in calls)
+        proxy.thaw()
+        await asyncio.gather(*(reader.read_events(60) for reader in readers))
+        require_whole(readers)
+        assert (BY_EDGE,) not in RESUMES.points()
+        assert proxy.cuts == 0
         for call in calls:
             call.close(Leave.LEFT)

@@ -39,7 +39,7 @@ async def test_an_outage_of_redis_is_a_few_lines_for_all_runs_together(
             caplog.set_level(logging.WARNING)
             caplog.clear()
             redis.kill()
-            waits = core.server.manager._log_outage
+            waits = core.server.manager.log_watch.outage
             async with asyncio.timeout(WITHIN_S):
                 while not waits._waiting.issuperset(run_ids):
                     await asyncio.sleep(0.02)

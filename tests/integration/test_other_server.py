@@ -14,7 +14,7 @@ from edge.http.drain import Drain
 from edge.settings import EdgeSettings
 from tests.support.agents import SCRIPTED_TEXT
 from tests.support.sse_reader import events_of, ids_of
-from tests.support.stack import new_session, running_core
+from tests.support.stack import PATIENT_MS, new_session, running_core
 
 
 @pytest.fixture
@@ -22,7 +22,10 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     """A client of such an edge, which has a real core."""
     async with running_core() as core:
         app = create_app(
-            EdgeSettings(core=f"127.0.0.1:{core.port}", cors_origins="https://app.example"), Drain()
+            EdgeSettings(
+                core=f"127.0.0.1:{core.port}", cors_origins="https://app.example", commit_ms=PATIENT_MS
+            ),
+            Drain(),
         )
         server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", log_config=None))
         # Not `serve`: it would take this process's signals.

@@ -18,7 +18,7 @@ import yaml
 
 from tests.support import system
 from tests.support.metrics_sink import MetricsSink, grpc_sink, metrics_of, points_of
-from tests.support.processes import ROOT, Processes, free_port, wait_until
+from tests.support.processes import PATIENT, ROOT, Processes, free_port, wait_until
 from tests.support.prometheus import SHIPPED, Prometheus
 from tokenwire.latency import HOPS
 from tokenwire.telemetry.metrics import Exemplar, Home
@@ -57,6 +57,7 @@ def watched(module_processes: Processes, tmp_path_factory: pytest.TempPathFactor
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint,
             "OTEL_METRIC_EXPORT_INTERVAL": "300",
             "TOKENWIRE_STORE": f"sqlite:{tmp_path / 'runs.db'}",
+            **PATIENT,
         }
         core, _ = processes.core(settings=settings | {"TOKENWIRE_METRICS_PORT": str(ports["core"])})
         url, _ = processes.edge(core, settings=settings | {"TOKENWIRE_METRICS_PORT": str(ports["edge"])})

@@ -96,7 +96,7 @@ async def test_a_follower_at_another_core_keeps_a_run_alive_and_may_end_it(cores
     call = other.stub.FollowRun(pb.FollowRunRequest(run_id=kept))
     await call.read()
     async with asyncio.timeout(WITHIN_S):
-        while not one.server.manager.live(kept)._following_elsewhere:
+        while not one.server.manager.live(kept).followers.elsewhere:
             await asyncio.sleep(0.01)
     await asyncio.sleep(1.0)  # three times the grace
     assert (await one.run(kept)).state != RUN_STATE_ENDED
@@ -110,7 +110,7 @@ async def test_a_follower_at_another_core_keeps_a_run_alive_and_may_end_it(cores
     await other.stub.CancelRun(pb.CancelRunRequest(run_id=left, cause=cause))
     call.cancel()
     assert (await until_ended(other, left)).outcome.reason == "cancelled"
-    assert other.server.manager.news.elsewhere.runs == 0
+    assert other.server.manager.followers.remote.runs == 0
 
 
 async def test_one_who_follows_at_a_core_that_goes_down_has_not_left(cores: tuple[Core, Core]) -> None:
@@ -122,11 +122,11 @@ async def test_one_who_follows_at_a_core_that_goes_down_has_not_left(cores: tupl
     run = one.server.manager.live(run_id)
     assert run is not None
     async with asyncio.timeout(WITHIN_S):
-        while not run._following_elsewhere:
+        while not run.followers.elsewhere:
             await asyncio.sleep(0.01)
         await other.server.manager.drain(0.0, asyncio.Event())
         call.cancel()
-        while run._following_elsewhere:
+        while run.followers.elsewhere:
             await asyncio.sleep(0.01)
     assert not run.stopping, "only its grace time began"
     again = one.stub.FollowRun(pb.FollowRunRequest(run_id=run_id))
@@ -169,7 +169,7 @@ async def test_a_core_that_lost_its_lease_and_its_runs_stops_their_agents(cores:
     assert run is not None
     name = one.server._peers.name
     await one.server._peers._client.delete(one.server._peers._keys.lease(name))
-    other.server.manager.news.peer_lost(name)
+    other.server.manager.peer_listener.on_peer_lost(name)
     events = events_of([first, *await rest_of(call)])
     assert is_whole(events)
     assert (events[-1].epoch, events[-1].error.code) == (2, "UNAVAILABLE")
@@ -269,10 +269,10 @@ async def test_the_lease_counts_as_held_only_once_the_runs_are_known(redis_serve
     async with running_core(**settings(redis_server, "t")) as core:
         await core.start("silent", on_disconnect=ON_DISCONNECT_CONTINUE)
         peers = core.server._peers
-        await peers.held()
+        await peers.wait_for_lease()
         with redis_server.stalled():
             peers._verify()
-            held = asyncio.create_task(peers.held())
+            held = asyncio.create_task(peers.wait_for_lease())
             await asyncio.sleep(3.0)  # longer than Redis may take to answer
             assert not held.done()
         async with asyncio.timeout(WITHIN_S):

@@ -64,6 +64,20 @@ def files_of(checkout: Path) -> set[str]:
     return {str(path.relative_to(checkout)) for path in found if path.is_file()}
 
 
+def test_the_example_agents_wheel_has_all_its_files_and_offers_them(tmp_path: Path) -> None:
+    """The sample data is in it, its tests are not."""
+    copy = tmp_path / "portfolio"
+    left_out = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "examples" / "portfolio", copy, ignore=left_out)
+    with zipfile.ZipFile(made(copy, "wheel")) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        offered = wheel.read("tokenwire_portfolio-0.1.0.dist-info/entry_points.txt").decode()
+    source = copy / "tokenwire_portfolio"
+    assert packed == {str(path.relative_to(copy)) for path in source.rglob("*") if path.is_file()}
+    assert "tokenwire_portfolio/data/prices.csv" in packed
+    assert "[tokenwire.agents]\nportfolio = tokenwire_portfolio:portfolio\n" in offered
+
+
 @pytest.mark.parametrize("what", ["wheel", "sdist"])
 def test_without_the_page_nothing_is_built(checkout: Path, what: str) -> None:
     """The build fails with one line that says what is missing and how to get it."""

@@ -26,7 +26,6 @@ from tokenwire.v1.event_pb2 import Event
 GO_CLIENT = ROOT / "examples" / "go-client"
 NODE_CLIENT = ROOT / "examples" / "node-client"
 PYTHON_CLIENT = ROOT / "examples" / "python-client"
-PORTFOLIO = "portfolio=agent_core.agents.portfolio:portfolio"
 KEY = "a key that the core and its callers share"
 PLAIN_COMMANDS: Mapping[str, Sequence[str]] = {
     "python": [sys.executable, str(PYTHON_CLIENT / "main.py")],

@@ -26,6 +26,9 @@ from tests.support.scripted_endpoint import (
 WITHIN_S = 20.0
 """Generous: what it bounds takes milliseconds."""
 
+TOOLS = "calculator shop=tests.support.tool_sets:shop"
+"""A built-in tool set, and one of an operator's own."""
+
 SUM = ("calculate", '{"expression":"17 * 23"}')
 
 
@@ -33,7 +36,7 @@ SUM = ("calculate", '{"expression":"17 * 23"}')
 async def assistant_with(
     *script: Step, within_s: float = WITHIN_S, **settings: Any
 ) -> AsyncIterator[tuple[EndpointAssistant, Endpoint]]:
-    given = {"key": SecretStr(KEY), "tools": False, **settings}
+    given = {"key": SecretStr(KEY), "tools": "off", **settings}
     async with (
         running_endpoint(*script) as endpoint,
         EndpointAssistant(EndpointSettings(url=endpoint.url, **given)) as assistant,

@@ -37,6 +37,7 @@ class LinkCore:
         self.is_stuck = False
         self.answers = True
         self.drained = 0
+        self.doubts = 0
         self._responses: asyncio.Queue[Any] = asyncio.Queue()
 
     def connect(self) -> LinkCore:
@@ -46,6 +47,9 @@ class LinkCore:
 
     def drains(self) -> None:
         self.drained += 1
+
+    def doubt(self) -> None:
+        self.doubts += 1
 
     async def write(self, request: LinkRequest) -> None:
         while self.is_stuck:
@@ -150,7 +154,7 @@ def core() -> LinkCore:
 
 @pytest.fixture
 async def link(core: LinkCore) -> AsyncIterator[Link]:
-    peer = LinkPeer("core:1", core.connect, lambda: core.answers, core.drains)  # type: ignore[arg-type]
+    peer = LinkPeer("core:1", core.connect, lambda: core.answers, core.doubt, core.drains)  # type: ignore[arg-type]
     made = Link(peer, BUDGET_BYTES)
     yield made
     async with asyncio.timeout(WITHIN_S):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edge.errors import EdgeError
-from edge.sse.dialects import NativeDialect
+from edge.sse.dialects import Dialect, NativeDialect
 from edge.sse.stamps import StreamStamps
 from edge.sse.stream import StreamState
 from edge.upstream.reader import RunReader
@@ -34,11 +34,20 @@ class FedStream:
     Args:
         after: The last event that the client has.
         stamps: Reads the events' stamps; None for nobody.
+        dialect: Writes the frames; None for the native one.
         more: As for `StreamState`.
     """
 
-    def __init__(self, after: Cursor = START, stamps: StreamStamps | None = None, **more: Any) -> None:
-        self.state = ClientlessStream(NativeDialect(), stamps=stamps, **({"budget_bytes": 1 << 20} | more))
+    def __init__(
+        self,
+        after: Cursor = START,
+        stamps: StreamStamps | None = None,
+        dialect: Dialect | None = None,
+        **more: Any,
+    ) -> None:
+        self.state = ClientlessStream(
+            dialect or NativeDialect(), stamps=stamps, **({"budget_bytes": 1 << 20} | more)
+        )
         """What the client is told."""
         self.reader = RunReader("", after)
         """Sees to the order."""

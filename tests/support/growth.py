@@ -33,8 +33,8 @@ from agent_core.log.encoding import DeltaEncoder
 from agent_core.log.memory.log import MemoryLog
 from agent_core.rpc.responses import ResponseEncoder
 from agent_core.runs.follower import FollowOrder
+from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.run_order import RunTimes
 from agent_core.runs.state import MAX_PIECE_LENGTH
 from tests.support.fed_stream import FedStream
 from tests.support.memory import held_bytes
@@ -95,7 +95,7 @@ async def stream(manager: RunManager) -> int:
 
 async def streams() -> tuple[int, int]:
     """Return how many bytes were streamed, and by how much the process has grown with them."""
-    manager = RunManager(MemoryLog(BUDGET), RunTimes())
+    manager = RunManager(MemoryLog(BUDGET), RunLimits())
     for _ in range(WARM_UP_RUNS):
         await stream(manager)
     before = held_bytes()

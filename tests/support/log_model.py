@@ -7,7 +7,8 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from agent_core.log.contract import Batch, LogGoneError
+from agent_core.log.batch import Batch
+from agent_core.log.errors import LogGoneError
 from agent_core.runs.follower import CaughtUp, Follower, Given, NotHere, Resync
 from tokenwire.v1.event_pb2 import Event
 

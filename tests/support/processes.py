@@ -33,25 +33,37 @@ PORTS = range(20_000, 32_000)
 """Below those that Linux (from 32768) and others (from 49152) give to outgoing connections."""
 PORTS_PER_WORKER = 750
 
+PATIENT: Final = {"TOKENWIRE_COMMIT_MS": "10000"}
+"""For an edge of which a test reads the header `Run-Id`: on a busy machine it is not there within 250 ms."""
+
 READY_S = 60.0
 STOP_S = 30.0
 POLL_S = 0.02
 READY_LINE = re.compile(r"^Tokenwire is ready: (\S+)$", re.MULTILINE)
 
 
-def free_port() -> int:
+def free_port(count: int = 1) -> int:
     """Return a port of 127.0.0.1 that was free a moment ago, and that no other worker of the tests is given.
 
     Not one of those that the kernel hands out itself, which any outgoing connection may take meanwhile.
+
+    Args:
+        count: How many that follow each other are to be free; the first of them is returned.
     """
-    while True:
+    found = [next(_ports)]
+    while len(found) < count or not all(map(_is_free, found)):
         port = next(_ports)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+        found = [*found, port] if len(found) < count and port == found[-1] + 1 else [port]
+    return found[0]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _ports_of_this_worker() -> Iterator[int]:

@@ -99,6 +99,8 @@ class Proxy:
         """What happens to what clients send from now on."""
         self.done = dict.fromkeys(Fault, 0)
         """How often each fault was done."""
+        self.accepted = 0
+        """How many connections were passed on."""
         self.cuts = 0
         """How often connections were cut."""
         self.passed: list[int] = []
@@ -217,6 +219,7 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            self.accepted += 1
             connection = Connection(client, server)
             with self._lock:
                 self._open.add(connection)

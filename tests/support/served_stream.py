@@ -152,11 +152,16 @@ class Served:
         self.runs.put_nowait(run)
         return run
 
-    async def connect(self, request: bytes = REQUEST) -> tuple[socket.socket, ScriptedRun]:
-        """Return a client that has asked for a stream, and the run that it is to be told of."""
+    async def ask(self, request: bytes = REQUEST) -> socket.socket:
+        """Return a client that has asked for a stream."""
         client = socket.create_connection(("127.0.0.1", self.port))
         client.setblocking(False)
         await asyncio.get_running_loop().sock_sendall(client, request)
+        return client
+
+    async def connect(self, request: bytes = REQUEST) -> tuple[socket.socket, ScriptedRun]:
+        """Return a client that has asked for a stream, and the run that it is to be told of."""
+        client = await self.ask(request)
         async with asyncio.timeout(10):
             run = await self.runs.get()
             await run.started.wait()

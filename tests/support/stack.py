@@ -21,6 +21,10 @@ from edge.upstream import GrpcUpstream
 
 AGENTS = "tests.support.agents"
 
+PATIENT_MS = 10_000
+"""How long the head of a stream waits for its run's name, the header `Run-Id`, which many tests read: on a
+busy machine that takes longer than the 250 ms by default."""
+
 
 _sessions = itertools.count(1)
 
@@ -133,7 +137,8 @@ async def _linked(upstream: GrpcUpstream) -> None:
 
 @asynccontextmanager
 async def running_stack(core_settings: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Stack]:
-    """Run a core and an edge of it, with a client."""
+    """Run a core and an edge of it, with a client. The edge waits for the names of runs."""
+    settings = {"commit_ms": PATIENT_MS} | settings
     async with (
         running_core(**(core_settings or {})) as core,
         running_edge(f"127.0.0.1:{core.port}", waits_for_links=True, **settings) as (edge, drain, url),

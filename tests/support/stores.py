@@ -11,11 +11,13 @@ from typing import Final, TypeAlias
 
 import pytest
 
+from agent_core.log.append import Append, Appended
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import START, Position, RunInfo, RunLog, RunRecord
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.memory.log import MemoryLog
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import START, Position
+from agent_core.log.records import Outcome, RunInfo, RunRecord
 from agent_core.log.redis import RedisLog
 from agent_core.log.sqlite.log import SqliteLog
 from agent_core.runs.follower import Follower, Opened, start_of
@@ -152,6 +154,16 @@ def texts(events: Sequence[bytes]) -> list[str]:
 async def soon(awaited: asyncio.Task[object] | asyncio.Future[object]) -> object:
     """Return what must be there before long."""
     return await asyncio.wait_for(asyncio.shield(awaited), WAKE_S)
+
+
+async def answers_to(log: RunLog, appends: Sequence[Append]) -> list[Appended | Exception]:
+    """Submit appends in one turn of the event loop, and return what becomes of each."""
+    loop = asyncio.get_running_loop()
+    answers: list[asyncio.Future[Appended | Exception]] = [loop.create_future() for _ in appends]
+    for append, answer in zip(appends, answers, strict=True):
+        log.submit(append, answer.set_result)  # Raises where it is answered twice.
+    async with asyncio.timeout(3 * WAKE_S):
+        return await asyncio.gather(*answers)
 
 
 async def known(log: RunLog, run_id: str = RUN) -> RunInfo:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from tests.support.conducted import AGENT
 from tests.support.otlp_sink import OtlpSink
-from tests.support.processes import Processes, Running, wait_until
+from tests.support.processes import PATIENT, Processes, Running, wait_until
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.rotel import rotel_and_sink
 from tests.support.starvation import Starvation
@@ -81,8 +81,7 @@ def traced_processes(
             "TOKENWIRE_STALL_MS": str(STALL_MS),
             "TOKENWIRE_AGENT": AGENT,
             "TOKENWIRE_STORE": store,
-            # The 200 waits for its run's name, its header `Run-Id`: a busy machine takes over 250 ms.
-            "TOKENWIRE_COMMIT_MS": "10000",
+            **PATIENT,
             # A reader that has stopped must find what it has missed.
             "TOKENWIRE_LOG_RUN_BYTES": str(64 * 2**20),
         }

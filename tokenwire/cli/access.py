@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tokenwire.addresses import first_far
-from tokenwire.client import Client, ClientError, RefusedError, UnreachableError
+from tokenwire.client import Client, ClientError, ExposedKeyWarning, RefusedError, UnreachableError
 from tokenwire.client.retrying import OnRetry
 
 AT_THE_CORE: Final = (
@@ -73,7 +74,10 @@ class Access:
             ValueError: The URL is not one.
         """
         if not self.cores:
-            return Client(self.url, api_key=self.api_key, patience_s=patience_s, on_retry=on_retry)
+            with warnings.catch_warnings(
+                action="ignore", category=ExposedKeyWarning
+            ):  # the command has said it
+                return Client(self.url, api_key=self.api_key, patience_s=patience_s, on_retry=on_retry)
         return Client(
             f"{'grpcs' if self.tls_ca else 'grpc'}://{','.join(self.cores)}",
             api_key=self.api_key,

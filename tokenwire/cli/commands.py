@@ -17,7 +17,7 @@ import rich_click as click
 
 from tokenwire.addresses import is_exposed, read_host, read_targets
 from tokenwire.backoff import DEFAULT_PATIENCE_S
-from tokenwire.cli.environment import environment_of
+from tokenwire.cli.environment import environment_of, write_in_capitals
 from tokenwire.cli.options import (
     agent_option,
     model_options,
@@ -44,6 +44,7 @@ Value = TypeVar("Value")
 @click.version_option(version("tokenwire"), prog_name="tokenwire")
 def main() -> None:
     """Stream an agent's tokens from a gRPC core to the browser."""
+    write_in_capitals(os.environ)  # before the options of a command are read
 
 
 @main.command()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
-from tokenwire.variables import CORE, EDGE, VARIABLES, Reader, unknown_variables
+from tokenwire.variables import CORE, PREFIX, VARIABLES, Reader
 
 PRINCIPAL_KEY: Final = "TOKENWIRE_PRINCIPAL_KEY"
 
@@ -33,17 +33,19 @@ def environment_of(reader: Reader, inherited: Mapping[str, str]) -> dict[str, st
     }
 
 
-def lost_variables(inherited: Mapping[str, str]) -> list[str]:
-    """Return a line for each variable in small letters that nothing reads, and that no process tells of.
+def write_in_capitals(environment: MutableMapping[str, str]) -> None:
+    """Rename our variables that are not in capitals.
 
-    The processes tell of what they are given. They are not given what the command line alone reads, and that
-    knows names in capitals only.
+    The settings of the processes do not look at the case. What the command line itself reads, and hands on
+    beside it, knows capitals alone: `up` would check another port than its core takes, for example.
 
     Args:
-        inherited: The environment.
+        environment: The environment. What it has in capitals stands.
     """
-    given = environment_of(CORE | EDGE, inherited)
-    return unknown_variables({name: value for name, value in inherited.items() if name not in given})
+    for name in tuple(environment):
+        known = name.upper()
+        if name != known and known.startswith(PREFIX) and known in VARIABLES:
+            environment.setdefault(known, environment.pop(name))
 
 
 def core_environment_of(inherited: Mapping[str, str]) -> dict[str, str]:

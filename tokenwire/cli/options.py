@@ -16,14 +16,14 @@ PORT = click.IntRange(0, MAX_PORT)
 MAX_WORKERS = 256
 
 BARE_AGENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""What may be the name of a built-in agent."""
+"""What may be the name of a built-in or installed agent."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator: TypeAlias = Callable[[Command], Command]
 
 
 class AgentOption(click.ParamType[str]):
-    """A built-in agent's NAME, or NAME=MODULE:ATTRIBUTE.
+    """A built-in or installed agent's NAME, or NAME=MODULE:ATTRIBUTE.
 
     The core looks closer, and knows the names; this catches slips before anything is started.
     """
@@ -39,7 +39,7 @@ class AgentOption(click.ParamType[str]):
         module, _, attribute = target.partition(":")
         if not (name and equals and module and attribute) or any(mark.isspace() for mark in text):
             self.fail(
-                f"{text!r} is neither a built-in agent's name nor of the form name=package.module:attribute",
+                f"{text!r} is neither an agent's name nor of the form name=package.module:attribute",
                 param,
                 ctx,
             )
@@ -55,9 +55,9 @@ def agent_option(command: Command) -> Command:
         multiple=True,
         envvar="TOKENWIRE_AGENT",
         show_envvar=True,
-        help="Agent to offer: NAME=MODULE:ATTR, or the name of a built-in one (assistant, portfolio, pace). "
-        "Repeat the option for several; in the variable, separate them by whitespace. The first is the "
-        "default. assistant and portfolio are always available.",
+        help="Agent to offer: NAME=MODULE:ATTR, or the name of a built-in one (assistant, pace) or of one "
+        "that an installed package offers (portfolio). Repeat the option for several; in the variable, "
+        "separate them by whitespace. The first is the default. assistant is always available.",
     )(command)
 
 

@@ -19,7 +19,6 @@ from tokenwire.cli import ports
 from tokenwire.cli.environment import (
     core_environment_of,
     environment_of,
-    lost_variables,
     made_principal_key,
 )
 from tokenwire.cli.metrics_ports import MetricsPorts, claim_metrics_ports
@@ -85,8 +84,6 @@ def run(plan: Plan) -> int:
     Raises:
         PortError: A port can't be had; nothing was started.
     """
-    for line in lost_variables(os.environ):
-        say(line)
     raise_limit()
     port, grpc_port = claim_ports(plan)
     metrics = claim_metrics_ports(os.environ, plan.workers)

@@ -10,7 +10,7 @@ async with Client("http://127.0.0.1:8000") as client:
             print(event.content, end="", flush=True)
 """
 
-from tokenwire.client.client import Client
+from tokenwire.client.client import Client, ExposedKeyWarning
 from tokenwire.client.errors import (
     ClientError,
     ConnectionLostError,
@@ -29,6 +29,7 @@ __all__ = [
     "ConnectionLostError",
     "DeadlineExceededError",
     "EventsMissingError",
+    "ExposedKeyWarning",
     "Item",
     "RefusedError",
     "Run",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urlsplit
 
-from tokenwire.addresses import first_far, read_targets
+from tokenwire.addresses import first_far, is_exposed, read_targets
 from tokenwire.backoff import DEFAULT_PATIENCE_S
 from tokenwire.client.progress import Progress
 from tokenwire.client.retrying import OnRetry, RetryPolicy, persist
@@ -17,8 +19,17 @@ from tokenwire.client.transport import Credentials, Page, StartRequest, Transpor
 from tokenwire.cursor import Cursor, is_run_id, parse_event_id
 from tokenwire.runs import OnDisconnect, RunView, SessionRuns, Transcript
 
+EXPOSED: Final = (
+    "the API key is sent to {} over plain HTTP, so others can read it on the way: use an https:// URL, or "
+    "ignore tokenwire.client.ExposedKeyWarning where the network is trusted"
+)
+
 REQUEST_ID_BYTES: Final = 16
 DEFAULT_PAGE_SIZE: Final = 20
+
+
+class ExposedKeyWarning(UserWarning):
+    """An API key is sent over plain HTTP to an edge on another machine. Shown once for each calling line."""
 
 
 class Client:
@@ -41,8 +52,9 @@ class Client:
         tls_ca: PEM file of the authorities to trust; None for those of the system.
         tls_cert: PEM file of the client's certificate (mTLS); None for none.
         tls_key: PEM file of its key.
-        patience_s: How long to try again without contact to a server, in seconds. A server that has never
-            answered is not waited for: the address may be wrong.
+        patience_s: How long to try again, in seconds, while no server can be reached, or one ends each stream
+            at once without anything new. A server that has never answered is not waited for: the address
+            may be wrong.
         on_retry: Called before a run is followed, or a start sent, again: with what has failed, and with the
             number of tries that have failed since the last contact.
 
@@ -235,11 +247,14 @@ def open_transport(url: str, credentials: Credentials) -> Transport:
         OSError: A TLS file can't be read.
     """
     scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
     if not separator or scheme not in {"http", "https", "grpc", "grpcs"}:
         raise ValueError(f"{url!r} is not an address: it begins with http://, https://, grpc:// or grpcs://")
     require_header_value(credentials.api_key)
     require_tls_files(credentials, has_tls=scheme.endswith("s"))
     if scheme.startswith("http"):
+        if credentials.api_key and is_exposed(url):
+            warnings.warn(EXPOSED.format(urlsplit(url).hostname), ExposedKeyWarning, stacklevel=3)
         from tokenwire.client.sse_transport import SseTransport  # noqa: PLC0415
 
         return SseTransport(url, credentials)

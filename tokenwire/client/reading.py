@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tokenwire import events
 from tokenwire.client.errors import ClientError, ConnectionLostError, RefusedError
@@ -12,6 +13,10 @@ from tokenwire.client.progress import Progress, Verdict
 from tokenwire.client.retrying import Retries, RetryPolicy
 from tokenwire.client.transport import Received, StartRequest, Transport
 from tokenwire.cursor import parse_event_id
+
+STEADY_S: Final = 5.0
+"""A stream that has lasted so long was contact, though it brought nothing new: a run may be silent for long,
+and proxies end silent streams (nginx after 60 s)."""
 
 
 class Item(NamedTuple):
@@ -62,8 +67,8 @@ class Reading:
         self._retries = Retries(policy, transport)
         self._request = request
         self._stream: AsyncGenerator[Received, None] | None = None
-        self._is_silent = True
-        """Whether nothing came on this stream yet."""
+        self._since_s: float | None = None
+        """When the first thing came on this stream, in seconds of a monotonic clock; None while none has."""
         self._retry_s = 0.0
         """How long the server asks to wait before it is followed again."""
 
@@ -82,6 +87,8 @@ class Reading:
             self._take(await self._from_stream())
         except ClientError as problem:
             await self.drop()
+            if self._is_steady():
+                self._retries.contact()
             wait_s = self._retry_s
             await self._retries.wait(self.named(problem), is_start=not self.run_id, at_least_s=wait_s)
         if self.is_ended:
@@ -101,19 +108,23 @@ class Reading:
     async def _from_stream(self) -> Received:
         """Return what comes next on the stream, which is opened if there is none."""
         if self._stream is None:
-            self._is_silent = True
+            self._since_s = None
             self._stream = self._open_stream()
         try:
             received = await anext(self._stream)
         except StopAsyncIteration:
-            if self._is_silent and await self._has_all():
+            if self._since_s is None and await self._has_all():
                 self.is_ended = True
                 return Received(self.run_id, None, None)
             raise ConnectionLostError("the stream ended before the run") from None
-        if self._is_silent:
-            self._is_silent = False
+        if self._since_s is None:
+            self._since_s = time.monotonic()
             self._retry_s = 0.0
         return received
+
+    def _is_steady(self) -> bool:
+        """Return whether the last stream has lasted long enough to be contact whatever it brought."""
+        return self._since_s is not None and time.monotonic() - self._since_s >= STEADY_S
 
     def _open_stream(self) -> AsyncGenerator[Received, None]:
         if self.run_id or self._request is None:
@@ -159,13 +170,14 @@ class Reading:
         verdict = self._progress.take(event_id.cursor, getattr(event, "first", None))
         if verdict is Verdict.MISSING:
             raise ConnectionLostError("events are missing")
+        if verdict is Verdict.KNOWN:
+            return  # no contact: a server that repeats itself for ever would be followed for ever
         self._retries.contact()
-        if verdict is Verdict.FRESH and event is not None:
+        if event is not None:
             self.waiting.append(Waiting(Item(str(event_id), event)))
             self.is_ended = isinstance(event, events.Done | events.Error)
 
     def _take_control(self, control: events.StreamEvent | events.ControlEvent) -> None:
-        self._retries.contact()
         is_missing = False
         if isinstance(control, events.Resync):
             is_missing = self._progress.resync(parse_event_id(control.first).cursor)

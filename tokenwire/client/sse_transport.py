@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -16,6 +17,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from tokenwire import events
 from tokenwire.addresses import unproxied
+from tokenwire.client.bounded import BoundedMessages, TooLongError, read_whole
 from tokenwire.client.errors import ConnectionLostError, RefusedError, UnreachableError
 from tokenwire.client.trace_context import trace_headers
 from tokenwire.client.transport import Credentials, Page, Received, StartRequest
@@ -30,7 +32,11 @@ SILENCE_S: Final = 60.0
 MAY_PASS: Final = frozenset({429, 500, 502, 503, 504})
 """What an edge, or a proxy before it, answers when it can't answer now."""
 
-EVENTS: Final = "text/event-stream"
+STREAMED: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+"""Asks for a stream. A proxy that compresses one holds its events back until it has enough of them."""
+
+MAX_RETRY_MS: Final = 3_600_000
+"""The longest pause that is taken over: a number with hundreds of digits is no time."""
 
 NOT_AN_EDGE: Final = "NOT_AN_EDGE"
 """The reason of an answer that no edge gives."""
@@ -84,7 +90,7 @@ class SseTransport:
             **({"agent": request.agent} if request.agent else {}),
             **({"userId": request.user_id} if request.user_id else {}),
         }
-        headers = {"Accept": EVENTS, "Idempotency-Key": request.request_id, **trace_headers()}
+        headers = {**STREAMED, "Idempotency-Key": request.request_id, **trace_headers()}
         opening = self._http.stream("POST", "/api/chat", json=body, headers=headers)
         async with aclosing(self._stream(opening, "")) as stream:
             async for received in stream:
@@ -96,7 +102,7 @@ class SseTransport:
         """Yield what comes after an event. See `Transport`."""
         del relay  # the edge is the relay
         last_id = {"Last-Event-ID": str(EventId(run_id, after))} if after else {}
-        headers = {"Accept": EVENTS, **last_id, **trace_headers()}
+        headers = {**STREAMED, **last_id, **trace_headers()}
         opening = self._http.stream("GET", f"/api/runs/{_segment(run_id)}/events", headers=headers)
         async with aclosing(self._stream(opening, run_id)) as stream:
             async for received in stream:
@@ -135,19 +141,24 @@ class SseTransport:
     ) -> Answer:
         """Return the answer to a request that is no stream."""
         try:
-            async with asyncio.timeout(UNARY_TIMEOUT_S):
-                answer = await self._http.request(method, path, params=query, headers=trace_headers())
+            async with (
+                asyncio.timeout(UNARY_TIMEOUT_S),
+                self._http.stream(method, path, params=query, headers=trace_headers()) as answer,
+            ):
+                body = await read_whole(answer)
         except TimeoutError as error:
             raise self._too_slow() from error
+        except TooLongError as error:
+            raise self._too_long(error) from error
         except httpx.DecodingError as error:
             raise self._not_an_edge() from error
         except httpx.TransportError as error:
             raise self._transport_error(error) from error
         self._reached[0] = True
         if not answer.is_success:
-            raise refusal(answer, is_start=False)
+            raise refusal(answer, body, is_start=False)
         try:
-            return msgspec.json.decode(answer.content, type=kind)
+            return msgspec.json.decode(body, type=kind)
         except (msgspec.DecodeError, RecursionError) as error:
             raise self._not_an_edge() from error
 
@@ -160,13 +171,13 @@ class SseTransport:
                 self._reached[0] = True
                 if not response.is_success:
                     async with asyncio.timeout(UNARY_TIMEOUT_S):
-                        await response.aread()
-                    raise refusal(response, is_start=not run_id)
+                        body = await read_whole(response)
+                    raise refusal(response, body, is_start=not run_id)
                 run_id = response.headers.get("Run-Id", run_id)
                 if response.status_code == httpx.codes.NO_CONTENT:
                     return
                 last_id, received = "", None
-                async with aclosing(EventSource(response).aiter_sse()) as messages:
+                async with aclosing(_messages(response)) as messages:
                     async for message in messages:
                         received = read_message(message, run_id, last_id)
                         run_id, last_id = received.run_id, message.id
@@ -175,6 +186,8 @@ class SseTransport:
                     await _abandon(response)
         except TimeoutError as error:
             raise self._too_slow() from error
+        except TooLongError as error:
+            raise self._too_long(error) from error
         except (SSEError, httpx.DecodingError, RecursionError, ValueError) as error:
             # First: an SSEError is a TransportError too.
             raise self._not_an_edge() from error
@@ -193,9 +206,26 @@ class SseTransport:
         self._reached[0] = True
         return ConnectionLostError(f"{self._place} did not answer within {UNARY_TIMEOUT_S:g} s")
 
+    def _too_long(self, error: TooLongError) -> RefusedError:
+        text = f"{self._place} sent {error}, which no edge does: check the URL."
+        return RefusedError("UNKNOWN", text, {"reason": NOT_AN_EDGE})
+
     def _not_an_edge(self) -> RefusedError:
         text = f"{self._place} does not answer like an edge: check the URL."
         return RefusedError("UNKNOWN", text, {"reason": NOT_AN_EDGE})
+
+
+def _messages(response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
+    """Return the messages of a stream.
+
+    Raises:
+        httpx.DecodingError: It is compressed, though that was not asked for: nothing would bound it.
+    """
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise httpx.DecodingError("a compressed stream", request=response.request)
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 # for the type checker
+    response.stream = BoundedMessages(response.stream)
+    return EventSource(response).aiter_sse()
 
 
 async def _abandon(response: httpx.Response) -> None:
@@ -234,13 +264,13 @@ def read_message(message: ServerSentEvent, run_id: str, last_id: str) -> Receive
     Raises:
         ValueError: Its data is not what an edge sends.
     """
-    retry_s = message.retry / 1000 if message.retry is not None else None
+    retry_s = min(message.retry, MAX_RETRY_MS) / 1000 if message.retry is not None else None
     if not message.data:
         return Received(run_id, None, None, retry_s)
     if message.event != "message":
         control = _control(message)
         if isinstance(control, events.Reconnect):
-            retry_s = control.retry_ms / 1000
+            retry_s = min(control.retry_ms, MAX_RETRY_MS) / 1000
         return Received(run_id, None, control, retry_s)
     event = _event(message.data)
     event_id = parse_event_id(message.id) if message.id != last_id else None
@@ -263,15 +293,16 @@ def _event(data: str) -> events.StreamEvent | None:
         return None
 
 
-def refusal(answer: httpx.Response, *, is_start: bool) -> RefusedError:
+def refusal(answer: httpx.Response, body: bytes, *, is_start: bool) -> RefusedError:
     """Return what a problem document (RFC 9457), or any other error answer, says.
 
     Args:
-        answer: The answer, read.
+        answer: Its status and headers.
+        body: What it says.
         is_start: A start is repeated only if the server asks for it; anything else whenever it may pass.
     """
     try:
-        problem: Any = answer.json()
+        problem: Any = json.loads(body)
     except (ValueError, RecursionError):
         problem = None
     if not isinstance(problem, dict):
@@ -295,7 +326,8 @@ def _retry_after_s(answer: httpx.Response, *, is_start: bool) -> float | None:
 
 def _segment(text: str) -> str:
     """Return a text as one segment of a path, whatever a caller has passed on."""
-    return quote(text, safe="~:@")
+    quoted = quote(text, safe="~:@")
+    return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted  # httpx would remove these
 
 
 def _digest(text: str) -> str:

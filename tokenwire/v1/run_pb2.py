@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tokenwire/v1/run.proto\x12\x0ctokenwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x02\n\x07RunSpec\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x31\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x1a.tokenwire.v1.OnDisconnect\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x39\n\nattributes\x18\x08 \x03(\x0b\x32%.tokenwire.v1.RunSpec.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x06\x43ursor\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\xaa\x03\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.tokenwire.v1.RunState\x12\x31\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x1a.tokenwire.v1.OnDisconnect\x12#\n\x05\x66irst\x18\x06 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\"\n\x04last\x18\x07 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07outcome\x18\x0b \x01(\x0b\x32\x1b.tokenwire.v1.FinishOutcome\x12\x0f\n\x07message\x18\x0c \x01(\t\".\n\rFinishOutcome\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*|\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01\x12\x17\n\x13ON_DISCONNECT_GRACE\x10\x02\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x03*\x82\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x18\n\x14RUN_STATE_CANCELLING\x10\x02\x12\x13\n\x0fRUN_STATE_ENDED\x10\x03\x12\x15\n\x11RUN_STATE_WAITING\x10\x04\x42T\n\x0ctokenwire.v1B\x08RunProtoP\x01Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tokenwire/v1/run.proto\x12\x0ctokenwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x0eHistoryMessage\x12\'\n\x04role\x18\x01 \x01(\x0e\x32\x19.tokenwire.v1.HistoryRole\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"9\n\x07History\x12.\n\x08messages\x18\x01 \x03(\x0b\x32\x1c.tokenwire.v1.HistoryMessage\"\xd7\x02\n\x07RunSpec\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x31\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x1a.tokenwire.v1.OnDisconnect\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x39\n\nattributes\x18\x08 \x03(\x0b\x32%.tokenwire.v1.RunSpec.AttributesEntry\x12&\n\x07history\x18\t \x01(\x0b\x32\x15.tokenwire.v1.History\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x06\x43ursor\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\xaa\x03\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.tokenwire.v1.RunState\x12\x31\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x1a.tokenwire.v1.OnDisconnect\x12#\n\x05\x66irst\x18\x06 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\"\n\x04last\x18\x07 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07outcome\x18\x0b \x01(\x0b\x32\x1b.tokenwire.v1.FinishOutcome\x12\x0f\n\x07message\x18\x0c \x01(\t\".\n\rFinishOutcome\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*|\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x01\x12\x17\n\x13ON_DISCONNECT_GRACE\x10\x02\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x03*^\n\x0bHistoryRole\x12\x1c\n\x18HISTORY_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11HISTORY_ROLE_USER\x10\x01\x12\x1a\n\x16HISTORY_ROLE_ASSISTANT\x10\x02*\x82\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x18\n\x14RUN_STATE_CANCELLING\x10\x02\x12\x13\n\x0fRUN_STATE_ENDED\x10\x03\x12\x15\n\x11RUN_STATE_WAITING\x10\x04\x42T\n\x0ctokenwire.v1B\x08RunProtoP\x01Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +36,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\014tokenwire.v1B\010RunProtoP\001Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1'
   _globals['_RUNSPEC_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_RUNSPEC_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_ONDISCONNECT']._serialized_start=931
-  _globals['_ONDISCONNECT']._serialized_end=1055
-  _globals['_RUNSTATE']._serialized_start=1058
-  _globals['_RUNSTATE']._serialized_end=1188
-  _globals['_RUNSPEC']._serialized_start=106
-  _globals['_RUNSPEC']._serialized_end=409
-  _globals['_RUNSPEC_ATTRIBUTESENTRY']._serialized_start=360
-  _globals['_RUNSPEC_ATTRIBUTESENTRY']._serialized_end=409
-  _globals['_CURSOR']._serialized_start=411
-  _globals['_CURSOR']._serialized_end=452
-  _globals['_RUN']._serialized_start=455
-  _globals['_RUN']._serialized_end=881
-  _globals['_FINISHOUTCOME']._serialized_start=883
-  _globals['_FINISHOUTCOME']._serialized_end=929
+  _globals['_ONDISCONNECT']._serialized_start=1106
+  _globals['_ONDISCONNECT']._serialized_end=1230
+  _globals['_HISTORYROLE']._serialized_start=1232
+  _globals['_HISTORYROLE']._serialized_end=1326
+  _globals['_RUNSTATE']._serialized_start=1329
+  _globals['_RUNSTATE']._serialized_end=1459
+  _globals['_HISTORYMESSAGE']._serialized_start=105
+  _globals['_HISTORYMESSAGE']._serialized_end=179
+  _globals['_HISTORY']._serialized_start=181
+  _globals['_HISTORY']._serialized_end=238
+  _globals['_RUNSPEC']._serialized_start=241
+  _globals['_RUNSPEC']._serialized_end=584
+  _globals['_RUNSPEC_ATTRIBUTESENTRY']._serialized_start=535
+  _globals['_RUNSPEC_ATTRIBUTESENTRY']._serialized_end=584
+  _globals['_CURSOR']._serialized_start=586
+  _globals['_CURSOR']._serialized_end=627
+  _globals['_RUN']._serialized_start=630
+  _globals['_RUN']._serialized_end=1056
+  _globals['_FINISHOUTCOME']._serialized_start=1058
+  _globals['_FINISHOUTCOME']._serialized_end=1104
 # @@protoc_insertion_point(module_scope)

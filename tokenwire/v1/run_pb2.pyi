@@ -62,6 +62,30 @@ ON_DISCONNECT_CONTINUE: OnDisconnect.ValueType  # 3
 """Let the run continue to its end."""
 Global___OnDisconnect: _TypeAlias = OnDisconnect  # noqa: Y015
 
+class _HistoryRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HistoryRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HistoryRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HISTORY_ROLE_UNSPECIFIED: _HistoryRole.ValueType  # 0
+    """Refused with INVALID_ARGUMENT."""
+    HISTORY_ROLE_USER: _HistoryRole.ValueType  # 1
+    """The user."""
+    HISTORY_ROLE_ASSISTANT: _HistoryRole.ValueType  # 2
+    """The agent."""
+
+class HistoryRole(_HistoryRole, metaclass=_HistoryRoleEnumTypeWrapper):
+    """HistoryRole is who wrote an earlier message of a conversation."""
+
+HISTORY_ROLE_UNSPECIFIED: HistoryRole.ValueType  # 0
+"""Refused with INVALID_ARGUMENT."""
+HISTORY_ROLE_USER: HistoryRole.ValueType  # 1
+"""The user."""
+HISTORY_ROLE_ASSISTANT: HistoryRole.ValueType  # 2
+"""The agent."""
+Global___HistoryRole: _TypeAlias = HistoryRole  # noqa: Y015
+
 class _RunState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -99,6 +123,58 @@ InputRequested. Readers that do not know this value read it as RUNNING.
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 @_typing.final
+class HistoryMessage(_message.Message):
+    """HistoryMessage is one earlier message of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    role: Global___HistoryRole.ValueType
+    """Who wrote it."""
+    content: _builtins.str
+    """The text, at least one code point."""
+    def __init__(
+        self,
+        *,
+        role: Global___HistoryRole.ValueType = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryMessage: _TypeAlias = HistoryMessage  # noqa: Y015
+
+@_typing.final
+class History(_message.Message):
+    """History is a conversation as its client tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryMessage]:
+        """The earlier messages, oldest first. At most 256, with at most 128 KiB of UTF-8
+        in all.
+        """
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___HistoryMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___History: _TypeAlias = History  # noqa: Y015
+
+@_typing.final
 class RunSpec(_message.Message):
     """RunSpec is the request for a run."""
 
@@ -132,13 +208,15 @@ class RunSpec(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """The user's message. 1 byte to the limit of the core (128 KiB of UTF-8 by
     default).
     """
     session_id: _builtins.str
     """The session that the run belongs to: [A-Za-z0-9._~:@-], at most 128
-    characters. Empty for none.
+    characters, and neither "." nor "..", which paths can't hold. Empty for
+    none.
     """
     user_id: _builtins.str
     """A label for the user, for logs and agents; never an identity. At most 256
@@ -165,6 +243,14 @@ class RunSpec(_message.Message):
         characters per key and 1,024 per value.
         """
 
+    @_builtins.property
+    def history(self) -> Global___History:
+        """What the agent is given as the earlier conversation, for clients that keep it
+        themselves. Absent: what the session remembers. Present, even if empty: this
+        instead. It is passed to the agent and not kept with the run: only `message`
+        becomes part of the session. Cores of before ignore it.
+        """
+
     def __init__(
         self,
         *,
@@ -176,10 +262,11 @@ class RunSpec(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         request_id: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        history: Global___History | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["history", b"history", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attributes", b"attributes", "message", b"message", "on_disconnect", b"on_disconnect", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attributes", b"attributes", "history", b"history", "message", b"message", "on_disconnect", b"on_disconnect", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,13 +12,13 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
 
+from agent_core.agents.chat_span import ChatSpan
 from agent_core.agents.embedded.answer import ContextOverflowError
 from agent_core.agents.embedded.engine import Engine
 from agent_core.agents.embedded.errors import ModelUnavailableError
 from agent_core.agents.embedded.settings import ModelSettings
 from agent_core.agents.embedded.weights import SMOLLM2, ensure_weights
 from agent_core.agents.events import AgentError, AgentEvent, Finish, RunRequest, TextDelta
-from agent_core.telemetry.gen_ai import ChatSpan
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,9 @@ from pydantic_ai import Agent, Tool
 from agent_core.agents.endpoint.client import choose_model, list_models, make_client
 from agent_core.agents.endpoint.model import EndpointModel
 from agent_core.agents.endpoint.settings import EndpointSettings
-from agent_core.agents.endpoint.tools import make_tools
+from agent_core.agents.endpoint.tools import open_tools
 from agent_core.agents.events import AgentError, AgentEvent, RunRequest, Turn
 from agent_core.agents.model_failures import CONTEXT_OVERFLOW, ModelCallError
-from agent_core.agents.portfolio.database import Database
 from agent_core.agents.pydantic_ai.adapter import PydanticAgent
 from agent_core.agents.pydantic_ai.observer import ToolLimits
 
@@ -25,8 +24,7 @@ log = logging.getLogger(__name__)
 
 INSTRUCTIONS: Final = "You are a helpful assistant. Answer in the language of the question."
 TOOL_INSTRUCTIONS: Final = (
-    "You can look up a sample of investment portfolios and calculate, with tools. "
-    "Take every figure about them, and every result of arithmetic, from a tool."
+    "You have tools. Take every fact that they can look up, and every result of arithmetic, from a tool."
 )
 TOOL_RETRIES: Final = 2
 """How often a model may call a tool in a wrong way, one call after the other, before the run fails."""
@@ -35,8 +33,8 @@ TOOL_RETRIES: Final = 2
 class EndpointAssistant:
     """An agent that streams the configured model's answer, with its reasoning and its tool calls.
 
-    Entering it opens the sample database and the connections; leaving it closes them. An endpoint that
-    is away does not stop the core: runs end with an error until it is back.
+    Entering it opens its tools and the connections; leaving it closes them. An endpoint that is away does not
+    stop the core: runs end with an error until it is back.
 
     Args:
         settings: Where the model is, and how to call it. They have a URL.
@@ -58,8 +56,7 @@ class EndpointAssistant:
         settings = self._settings
         async with AsyncExitStack() as stack:
             self._client = await stack.enter_async_context(make_client(settings))
-            if settings.tools:
-                self._tools = make_tools(await stack.enter_async_context(Database()))
+            self._tools = await open_tools(settings.tools, stack)
             self._stack = stack.pop_all()
         try:
             self._agent = self._make_agent(self._client, await list_models(self._client, settings))

@@ -10,9 +10,16 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent_core.agents.loading import TOOLS, AgentLoadError, parse_sources
+
 _AROUND: Final = " \t\r\n\v\f\0\u00a0\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"
 """White space and invisible characters, which editors and terminals put around a key."""
 
+CALCULATOR: Final = "calculator"
+"""The tool set of the default."""
+
+_OFF: Final = frozenset({"0", "false", "no", "off"})
+_ON: Final = frozenset({"1", "true", "yes", "on"})
 
 SHORTEST_CUT: Final = 4
 """Characters of a key at the end of a text that are taken for its beginning: `sk-` is no secret."""
@@ -46,9 +53,10 @@ class EndpointSettings(BaseSettings):
     max_tokens: int | None = Field(default=None, ge=1)
     """Maximum length of the answer of one model call, in tokens. If unset, the endpoint decides."""
 
-    tools: bool = True
-    """Whether the model is offered tools: the portfolio queries and a calculator. Some models can't use
-    tools, and some endpoints refuse requests that offer them."""
+    tools: str = CALCULATOR
+    """Tool sets that the model is offered, separated by whitespace: `calculator`, names that installed
+    packages offer, or `name=package.module:attribute`. `off` for no tools: some models can't use them, and
+    some endpoints refuse requests that offer them."""
 
     usage: bool = True
     """Whether the endpoint is asked for the usage of its answers, with `stream_options`. Turn it off if the
@@ -58,10 +66,6 @@ class EndpointSettings(BaseSettings):
     thinks_first: bool = False
     """Whether answers begin with the model's reasoning, without a `<think>` tag. Turn it on if the model's
     chat template writes that tag into the prompt, so that only `</think>` is streamed."""
-
-    narrates: bool = True
-    """Whether the model writes the text of the portfolio report's sections, from computed figures. If off,
-    and with the embedded model, a template is used."""
 
     max_tool_calls: int = Field(default=8, ge=0)
     """Maximum number of tool calls of a run. A run that requests more ends with the finish reason
@@ -105,6 +109,19 @@ class EndpointSettings(BaseSettings):
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         return value.strip(_AROUND) or None if isinstance(value, str) else value
+
+    @field_validator("tools")
+    @classmethod
+    def _known_tools(cls, value: str) -> str:
+        """Return the names of tool sets, all of them known; empty for no tools."""
+        word = value.strip().lower()
+        # Empty is unset, as with the others: so a compose file unsets a variable.
+        value = "" if word in _OFF else CALCULATOR if word in _ON or not word else value
+        try:
+            parse_sources(value, TOOLS)
+        except AgentLoadError as error:
+            raise ValueError(str(error)) from error
+        return value
 
     @field_validator("url")
     @classmethod

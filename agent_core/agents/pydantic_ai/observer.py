@@ -31,11 +31,11 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestContext
 from pydantic_ai.tools import RunContext, ToolDefinition
 
+from agent_core.agents.chat_span import ChatSpan, Server
 from agent_core.agents.events import AgentError, Usage
 from agent_core.agents.pydantic_ai.errors import model_call_error
 from agent_core.agents.pydantic_ai.translation import NotJsonError, to_json
-from agent_core.telemetry.gen_ai import ChatSpan, Server
-from agent_core.telemetry.tool_span import ToolSpan
+from agent_core.agents.tool_span import ToolSpan
 
 log = logging.getLogger(__name__)
 

@@ -10,23 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from agent_core.log.append import Append, Appended, AppendStatus, AwaitableAppends, OnAnswer
+from agent_core.log.batch import Batch
 from agent_core.log.budget import LogBudget, ring_target
-from agent_core.log.contract import (
-    Appended,
-    AppendStatus,
-    Batch,
-    Exchange,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunRecord,
-    SessionBusyError,
-)
+from agent_core.log.contract import StoreTraits
 from agent_core.log.encoding import NANO, seal
+from agent_core.log.errors import LogGoneError, SessionBusyError
 from agent_core.log.live_tail import LiveTail
 from agent_core.log.memory.run import EVENT_OVERHEAD_BYTES, MemoryRun
 from agent_core.log.memory.sessions import MemorySessions
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import Position
+from agent_core.log.records import Exchange, Outcome, RunInfo, RunRecord
 from agent_core.log.shares import Live, Shares
 from tokenwire.telemetry import monotonic_nano
 
@@ -47,7 +41,7 @@ class _Account:
     """What the messages of those that go on need beside the shortest rings."""
 
 
-class MemoryLog:
+class MemoryLog(AwaitableAppends):
     """The store `memory`. It never waits, so each method is one step for all other tasks.
 
     Args:
@@ -78,14 +72,9 @@ class MemoryLog:
         self._sweeping: asyncio.TimerHandle | None = None
 
     @property
-    def volatile(self) -> bool:
-        """True: the log is lost with its process."""
-        return True
-
-    @property
-    def waits(self) -> bool:
-        """False: all is done at once."""
-        return False
+    def traits(self) -> StoreTraits:
+        """Lost with its process; what was accepted stays until then."""
+        return StoreTraits(volatile=True, restorable=False)
 
     async def start(self) -> None:
         """Begin to forget what expires, also while nothing is asked."""
@@ -96,11 +85,6 @@ class MemoryLog:
         """Stop forgetting by itself."""
         if self._sweeping is not None:
             self._sweeping.cancel()
-
-    @property
-    def forgets(self) -> bool:
-        """False: what was accepted stays."""
-        return False
 
     async def open_runs(self, core: str | None = None) -> list[str]:
         """Return the ids of the runs that go on."""
@@ -144,27 +128,20 @@ class MemoryLog:
     async def probe(self) -> None:
         """Return: memory is never away."""
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write events; those that the log has already are passed over."""
-        return self.append_now(run_id, epoch, first, payloads)
-
-    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None = None,
-    ) -> Appended:
-        """Append the last events and close the log."""
-        appended = self.append_now(run_id, epoch, first, payloads)
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        """Write events of a run at once."""
+        run_id, epoch, first, payloads, end = append
         log = self._logs.get(run_id)
-        if log is not None and appended.status is AppendStatus.OK and log.outcome is None:
-            self._close(log, outcome)
-            if exchange is not None:
-                self._sessions.remember(log.record, exchange, log.end_unix_nano)
-        return appended
+        appended = self._append(log, epoch, first, payloads)
+        if end is not None and log is not None and appended is _OK and log.outcome is None:
+            self._close(log, end.outcome)
+            if end.exchange is not None:
+                self._sessions.remember(log.record, end.exchange, log.end_unix_nano)
+        on_answer(appended)
+
+    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Never needed: memory loses nothing that it has accepted."""
+        raise NotImplementedError
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
         """Return events after a position without waiting."""
@@ -202,7 +179,7 @@ class MemoryLog:
         if log.outcome is not None:
             return Appended(AppendStatus.CLOSED)
         log.epoch += 1
-        appended = self.append_now(run_id, log.epoch, log.last.sequence + 1, (payload,))
+        appended = self._append(log, log.epoch, log.last.sequence + 1, (payload,))
         self._close(log, outcome)
         return appended
 
@@ -237,9 +214,8 @@ class MemoryLog:
         if log is not None:
             self._forget(log)
 
-    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+    def _append(self, log: MemoryRun | None, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
         """Return what became of an append."""
-        log = self._logs.get(run_id)
         if log is None:
             return Appended(AppendStatus.GONE)
         if epoch != log.epoch:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from agent_core.log.budget import beyond_floor
-from agent_core.log.contract import FIRST_EPOCH, Position, RunInfo, RunRecord
 from agent_core.log.live_tail import LiveEvents
-from agent_core.log.outcome import Outcome
+from agent_core.log.position import FIRST_EPOCH, Position
+from agent_core.log.records import Outcome, RunInfo, RunRecord
 
 EVENT_OVERHEAD_BYTES: Final = 50
 """What an event costs in memory besides its bytes: 33 for a bytes object's header, 8 or 9 for its place

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Exchange, RunRecord
 from agent_core.log.encoding import NANO
+from agent_core.log.records import Exchange, RunRecord
 from agent_core.log.shares import Shares
 
 SESSION_OVERHEAD_BYTES: Final = 768

@@ -10,24 +10,30 @@ who read it live at the core that wrote it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from agent_core.log.appending import AwaitableAppends
 from agent_core.log.budget import LogBudget
 from agent_core.log.contract import (
     START,
+    Append,
     Appended,
     AppendStatus,
     Batch,
     Exchange,
+    LogAwayError,
     LogGoneError,
+    OnAnswer,
     Position,
     PrincipalLogFullError,
     RunInfo,
     RunRecord,
     SessionBusyError,
+    StoreTraits,
 )
 from agent_core.log.encoding import seal
 from agent_core.log.hot import HOT_BYTES
@@ -52,7 +58,7 @@ from agent_core.log.redis.run_cache import KnownRuns
 from tokenwire.telemetry import monotonic_nano
 
 
-class RedisLog:
+class RedisLog(AwaitableAppends):
     """The store `redis://…`.
 
     Args:
@@ -90,6 +96,7 @@ class RedisLog:
         self._writing_client = make_client(url)
         self._committer = Committer(self._writing_client)
         self._was_connected = False
+        self._appending: set[asyncio.Task[Appended]] = set()
         self.peers = RedisPeers(url, self._keys, core)
         """The other cores on this log."""
         self._messages = Messages(
@@ -101,19 +108,9 @@ class RedisLog:
         self._known = KnownRuns(self, self._messages, self._keys.channel, hot_bytes)
 
     @property
-    def volatile(self) -> bool:
-        """False: the log is elsewhere."""
-        return False
-
-    @property
-    def waits(self) -> bool:
-        """True: for the network."""
-        return True
-
-    @property
-    def forgets(self) -> bool:
-        """True: what was accepted can be lost with a server, until another has it."""
-        return True
+    def traits(self) -> StoreTraits:
+        """Elsewhere; what was accepted can be lost with a server, until another has it."""
+        return StoreTraits(volatile=False, restorable=True)
 
     async def start(self) -> None:
         """Look whether Redis is there and fit."""
@@ -176,22 +173,21 @@ class RedisLog:
         with away():
             await self._client.ping()
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write events; those that the log has already are passed over."""
-        return await self._append(run_id, epoch, first, payloads, None)
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        """Write events of a run."""
+        run_id, epoch, first, payloads, end = append
+        ending = Ending(end.outcome, self._unix_nano(), end.exchange) if end is not None else None
+        task = asyncio.create_task(self._append(run_id, epoch, first, payloads, ending))
+        self._appending.add(task)
 
-    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None = None,
-    ) -> Appended:
-        """Append the last events and close the log."""
-        ending = Ending(outcome, self._unix_nano(), exchange)
-        return await self._append(run_id, epoch, first, payloads, ending)
+        def answered(task: asyncio.Task[Appended]) -> None:
+            self._appending.discard(task)
+            if task.cancelled():
+                on_answer(LogAwayError("the core stops"))
+            else:
+                on_answer(task.exception() or task.result())  # type: ignore[arg-type]
+
+        task.add_done_callback(answered)
 
     async def read(self, run_id: str, after: Position, max_events: int, max_bytes: int) -> Batch:
         """Return events after a position without waiting."""

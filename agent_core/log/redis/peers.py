@@ -18,7 +18,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from agent_core.log.contract import LogOpenError
-from agent_core.log.peers import Hears, Word
+from agent_core.log.peers import PeerListener, PeerMessage
 from agent_core.log.process_identity import ProcessIdentity, is_certainly_gone, own_identity, parse_identity
 from agent_core.log.redis.calls import Call
 from agent_core.log.redis.committer import Committer
@@ -74,10 +74,10 @@ class RedisPeers:
         """The name under which this core holds its lease."""
         return self._name
 
-    async def start(self, hears: Hears) -> None:
+    async def start(self, listener: PeerListener) -> None:
         """Take the lease, and listen."""
         self._loop = asyncio.get_running_loop()
-        self._hears = hears
+        self._listener = listener
         try:
             await asyncio.to_thread(self._lease.start)
         except (RedisError, OSError) as error:
@@ -95,10 +95,10 @@ class RedisPeers:
         await self._committer.aclose()
         await self._client.aclose()
 
-    async def tell(self, core: str, word: Word) -> bool:
-        """Tell a core something. Return whether it holds its lease."""
+    async def send(self, core: str, message: PeerMessage) -> bool:
+        """Send a message to a core. Return whether it holds its lease."""
         keys = (self._keys.lease(core), self._keys.inbox(core))
-        call = Call("tell", keys, (json.dumps(word), self._keys.wake(core), INBOX_MS))
+        call = Call("tell", keys, (json.dumps(message), self._keys.wake(core), INBOX_MS))
         return bool(await self._committer.run(call))
 
     async def forget(self, core: str) -> None:
@@ -108,14 +108,14 @@ class RedisPeers:
         if await self._committer.run(Call("forget", owned, (core, keys.prefix))):
             self._peers.pop(core, None)
 
-    async def held(self) -> None:
+    async def wait_for_lease(self) -> None:
         """Return once this core certainly holds its lease."""
         while self._verifying is not None or time.monotonic() >= self._held_until:
             self._held.clear()
             await self._held.wait()
 
-    async def settled(self) -> bool:
-        """Return whether a run that Redis does not know is nobody's: not while cores bring theirs back."""
+    async def is_log_complete(self) -> bool:
+        """Return whether Redis has all runs: not while cores write theirs again."""
         if time.monotonic() < self._settled_at:
             return False
         with away():
@@ -145,7 +145,7 @@ class RedisPeers:
     def _renewed(self, renewal: Renewal | Exception) -> None:
         """Do what a renewal asks for."""
         if isinstance(renewal, Exception):
-            self._hears.log_away(renewal)
+            self._listener.on_log_away(renewal)
             return
         self._peers = {peer.core: peer for peer in renewal.peers}
         if not renewal.stood:
@@ -155,11 +155,11 @@ class RedisPeers:
         if not (renewal.stood and renewal.sure):
             self._verify()
         self._held.set()
-        self._hears.renewed()
+        self._listener.on_lease_renewed()
         if renewal.healthy_s >= TTL_S:
             for peer in renewal.peers:
                 if not peer.alive:
-                    self._hears.peer_lost(peer.core)
+                    self._listener.on_peer_lost(peer.core)
 
     def doubt(self) -> None:
         """Find out which runs are still this core's: Redis was away, and another one may have come back."""
@@ -180,7 +180,7 @@ class RedisPeers:
         while self._in_doubt:
             self._in_doubt = False  # Until it comes again in the meantime.
             try:
-                await self._hears.lease_lost()
+                await self._listener.on_lease_lost()
             except Exception:  # a bug: it waits out a log that is away by itself
                 logger.exception("can't check which runs still belong to this core")
                 self._in_doubt = True
@@ -193,7 +193,7 @@ class RedisPeers:
         for letter in words:
             if _place(letter.id) > _place(self._heard):
                 self._heard = letter.id
-                self._hears.heard(Word(*json.loads(letter.text)))
+                self._listener.on_message(PeerMessage(*json.loads(letter.text)))
 
     async def _watch(self) -> None:
         """Look whether the processes of other cores on this machine are gone."""
@@ -216,7 +216,7 @@ class RedisPeers:
             self._failures.log(logger, logging.WARNING, "a lost core keeps its lease: %s", error)
             return
         self._peers.pop(peer.core, None)
-        self._hears.peer_lost(peer.core)
+        self._listener.on_peer_lost(peer.core)
 
 
 def _place(word_id: str) -> tuple[int, int]:

@@ -20,18 +20,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from agent_core.log.appending import AwaitableAppends
 from agent_core.log.budget import LogBudget
 from agent_core.log.contract import (
     START,
+    Append,
     Appended,
     Batch,
     Exchange,
     LogAwayError,
     LogFullError,
+    OnAnswer,
     Position,
     RunInfo,
     RunRecord,
     SessionBusyError,
+    StoreTraits,
 )
 from agent_core.log.hot import HOT_BYTES, HotRun
 from agent_core.log.live_tail import LiveTail
@@ -57,7 +61,7 @@ class _Job(NamedTuple):
     done: asyncio.Future[Any]
 
 
-class SqliteLog:
+class SqliteLog(AwaitableAppends):
     """The store `sqlite:PATH`, for one core at a time.
 
     Args:
@@ -87,14 +91,9 @@ class SqliteLog:
         self._readers: Counter[str] = Counter()
 
     @property
-    def volatile(self) -> bool:
-        """False: the log is in a file."""
-        return False
-
-    @property
-    def waits(self) -> bool:
-        """True: for the writer's thread."""
-        return True
+    def traits(self) -> StoreTraits:
+        """Survives its process; loses nothing but what a machine loses with its power."""
+        return StoreTraits(volatile=False, restorable=False)
 
     async def start(self) -> None:
         """Open the file."""
@@ -117,11 +116,6 @@ class SqliteLog:
         await asyncio.to_thread(self._reading.shutdown)
         self._reader.close_file()
         await asyncio.to_thread(self._writer.close_file)
-
-    @property
-    def forgets(self) -> bool:
-        """False: what was accepted stays, but for what a machine loses with its power."""
-        return False
 
     async def open_runs(self, core: str | None = None) -> list[str]:
         """Return the ids of the runs without a terminal event."""
@@ -162,21 +156,20 @@ class SqliteLog:
         """Return if something can be written."""
         await self._do(self._writer.probe)
 
-    async def append(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        """Write events; those that the log has already are passed over."""
-        return await self._do(partial(self._writer.append, run_id, epoch, first, payloads))
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        """Write events of a run."""
+        run_id, epoch, first, payloads, end = append
+        if end is None:
+            do = partial(self._writer.append, run_id, epoch, first, payloads)
+        else:
+            do = partial(self._writer.close, run_id, epoch, first, payloads, *end)
+        done: asyncio.Future[Appended] = self._loop.create_future()
+        done.add_done_callback(lambda done: on_answer(done.exception() or done.result()))  # type: ignore[arg-type]
+        self._jobs.put(_Job(do, done))
 
-    async def close(  # noqa: PLR0913, PLR0917 # an append, and an end
-        self,
-        run_id: str,
-        epoch: int,
-        first: int,
-        payloads: Sequence[bytes],
-        outcome: Outcome,
-        exchange: Exchange | None = None,
-    ) -> Appended:
-        """Append the last events and close the log."""
-        return await self._do(partial(self._writer.close, run_id, epoch, first, payloads, outcome, exchange))
+    async def restore(self, record: RunRecord, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
+        """Never needed: the file loses nothing that it has accepted."""
+        raise NotImplementedError
 
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         """Write the terminal event of a run whose writer is gone."""

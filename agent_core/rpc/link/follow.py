@@ -87,7 +87,7 @@ class LinkFollow:
         self.queued = False
         """Whether the writer will look at it."""
         self.is_live = False
-        """Whether it was given all that there was when it began."""
+        """Whether it has all that there is, as far as it knows: then a batch tells whether there is more."""
         self.is_named = False
         """Whether a batch has told which run it follows."""
         self.is_over = False

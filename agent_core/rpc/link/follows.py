@@ -16,7 +16,7 @@ from agent_core.rpc.link.opening import LinkParts, Opener, context_of, left_s
 from agent_core.rpc.link.writer import LinkWriter
 from agent_core.rpc.validation import require_run_id
 from agent_core.runs.follower import Follower
-from agent_core.runs.run_order import StopCause
+from agent_core.runs.run import StopCause
 from agent_core.telemetry.rpc_span import end_rpc_span, start_rpc_span
 from tokenwire.telemetry.attributes import TRANSPORT
 from tokenwire.v1 import agent_service_pb2, link_pb2
@@ -58,6 +58,7 @@ class LinkFollows:
         self._opener = opener
         self._follows: dict[int, LinkFollow] = {}
         self._under_way = 0
+        self._has_room = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
@@ -102,17 +103,18 @@ class LinkFollows:
         else:
             await self._close(follow, CANCELLED, by_itself=by_itself)
 
-    def cancel(self, cancel: link_pb2.LinkCancel) -> None:
-        """Cancel a run. Whoever follows it is given its end."""
-        if self._under_way >= MAX_OPENING:
-            logger.warning("a cancellation was dropped: %d requests of its link are under way", MAX_OPENING)
-            return
+    async def cancel(self, cancel: link_pb2.LinkCancel) -> None:
+        """Cancel a run, once not too much is under way: nothing could tell the edge that it was dropped."""
+        while self._under_way >= MAX_OPENING:
+            self._has_room.clear()
+            await self._has_room.wait()
         self._spawn(self._cancel(cancel))
 
     async def close(self) -> None:
         """End all follows, since the link is over. Those behind the edge may still be there."""
         for follow in tuple(self._follows.values()):
             await self._close(follow, CANCELLED)
+        self.writer.detach()
 
     def _begin(
         self, follow_id: int, method: str, caller: LinkCaller, credit: FollowCredit, opened: Open
@@ -240,6 +242,7 @@ class LinkFollows:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way -= 1
+        self._has_room.set()
         self._parts.tasks.discard(task)
 
 

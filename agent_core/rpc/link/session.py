@@ -129,7 +129,7 @@ class LinkSession:
             case "unfollow":
                 await self._follows.unfollow(request.unfollow)
             case "cancel":
-                self._follows.cancel(request.cancel)
+                await self._follows.cancel(request.cancel)
             case _:  # A heartbeat, a second hello, or what a newer edge knows.
                 pass
 

@@ -105,6 +105,15 @@ class LinkWriter:
         if self._beats:
             self._wake.set()
 
+    def detach(self) -> None:
+        """Forget who closes follows, and what was to be sent: the link is over.
+
+        Else a cycle would wait for a collection, with whatever the queue holds.
+        """
+        self._close = _closed
+        self._queue.clear()
+        self._said.clear()
+
     def wake(self) -> None:
         """See whether there is something to do."""
         self._wake.set()
@@ -206,6 +215,9 @@ class LinkWriter:
     def _next_batch(follow: LinkFollow) -> tuple[bytes, str | None]:
         """Return the next batch of a follow, empty for none, and the code that it ends with if it is over."""
         given = follow.poll()
+        if not isinstance(given, Batch):
+            # What comes next was looked up before it is polled: the log may have gone on meanwhile, unheard.
+            follow.is_live = False
         if given is NOT_HERE:
             follow.read()
             return b"", None
@@ -225,6 +237,10 @@ class LinkWriter:
         if not isinstance(given, Batch) or not follow.is_live or _is_behind(given):
             follow.ready()
         return batch, None
+
+
+async def _closed(follow: LinkFollow, code: str) -> None:
+    """Do nothing: the link is over, and all of its follows are closed."""
 
 
 def _is_behind(batch: Batch) -> bool:

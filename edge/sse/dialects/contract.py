@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 from tokenwire.events import ControlEvent, ReasoningDelta, StreamEvent, TextDelta
 
@@ -11,6 +12,20 @@ DeltaType: TypeAlias = type[TextDelta] | type[ReasoningDelta]
 Delta: TypeAlias = tuple[int, int, int, DeltaType, str, int]
 """One piece of text of the log, as it comes: epoch, sequence, creation in tenths of a Unix millisecond, kind,
 content, tokens. A bare tuple instead of a Struct, since one is made for every token."""
+
+
+class DialectTraits(NamedTuple):
+    """How a response of a dialect is served: what its frames don't tell."""
+
+    name: str
+    """The dialect's name in metrics and traces."""
+    has_cursors: bool
+    """Whether its clients resume by themselves behind the last event that they have, as an `EventSource`
+    does. Others take a clean end without a terminal event for a whole answer, and can't be told of a gap."""
+    merges: bool
+    """Whether neighbouring deltas may become one frame. Not where clients count frames."""
+    names_run: bool
+    """Whether the headers have to name the run: then they wait until it has begun."""
 
 
 class Dialect(Protocol):
@@ -22,6 +37,13 @@ class Dialect(Protocol):
     A worked sequence: `write_opening`, `begin`, `write_event`, `delta_frame` …, `write_heartbeat`,
     `write_event` (terminal), `write_end`. A client that is to come back gets a control instead, and no end.
     """
+
+    @property
+    def traits(self) -> DialectTraits:
+        """How a response is served."""
+
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Return the response's headers beside those that every stream has, as far as they are known."""
 
     def begin(self, run_id: str) -> None:
         """Learn the run's id, before any event of it.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from edge.sse import frames
-from edge.sse.dialects.contract import Delta, DeltaType
+from edge.sse.dialects.contract import Delta, DeltaType, DialectTraits
 from tokenwire.events import ControlEvent, ReasoningDelta, StreamEvent, TextDelta
 
 _TYPE: Final[dict[DeltaType, bytes]] = {TextDelta: b"text_delta", ReasoningDelta: b"reasoning_delta"}
+
+
+NATIVE: Final = DialectTraits("native", has_cursors=True, merges=True, names_run=False)
 
 
 class NativeDialect:
@@ -20,9 +23,16 @@ class NativeDialect:
 
     __slots__ = ("_id", "_ping")
 
+    traits = NATIVE
+    """How a response is served."""
+
     def __init__(self, *, ping: bool = False) -> None:
         self._id = b""
         self._ping = ping
+
+    def headers(self) -> tuple[()]:
+        """Return no headers beside those that every stream has."""
+        return ()
 
     def begin(self, run_id: str) -> None:
         """Learn the run's id: all ids begin with it."""

@@ -4,16 +4,11 @@ import asyncio
 
 import pytest
 
-from agent_core.log.contract import (
-    START,
-    Appended,
-    AppendStatus,
-    LogFullError,
-    LogGoneError,
-    Position,
-    RunLog,
-)
+from agent_core.log.append import Appended, AppendStatus, End
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogFullError, LogGoneError
+from agent_core.log.position import START, Position
 from agent_core.runs.follower import Resync
 from tests.support.stores import (
     COUNTING,
@@ -40,7 +35,7 @@ async def test_ended_runs_are_forgotten_after_their_time(open_log: OpenLog, cloc
     log = await open_log(retention_s=10)
     await log.create(record())
     await log.create(record(OTHER, "key"))
-    await log.close(OTHER, 1, 1, payloads(1, 1), STOP)
+    await log.close(OTHER, 1, 1, payloads(1, 1), End(STOP))
     clock.unix_nano += 10 * NANO - 1
     assert await log.info(OTHER) is not None
     clock.unix_nano += 1
@@ -59,7 +54,7 @@ async def test_a_reader_of_a_run_that_is_deleted_is_told(log: RunLog) -> None:
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 3))
     await log.create(record(OTHER))
-    await log.close(OTHER, 1, 1, payloads(1, 3), STOP)
+    await log.close(OTHER, 1, 1, payloads(1, 3), End(STOP))
     waiting = await log.tail(RUN, Position(1, 3), 1, FAR)
     tails = [await log.tail(RUN, START, 1, FAR), await log.tail(OTHER, START, 1, FAR)]
     for tail in tails:
@@ -92,7 +87,7 @@ async def test_beyond_its_events_a_run_loses_the_oldest(open_log: OpenLog) -> No
     assert await log.append(RUN, 1, 1, payloads(1, 33)) == OK
     assert await log.append(RUN, 1, 35, payloads(35, 1)) == (AppendStatus.GAP, 34)
     await log.append(RUN, 1, 34, payloads(34, 500))
-    await log.close(RUN, 1, 534, payloads(534, 1), STOP)
+    await log.close(RUN, 1, 534, payloads(534, 1), End(STOP))
     info = await known(log)
     assert 30 <= info.last.sequence - info.first.sequence + 1 <= 32
     assert info.last == Position(1, 534)
@@ -106,7 +101,7 @@ async def test_beyond_its_bytes_a_run_loses_the_oldest(open_log: OpenLog) -> Non
         await log.append(RUN, 1, number, [payload("x" * 950)])
     info = await known(log)
     assert (info.first, info.last) == (Position(1, 3), Position(1, 11))
-    await log.close(RUN, 1, 12, [payload("y" * 20_000)], STOP)
+    await log.close(RUN, 1, 12, [payload("y" * 20_000)], End(STOP))
     info = await known(log)
     assert (info.first, info.last) == (Position(1, 12), Position(1, 12))
     batch = await log.read(RUN, START, 10, FAR)
@@ -123,7 +118,7 @@ async def test_a_live_follower_whose_place_was_trimmed_is_told_and_goes_on(open_
     assert [type(one).__name__ for one in given] == ["Batch", "CaughtUp"]
     for number in range(5, 40):
         await log.append(RUN, 1, number, payloads(number, 1))
-    await log.close(RUN, 1, 40, payloads(40, 1), STOP)
+    await log.close(RUN, 1, 40, payloads(40, 1), End(STOP))
     first = (await known(log)).first
     assert await follower.next() == Resync(first, Position(1, 40), "trimmed")
     assert not follower.finished
@@ -141,7 +136,7 @@ async def test_without_room_ended_runs_go_early_and_live_ones_stay(open_log: Ope
     ids = [f"k7q2{number:026}" for number in range(4)]
     for number, run_id in enumerate(ids[:3]):
         await log.create(record(run_id))
-        await log.close(run_id, 1, 1, [payload("x" * 47_000)], STOP)
+        await log.close(run_id, 1, 1, [payload("x" * 47_000)], End(STOP))
         if number == 0:
             reader = await log.tail(run_id, START, 1, FAR)
     await log.create(record(RUN))

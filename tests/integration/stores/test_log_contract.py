@@ -5,18 +5,12 @@ from functools import partial
 
 import pytest
 
-from agent_core.log.contract import (
-    START,
-    Appended,
-    AppendStatus,
-    LogGoneError,
-    Position,
-    RunInfo,
-    RunLog,
-    Tail,
-)
+from agent_core.log.append import Appended, AppendStatus, End
+from agent_core.log.contract import RunLog, Tail
 from agent_core.log.encoding import NANO
-from agent_core.log.outcome import Outcome
+from agent_core.log.errors import LogGoneError
+from agent_core.log.position import START, Position
+from agent_core.log.records import Outcome, RunInfo
 from agent_core.log.redis import connection
 from tests.support.stores import (
     FAR,
@@ -109,11 +103,11 @@ async def test_closing_is_one_with_the_last_append(log: RunLog, clock: Clock) ->
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 1))
     for _ in range(2):
-        assert await log.close(RUN, 1, 1, payloads(1, 2), STOP) == OK
+        assert await log.close(RUN, 1, 1, payloads(1, 2), End(STOP)) == OK
         clock.unix_nano += 1
     assert await log.append(RUN, 1, 2, payloads(2, 1)) == OK
     assert (await log.append(RUN, 1, 3, payloads(3, 1))).status is AppendStatus.CLOSED
-    assert (await log.close(RUN, 1, 3, payloads(3, 1), STOP)).status is AppendStatus.CLOSED
+    assert (await log.close(RUN, 1, 3, payloads(3, 1), End(STOP))).status is AppendStatus.CLOSED
     batch = await log.read(RUN, START, 99, FAR)
     assert (texts(batch.events), batch.complete) == (["1", "2"], True)
     end = clock.unix_nano - 2
@@ -125,7 +119,7 @@ async def test_closing_is_one_with_the_last_append(log: RunLog, clock: Clock) ->
 async def test_a_gap_does_not_close(log: RunLog) -> None:
     """Both or neither."""
     await log.create(record())
-    assert await log.close(RUN, 1, 2, payloads(2, 1), STOP) == (AppendStatus.GAP, 1)
+    assert await log.close(RUN, 1, 2, payloads(2, 1), End(STOP)) == (AppendStatus.GAP, 1)
     info = await known(log)
     assert (info.outcome, info.last) == (None, START)
 
@@ -137,7 +131,7 @@ async def test_reaping_fences_the_lost_writer(log: RunLog) -> None:
     assert await log.reap(RUN, 1, payload("lost"), LOST) == OK
     assert (await log.append(RUN, 1, 2, payloads(2, 1))).status is AppendStatus.FENCED
     assert (await log.append(RUN, 1, 1, payloads(1, 1))).status is AppendStatus.FENCED
-    assert (await log.close(RUN, 1, 2, payloads(2, 1), STOP)).status is AppendStatus.FENCED
+    assert (await log.close(RUN, 1, 2, payloads(2, 1), End(STOP))).status is AppendStatus.FENCED
     assert (await log.reap(RUN, 1, payload("again"), STOP)).status is AppendStatus.FENCED
     assert (await log.reap(RUN, 2, payload("again"), STOP)).status is AppendStatus.CLOSED
     assert (await log.reap(OTHER, 1, payload("x"), STOP)).status is AppendStatus.GONE
@@ -157,7 +151,7 @@ async def test_a_run_that_said_nothing_can_be_reaped(log: RunLog) -> None:
 async def test_a_run_that_is_not_known_is_gone(log: RunLog) -> None:
     """Whatever is asked of it."""
     assert (await log.append(RUN, 1, 1, payloads(1, 1))).status is AppendStatus.GONE
-    assert (await log.close(RUN, 1, 1, payloads(1, 1), STOP)).status is AppendStatus.GONE
+    assert (await log.close(RUN, 1, 1, payloads(1, 1), End(STOP))).status is AppendStatus.GONE
     assert await log.info(RUN) is None
     await log.delete(RUN)
     with pytest.raises(LogGoneError):
@@ -199,7 +193,7 @@ async def test_a_waiting_reader_wakes_for_events_for_the_end_and_for_an_interrup
         assert (await tail.next()).events == []
         waiting = asyncio.create_task(tail.next())
         await asyncio.sleep(0)
-        await log.close(RUN, 1, 2, payloads(2, 1), STOP)
+        await log.close(RUN, 1, 2, payloads(2, 1), End(STOP))
         assert texts((await waiting).events) == ["2"]
         assert waiting.result().complete
         after_the_end = await tail.next()
@@ -225,7 +219,7 @@ async def test_a_reader_that_polls_is_told_of_events_of_the_end_and_of_an_interr
         assert batch is not None
         assert (batch.first, texts(batch.events), batch.end) == (number, [str(number)], Position(1, number))
     assert tail.poll() == (5, [], False, Position(1, 4))
-    for happens in (tail.interrupt, partial(log.close, RUN, 1, 5, payloads(5, 1), STOP)):
+    for happens in (tail.interrupt, partial(log.close, RUN, 1, 5, payloads(5, 1), End(STOP))):
         told.clear()
         happened = happens()
         if happened is not None:
@@ -263,14 +257,14 @@ async def test_a_reader_that_polls_is_told_that_the_run_was_forgotten(log: RunLo
 async def test_an_ended_run_is_polled_where_it_is_in_memory(log: RunLog) -> None:
     """Elsewhere the reader is told to wait for the store; an interruption reaches it all the same."""
     await log.create(record())
-    await log.close(RUN, 1, 1, payloads(1, 2), STOP)
+    await log.close(RUN, 1, 1, payloads(1, 2), End(STOP))
     tail = await log.tail(RUN, START, 10, FAR)
     told: list[None] = []
     tail.notify(lambda: told.append(None))
     tail.interrupt()
     assert told
     batch = tail.poll()
-    assert (batch is not None) == log.volatile
+    assert (batch is not None) == log.traits.volatile
     batch = batch or await tail.next()
     assert (texts(batch.events), batch.complete) == (["1", "2"], True)
     await tail.aclose()
@@ -299,7 +293,7 @@ async def test_a_reader_that_was_cancelled_can_go_on(log: RunLog) -> None:
 async def test_reading_an_ended_run_comes_to_its_end(log: RunLog) -> None:
     """Also from the middle, from the end, and for two at once."""
     await log.create(record())
-    await log.close(RUN, 1, 1, payloads(1, 5), STOP)
+    await log.close(RUN, 1, 1, payloads(1, 5), End(STOP))
     for after in (0, 3, 5):
         tail = await log.tail(RUN, Position(1, after), 2, FAR)
         got: list[str] = []
@@ -336,7 +330,7 @@ async def test_what_stands_for_a_request_can_be_asked(open_log: OpenLog, clock: 
     await log.create(record(key="k", fingerprint=b"f"))
     assert await log.standing("k") == record(key="k", fingerprint=b"f")
     assert await log.standing("other") is None
-    await log.close(RUN, 1, 1, payloads(1, 1), STOP)
+    await log.close(RUN, 1, 1, payloads(1, 1), End(STOP))
     assert await log.standing("k") == record(key="k", fingerprint=b"f")
     clock.unix_nano += 61 * 1_000_000_000
     assert await log.standing("k") is None
@@ -355,7 +349,7 @@ async def test_open_runs_are_found(log: RunLog) -> None:
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 2))
     await log.create(record(OTHER))
-    await log.close(OTHER, 1, 1, payloads(1, 1), Outcome("error", "INTERNAL"))
+    await log.close(OTHER, 1, 1, payloads(1, 1), End(Outcome("error", "INTERNAL")))
     assert await log.open_runs() == [RUN]
 
 

@@ -26,9 +26,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from agent_core.log.append import Append, Appended, AppendStatus, End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import AppendStatus, Position, RunLog
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.position import Position
 from agent_core.runs.follower import Resync
 from tests.support.log_model import Reader, Run
 from tests.support.redis_server import shared_redis
@@ -40,6 +42,7 @@ from tests.support.stores import (
     WAKE_S,
     Clock,
     Setting,
+    answers_to,
     follow,
     open_store,
     payload,
@@ -53,6 +56,8 @@ RUNS = st.integers(0, 1)
 READERS = st.integers(0, 2)
 MOST_READERS = 3
 SIZES = st.sampled_from([1, 40, 700, 4_000])
+PARTS = st.tuples(st.integers(0, 2), st.sampled_from(["next", "again", "gap", "end"]), st.integers(1, 9))
+"""What a run has in a turn: which run, what of it, and how many events."""
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -145,7 +150,7 @@ class LogMachine(RuleBasedStateMachine):
         first = len(run.texts) + 1 + ahead
         events = [payload("too early")]
         if closing:
-            appended = self.wait(self.log.close(run.run_id, run.epoch, first, events, STOP))
+            appended = self.wait(self.log.close(run.run_id, run.epoch, first, events, End(STOP)))
         else:
             appended = self.wait(self.log.append(run.run_id, run.epoch, first, events))
         assert appended == (AppendStatus.GAP, len(run.texts) + 1)
@@ -159,10 +164,35 @@ class LogMachine(RuleBasedStateMachine):
         run.texts += texts
         self.ended(run)
         for _ in range(2):
-            closing = self.log.close(run.run_id, run.epoch, first, list(map(payload, texts)), STOP)
+            closing = self.log.close(run.run_id, run.epoch, first, list(map(payload, texts)), End(STOP))
             assert self.wait(closing).status is AppendStatus.OK
         late = self.log.append(run.run_id, run.epoch, len(run.texts) + 1, [payload("late")])
         assert self.wait(late).status is AppendStatus.CLOSED
+
+    @rule(parts=st.lists(PARTS, min_size=2, max_size=3, unique_by=lambda part: part[0]), size=SIZES)
+    def turn(self, parts: list[tuple[int, str, int]], size: int) -> None:
+        """What several runs submit in one turn of the event loop: each is answered as if it were alone."""
+        appends, expected = [], []
+        for number, what, count in parts:
+            run = self.open_one(number)
+            first = len(run.texts) + 1
+            end, texts = None, [str(sequence).ljust(size, ".") for sequence in range(first, first + count)]
+            answer = Appended(AppendStatus.OK)
+            if what == "again":
+                first = max(1, first - count)
+                texts = run.texts[first - 1 :]
+            elif what == "gap":
+                answer = Appended(AppendStatus.GAP, first)
+                first += 1
+            else:
+                run.texts += texts
+            if what == "end":
+                end = End(STOP)
+                self.ended(run)
+            appends.append(Append(run.run_id, run.epoch, first, list(map(payload, texts)), end))
+            expected.append(answer)
+        assert self.wait(answers_to(self.log, appends)) == expected
+        self.seen["turn"] += 1
 
     @rule(number=RUNS)
     def reap(self, number: int) -> None:
@@ -187,7 +217,7 @@ class LogMachine(RuleBasedStateMachine):
         first, events = max(1, len(run.texts) + ahead), [payload("zombie")]
         for appended in (
             self.wait(self.log.append(run.run_id, 1, first, events)),
-            self.wait(self.log.close(run.run_id, 1, first, events, STOP)),
+            self.wait(self.log.close(run.run_id, 1, first, events, End(STOP))),
             self.wait(self.log.reap(run.run_id, 1, events[0], LOST)),
         ):
             assert appended.status is AppendStatus.FENCED
@@ -378,5 +408,5 @@ def test_readers_get_all_or_are_told(store: str) -> None:
     )
     run_state_machine_as_test(machine, settings=limits)
     # A machine that does not get that far would prove nothing.
-    assert all(seen[kind] > 3 for kind in ("Batch", "CaughtUp", "trimmed", "ahead", "polled")), seen
+    assert all(seen[kind] > 3 for kind in ("Batch", "CaughtUp", "trimmed", "ahead", "polled", "turn")), seen
     assert store == "memory" or seen["not here"] > 3, seen

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.log.contract import LogFullError, PrincipalLogFullError, RunLog
+from agent_core.log.append import End
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogFullError, PrincipalLogFullError
 from tests.support.stores import (
     COUNTING,
     LOST,
@@ -42,7 +44,7 @@ async def test_what_the_user_said_is_kept_as_long_as_the_run(open_log: OpenLog, 
     log = await open_log(retention_s=10)
     await log.create(record(message=SAID))
     assert await log.messages([RUN]) == [SAID]
-    await log.close(RUN, 1, 1, payloads(1, 2), STOP)
+    await log.close(RUN, 1, 1, payloads(1, 2), End(STOP))
     assert await log.messages([RUN]) == [SAID]
     clock.unix_nano += 11 * NANO
     assert await log.messages([RUN]) == [""]
@@ -106,9 +108,9 @@ async def test_a_deleted_run_leaves_no_message(open_log: OpenLog) -> None:
 async def test_messages_count_in_their_owners_share(open_log: OpenLog) -> None:
     """Her ended runs go early for what she said, and bob's do not."""
     log = await open_log(run_bytes=64 * KIB, total_bytes=4096 * KIB, principal_bytes=512 * KIB)
-    await log.close(await ask(log, "bob", 0, LONG), 1, 1, payloads(1, 1), STOP)
+    await log.close(await ask(log, "bob", 0, LONG), 1, 1, payloads(1, 1), End(STOP))
     for number in range(20):
-        await log.close(await ask(log, "ann", number, LONG), 1, 1, payloads(1, 1), STOP)
+        await log.close(await ask(log, "ann", number, LONG), 1, 1, payloads(1, 1), End(STOP))
     left = [number for number in range(20) if await log.info(run_of("ann", number)) is not None]
     assert left == list(range(20 - len(left), 20))
     assert 10 <= len(left) <= 12
@@ -127,7 +129,7 @@ async def test_a_start_is_refused_where_live_messages_and_shortest_rings_do_not_
         await ask(log, "ann", 5, LONG)
     await ask(log, "ann", 5, "short")
     await ask(log, "bob", 0, LONG)
-    await log.close(hers[0], 1, 2, payloads(2, 1), STOP)
+    await log.close(hers[0], 1, 2, payloads(2, 1), End(STOP))
     await log.delete(hers[1])
     await ask(log, "ann", 6, LONG)
     assert await log.messages(hers[2:]) == [LONG] * 3
@@ -169,7 +171,7 @@ async def test_messages_count_in_all_that_the_store_keeps(open_log: OpenLog) -> 
     await ask(log, "ann", 0, LONG)
     with pytest.raises(LogFullError):
         await ask(log, "bob", 0, LONG)
-    await log.close(run_of("ann", 0), 1, 1, payloads(1, 1), STOP)
+    await log.close(run_of("ann", 0), 1, 1, payloads(1, 1), End(STOP))
     await ask(log, "bob", 1, LONG)
     assert await log.messages([run_of("ann", 0)]) == [""]
 
@@ -187,7 +189,7 @@ async def test_a_sessions_runs_are_told_oldest_first_where_that_is_asked(open_lo
     ids = [f"k7q2{number:026}" for number in range(5)]
     for number, run_id in enumerate(ids):
         await log.create(record(run_id, session="s", create=number // 2))
-        await log.close(run_id, 1, 1, payloads(1, 1), STOP)
+        await log.close(run_id, 1, 1, payloads(1, 1), End(STOP))
     first = await log.session_runs("alice", "s", 2, oldest_first=True)
     assert [info.record.run_id for info in first] == ids[:2]
     place = (first[1].record.create_unix_nano, ids[1])

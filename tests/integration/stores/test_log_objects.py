@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from agent_core.log.contract import START, RunLog
+from agent_core.log.contract import RunLog
+from agent_core.log.position import START
 from tests.support.stores import FAR, RUN, payloads, record
 
 EVENTS = 2_000

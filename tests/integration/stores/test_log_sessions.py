@@ -4,8 +4,11 @@ import itertools
 
 import pytest
 
-from agent_core.log.contract import AppendStatus, Exchange, LogFullError, RunLog, SessionBusyError
+from agent_core.log.append import AppendStatus, End
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogFullError, SessionBusyError
+from agent_core.log.records import Exchange
 from tests.support.stores import (
     COUNTING,
     LOST,
@@ -36,7 +39,7 @@ async def say(
     run_id = f"k7q2{next(NUMBERS):026}"
     await log.create(record(run_id, session=session, owner=owner))
     exchange = Exchange(question, answer)
-    await log.close(run_id, 1, 1, payloads(1, 1), STOP, exchange)
+    await log.close(run_id, 1, 1, payloads(1, 1), End(STOP, exchange))
     return exchange
 
 
@@ -47,7 +50,7 @@ async def test_of_a_session_only_one_run_goes_on_at_a_time(log: RunLog) -> None:
         await log.create(record(OTHER, session="s"))
     assert refused.value.run_id == RUN
     assert await log.info(OTHER) is None
-    await log.close(RUN, 1, 1, payloads(1, 1), STOP)
+    await log.close(RUN, 1, 1, payloads(1, 1), End(STOP))
     await log.create(record(OTHER, session="s"))
     await log.reap(OTHER, 1, payload("lost"), LOST)
     await log.create(record(THIRD, session="s"))
@@ -117,20 +120,20 @@ async def test_a_repeated_end_is_remembered_once(log: RunLog) -> None:
     """And an end without an exchange leaves nothing."""
     await log.create(record(session="s"))
     for _ in range(2):
-        appended = await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
+        appended = await log.close(RUN, 1, 1, payloads(1, 1), End(STOP, Exchange("1", "one")))
         assert appended.status is AppendStatus.OK
     await log.create(record(OTHER, session="s"))
-    await log.close(OTHER, 1, 1, payloads(1, 1), LOST)
+    await log.close(OTHER, 1, 1, payloads(1, 1), End(LOST))
     assert await log.history("alice", "s") == [Exchange("1", "one")]
 
 
 async def test_an_end_that_is_refused_leaves_nothing(log: RunLog) -> None:
     """Neither one that comes too early, nor one of a writer that was taken for lost."""
     await log.create(record(session="s"))
-    early = await log.close(RUN, 1, 2, payloads(2, 1), STOP, Exchange("1", "one"))
+    early = await log.close(RUN, 1, 2, payloads(2, 1), End(STOP, Exchange("1", "one")))
     assert early.status is AppendStatus.GAP
     await log.reap(RUN, 1, payload("lost"), LOST)
-    late = await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
+    late = await log.close(RUN, 1, 1, payloads(1, 1), End(STOP, Exchange("1", "one")))
     assert late.status is AppendStatus.FENCED
     assert await log.history("alice", "s") == []
 
@@ -184,7 +187,7 @@ async def test_a_sessions_runs_are_told_newest_first_and_by_pages(open_log: Open
     for number, run_id in enumerate(ids):
         await log.create(record(run_id, session="s", create=number // 2))
         if run_id != ids[-1]:
-            await log.close(run_id, 1, 1, payloads(1, 1), STOP)
+            await log.close(run_id, 1, 1, payloads(1, 1), End(STOP))
     newest = await log.session_runs("alice", "s", 2)
     assert [info.record.run_id for info in newest] == [ids[4], ids[3]]
     assert [info.outcome for info in newest] == [None, STOP]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from agent_core.log.contract import START, Exchange, PrincipalLogFullError, RunLog
+from agent_core.log.append import End
+from agent_core.log.contract import RunLog
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import PrincipalLogFullError
+from agent_core.log.position import START
+from agent_core.log.records import Exchange
 from agent_core.runs.follower import Resync
 from tests.support.stores import FAR, STOP, Clock, OpenLog, all_texts, follow, known, payload, record, texts
 
@@ -37,7 +41,7 @@ async def write(log: RunLog, run_id: str, first: int, count: int) -> None:
 
 
 async def end(log: RunLog, run_id: str, number: int, exchange: Exchange | None = None) -> None:
-    await log.close(run_id, 1, number, [payload("end")], STOP, exchange)
+    await log.close(run_id, 1, number, [payload("end")], End(STOP, exchange))
 
 
 async def held(log: RunLog, owner: str, numbers: range) -> int:

@@ -16,11 +16,12 @@ from agent_core.log.contract import (
     Appended,
     AppendStatus,
     Batch,
+    End,
     LogFullError,
     LogGoneError,
     PrincipalLogFullError,
 )
-from agent_core.log.peers import Word
+from agent_core.log.peers import PeerMessage
 from agent_core.log.redis import RedisLog
 from agent_core.runs.follower import CaughtUp
 from tests.support.core import Core, events_of, refusal_of, rest_of, running_core, stream_request
@@ -104,13 +105,13 @@ async def test_a_core_that_stops_with_open_runs_leaves_word_of_them() -> None:
 
 
 class Deaf:
-    """Does nothing with what it hears."""
+    """A listener that does nothing."""
 
-    def heard(self, word: object) -> None: ...
-    def peer_lost(self, core: str) -> None: ...
-    async def lease_lost(self) -> None: ...
-    def renewed(self) -> None: ...
-    def log_away(self, error: Exception) -> None: ...
+    def on_message(self, message: object) -> None: ...
+    def on_peer_lost(self, core: str) -> None: ...
+    async def on_lease_lost(self) -> None: ...
+    def on_lease_renewed(self) -> None: ...
+    def on_log_away(self, error: Exception) -> None: ...
 
 
 async def test_a_reader_of_a_run_that_its_writer_gave_up_on_a_wiped_redis_is_told(log: RedisLog) -> None:
@@ -133,24 +134,24 @@ async def test_a_reader_of_a_run_that_its_writer_gave_up_on_a_wiped_redis_is_tol
 
 async def test_a_core_hears_a_word_once_also_after_its_lease_ran_out(redis_server: RedisServer) -> None:
     """Two words of one who left would be two who left."""
-    heard: list[Word] = []
+    heard: list[PeerMessage] = []
 
     class Ears(Deaf):
-        def heard(self, word: object) -> None:
-            heard.append(word)  # type: ignore[arg-type]
+        def on_message(self, message: object) -> None:
+            heard.append(message)  # type: ignore[arg-type]
 
     log = RedisLog(redis_server.url, prefix="t", core="core")
     await log.start()
     await log.peers.start(Ears())
-    word = Word("left", RUN, "other")
-    assert await log.peers.tell("core", word)
+    word = PeerMessage("left", RUN, "other")
+    assert await log.peers.send("core", word)
     await until(lambda: heard == [word])
     client = redis_server.client
     for _ in range(2):
         await until(lambda: client.xlen("t:core:core:inbox") == 0)
         client.delete("t:core:core")
         await until(lambda: client.exists("t:core:core"))
-    await log.peers.tell("core", word._replace(run_id=OTHER))
+    await log.peers.send("core", word._replace(run_id=OTHER))
     await until(lambda: len(heard) > 1)
     assert [word.run_id for word in heard] == [RUN, OTHER]
     await log.peers.aclose()
@@ -206,7 +207,7 @@ async def test_the_end_of_a_run_leaves_another_runs_request_alone(log: RedisLog)
     client.delete(f"{prefix}:{{{RUN}}}:meta", f"{prefix}:{{{RUN}}}:log")
     await log.create(record(OTHER, key="k"))
     await log.restore(record(RUN, key="k"), 1, 1, payloads(1, 2))
-    await log.close(RUN, 1, 3, payloads(3, 1), STOP)
+    await log.close(RUN, 1, 3, payloads(3, 1), End(STOP))
     assert client.pttl(f"{prefix}:request:k") > 3_600_000
     standing = await log.standing("k")
     assert standing is not None
@@ -221,7 +222,7 @@ async def test_a_run_that_was_logged_without_its_message_has_none(log: RedisLog)
     assert await log.messages([RUN]) == [""]
     assert [info.record.run_id for info in await log.session_runs("alice", "s", 9)] == [RUN]
     assert (await log.append(RUN, 1, 1, payloads(1, 2))).status is AppendStatus.OK
-    assert (await log.close(RUN, 1, 3, payloads(3, 1), STOP)).status is AppendStatus.OK
+    assert (await log.close(RUN, 1, 3, payloads(3, 1), End(STOP))).status is AppendStatus.OK
     assert await log.messages([RUN]) == [""]
 
 
@@ -251,7 +252,7 @@ async def test_an_account_of_an_earlier_version_is_taken_over() -> None:
         assert client.hget(key, "@asked") == b"1000"
         await log.create(record(OTHER, message="y" * 17_384))
         assert client.hget(key, "@asked") == b"2000"
-        await log.close(RUN, 1, 3, payloads(3, 1), STOP)
+        await log.close(RUN, 1, 3, payloads(3, 1), End(STOP))
         assert client.hget(key, "@asked") == b"1000"
         await log.delete(OTHER)
         assert client.hget(key, "@asked") == b"0"
@@ -281,7 +282,7 @@ async def test_without_memory_no_run_begins_and_each_gets_its_end(redis_server: 
     with pytest.raises(LogFullError):
         await log.create(record(THIRD))
     assert await log.info(THIRD) is None
-    assert await log.close(RUN, 1, 4, payloads(4, 2), STOP) == Appended(AppendStatus.OK)
+    assert await log.close(RUN, 1, 4, payloads(4, 2), End(STOP)) == Appended(AppendStatus.OK)
     assert await log.reap(OTHER, 1, payload("end"), LOST) == Appended(AppendStatus.OK)
     for run_id, outcome, count in ((RUN, STOP, 5), (OTHER, LOST, 4)):
         info = await log.info(run_id)

@@ -13,6 +13,7 @@ from agent_core.log.budget import LogBudget
 from agent_core.log.contract import (
     START,
     AppendStatus,
+    End,
     Exchange,
     LogAwayError,
     LogOpenError,
@@ -25,7 +26,7 @@ from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 from agent_core.log.sqlite.sessions import SESSION_OVERHEAD_BYTES
 from agent_core.log.sqlite.writer import RUN_OVERHEAD_BYTES
-from agent_core.runs.orphans import reap_orphans
+from agent_core.runs.reaper import reap_orphans
 from tests.support.stores import (
     FAR,
     OTHER,
@@ -125,7 +126,7 @@ async def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> Non
     await log.start()
     ended, lost = record(OTHER, key="alice\nr1", fingerprint=b"\0f", owner="bob"), record()
     await log.create(ended)
-    await log.close(OTHER, 1, 1, payloads(1, 3), STOP)
+    await log.close(OTHER, 1, 1, payloads(1, 3), End(STOP))
     await log.create(lost)
     await log.append(RUN, 1, 1, payloads(1, 2))
     await log.aclose()
@@ -162,7 +163,7 @@ async def test_a_full_disk_loses_nothing_that_was_accepted(log: SqliteLog) -> No
         with pytest.raises(LogAwayError, match="full"):
             await log.append(RUN, 1, 2, large)
     with pytest.raises(LogAwayError, match="full"):
-        await log.close(RUN, 1, 2, large, STOP)
+        await log.close(RUN, 1, 2, large, End(STOP))
     assert texts((await log.read(RUN, START, 10, FAR)).events) == ["1"]
     db.execute("PRAGMA max_page_count = 1000000")
     assert (await log.append(RUN, 1, 2, large)).status is AppendStatus.OK
@@ -223,7 +224,7 @@ async def test_a_reader_behind_the_memory_reads_the_file_and_meets_the_live_end(
         await log.append(RUN, 1, number, payloads(number, 1))
     assert log._live[RUN].event_bytes <= 2_000
     late = asyncio.create_task(read())
-    await log.close(RUN, 1, 400, payloads(400, 1), STOP)
+    await log.close(RUN, 1, 400, payloads(400, 1), End(STOP))
     await asyncio.wait_for(asyncio.gather(reading, late), WAKE_S)
     assert sorted(got, key=int) == [str(number) for number in range(1, 401) for _ in range(2)]
     assert (log._live, log._readers) == ({}, {})
@@ -238,7 +239,7 @@ async def test_what_is_forgotten_is_not_in_the_file(tmp_path: Path) -> None:
     await log.start()
     await log.create(record(session="a secret session"))
     exchange = Exchange("the secret question", "the secret answer")
-    await log.close(RUN, 1, 1, [payload("the secret of the run")], STOP, exchange)
+    await log.close(RUN, 1, 1, [payload("the secret of the run")], End(STOP, exchange))
     clock.unix_nano += 10 * NANO
     await log.create(record(OTHER))
     await log.aclose()
@@ -267,7 +268,7 @@ async def test_messages_are_counted_right_after_a_restart_and_a_deletion(tmp_pat
         if not turn:
             await log.create(record(RUN, message="x" * 17_384))
             await log.create(record(OTHER, message="y" * 100))
-            await log.close(OTHER, 1, 1, payloads(1, 1), STOP)
+            await log.close(OTHER, 1, 1, payloads(1, 1), End(STOP))
         sizes.append(log._writer._shares.held.of("alice"))
         if turn == 1:
             assert log._writer.live("alice") == Live(1, 1_000)
@@ -283,7 +284,7 @@ async def test_a_killed_core_forgets_nothing_that_was_said(tmp_path: Path) -> No
     log = SqliteLog(tmp_path / "runs.db")
     await log.start()
     await log.create(record(session="s"))
-    await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
+    await log.close(RUN, 1, 1, payloads(1, 1), End(STOP, Exchange("1", "one")))
     await log.create(record(OTHER, session="s"))
     found = tmp_path / "found"
     found.mkdir()
@@ -310,7 +311,7 @@ async def test_what_sessions_remember_is_counted_right_after_a_failure(tmp_path:
     for number, text in enumerate(("a", "b" * 100)):
         run_id = f"k7q2{number:026}"
         await log.create(record(run_id, session="s"))
-        await log.close(run_id, 1, 1, payloads(1, 1), STOP, Exchange("?", text))
+        await log.close(run_id, 1, 1, payloads(1, 1), End(STOP, Exchange("?", text)))
     size = log._writer._shares.said.total
     assert size == SESSION_OVERHEAD_BYTES + 2 + 101
     await log.create(record(session="s"))
@@ -318,7 +319,7 @@ async def test_what_sessions_remember_is_counted_right_after_a_failure(tmp_path:
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(LogAwayError, match="full"):
-        await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("?", "x" * 50_000))
+        await log.close(RUN, 1, 1, payloads(1, 1), End(STOP, Exchange("?", "x" * 50_000)))
     assert log._writer._shares.said.total == size
     assert len(await log.history("alice", "s")) == 2
     await log.aclose()

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import START, Exchange
+from agent_core.log.contract import START, End, Exchange
 from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.sqlite.schema import APPLICATION_ID
 from agent_core.log.sqlite.sessions import SESSION_OVERHEAD_BYTES
@@ -87,7 +87,7 @@ async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None
         await log.start()
         try:
             assert [info.record for info in await log.session_runs("alice", "s", 9)] == [record(session="s")]
-            await log.close(RUN, 1, 1, payloads(1, 1), STOP, Exchange("1", "one"))
+            await log.close(RUN, 1, 1, payloads(1, 1), End(STOP, Exchange("1", "one")))
             assert await log.history("alice", "s") == [Exchange("1", "one")]
         finally:
             await log.aclose()

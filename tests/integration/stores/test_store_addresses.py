@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Exchange, PrincipalLogFullError
+from agent_core.log.contract import End, Exchange, PrincipalLogFullError
 from agent_core.log.redis import RedisLog
 from agent_core.server import CoreStartError
 from tests.support.certificates import Authority
@@ -158,7 +158,7 @@ async def test_the_documented_rights_are_enough_for_shares(tmp_path: Path) -> No
                 run_id = f"k7q2{number:026}"
                 await log.create(record(run_id, session="s", create=number, message="x" * 1_000))
                 await log.append(run_id, 1, 1, [payload("x" * 10_000)] * 3)
-                await log.close(run_id, 1, 4, [payload("end")], STOP, Exchange("x", "y" * 20_000))
+                await log.close(run_id, 1, 4, [payload("end")], End(STOP, Exchange("x", "y" * 20_000)))
             left = await log.session_runs("alice", "s", 9)
             assert 1 <= len(left) < 6
             await log.delete(left[0].record.run_id)

@@ -138,6 +138,32 @@ async def test_after_a_failed_import_a_new_file_may_be_what_was_missing(folder: 
     await ended(task)
 
 
+@pytest.mark.parametrize("name", ["reloaded_agent.py", "reloaded_new.py"])
+async def test_a_save_between_a_failed_import_and_the_first_look_is_seen(folder: Path, name: str) -> None:
+    """A developer, or a program, mends the agent as soon as the failure is logged."""
+    watch = ReloadWatch([source("reloaded_agent")])
+    (folder / name).write_text(AGENT + "# mended\n")
+    await ended(asyncio.create_task(watch.changed(loaded=False)))
+
+
+async def test_the_second_of_two_quick_saves_is_imported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would take the bytecode of the first: same second, same size."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    helper = folder / "reloaded_helper.py"
+    second = 1_700_000_000 * 10**9
+    os.utime(helper, ns=(second, second))
+    watch = ReloadWatch([source("reloaded_agent")])
+    importlib.import_module("reloaded_agent")
+    task = await until_changed(watch)
+    helper.write_text("WORD = 'two'\n")
+    os.utime(helper, ns=(second, second + 10**8))
+    await ended(task)
+    del sys.modules["reloaded_helper"]
+    assert importlib.import_module("reloaded_helper").WORD == "two"
+
+
 def test_a_file_that_goes_away_has_changed(folder: Path) -> None:
     """One that is gone has no place in what stands there."""
     path = folder / "reloaded_helper.py"

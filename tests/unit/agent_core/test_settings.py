@@ -1,12 +1,11 @@
 """The core's settings."""
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agent_core.log.budget import LogBudget
-from agent_core.runs.limits import CoreLimits
-from agent_core.runs.state import DEFAULT_LIMITS
-from agent_core.server import _limits
+from agent_core.log.settings import LogSettings
+from agent_core.runs.limits import CoreLimits, RunLimits
 from agent_core.settings import Settings
 
 
@@ -23,11 +22,24 @@ def test_the_defaults_bind_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (settings.disconnect_grace_s, settings.drain_s, settings.run_timeout_s) == (30.0, 10.0, 3600.0)
     assert settings.max_message_bytes == 128 * 1024
-    assert (settings.max_run_bytes, settings.max_run_events, settings.max_run_tool_calls) == DEFAULT_LIMITS
-    assert _limits(settings) == CoreLimits()
-    assert LogBudget() == LogBudget(
-        settings.log_run_bytes, settings.log_run_events, settings.log_total_bytes, settings.log_retention_s
-    )
+
+
+def test_settings_passed_whole_are_the_limits_and_the_budget() -> None:
+    """With nothing set, each part has the defaults that it has alone; only owners have shares of the log."""
+    settings = Settings()
+    for part in (CoreLimits(), RunLimits(), LogSettings()):
+        assert part.model_dump() == settings.model_dump(include=set(type(part).model_fields))
+    assert LogBudget.of(settings, principals=False) == LogBudget()
+    assert LogBudget.of(settings, principals=True) == LogBudget(principal_bytes=67_108_864)
+    small = Settings(log_run_bytes=70_000, session_exchanges=3)
+    assert LogBudget.of(small, principals=False) == LogBudget(run_bytes=70_000, session_exchanges=3)
+
+
+@pytest.mark.parametrize("part", [CoreLimits, RunLimits, LogSettings])
+def test_a_limit_that_does_not_exist_is_refused(part: type[BaseModel]) -> None:
+    """A misspelt one would silently be the default."""
+    with pytest.raises(ValidationError):
+        part(max_bytes=1)
 
 
 def test_each_setting_is_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from edge.settings import EdgeSettings
 from edge.telemetry.browser_timing import PageReport, WriteTimes
+from edge.workers import reports
 from edge.workers.backoff import LONGEST_S, STEADY_S, RestartPauses
 from edge.workers.plan import Place, Plan, report_socket
 from edge.workers.reports import MAX_BYTES, SharedTiming
@@ -40,7 +41,7 @@ def test_a_worker_that_dies_again_and_again_waits_longer_each_time() -> None:
 def test_each_worker_has_a_metrics_port_of_its_own() -> None:
     """That which is set and those that follow; any free one each, where none is."""
     assert metrics_ports(PLAN) == [0, 0]
-    first = free_port()
+    first = free_port(3)
     assert metrics_ports(msgspec.structs.replace(PLAN, metrics_port=first)) == [first, first + 1]
     with pytest.raises(StartError, match="2 workers would need ports above 65535"):
         metrics_ports(msgspec.structs.replace(PLAN, metrics_port=65_535))
@@ -115,6 +116,37 @@ async def test_no_more_of_a_report_is_read_than_it_may_have(tmp_path: Path) -> N
                 writer.write(bytes(MAX_BYTES + 1))
                 assert await reader.read() == b""
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "whole", "said"),
+    [
+        (b"", False, "has not handed on"),
+        (b"[" * 100_000, True, "can't be read"),
+        (b"{}", True, "can't be read"),
+    ],
+    ids=["silent", "deep", "another type"],
+)
+async def test_what_is_no_report_is_told_and_not_waited_for(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: bytes,
+    whole: bool,
+    said: str,
+) -> None:
+    """A worker that hangs, or of another version: it is cut off without an answer, and the edge can end."""
+    monkeypatch.setattr(reports, "READ_S", 0.2)
+    async with workers(tmp_path, 1):
+        reader, writer = await asyncio.open_unix_connection(report_socket(str(tmp_path), 1))
+        writer.write(sent)
+        if whole:
+            writer.write_eof()
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+    assert said in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_report_for_a_worker_that_died_is_taken_here(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from scripts import gen_settings
@@ -41,8 +41,15 @@ class SampleSettings(BaseSettings):
     """Has two variables, and must be set."""
 
 
-class MoreSettings(SampleSettings):
-    """Inherits what the other has."""
+class Part(BaseModel):
+    """A part of settings that is none by itself."""
+
+    most: int = Field(default=5, ge=1)
+    """The most there may be."""
+
+
+class MoreSettings(SampleSettings, Part):
+    """Inherits what the others have."""
 
     more: int = 1
     """One more."""
@@ -99,11 +106,10 @@ def test_a_line_says_variable_type_default_and_text() -> None:
 
 
 def test_what_a_class_inherits_is_its_own() -> None:
-    """With the texts of the class that it comes from."""
-    assert [line.text for line in settings_of(MoreSettings)][-2:] == [
-        "Has two variables, and must be set.",
-        "One more.",
-    ]
+    """With the texts of the class that it comes from, behind its own; a part may be a plain model."""
+    lines = settings_of(MoreSettings)
+    assert [lines[0].text, lines[-2].text] == ["One more.", "Has two variables, and must be set."]
+    assert lines[-1] == Setting("`SAMPLE_MOST`", "whole number, at least 1", "`5`", "The most there may be.")
 
 
 def test_a_field_without_a_text_is_refused() -> None:

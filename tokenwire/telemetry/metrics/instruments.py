@@ -42,6 +42,9 @@ CLOCK_BOUNDS_S: Final = (1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-
 STREAM_OUTCOMES: Final = ("completed", "cancelled", "error", "client_disconnect", "evicted", "drained")
 """The values of the span attribute `tokenwire.stream.outcome`."""
 
+DIALECTS: Final = ("native", "ai_sdk")
+"""In what an edge serves streams: the values of the span attribute `tokenwire.stream.dialect`."""
+
 STORE_OPERATIONS: Final = ("create", "append", "read", "info", "sessions", "delete")
 CANCEL_CAUSES: Final = ("cancelled", "follower_left", "deadline", "shutdown", "log_lost")
 """Why a run is stopped: the values of the span attribute `tokenwire.run.stop_cause`."""
@@ -95,6 +98,14 @@ STREAMS_CLOSED: Final = _HOME.counter(
     labels={"outcome": STREAM_OUTCOMES},
 )
 """A core counts the streams of its direct callers in this and the two before, an edge all of its own."""
+
+STREAMS_SERVED: Final = _HOME.counter(
+    "tokenwire.streams.served",
+    "Ended streams of the edge, by dialect and outcome.",
+    unit="{stream}",
+    labels={"dialect": DIALECTS, "outcome": STREAM_OUTCOMES},
+    by="edge",
+)
 
 TOKENS: Final = _HOME.counter(
     "tokenwire.tokens", "Text and reasoning deltas that were written live, not replayed.", unit="{token}"

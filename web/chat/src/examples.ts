@@ -4,7 +4,7 @@ const GENERAL: readonly string[] = [
   "Write a haiku about latency.",
 ];
 
-/** What the built-in agents are good at, in their own words. */
+/** What the agents that come with Tokenwire are good at, in their own words. */
 const BY_AGENT: Readonly<Record<string, readonly string[]>> = {
   portfolio: ["Calculate NAV for all portfolios", "Generate quarterly performance report"],
   pace: ['{"tokens": 200, "size": 5, "rate": 20}'],

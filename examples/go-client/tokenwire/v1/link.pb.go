@@ -461,7 +461,7 @@ func (x *FollowCredit) GetBytes() uint32 {
 // of OnDisconnect is CANCEL.
 //
 // A message that is larger than what the core accepts (twice the limit of a user's
-// message, plus 256 KiB) breaks the link: start such runs with StreamRun, which
+// message, plus 288 KiB) breaks the link: start such runs with StreamRun, which
 // tells the limit.
 type LinkStart struct {
 	state         protoimpl.MessageState

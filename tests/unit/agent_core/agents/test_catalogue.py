@@ -45,43 +45,41 @@ class Picky:
 picky = Picky()
 
 
-def test_the_agents_for_users_are_always_there() -> None:
+def test_assistant_is_always_there() -> None:
     """The first given one is the default; without any, `assistant` is."""
-    assert AgentCatalogue().names == ("assistant", "portfolio")
+    assert AgentCatalogue().names == ("assistant",)
     given = AgentCatalogue([RESOURCE, ECHO])
-    assert given.names == ("resource", "assistant", "echo", "portfolio")
+    assert given.names == ("resource", "assistant", "echo")
     assert given.default == "resource"
 
 
 @pytest.mark.parametrize(
     ("named", "names"),
     [
-        ("pace", ("pace", "assistant", "portfolio")),
+        ("pace", ("pace", "assistant")),
         ("portfolio", ("portfolio", "assistant")),
         ("assistant portfolio pace", ("assistant", "pace", "portfolio")),
-        ("echo=tests.support.agents:echo pace", ("echo", "assistant", "pace", "portfolio")),
+        ("echo=tests.support.agents:echo pace", ("echo", "assistant", "pace")),
     ],
 )
-def test_pace_is_there_where_it_is_named(named: str, names: tuple[str, ...]) -> None:
-    """It is an instrument for tests, and says as much as it is told to. The first named is the default."""
+def test_all_others_are_there_where_they_are_named(named: str, names: tuple[str, ...]) -> None:
+    """What is installed is not offered to users because it is installed. The first named is the default."""
     assert AgentCatalogue(parse_sources(named)).names == names
     assert AgentCatalogue(parse_sources(named)).default == names[0]
 
 
 def test_a_given_agent_may_take_the_name_of_a_built_in() -> None:
     """The operator's wins."""
-    given = AgentCatalogue([AgentSource("pace", "tests.support.agents", "echo")])
-    assert given.names == ("pace", "assistant", "portfolio")
+    given = AgentCatalogue([AgentSource("assistant", "tests.support.agents", "echo")])
+    assert given.names == ("assistant",)
 
 
-async def test_built_ins_cost_nothing_until_they_are_asked_for() -> None:
-    """Not even their import."""
-    sys.modules.pop("agent_core.agents.portfolio", None)
+async def test_assistant_costs_nothing_where_it_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even its import."""
+    monkeypatch.delitem(sys.modules, "agent_core.agents.assistant", raising=False)
     held = AgentCatalogue([ECHO])
     await held.start()
-    assert "agent_core.agents.portfolio" not in sys.modules
-    assert (await held.get("portfolio")).name == "portfolio"
-    assert "agent_core.agents.portfolio" in sys.modules
+    assert "agent_core.agents.assistant" not in sys.modules
     await held.aclose()
 
 
@@ -118,12 +116,12 @@ async def test_a_built_in_that_can_not_be_entered_is_only_said(
     named: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others work without it."""
-    monkeypatch.setattr(catalogue, "BUILT_INS", (BROKEN, ECHO))
-    monkeypatch.setattr(catalogue, "OFFERED", ("broken", "echo"))
-    held = AgentCatalogue([BROKEN] if named else [])
+    monkeypatch.setattr(catalogue, "BUILT_INS", (BROKEN,))
+    monkeypatch.setattr(catalogue, "DEFAULT", BROKEN)
+    held = AgentCatalogue([BROKEN, ECHO] if named else [])
     await held.start()
     assert "agent 'broken' did not start" in caplog.text
-    assert (await held.get("echo")).agent is agents.echo
+    assert not named or (await held.get("echo")).agent is agents.echo
     await held.aclose()
 
 

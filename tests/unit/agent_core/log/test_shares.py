@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import LogFullError, PrincipalLogFullError
+from agent_core.log.errors import LogFullError, PrincipalLogFullError
 from agent_core.log.shares import EVERYBODY, Ledger, Live, Shares
 
 BUDGET = LogBudget(run_bytes=8, total_bytes=100, principal_bytes=40)

@@ -17,11 +17,10 @@ from agent_core.agents import AgentError, RunRequest, TextDelta
 from agent_core.log.budget import LogBudget
 from agent_core.log.memory.log import MemoryLog
 from agent_core.runs import agent_thread
-from agent_core.runs.aftermath import Aftermath
-from agent_core.runs.agent_code import may_block, place_of
-from agent_core.runs.agent_stream import close_stream, open_stream, throw_cancelled
+from agent_core.runs.agent_stream import close_stream, may_block, open_stream, place_of, throw_cancelled
 from agent_core.runs.agent_thread import AgentThread
 from agent_core.runs.failures import RubbishError
+from agent_core.runs.reaper import Reaper
 
 REQUEST = RunRequest("hi", run_id="r1")
 CALLER: ContextVar[str] = ContextVar("CALLER", default="nobody")
@@ -192,13 +191,13 @@ async def test_a_core_waits_for_what_stopped_generators_still_do(caplog: pytest.
     stream = open_stream(agent, REQUEST)
     await anext(stream)
     await close_stream(stream)
-    aftermath = Aftermath(MemoryLog(LogBudget()))
-    await aftermath.aclose()
+    reaper = Reaper(MemoryLog(LogBudget()))
+    await reaper.aclose()
     assert not closed.is_set()
     assert "1 agents that are not async did not stop" in caplog.text
     caplog.clear()
     go_on.set()
-    await aftermath.aclose()
+    await reaper.aclose()
     assert closed.is_set()
     assert not caplog.records
 

@@ -15,8 +15,8 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import Agent
 from agent_core.log.contract import START
 from agent_core.log.memory.log import MemoryLog
+from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.run_order import RunTimes
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
 
@@ -24,7 +24,7 @@ from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
 async def events_of(agent: object) -> tuple[str, list[Event]]:
     """Return a run's id and its events, once it has ended."""
     log = MemoryLog()
-    manager = RunManager(log, RunTimes())
+    manager = RunManager(log, RunLimits())
     named: NamedAgent = NamedAgent("mine", agent)  # type: ignore[arg-type] # what users write
     run_id = await manager.start(
         RunSpec(message="hi"), named, owner="me", on_disconnect=ON_DISCONNECT_CONTINUE, parent=Context()

@@ -1,5 +1,7 @@
 """What a run's Error says, and what it never says."""
 
+import logging
+
 import pytest
 
 from agent_core.agents import AgentError
@@ -7,9 +9,11 @@ from agent_core.runs.failures import (
     AGENT_FAILED,
     TOO_LARGE,
     Failure,
+    RubbishError,
     RunTooLargeError,
     failure_of,
     hides_a_bug,
+    log_failure,
 )
 
 
@@ -68,3 +72,61 @@ def test_a_bug_beside_an_agent_error_is_not_hidden() -> None:
     assert not hides_a_bug(bug), "alone, it is what the run's Error is about"
     assert not hides_a_bug(ExceptionGroup("", [error, ExceptionGroup("", [error])]))
     assert hides_a_bug(ExceptionGroup("", [error, ExceptionGroup("", [bug])]))
+
+
+LATER = Failure("ABORTED", "Later.")
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "stopped", "level", "text", "has_traceback"),
+    [
+        (AGENT_FAILED, RuntimeError("x"), False, logging.ERROR, "AGENT_FAILED (trace t1)", True),
+        (
+            AGENT_FAILED,
+            RubbishError("a.py, 7"),
+            False,
+            logging.ERROR,
+            "AGENT_FAILED: a.py, 7 (trace t1)",
+            False,
+        ),
+        (TOO_LARGE, RunTooLargeError(), False, logging.INFO, "RUN_TOO_LARGE (trace t1)", False),
+        (
+            Failure("ABORTED", "Later."),
+            ExceptionGroup("", [ValueError()]),
+            False,
+            logging.ERROR,
+            "ABORTED (t",
+            True,
+        ),
+        (
+            Failure("ABORTED", "Later."),
+            ExceptionGroup("", [ValueError()]),
+            True,
+            logging.INFO,
+            "ABORTED (t",
+            False,
+        ),
+    ],
+    ids=["a bug", "a wrong event", "a limit", "a bug beside it", "raised while stopping"],
+)
+def test_the_log_line_of_a_failure_has_what_its_error_leaves_out(
+    failure: Failure,
+    error: Exception,
+    stopped: bool,
+    level: int,
+    text: str,
+    has_traceback: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Reason and trace id; a bug's traceback, but for events that are found wrong in our own code."""
+    caplog.set_level(logging.INFO)
+    log_failure(failure, error, "r1", "t1", stopped=stopped, fields={"run_id": "r1"})
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info is not None) == (level, has_traceback)
+    assert record.message.startswith(f"run r1 failed: {text}")
+
+
+def test_the_log_line_of_a_run_without_a_trace_names_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor an exception where none was raised."""
+    log_failure(AGENT_FAILED, None, "r1", "", stopped=False, fields={})
+    assert [record.message for record in caplog.records] == ["run r1 failed: AGENT_FAILED"]

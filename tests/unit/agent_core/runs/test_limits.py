@@ -15,6 +15,16 @@ from agent_core.runs.limits import CoreLimits, Limiter
 PRINCIPALS = ["ann", "ben", "eve"]
 
 
+def limits_of(runs: int, own_runs: int, own_starts: int, follows: int, own_follows: int) -> CoreLimits:
+    return CoreLimits(
+        max_runs=runs,
+        max_principal_runs=own_runs,
+        max_principal_starts_per_minute=own_starts,
+        max_follows=follows,
+        max_principal_follows=own_follows,
+    )
+
+
 def refused(limiter: Limiter, principal: str = "ann", now_s: float = 0.0) -> LimitReachedError:
     with pytest.raises(LimitReachedError) as caught:
         limiter.start_run(principal, now_s)
@@ -23,7 +33,7 @@ def refused(limiter: Limiter, principal: str = "ann", now_s: float = 0.0) -> Lim
 
 def test_each_limit_is_refused_by_its_own_name() -> None:
     """A program can tell which one it was, and how much it allows."""
-    limits = CoreLimits(2, 1, 3, 2, 1)
+    limits = limits_of(2, 1, 3, 2, 1)
     limiter = Limiter(limits, principals=True)
     limiter.start_run("ann", 0)
     error = refused(limiter)
@@ -42,7 +52,7 @@ def test_each_limit_is_refused_by_its_own_name() -> None:
 
 def test_a_refused_start_says_when_the_next_one_is_let_in() -> None:
     """Not a moment earlier, and then for certain."""
-    limiter = Limiter(CoreLimits(max_starts_per_minute=6), principals=True)
+    limiter = Limiter(CoreLimits(max_principal_starts_per_minute=6), principals=True)
     for _ in range(6):
         limiter.start_run("ann", 100.0)
     error = refused(limiter, now_s=103.0)
@@ -55,7 +65,7 @@ def test_a_refused_start_says_when_the_next_one_is_let_in() -> None:
 
 def test_a_refused_start_takes_nothing() -> None:
     """Neither a run's place nor a start: whoever asks too often does not keep himself out."""
-    limiter = Limiter(CoreLimits(max_starts_per_minute=1), principals=True)
+    limiter = Limiter(CoreLimits(max_principal_starts_per_minute=1), principals=True)
     limiter.start_run("ann", 0)
     for _ in range(5):
         refused(limiter, now_s=30.0)
@@ -65,7 +75,7 @@ def test_a_refused_start_takes_nothing() -> None:
 
 def test_a_repeated_request_gives_its_start_back() -> None:
     """It has started nothing."""
-    limiter = Limiter(CoreLimits(max_starts_per_minute=1), principals=True)
+    limiter = Limiter(CoreLimits(max_principal_starts_per_minute=1), principals=True)
     limiter.start_run("ann", 0)
     limiter.end_run("ann", repeated=True)
     limiter.start_run("ann", 0)
@@ -75,7 +85,7 @@ def test_a_repeated_request_gives_its_start_back() -> None:
 
 def test_where_nobody_proves_who_he_is_only_the_limits_for_all_hold() -> None:
     """All callers are one principal then."""
-    limiter = Limiter(CoreLimits(3, 1, 1, 2, 1))
+    limiter = Limiter(limits_of(3, 1, 1, 2, 1))
     for _ in range(3):
         limiter.start_run("anonymous", 0)
     assert refused(limiter, "anonymous").reason == "RUNS_LIMIT"
@@ -85,7 +95,7 @@ def test_where_nobody_proves_who_he_is_only_the_limits_for_all_hold() -> None:
 
 def test_nought_is_no_limit() -> None:
     """For each of them."""
-    limiter = Limiter(CoreLimits(0, 0, 0, 0, 0), principals=True)
+    limiter = Limiter(limits_of(0, 0, 0, 0, 0), principals=True)
     with ExitStack() as stack:
         for _ in range(1000):
             limiter.start_run("ann", 0)
@@ -96,7 +106,7 @@ def test_nought_is_no_limit() -> None:
 class Limits(RuleBasedStateMachine):
     """Any order of starts, ends, follows and pauses."""
 
-    LIMITS = CoreLimits(4, 2, 5, 4, 2)
+    LIMITS = limits_of(4, 2, 5, 4, 2)
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +178,7 @@ class Limits(RuleBasedStateMachine):
         for principal in PRINCIPALS:
             times = [at for name, at in self.started if name == principal]
             for index, begin in enumerate(times):
-                most = self.LIMITS.max_starts_per_minute * (1 + (self.now_s - begin) / 60)
+                most = self.LIMITS.max_principal_starts_per_minute * (1 + (self.now_s - begin) / 60)
                 assert len(times) - index <= most + 1e-6
 
 

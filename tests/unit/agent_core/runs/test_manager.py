@@ -1,7 +1,7 @@
 """The manager where the store misbehaves: what no real client can bring about."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from opentelemetry.context import Context
@@ -11,23 +11,25 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import CoreFullError, CoreLogAwayError, LimitReachedError, UnknownRunError
 from agent_core.log.contract import (
     START,
+    Append,
     Appended,
     AppendStatus,
     Batch,
     LogAwayError,
     LogFullError,
     LogGoneError,
+    OnAnswer,
     RunRecord,
     Tail,
 )
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
-from agent_core.runs import orphans
+from agent_core.runs import reaper
 from agent_core.runs.follower import FollowOrder
-from agent_core.runs.limits import CoreLimits, Limiter
+from agent_core.runs.limits import CoreLimits, Limiter, RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.request import fingerprint
-from agent_core.runs.run_order import RunTimes, StopCause
+from agent_core.runs.run import StopCause
+from agent_core.runs.start_request import fingerprint
 from agent_core.runs.writer import LogRefusedError
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, OnDisconnect, RunSpec
@@ -76,7 +78,7 @@ class ForgetfulLog(MemoryLog):
 
 async def test_a_follow_that_fails_counts_as_a_follower_that_left() -> None:
     """Otherwise the run would wait for ever for one that never came."""
-    manager = RunManager(ForgetfulLog(), RunTimes())
+    manager = RunManager(ForgetfulLog(), RunLimits())
     run_id = await start(manager, message="a " * 1000, on_disconnect=ON_DISCONNECT_CANCEL)
     run = manager.live(run_id)
     assert run is not None
@@ -88,13 +90,16 @@ async def test_a_follow_that_fails_counts_as_a_follower_that_left() -> None:
 class BrokenLog(MemoryLog):
     """Fails in a way that no store may."""
 
-    async def close(self, *_: object) -> Appended:
-        raise RuntimeError("broken")
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        if append.end is not None:
+            on_answer(RuntimeError("broken"))
+        else:
+            super().submit(append, on_answer)
 
 
 async def test_a_broken_store_does_not_keep_the_run_alive(caplog: pytest.LogCaptureFixture) -> None:
     """The core can still go down, and says whose fault it is."""
-    manager = RunManager(BrokenLog(), RunTimes())
+    manager = RunManager(BrokenLog(), RunLimits())
     run_id = await start(manager)
     await manager.drain(5, asyncio.Event())
     assert manager.live(run_id) is None
@@ -106,8 +111,11 @@ class FullLog(MemoryLog):
 
     full = 2
 
-    async def close(self, *_: object) -> Appended:
-        raise LogRefusedError(OWNER, "it is away")
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        if append.end is not None:
+            on_answer(LogRefusedError(OWNER, "it is away"))
+        else:
+            super().submit(append, on_answer)
 
     async def reap(self, run_id: str, epoch: int, payload: bytes, outcome: Outcome) -> Appended:
         self.full -= 1
@@ -120,8 +128,8 @@ async def test_a_run_whose_end_could_not_be_written_gets_one_when_it_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its followers wait for one; and the core does not wait for it when it goes down."""
-    monkeypatch.setattr(orphans, "RETRY_S", 0.001)
-    manager = RunManager(FullLog(), RunTimes())
+    monkeypatch.setattr(reaper, "RETRY_S", 0.001)
+    manager = RunManager(FullLog(), RunLimits())
     run_id = await start(manager)
     follower = await manager.follow(FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=False))
     events: list[Event] = []
@@ -144,17 +152,17 @@ class UncreativeLog(MemoryLog):
 
 async def test_a_run_that_can_not_be_created_fails_its_start_and_nothing_else() -> None:
     """No run is left behind."""
-    manager = RunManager(UncreativeLog(), RunTimes())
+    manager = RunManager(UncreativeLog(), RunLimits())
     with pytest.raises(OSError, match="disk full"):
         await start(manager)
     await asyncio.sleep(0)
-    assert manager._live == {}
+    assert len(manager.registry) == 0
 
 
 async def test_any_async_iterator_is_an_agent() -> None:
     """One that can't be closed ends all the same, and when it is cancelled too."""
     log = MemoryLog()
-    manager = RunManager(log, RunTimes())
+    manager = RunManager(log, RunLimits())
     for message, reason in (("a b c", "stop"), ("a " * 5000, "cancelled")):
         run_id = await start(manager, Plain, message)
         run = manager.live(run_id)
@@ -170,7 +178,7 @@ async def test_any_async_iterator_is_an_agent() -> None:
 async def test_a_run_that_came_to_its_end_is_not_stopped_any_more() -> None:
     """Whoever stops it in the same moment gets the whole answer."""
     log = MemoryLog()
-    manager = RunManager(log, RunTimes())
+    manager = RunManager(log, RunLimits())
     run_id = await start(manager)
     run = manager.live(run_id)
     assert run is not None
@@ -202,7 +210,7 @@ class SlowlyFullLog(MemoryLog):
 
 async def test_a_request_that_is_repeated_at_a_limit_while_it_fails_is_refused_as_such() -> None:
     """The run that it might have stood for is forgotten while it waits for it."""
-    manager = RunManager(SlowlyFullLog(), RunTimes(), limiter=Limiter(CoreLimits(max_runs=2)))
+    manager = RunManager(SlowlyFullLog(), RunLimits(), limiter=Limiter(CoreLimits(max_runs=2)))
     spec = RunSpec(message="a", request_id="r")
     named = NamedAgent("words", words)
 
@@ -219,20 +227,20 @@ async def test_a_request_that_is_repeated_at_a_limit_while_it_fails_is_refused_a
 class RefusingLog(MemoryLog):
     """Takes a run, and none of its events."""
 
-    def append_now(self, run_id: str, epoch: int, first: int, payloads: Sequence[bytes]) -> Appended:
-        del run_id, epoch, first, payloads
-        return Appended(AppendStatus.GONE)
+    def submit(self, append: Append, on_answer: OnAnswer) -> None:
+        del append
+        on_answer(Appended(AppendStatus.GONE))
 
 
 async def test_a_run_whose_beginning_the_log_does_not_take_is_refused_for_now() -> None:
     """It is the log that is away: no bug, and worth another try."""
     with pytest.raises(CoreLogAwayError):
-        await start(RunManager(RefusingLog(), RunTimes()))
+        await start(RunManager(RefusingLog(), RunLimits()))
 
 
 async def test_no_two_principals_share_a_request_id() -> None:
     """Also where a name holds what separates it from the id."""
-    manager = RunManager(MemoryLog(), RunTimes())
+    manager = RunManager(MemoryLog(), RunLimits())
     named = NamedAgent("words", words)
 
     async def ask(owner: str, request_id: str) -> str:

@@ -11,11 +11,12 @@ from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, ReasoningDelta, RunRequest, TextDelta
-from agent_core.log.contract import START, Batch
+from agent_core.log.contract import START, Batch, End
 from agent_core.log.memory.log import MemoryLog
 from agent_core.runs.follower import NOT_HERE, FollowOrder
+from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
-from agent_core.runs.run_order import RunTimes, StopCause
+from agent_core.runs.run import StopCause
 from tests.support.stores import RUN, STOP, payloads, record, texts
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, RunSpec
 
@@ -38,7 +39,7 @@ async def test_the_events_of_an_ended_run_are_not_even_looked_at() -> None:
     log = MemoryLog()
     await log.create(record())
     await log.append(RUN, 1, 1, payloads(1, 9))
-    await log.close(RUN, 1, 10, payloads(10, 1), STOP)
+    await log.close(RUN, 1, 10, payloads(10, 1), End(STOP))
     events = log._logs[RUN].events
     gc.collect()
     assert not gc.is_tracked(events)
@@ -58,7 +59,7 @@ async def test_an_ended_run_leaves_no_garbage_in_a_cycle(
         if ending == "cancelled":
             await asyncio.Event().wait()
 
-    manager = RunManager(MemoryLog(), RunTimes())
+    manager = RunManager(MemoryLog(), RunLimits())
 
     async def whole() -> None:
         run_id = await started(manager, agent)
@@ -103,7 +104,7 @@ async def test_a_token_leaves_nothing_that_the_collector_looks_at() -> None:
         go_on.clear()
         await go_on.wait()
 
-    manager = RunManager(MemoryLog(), RunTimes())
+    manager = RunManager(MemoryLog(), RunLimits())
     run_id = await started(manager, agent)
     follower = await manager.follow(FollowOrder(run_id, "alice", START, relay=True, say_caught_up=False))
     news = asyncio.Event()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import Batch, Position, RunInfo
+from agent_core.log.contract import Batch, End, Position, RunInfo
 from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
@@ -78,7 +78,7 @@ async def told(log: MemoryLog, end: bytes, outcome: Outcome) -> str | None:
     """Return the text of a run of three batches that ended so."""
     await log.create(record(session="s", message="?"))
     await log.append(RUN, 1, 1, payloads(1, COUNT))
-    await log.close(RUN, 1, COUNT + 1, [end], outcome)
+    await log.close(RUN, 1, COUNT + 1, [end], End(outcome))
     page = await Transcripts(log).page(ALICE)
     assert [(turn.message, turn.info.outcome) for turn in page.turns] == [("?", outcome)]
     return page.turns[0].text
@@ -125,7 +125,7 @@ async def test_so_much_is_read_for_one_page_and_no_more() -> None:
     for number, (run_id, count) in enumerate(zip(ids, (60, 60, 60, 200), strict=True)):
         await log.create(record(run_id, session="s", create=number))
         await log.append(run_id, 1, 1, [big] * count)
-        await log.close(run_id, 1, count + 1, [failed()], LOST)
+        await log.close(run_id, 1, count + 1, [failed()], End(LOST))
     assert 2 * 60 * len(big) < MAX_READ_BYTES < 3 * 60 * len(big)
     transcripts = Transcripts(log)
     got: list[list[str | None]] = []

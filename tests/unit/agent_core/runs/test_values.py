@@ -1,11 +1,14 @@
 """What agents give, checked."""
 
+import math
+from collections import OrderedDict
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 
 import pytest
 
-from agent_core.agents import Usage
+from agent_core.agents import JsonText, Usage
 from agent_core.runs import values
 from agent_core.runs.failures import RubbishError
 
@@ -110,3 +113,27 @@ def test_strings_and_flags_are_taken_as_they_are() -> None:
         values.string(None)
     with pytest.raises(RubbishError, match="1 is neither True nor False"):
         values.flag(1)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (MappingProxyType({"a": 1}), '{"a":1}'),
+        (OrderedDict(a=(1, 2)), '{"a":[1,2]}'),
+        (range(3), "[0,1,2]"),
+        (math.nan, "null"),
+        (2**70, "1180591620717411303424"),
+        ("\u2028\n", '"\u2028\\n"'),
+        ({"in": JsonText("1.0")}, '{"in":1.0}'),
+    ],
+)
+def test_any_mapping_or_sequence_is_json(value: object, text: str) -> None:
+    """What JSON can hold is taken, whatever its class; text that is JSON already stays as it is."""
+    assert values.encode_json(value) == text
+
+
+@pytest.mark.parametrize("value", [object(), {1, object()}, JsonText("nope"), [JsonText('{"a":')]])
+def test_what_json_can_not_hold_is_refused(value: object) -> None:
+    """With the type of the error, for the agent's author."""
+    with pytest.raises(RubbishError, match="not a JSON value: "):
+        values.encode_json(value)

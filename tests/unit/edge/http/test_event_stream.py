@@ -93,6 +93,23 @@ async def test_a_failure_behind_the_commit_time_is_an_event(own: bool) -> None:
             assert b"\nid: " not in seen
 
 
+@BY_EITHER
+async def test_a_stream_that_can_not_even_begin_gives_its_slot_back(
+    own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours, in what is done before the run is asked for: the client gets a 500."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("fault")
+
+    async with serving(Served(), own=own) as served:
+        monkeypatch.setattr(event_stream, "bind_log_fields", fail)
+        with await served.ask() as client:
+            assert (await read_until(client, b"\r\n\r\n")).startswith(b"HTTP/1.1 500 ")
+        assert served.limits.slots.in_use == 0
+        assert served.drain.listeners == 0
+
+
 async def test_a_failure_behind_events_that_wait_for_the_head_is_told_behind_them() -> None:
     """Both came within the commit time: what was told is not swallowed by a status."""
     async with serving(Served()) as served:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import EdgeError
-from edge.sse.dialects import NativeDialect
+from edge.sse.dialects import AiSdkDialect, NativeDialect
 from edge.sse.stamps import EdgeClock, StreamStamps
 from edge.sse.stream import StreamState
+from tokenwire import events
 from tokenwire.latency.sender_clock import SenderClock
 from tokenwire.latency.series import TokenSeries
 from tokenwire.translate import translate
@@ -147,6 +148,20 @@ def test_a_resync_is_said_and_counted() -> None:
         (None, f"{RUN_ID}.1.5"),
     ]
     assert stream.resyncs == 1
+
+
+def test_a_gap_ends_the_stream_of_a_client_without_cursors() -> None:
+    """It could not be told that events are missing: what it showed would look whole."""
+    stream = StreamState(AiSdkDialect(), budget_bytes=1 << 20)
+    stream.control(stream_pb2.Control(resync=stream_pb2.Resync(reason="trimmed")))
+    stream.event(1, 5, text("late"))
+    out = bytearray()
+    stream.take(out)
+    assert b'"type":"error"' in out
+    assert b"late" not in out
+    assert out.endswith(b"data: [DONE]\n\n")
+    assert isinstance(stream.terminal, events.Error)
+    assert (stream.resyncs, stream.terminal.code) == (1, "DATA_LOSS")
 
 
 def test_controls_that_are_not_the_browsers_are_dropped() -> None:

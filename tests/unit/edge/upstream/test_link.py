@@ -244,3 +244,69 @@ async def test_a_large_message_leaves_others_their_turns(core: LinkCore, link: L
     await core.say(*(batch(owner, delta(3)) for owner in owners))
     lags = [[clock.loop_lag_nano for clock in owner.sink.clocks] for owner in owners]
     assert lags == [[50, 0]] * 3
+
+
+async def test_a_silent_link_of_a_silent_core_has_its_connection_doubted(
+    core: LinkCore, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the first missing heartbeat, and not where anything comes; the link stays as it is."""
+    monkeypatch.setattr(link_module, "HEARTBEAT_S", 0.001)
+    core.answers = False
+    owner = Owner(link)
+    await core.welcome()
+    beats = link_module.DOUBT_BEATS
+    async with asyncio.timeout(WITHIN_S):
+        while core.asked.count("heartbeat") < 4 * beats:
+            await core.say()
+            await asyncio.sleep(0.001)
+        before, said = core.doubts, core.asked.count("heartbeat")
+        while core.doubts < before + 3:
+            await asyncio.sleep(0.001)
+    assert before <= 4, "it is not doubted while the core says something"
+    assert core.asked.count("heartbeat") - said >= 2 * beats
+    assert owner.told == []
+
+
+async def test_after_what_can_not_be_read_each_stream_takes_a_call_of_its_own(
+    core: LinkCore, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while: it would come again with the next follow of its run, and take all others with it."""
+    Owner(link)
+    await core.welcome()
+    core.end(b"\xff\xff")
+    await settled()
+    assert not link.is_usable
+    monkeypatch.setattr(link_module, "REFUSED_S", 0.0)
+    link.retry()
+    Owner(link)
+    await core.welcome()
+    core.end(b"\xff\xff")
+    await settled()
+    assert link.is_usable
+
+
+async def test_a_link_that_can_not_be_written_breaks(
+    core: LinkCore, link: Link, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Mute, it would take requests and ask nothing: its follows would wait for ever."""
+
+    async def fails(_: object) -> None:
+        raise RuntimeError("it is broken")
+
+    owner = Owner(link)
+    await core.welcome()
+    monkeypatch.setattr(core, "write", fails)
+    owner.follow.close(Leave.LEFT)
+    late = Owner(link)
+    await settled()
+    assert late.told == ["failed"]
+    assert "writing to the link to core:1 failed" in caplog.text
+
+
+async def test_a_budget_beyond_any_credit_is_cut_to_the_largest(core: LinkCore) -> None:
+    """A credit has 32 bits, and has to pay for what the last event took too much."""
+    peer = link_module.LinkPeer("core:1", core.connect, bool, core.doubt, core.drains)  # type: ignore[arg-type]
+    owner = Owner(Link(peer, 2**40))
+    assert owner.follow.first_credit().bytes == link_module.MAX_CREDIT_BYTES
+    owner.follow.bytes_left = -link_module.MAX_CREDIT_BYTES // 2
+    owner.follow.resume()

@@ -111,6 +111,26 @@ def test_a_missing_event_breaks_the_source_and_what_came_before_is_told() -> Non
     assert reader.cursor == Cursor(1, 7)
 
 
+def test_an_event_of_an_earlier_epoch_breaks_the_source() -> None:
+    """A writer that had lost the run wrote it: the log has another event of that number."""
+    sink = Sink()
+    reader = reading(sink, after=Cursor(2, 4))
+    with pytest.raises(StreamBrokenError) as broken:
+        fed(reader, batch(delta(5, epoch=2), delta(6, epoch=1)))
+    assert broken.value.details == {"reason": "SEQUENCE_GAP", "after": "2.5", "got": "1.6"}
+    assert sink.told[2:] == ["2.5 text_delta", "flush"]
+    assert reader.cursor == Cursor(2, 5)
+
+
+def test_a_terminal_event_that_the_sink_never_had_ends_nothing() -> None:
+    """Its number is that of an event which the sink has: the client would wait for an end in vain."""
+    sink = Sink()
+    reader = reading(sink, after=Cursor(1, 4))
+    assert not fed(reader, batch(Event(sequence=4, epoch=2, done=Done())))
+    assert not reader.ended
+    assert sink.told[2:] == ["flush"]
+
+
 @pytest.mark.parametrize("terminal", [Event(done=Done()), Event(error=Error())])
 def test_the_terminal_event_ends_the_run(terminal: Event) -> None:
     """With the epoch of who wrote it; nothing is told behind it."""

@@ -9,6 +9,7 @@ import pytest
 from edge.errors import EdgeError, UpstreamError
 from edge.upstream import run_call
 from edge.upstream.contract import Leave
+from edge.upstream.source import ended_early
 from tests.support.fake_cores import Way, away, delta, done, way
 from tests.support.upstream import WITHIN_S, Reader
 from tokenwire.v1 import agent_service_pb2 as pb
@@ -74,6 +75,26 @@ async def test_a_run_that_no_core_serves_is_given_up(way: Way, monkeypatch: pyte
     assert way.one.told[-1] == "failed"
     assert way.one.told.count("interrupted") == 1
     assert len(way.one.sources) > 2
+
+
+async def test_a_run_of_which_nothing_new_comes_is_given_up(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though each source brings what is known and ends in good order: else it would go on for ever."""
+    monkeypatch.setattr("edge.upstream.retry_policy.WITHOUT_CORE_S", 0.1)
+    way.cores.members = (way.one,)
+    way.follow()
+    way.one.sources[0].send(delta(1), delta(2))
+    async with asyncio.timeout(WITHIN_S):
+        while not way.sink.ends:
+            if way.one.streams:
+                way.one.sources[-1].send(delta(1), delta(2))
+                way.one.sources[-1].owner.on_failed(ended_early())
+            await asyncio.sleep(0)
+    assert way.sink.sequences == [1, 2]
+    assert way.sink.ends[0]
+    assert way.sink.ends[0].details == {"reason": "STREAM_ENDED_EARLY"}
+    assert 2 < len(way.one.sources) < 10, "it waits in between"
 
 
 async def test_a_run_that_is_not_shared_is_looked_for_at_each_core(way: Way) -> None:

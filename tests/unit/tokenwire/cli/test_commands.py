@@ -90,6 +90,18 @@ def test_wrong_usage_is_exit_2(arguments: tuple[str, ...], become: list[Become])
     assert not become
 
 
+def test_variables_are_read_in_small_letters_too(
+    become: list[Become], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes would read them; what is handed on beside them must be the same."""
+    monkeypatch.setattr(commands.os, "environ", {"tokenwire_grpc_port": "1234", "Tokenwire_Auth": "keys"})
+    assert run("core").exit_code == 0
+    ((_, _, environment),) = become
+    assert environment["TOKENWIRE_GRPC_PORT"] == "1234"
+    assert environment["TOKENWIRE_AUTH"] == "keys"
+    assert not [name for name in environment if name != name.upper()]
+
+
 def test_the_command_line_imports_neither_process() -> None:
     """It starts them: what one of them drags in must not slow `ask` down, nor bind their versions."""
     code = (

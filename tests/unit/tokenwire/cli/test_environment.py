@@ -9,8 +9,8 @@ import pytest
 from tokenwire.cli.environment import (
     core_environment_of,
     environment_of,
-    lost_variables,
     made_principal_key,
+    write_in_capitals,
 )
 from tokenwire.principal import MIN_KEY_BYTES
 from tokenwire.variables import CORE, EDGE, VARIABLES, Reader
@@ -45,13 +45,19 @@ def test_a_process_gets_the_secrets_that_it_needs(reader: Reader) -> None:
             assert (written in environment_of(reader, {written: "secret"})) == (reader in needed_by), name
 
 
-def test_what_only_the_command_line_reads_is_told_when_it_is_not_in_capitals() -> None:
-    """The processes, which tell of all else, do not get it; and capitals are read."""
+def test_our_variables_are_read_however_they_are_written() -> None:
+    """Capitals stand; what is not known stays as it is, and the processes tell of it."""
     given = {"tokenwire_patience_s": "1", "Tokenwire_Via": "sse", "TOKENWIRE_URL": "http://x", "OTHER": "1"}
-    given |= {"tokenwire_store": "memory", "TOKENWIRE_STORRE": "x", "tokenwire_nonsense": "y"}
-    told = lost_variables(given)
-    assert [line.split()[0] for line in told] == ["Tokenwire_Via", "tokenwire_patience_s"]
-    assert "the name is TOKENWIRE_PATIENCE_S, in capitals" in told[1]
+    given |= {"tokenwire_url": "http://y", "tokenwire_nonsense": "y", "openai_api_key": "z"}
+    write_in_capitals(given)
+    assert given == {
+        "TOKENWIRE_PATIENCE_S": "1",
+        "TOKENWIRE_VIA": "sse",
+        "TOKENWIRE_URL": "http://x",
+        "OTHER": "1",
+        "tokenwire_nonsense": "y",
+        "openai_api_key": "z",
+    }
 
 
 def test_what_is_not_ours_is_handed_on() -> None:

@@ -19,7 +19,7 @@ def test_without_a_port_none_is_given(workers: int) -> None:
 
 def test_the_ports_follow_each_other() -> None:
     """The core has the one that is set, the edge the next, and its other workers those behind."""
-    first = free_port()
+    first = free_port(3)
     assert claim_metrics_ports({PORT: str(first)}, 2) == ({PORT: str(first)}, {PORT: str(first + 1)})
 
 
@@ -37,6 +37,6 @@ def test_ports_beyond_the_last_are_refused() -> None:
 
 def test_a_port_that_a_worker_would_need_is_looked_at() -> None:
     """Before anything is started, too."""
-    first = free_port()
+    first = free_port(3)
     with socket.create_server(("127.0.0.1", first + 2)), pytest.raises(PortError, match=str(first + 2)):
         claim_metrics_ports({PORT: str(first)}, 2)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import pytest
 
 from tests.support.scripted_transport import RUN_ID
-from tokenwire.client import Client
+from tokenwire.client import Client, ExposedKeyWarning
 from tokenwire.client.grpc_transport import GrpcTransport
 from tokenwire.client.sse_transport import SseTransport
 
@@ -19,6 +20,7 @@ from tokenwire.client.sse_transport import SseTransport
     [
         ("http://127.0.0.1:8000", SseTransport),
         ("https://tokenwire.example.com", SseTransport),
+        ("HTTP://localhost", SseTransport),
         ("grpc://127.0.0.1:50051", GrpcTransport),
         ("grpc://[::1]:1,core.invalid:2", GrpcTransport),
         ("grpc://unix:/run/core.sock", GrpcTransport),
@@ -54,6 +56,30 @@ def test_what_can_not_work_is_said_at_once(url: str, options: dict[str, Any], wo
     with pytest.raises(ValueError, match=words) as raised:
         Client(url, **options)
     assert "secret" not in str(raised.value)
+
+
+def test_a_key_that_others_can_read_is_warned_of() -> None:
+    """Plain HTTP to another machine: the warning names it and the caller's line, and not the key."""
+    with pytest.warns(ExposedKeyWarning, match=r"edge\.invalid over plain HTTP") as warned:
+        Client("http://edge.invalid:8000", api_key="tw_secret")
+    assert [each.filename for each in warned] == [__file__]
+    assert "secret" not in str(warned[0].message)
+
+
+@pytest.mark.parametrize(
+    ("url", "api_key"),
+    [
+        ("http://127.0.0.1:8000", "tw_secret"),
+        ("http://localhost:8000", "tw_secret"),
+        ("http://[::1]:8000", "tw_secret"),
+        ("https://edge.invalid", "tw_secret"),
+        ("http://edge.invalid:8000", ""),
+    ],
+)
+def test_a_key_that_stays_private_is_not_warned_of(url: str, api_key: str) -> None:
+    """On this machine, or with TLS; or there is none."""
+    with warnings.catch_warnings(action="error"):
+        Client(url, api_key=api_key)
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,39 @@ async def test_each_try_is_told(script: Script) -> None:
     assert told == [("broke off", 1), ("the stream ended before the run", 2), ("broke off", 1)]
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        [started(), text(2, "a")],
+        [started(), text(9, "z")],
+        [control(events.Resync(first=f"{RUN_ID}.1.1", last=f"{RUN_ID}.1.2", reason="trimmed"))],
+        [control(events.Reconnect(1), retry_s=0.001)],
+    ],
+    ids=["known events", "a gap", "resync", "reconnect"],
+)
+async def test_a_server_that_never_goes_on_is_given_up(script: Script, again: list[object]) -> None:
+    """What it repeats is no contact: it would be followed for ever. Later, the run may be followed again."""
+    transport = script([started(), text(2, "a"), LOST], *[again] * 100_000)
+    async with Client("x", patience_s=0.05) as client:
+        run = await client.start("hi")
+        async with asyncio.timeout(30):
+            with pytest.raises(ConnectionLostError, match=r"before the run|are missing") as raised:
+                await sequences(run)
+    assert (raised.value.after, raised.value.retryable) == (f"{RUN_ID}.1.2", True)
+    assert len(transport.follows) > 1
+
+
+async def test_a_silent_run_is_followed_however_often_its_streams_end(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies end silent streams after a while: each was contact, though it brought nothing new."""
+    monkeypatch.setattr("tokenwire.client.reading.STEADY_S", 0.0)
+    silent = [control(events.CaughtUp(cursor=""))]
+    script([started(), LOST], *[silent] * 10, [done(2)])
+    async with Client("x", patience_s=0.0) as client:
+        assert await sequences(await client.start("hi")) == [1, 2]
+
+
 async def test_missing_text_is_raised_and_reading_goes_on_behind_it(script: Script) -> None:
     """A hole in the answer is never silent."""
     transport = script([started(), LOST], [control(TRIMMED), text(5, "e")], [text(5, "e"), done(6)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import msgspec
 import pytest
 from httpx_sse import ServerSentEvent
 
@@ -58,6 +59,7 @@ def test_what_this_version_does_not_know_keeps_its_place() -> None:
 def test_when_to_come_back_is_heeded() -> None:
     """By a field, and by an edge that goes down."""
     assert read_message(ServerSentEvent(retry=1500), RUN_ID, "").retry_s == 1.5
+    assert read_message(ServerSentEvent(retry=10**400), RUN_ID, "").retry_s == 3600.0
     going = ServerSentEvent(event="reconnect", data='{"retryMs":2500}')
     assert read_message(going, RUN_ID, "") == Received(RUN_ID, None, events.Reconnect(2500), 2.5)
 
@@ -89,19 +91,19 @@ def test_a_refusal_says_whether_to_ask_again(
     status: int, headers: dict[str, str], retry_after_s: float | None, *, is_start: bool
 ) -> None:
     """A start only where the server asks for it, anything else whenever it may pass."""
-    error = refusal(httpx.Response(status, headers=headers), is_start=is_start)
+    error = refusal(httpx.Response(status, headers=headers), b"", is_start=is_start)
     assert (error.code, error.retry_after_s) == (f"HTTP {status}", retry_after_s)
 
 
 def test_a_problem_document_is_read() -> None:
     """RFC 9457: the code, the words and the facts."""
     problem = {"code": "NOT_FOUND", "detail": "Unknown run.", "details": {"reason": "RUN_UNKNOWN"}}
-    error = refusal(httpx.Response(404, json=problem), is_start=False)
+    error = refusal(httpx.Response(404), msgspec.json.encode(problem), is_start=False)
     assert (error.code, error.message, error.reason) == ("NOT_FOUND", "Unknown run.", "RUN_UNKNOWN")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"<html>", b"", b'{"details": 5}'])
 def test_any_other_error_answer_is_read(body: bytes) -> None:
     """A proxy's, for example."""
-    error = refusal(httpx.Response(502, content=body), is_start=True)
+    error = refusal(httpx.Response(502), body, is_start=True)
     assert (error.code, error.message) == ("HTTP 502", "Bad Gateway")

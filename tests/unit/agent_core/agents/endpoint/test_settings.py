@@ -30,8 +30,36 @@ def test_the_environment_names_the_model(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TOKENWIRE_MODEL_TOOLS", "off")
     monkeypatch.setenv("TOKENWIRE_MODEL_MAX_TOOL_CALLS", "3")
     settings = EndpointSettings()
-    assert (settings.url, settings.name, settings.tools) == ("http://127.0.0.1:11434/v1", "llama3", False)
+    assert (settings.url, settings.name, settings.tools) == ("http://127.0.0.1:11434/v1", "llama3", "")
     assert (settings.max_tool_calls, settings.key) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "tools"),
+    [
+        (None, "calculator"),
+        ("", "calculator"),
+        ("on", "calculator"),
+        ("TRUE", "calculator"),
+        ("off", ""),
+        ("false", ""),
+        ("calculator shop=shop:tools", "calculator shop=shop:tools"),
+    ],
+)
+def test_tools_are_named_or_switched_off(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, tools: str
+) -> None:
+    """The words of a switch still work."""
+    if given is not None:
+        monkeypatch.setenv("TOKENWIRE_MODEL_TOOLS", given)
+    assert EndpointSettings().tools == tools
+
+
+def test_an_unknown_tool_set_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator sees which one."""
+    monkeypatch.setenv("TOKENWIRE_MODEL_TOOLS", "calculater")
+    with pytest.raises(ValidationError, match=r"there is no tool set 'calculater'. Built in: calculator"):
+        EndpointSettings()
 
 
 def test_our_key_counts_before_openais(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent_core.log.append import AppendStatus, End
 from agent_core.log.budget import LogBudget
-from agent_core.log.contract import START, AppendStatus, Exchange, LogGoneError, Position, Tail
+from agent_core.log.contract import Tail
 from agent_core.log.encoding import NANO
+from agent_core.log.errors import LogGoneError
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.memory.sessions import EXCHANGE_OVERHEAD_BYTES, SESSION_OVERHEAD_BYTES
+from agent_core.log.position import START, Position
+from agent_core.log.records import Exchange
 from tests.support.stores import FAR, OTHER, RUN, STOP, Clock, payload, payloads, record, texts
 
 
@@ -39,7 +43,7 @@ async def test_a_reader_of_a_forgotten_run_is_told() -> None:
     clock = Clock()
     log = MemoryLog(LogBudget(retention_s=10), unix_nano=clock)
     await log.create(record(OTHER))
-    await log.close(OTHER, 1, 1, payloads(1, 2), STOP)
+    await log.close(OTHER, 1, 1, payloads(1, 2), End(STOP))
     tail = await log.tail(OTHER, START, 1, FAR)
     assert texts((await tail.next()).events) == ["1"]
     clock.unix_nano += 10 * NANO
@@ -54,7 +58,7 @@ async def test_what_has_expired_is_forgotten_though_nothing_is_asked() -> None:
     log = MemoryLog(LogBudget(retention_s=10), unix_nano=clock, sweep_s=0.01)
     await log.start()
     await log.create(record())
-    await log.close(RUN, 1, 1, payloads(1, 2), STOP)
+    await log.close(RUN, 1, 1, payloads(1, 2), End(STOP))
     clock.unix_nano += 10 * NANO
     async with asyncio.timeout(10):
         while log._logs:
@@ -86,7 +90,7 @@ async def test_what_sessions_remember_counts_until_it_is_forgotten() -> None:
     for number in range(5):
         run_id = f"k7q2{number:026}"
         await log.create(record(run_id, session="s"))
-        await log.close(run_id, 1, 1, payloads(1, 1), STOP, Exchange("?", "\U0001f44d"))
+        await log.close(run_id, 1, 1, payloads(1, 1), End(STOP, Exchange("?", "\U0001f44d")))
     assert log._sessions.size_bytes == SESSION_OVERHEAD_BYTES + 2 * (EXCHANGE_OVERHEAD_BYTES + 5)
     clock.unix_nano += 10 * NANO
     assert await log.info(RUN) is None
@@ -166,7 +170,7 @@ class Scenario:
             await asyncio.sleep(0)
 
     async def end(self) -> None:
-        await self.log.close(RUN, 1, self.written + 1, payloads(self.written + 1, 1), STOP)
+        await self.log.close(RUN, 1, self.written + 1, payloads(self.written + 1, 1), End(STOP))
         for reader in self.readers:
             await reader.task
             expected = list(range(reader.after + 1, self.written + 2))

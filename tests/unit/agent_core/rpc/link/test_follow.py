@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent_core.log.contract import LogGoneError
+from agent_core.log.contract import LogGoneError, Position
+from agent_core.runs.follower import Resync
 from tests.support.scripted_follower import ScriptedFollower
 from tests.support.scripted_link import event, some, turns, writing
 from tokenwire.v1.link_pb2 import FollowCredit
@@ -95,3 +96,52 @@ async def test_what_fails_to_be_read_ends_the_follow() -> None:
         edge.follow(1, follower)
         await turns()
         assert edge.responses[0].batches[0].end.error.code == "NOT_FOUND"
+
+
+async def test_what_comes_while_the_store_is_read_is_sent_though_nothing_else_happens() -> None:
+    """Of a follow that was live, and has fallen behind what is in memory: what it read may be old by then."""
+    async with writing() as edge:
+        follower = ScriptedFollower(some(1))
+        follow = edge.follow(1, follower, FollowCredit(events=2, bytes=1_000))
+        await turns()
+        follow.take(2, 0)
+        follower.add(event(2), event(3))
+        read = follower.next
+
+        async def reads_slowly(*limits: int) -> Any:
+            given = await read(*limits)
+            follower.add(event(4), complete=True)
+            return given
+
+        follower.next = reads_slowly  # type: ignore[method-assign]
+        follower.is_away = True
+        follow.add(FollowCredit(events=10))
+        await turns()
+        assert edge.sequences(1) == [1, 2, 3, 4]
+        assert edge.over == [(1, "OK")]
+
+
+async def test_what_comes_behind_a_resync_is_sent_though_nothing_else_happens() -> None:
+    """The follower has kept what it goes on with since then, which may be old."""
+
+    class Resyncs(ScriptedFollower):
+        kept: Any = None
+
+        def poll(self, max_events: int, max_bytes: int) -> Any:
+            given, self.kept = self.kept, None
+            if given is not None or not self.controls:
+                return given or super().poll(max_events, max_bytes)
+            control = self.controls.pop()
+            self.kept = super().poll(max_events, max_bytes)
+            self.add(event(3), complete=True)
+            return control
+
+    async with writing() as edge:
+        follower = Resyncs(some(1))
+        edge.follow(1, follower)
+        await turns()
+        follower.controls.append(Resync(Position(1, 2), Position(1, 2), "trimmed"))
+        follower.add(event(2))
+        await turns()
+        assert edge.sequences(1) == [1, 2, 3]
+        assert edge.over == [(1, "OK")]

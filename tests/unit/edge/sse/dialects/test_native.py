@@ -55,6 +55,11 @@ def test_a_heartbeat_is_a_comment_or_a_ping(ping: bool, heartbeat: bytes) -> Non
     assert out == heartbeat
 
 
+def test_it_has_no_headers_of_its_own() -> None:
+    """Those that every stream has are enough."""
+    assert dialect().headers() == ()
+
+
 def test_a_stream_opens_with_a_time_to_come_back_and_ends_with_nothing() -> None:
     """Another time is a line of the block that follows."""
     out = bytearray()

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from agent_core.runs.run_order import StopCause
+from agent_core.runs.run import StopCause
 from edge.http.event_stream import Outcome
 from tokenwire.latency import HOPS
 from tokenwire.telemetry.losses import REASONS
@@ -30,7 +30,7 @@ def test_no_label_is_an_id(instrument: AnyInstrument) -> None:
     """Each value of a label is a series of its own that stays for as long as the process lives."""
     labels = set(instrument.declaration.labels)
     assert labels <= {
-        "stage", "hop", "outcome", "cause", "by", "reason", "store", "operation",
+        "stage", "hop", "outcome", "cause", "by", "reason", "store", "operation", "dialect",
         "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type",
     }  # fmt: skip
 
