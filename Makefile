@@ -33,7 +33,7 @@ help: ## list these targets
 
 .PHONY: run
 run: export TOKENWIRE_AGENT ?= assistant portfolio
-run: export TOKENWIRE_MODEL_TOOLS ?= calculator portfolio
+run observe: export TOKENWIRE_MODEL_TOOLS ?= calculator portfolio
 run: $(PYTHON_STAMP) $(PAGE) model ## install, build, fetch the model, and serve the page (ARGS="--port 8080")
 	@exec $(BIN)/tokenwire up $(ARGS)
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from tokenwire_portfolio import Database, PortfolioAgent
 from tokenwire_portfolio.database import DATA, build
 

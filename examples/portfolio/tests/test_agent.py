@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tokenwire_portfolio import PortfolioAgent
-from tokenwire_portfolio.agent import HELP
 
 from agent_core.agents import Agent, AgentError, Custom, RunRequest, TextDelta, ToolResult, ToolStart
 from agent_core.agents.loading import load_agent, parse_source
 from agent_core.runs.agent_stream import close_stream, throw_cancelled
 from agent_core.runs.values import encode_json
+from tokenwire_portfolio import PortfolioAgent
+from tokenwire_portfolio.agent import HELP
 
 
 async def events_of(agent: Agent, message: str) -> list[object]:

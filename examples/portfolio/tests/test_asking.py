@@ -12,13 +12,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
-from tokenwire_portfolio import Database, queries
-from tokenwire_portfolio.asking import MAX_ROWS_SHOWN, Asking
-from tokenwire_portfolio.plan import Plan, Query
 
 from agent_core.agents import AgentError, JsonValue, ToolResult, ToolStart
 from agent_core.agents.tool_span import ToolSpan
 from tests.support.spans import use_provider
+from tokenwire_portfolio import Database, queries
+from tokenwire_portfolio.asking import MAX_ROWS_SHOWN, Asking
+from tokenwire_portfolio.plan import Plan, Query
 
 MANY = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < :last) SELECT x FROM n"
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from agent_core.agents import AgentError
 from tokenwire_portfolio import TOOLS, Database, queries
 from tokenwire_portfolio.database import DATA, build
 from tokenwire_portfolio.plan import Query
-
-from agent_core.agents import AgentError
 
 
 async def place_of(database: Database) -> Path:

@@ -6,6 +6,8 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+
+from agent_core.agents import AgentError
 from tokenwire_portfolio.history import (
     Book,
     Market,
@@ -21,8 +23,6 @@ from tokenwire_portfolio.history import (
 from tokenwire_portfolio.quarter import Quarter
 from tokenwire_portfolio.records import Holding, Portfolio
 from tokenwire_portfolio.valuation import Point, Rates, Series
-
-from agent_core.agents import AgentError
 
 Q3 = Quarter(2026, 3)
 DAYS = [date(2026, 6, 30), date(2026, 7, 1), date(2026, 7, 2), date(2026, 7, 3), date(2026, 10, 1)]

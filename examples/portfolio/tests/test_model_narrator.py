@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tokenwire_portfolio.agent import PortfolioAgent
 
 from agent_core.agents import RunRequest
 from tests.support.scripted_endpoint import refuses, running_endpoint, says
+from tokenwire_portfolio.agent import PortfolioAgent
 
 REPORT = RunRequest("Generate quarterly performance report")
 HEADINGS = ["## Executive Summary", "## Performance Analysis", "## Risk Metrics", "## Conclusion"]

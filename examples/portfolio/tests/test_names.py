@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenwire_portfolio.names import choose_portfolios, find_task, match_portfolio
-from tokenwire_portfolio.records import Portfolio
 
 from agent_core.agents import AgentError
+from tokenwire_portfolio.names import choose_portfolios, find_task, match_portfolio
+from tokenwire_portfolio.records import Portfolio
 
 KNOWN = (
     Portfolio("PACG", "Pacific Growth", "USD", "TWGB"),

@@ -6,10 +6,10 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from tokenwire_portfolio import Narrator, PortfolioAgent, Section, TemplateNarrator
-from tokenwire_portfolio.narration import MAX_SENTENCE, Teller, numbers_in, verified
 
 from agent_core.agents import RunRequest
+from tokenwire_portfolio import Narrator, PortfolioAgent, Section, TemplateNarrator
+from tokenwire_portfolio.narration import MAX_SENTENCE, Teller, numbers_in, verified
 
 SECTION = Section(
     "Executive Summary", {"return": "+1.25 %", "quarter": "Q3 2026"}, "It made +1.25 %.\n", "| 1,000 |\n"

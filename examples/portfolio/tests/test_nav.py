@@ -7,9 +7,9 @@ import sqlite3
 from decimal import Decimal
 
 import pytest
-from tokenwire_portfolio import TOOLS, Database, PortfolioAgent, queries
 
 from agent_core.agents import AgentError, AgentEvent, Custom, Progress, RunRequest, ToolResult, ToolStart
+from tokenwire_portfolio import TOOLS, Database, PortfolioAgent, queries
 
 INDEPENDENT_NAV = """
 WITH latest(day) AS (SELECT max(day) FROM prices),

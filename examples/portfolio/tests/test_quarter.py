@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tokenwire_portfolio.quarter import Quarter, find_quarter, full_quarters
 
 
@@ -26,6 +27,7 @@ def test_quarters_meet_without_gap(year: int, number: int) -> None:
         ("q22026", Quarter(2026, 2)),
         ("the last quarter of 2026", None),
         ("Q5 2026", None),
+        ("Q2", None),
         ("Q1 0000", None),
         ("Q1 9999", None),
     ],
@@ -33,6 +35,21 @@ def test_quarters_meet_without_gap(year: int, number: int) -> None:
 def test_a_quarter_is_found_in_a_text(text: str, quarter: Quarter | None) -> None:
     """Either order is read; what is no quarter is none."""
     assert find_quarter(text) == quarter
+
+
+@pytest.mark.parametrize(
+    ("text", "quarter"),
+    [
+        ("Show Q2 performance for my portfolio", Quarter(2026, 2)),
+        ("q4?", Quarter(2025, 4)),
+        ("Q1", Quarter(2026, 1)),
+        ("Q2 2025", Quarter(2025, 2)),
+    ],
+)
+def test_a_quarter_without_a_year_is_the_last_one_that_there_is(text: str, quarter: Quarter) -> None:
+    """One that there is not is of the last year, so that the answer can say so."""
+    covered = (Quarter(2025, 2), Quarter(2025, 4), Quarter(2026, 2), Quarter(2026, 3))
+    assert find_quarter(text, covered) == quarter
 
 
 @pytest.mark.parametrize(

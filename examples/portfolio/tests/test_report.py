@@ -7,9 +7,9 @@ import sqlite3
 from typing import Any
 
 import pytest
-from tokenwire_portfolio import Database, PortfolioAgent, queries
 
 from agent_core.agents import AgentError, AgentEvent, Progress, RunRequest, ToolResult, ToolStart
+from tokenwire_portfolio import Database, PortfolioAgent, queries
 
 SECTIONS = ["Executive Summary", "Performance Analysis", "Risk Metrics", "Conclusion"]
 
@@ -231,10 +231,17 @@ async def test_a_portfolio_and_a_quarter_can_be_chosen(
     assert "There is no JPY rate for 2026-06-30" in text
 
 
-async def test_a_quarter_that_is_not_covered_is_not_found(agent: PortfolioAgent) -> None:
+async def test_a_quarter_can_be_asked_for_without_its_year(agent: PortfolioAgent) -> None:
+    """The source document's question: the report is about that quarter, and not the last one."""
+    _, text = await run(agent, "Show Q2 performance for my portfolio")
+    assert "This report covers 6 portfolios in Q2 2026" in text
+
+
+@pytest.mark.parametrize("quarter", ["Q4 2026", "Q4"])
+async def test_a_quarter_that_is_not_covered_is_not_found(agent: PortfolioAgent, quarter: str) -> None:
     """The current quarter is not over: asked for, it is refused with those that are there."""
-    with pytest.raises(AgentError) as caught:
-        await run(agent, "Quarterly report for Q4 2026")
+    with pytest.raises(AgentError, match="Q4 2026") as caught:
+        await run(agent, f"Quarterly report for {quarter}")
     assert caught.value.code == "NOT_FOUND"
     assert caught.value.details == {"known": "Q2 2026, Q3 2026"}
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tokenwire_portfolio.text import long_day, money, percent, speak, split_words, table
 
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+
 from tokenwire_portfolio.records import Holding, Portfolio
 from tokenwire_portfolio.valuation import (
     CARRY_DAYS,

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
-_TEXT: Final = re.compile(r"\bq([1-4])[\s/-]*(\d{4})\b|\b(\d{4})[\s/-]*q([1-4])\b", re.IGNORECASE | re.ASCII)
+_TEXT: Final = re.compile(
+    r"\bq([1-4])[\s/-]*(\d{4})\b|\b(\d{4})[\s/-]*q([1-4])\b|\bq([1-4])\b", re.IGNORECASE | re.ASCII
+)
 
 
 class Quarter(NamedTuple):
@@ -35,12 +37,21 @@ class Quarter(NamedTuple):
         return Quarter(self.year + self.number // 4, self.number % 4 + 1)
 
 
-def find_quarter(text: str) -> Quarter | None:
-    """Return the quarter that a text names, as "Q3 2026" or "2026-Q3"."""
+def find_quarter(text: str, covered: Sequence[Quarter] = ()) -> Quarter | None:
+    """Return the quarter that a text names, as "Q3 2026", "2026-Q3" or "Q3".
+
+    Args:
+        text: Any text.
+        covered: The quarters that there are, oldest first. One without a year is the last of them, or of the
+            same year as the last of them.
+    """
     found = _TEXT.search(text)
     if found is None:
         return None
-    number, year, other_year, other_number = found.groups()
+    number, year, other_year, other_number, alone = found.groups()
+    if alone:
+        same = [quarter for quarter in covered if quarter.number == int(alone)]
+        return same[-1] if same else covered[-1]._replace(number=int(alone)) if covered else None
     quarter = Quarter(int(year or other_year), int(number or other_number))
     return quarter if date.min.year <= quarter.year < date.max.year else None
 

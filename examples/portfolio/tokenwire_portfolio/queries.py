@@ -204,7 +204,7 @@ def choose_quarter(text: str, days: Sequence[date]) -> Quarter:
         AgentError: NOT_FOUND, when the data does not cover it; naming those that it covers.
     """
     covered = full_quarters(days)
-    wanted = find_quarter(text) or (covered[-1] if covered else None)
+    wanted = find_quarter(text, covered) or (covered[-1] if covered else None)
     if wanted is None or wanted not in covered:
         known = ", ".join(map(str, covered)) or "none"
         text = f"The data does not cover {wanted or 'a full quarter'}. Covered: {known}."

@@ -35,22 +35,19 @@ def test_a_service_gets_only_what_it_reads(
     assert not {name for name in given if reader not in VARIABLES[name].readers}
 
 
-def test_the_agents_and_tools_of_the_image_are_installed_in_it(
+def test_the_image_compose_and_make_run_offer_the_same(
     services: dict[str, dict[str, dict[str, str]]],
 ) -> None:
-    """By itself and under Compose: `portfolio` comes with its package, and both offer the same."""
-    dockerfile = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encoding="utf-8")
-    named = dict(
-        re.findall(r'^ +(TOKENWIRE_AGENT|TOKENWIRE_MODEL_TOOLS)="([^"]*)"', dockerfile, re.MULTILINE)
-    )
-    assert (
-        services["core"]["environment"]["TOKENWIRE_AGENT"]
-        == f"${{TOKENWIRE_AGENT:-{named['TOKENWIRE_AGENT']}}}"
-    )
-    found = [*parse_sources(named["TOKENWIRE_AGENT"]), *parse_sources(named["TOKENWIRE_MODEL_TOOLS"], TOOLS)]
-    packages = {source.package.partition(" ")[0] for source in found} - {""}
-    assert packages == {"tokenwire-portfolio"}
-    assert "        tokenwire tokenwire-portfolio \\\n" in dockerfile
+    """`portfolio` beside what is built in: its package is in the image and in the checkout's environment."""
+    agents, tools = "TOKENWIRE_AGENT", "TOKENWIRE_MODEL_TOOLS"
+    image = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    named = dict(re.findall(rf'^ +({agents}|{tools})="([^"]*)"', image, re.MULTILINE))
+    found = [*parse_sources(named[agents]), *parse_sources(named[tools], TOOLS)]
+    assert {source.package.partition(" ")[0] for source in found} == {"", "tokenwire-portfolio"}
+    assert "        tokenwire tokenwire-portfolio \\\n" in image
+    assert services["core"]["environment"][agents] == f"${{{agents}:-{named[agents]}}}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^run.*: export (TOKENWIRE_\w+) \?= (.*)$", makefile, re.MULTILINE)) == named
 
 
 def test_other_services_get_nothing_of_ours(services: dict[str, dict[str, dict[str, str]]]) -> None:
