@@ -28,7 +28,7 @@ from agent_core.runs.start_request import (
     RANDOM_BITS,
     TAG_BITS,
     StartRequest,
-    deadline_of,
+    deadlines_of,
     make_run_id,
     make_tag,
     record_of,
@@ -148,8 +148,8 @@ class RunManager:
             if standing is None:
                 raise
             return same_request(standing, record)
-        run_deadline = deadline_of(spec, deadline, self._limits.run_timeout_s)
-        standing = await self._begin(StartRequest(record, spec, agent.agent, run_deadline, parent))
+        deadlines = deadlines_of(spec, deadline, self._limits.run_timeout_s)
+        standing = await self._begin(StartRequest(record, spec, agent.agent, deadlines, parent))
         return same_request(standing, record)
 
     async def _begin(self, request: StartRequest) -> RunRecord:
