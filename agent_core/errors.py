@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from tokenwire.reasons import Reason
 
-
 _INPUT_CLOSED: Final = {
     "answered": "The question was answered already.",
     "declined": "The question was declined already.",

@@ -192,7 +192,7 @@ class RunInputs:
         self._open[number] = asked
         asked.expiry = self._loop.call_later(question.timeout_s, self._expire, asked)
         if len(self._open) == 1:
-            hooks.on_waiting(True)  # noqa: FBT003 # a callback's only argument
+            hooks.on_waiting(True)  # a callback's only argument
         told = {attributes.INPUT_ID: str(number), attributes.INPUT_KIND: question.kind}
         hooks.on_event("input_requested", told)
         return asked
@@ -249,4 +249,4 @@ class RunInputs:
             asked.expiry.cancel()
         INPUT_DURATION.observe((monotonic_nano() - asked.asked_nano) / NANO, outcome)
         if not self._open and self._hooks is not None:
-            self._hooks.on_waiting(False)  # noqa: FBT003 # a callback's only argument
+            self._hooks.on_waiting(False)  # a callback's only argument

@@ -37,7 +37,7 @@ class AgentPump:
         wait_for_lease: Returns once this core certainly owns its runs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what it runs, where it writes, whom it asks
         self,
         request: StartRequest,
         state: RunState,
