@@ -18,7 +18,7 @@ from agent_core.rpc.run_access import RunAccess, position_of
 from agent_core.rpc.run_message import run_message
 from agent_core.rpc.validation import page_token, require_run_id, require_valid_input, require_valid_page
 from agent_core.runs.follower import CaughtUp, Follower, FollowOrder
-from agent_core.runs.inputs import OUTCOMES
+from agent_core.runs.inputs import OUTCOMES, Answer
 from agent_core.runs.run import StopCause
 from agent_core.runs.transcript import TranscriptQuery
 from agent_core.telemetry.call_recorder import CallRecorder
@@ -142,8 +142,9 @@ class AgentService:
         """Answer or decline a question of a run."""
         require_valid_input(request)
         value_json = request.value_json if request.HasField("value_json") else None
-        given = await self._manager.send_input(request.run_id, call.principal, request.input_id, value_json)
-        return pb.SendInputResponse(input_id=request.input_id, outcome=OUTCOMES[given])
+        answer = Answer(value_json, request.request_id)
+        outcome = await self._manager.send_input(request.run_id, call.principal, request.input_id, answer)
+        return pb.SendInputResponse(input_id=request.input_id, outcome=OUTCOMES[outcome])
 
     async def list_runs(self, request: pb.ListRunsRequest, call: Call) -> pb.ListRunsResponse:
         """List a session's runs."""

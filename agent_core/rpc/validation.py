@@ -36,6 +36,7 @@ INPUT_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 MAX_USER_ID: Final = 256
 REQUEST_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
 """It becomes part of keys in stores, where control characters would only be a mistake."""
+REQUEST_ID_RULE: Final = "must be at most 128 characters, without control characters"
 MAX_ATTRIBUTES: Final = 32
 MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
@@ -145,6 +146,8 @@ def require_valid_input(request: SendInputRequest) -> None:
         violations.append(Violation("answer", "must be value_json or decline"))
     if request.HasField("decline") and not request.decline:
         violations.append(Violation("decline", "must be true: send value_json to answer"))
+    if not REQUEST_ID.fullmatch(request.request_id):
+        violations.append(Violation("request_id", REQUEST_ID_RULE))
     if violations:
         raise InvalidRequestError(violations)
 
@@ -168,7 +171,7 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
     if spec.HasField("timeout") and not _is_positive_duration(spec.timeout.seconds, spec.timeout.nanos):
         yield Violation("run.timeout", "must be a duration of more than 0")
     if not REQUEST_ID.fullmatch(spec.request_id):
-        yield Violation("run.request_id", "must be at most 128 characters, without control characters")
+        yield Violation("run.request_id", REQUEST_ID_RULE)
     if len(spec.attributes) > MAX_ATTRIBUTES:
         yield Violation("run.attributes", f"must be at most {MAX_ATTRIBUTES} entries")
     if any(len(key) > MAX_ATTRIBUTE_KEY for key in spec.attributes):

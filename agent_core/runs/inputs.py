@@ -59,13 +59,29 @@ class InputHooks:
     """Returns when the run must have ended, in seconds of the monotonic clock."""
 
 
+class Answer(NamedTuple):
+    """What a person sends."""
+
+    value_json: str | None
+    """One JSON value; None where the question is declined."""
+    request_id: str = ""
+    """Names the answer, for a repetition; empty for none."""
+
+
 class _Decision(NamedTuple):
     """How a question was closed."""
 
     outcome: str
-    value: Any
     sequence: int
     """The number of the event that says so."""
+    request_id: str = ""
+    """Of the answer that has closed it."""
+    value: Any = None
+    """What the agent is given."""
+
+    def kept(self) -> _Decision:
+        """Return what is to be remembered of it."""
+        return self._replace(value=None)
 
 
 @dataclass(slots=True, eq=False)
@@ -100,8 +116,8 @@ class RunInputs:
         self._max_timeout_s = max_timeout_s
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, _Asked] = {}
-        self._outcomes: list[str] = []
-        """How each question was closed, from number 1 on; empty while it is open."""
+        self._decisions: list[_Decision | None] = []
+        """How each question was closed, from number 1 on; None for one that no event closes."""
         self._last_deadline = 0.0
 
     @property
@@ -132,12 +148,14 @@ class RunInputs:
             # Not an Exception, so that an agent does not take its own end for a failure.
             raise asyncio.CancelledError("the run has ended") from None
 
-    async def receive(self, input_id: str, value_json: str | None) -> str:
+    async def receive(self, input_id: str, answer: Answer) -> str:
         """Take an answer. Return the question's outcome, answered or declined, once it is in the log.
+
+        A repetition of the answer that has closed the question is returned the same.
 
         Args:
             input_id: The question.
-            value_json: The answer as JSON; None where the question is declined.
+            answer: What was sent.
 
         Raises:
             UnknownInputError: There is no such question.
@@ -145,11 +163,13 @@ class RunInputs:
             InvalidRequestError: It does not accept this one, and stays open.
             CoreLogAwayError: The log has not confirmed it in time. It holds once the log is back.
         """
-        asked = self._find(input_id)
+        number = self._number(input_id)
         try:
             async with asyncio.timeout(LOGGED_S):
-                await self._writer.accepted(asked.sequence)  # nobody can have read it before
-                decision = self._answer(self._find(input_id), value_json)
+                asked = self._open.get(number)
+                if asked is not None:
+                    await self._writer.accepted(asked.sequence)  # nobody can have read it before
+                decision = self._decided_by(number, answer) or self._answer(self._find(number), answer)
                 await self._writer.accepted(decision.sequence)
         except TimeoutError as error:
             raise CoreLogAwayError from error
@@ -185,10 +205,10 @@ class RunInputs:
         if len(self._open) >= MAX_OPEN:
             raise ValueError(f"{MAX_OPEN} questions of this run are open: wait for one of them first")
         question = question.within(self._max_timeout_s)
-        nano, number = monotonic_nano(), len(self._outcomes) + 1
+        nano, number = monotonic_nano(), len(self._decisions) + 1
         self._writer.write([self._state.request_input(str(number), question, nano)])
         asked = _Asked(question, number, self._state.sequence, nano, self._loop.create_future())
-        self._outcomes.append("")
+        self._decisions.append(None)
         self._open[number] = asked
         asked.expiry = self._loop.call_later(question.timeout_s, self._expire, asked)
         if len(self._open) == 1:
@@ -197,25 +217,37 @@ class RunInputs:
         hooks.on_event("input_requested", told)
         return asked
 
-    def _find(self, input_id: str) -> _Asked:
-        """Return an open question."""
+    def _number(self, input_id: str) -> int:
+        """Return the number of a question that was asked."""
         number = int(input_id) if _NUMBER.fullmatch(input_id) else 0
-        if not 1 <= number <= len(self._outcomes):
+        if not 1 <= number <= len(self._decisions):
             raise UnknownInputError
+        return number
+
+    def _decided_by(self, number: int, answer: Answer) -> _Decision | None:
+        """Return how a question was closed, if it was by this very answer."""
+        decision = self._decisions[number - 1]
+        if decision is None or not answer.request_id or decision.request_id != answer.request_id:
+            return None
+        return decision
+
+    def _find(self, number: int) -> _Asked:
+        """Return an open question."""
         asked = self._open.get(number)
         if asked is None or self._hooks is None or self._hooks.is_stopped():
-            raise InputClosedError(self._outcomes[number - 1])
+            decision = self._decisions[number - 1]
+            raise InputClosedError("" if decision is None else decision.outcome)
         return asked
 
-    def _answer(self, asked: _Asked, value_json: str | None) -> _Decision:
+    def _answer(self, asked: _Asked, answer: Answer) -> _Decision:
         """Close a question with an answer."""
-        if value_json is None:
-            return self._close_as(asked, "declined")
+        if answer.value_json is None:
+            return self._close_as(asked, "declined", answer.request_id)
         try:
-            value = read_answer(asked.question, value_json)
+            value = read_answer(asked.question, answer.value_json)
         except WrongAnswerError as error:
             raise InvalidRequestError([Violation("value_json", str(error))]) from error
-        return self._close_as(asked, "answered", value)
+        return self._close_as(asked, "answered", answer.request_id, value)
 
     def _expire(self, asked: _Asked) -> None:
         with suppress(LogRefusedError):  # The run is being stopped for it.
@@ -228,12 +260,12 @@ class RunInputs:
         else:
             self._expire(asked)
 
-    def _close_as(self, asked: _Asked, outcome: str, value: object = None) -> _Decision:
+    def _close_as(self, asked: _Asked, outcome: str, request_id: str = "", value: object = None) -> _Decision:
         """Write how a question was closed: from now on that is decided."""
         nano = monotonic_nano()
         self._writer.write([self._state.receive_input(str(asked.number), OUTCOMES[outcome], nano)])
-        decision = _Decision(outcome, value, self._state.sequence)
-        self._outcomes[asked.number - 1] = outcome
+        decision = _Decision(outcome, self._state.sequence, request_id, value)
+        self._decisions[asked.number - 1] = decision.kept()
         if self._hooks is not None:
             told = {attributes.INPUT_ID: str(asked.number), attributes.INPUT_OUTCOME: outcome}
             self._hooks.on_event("input_received", told)

@@ -19,6 +19,7 @@ from agent_core.log.peers import LogScope, NoPeers, PeerMessage, PeerMessageKind
 from agent_core.runs.follower import Follower, FollowOrder
 from agent_core.runs.following import Followers, ended_elsewhere
 from agent_core.runs.health import LogWatch
+from agent_core.runs.inputs import Answer
 from agent_core.runs.limits import Limiter, RunLimits
 from agent_core.runs.peer_listener import CorePeerListener
 from agent_core.runs.reaper import Reaper
@@ -263,14 +264,14 @@ class RunManager:
             await self._send("left", info)
         return info
 
-    async def send_input(self, run_id: str, owner: str, input_id: str, value_json: str | None) -> str:
+    async def send_input(self, run_id: str, owner: str, input_id: str, answer: Answer) -> str:
         """Answer or decline a question of a run. Return its outcome, once that is in the log.
 
         Args:
             run_id: The run.
             owner: The principal that asks.
             input_id: The question.
-            value_json: The answer as JSON; None to decline.
+            answer: What was sent.
 
         Raises:
             UnknownRunError: There is no such run, or it is another principal's.
@@ -284,10 +285,10 @@ class RunManager:
         info = await self.registry.info(run_id, owner)
         run = self.registry.live(run_id)
         if run is not None:
-            return await run.inputs.receive(input_id, value_json)
+            return await run.inputs.receive(input_id, answer)
         if not _is_live_elsewhere(info):
             raise InputClosedError("")
-        return await self._remote_inputs.send(info, input_id, value_json)
+        return await self._remote_inputs.send(info, input_id, answer)
 
     async def is_waiting(self, info: RunInfo) -> bool:
         """Return whether a run waits for a person.

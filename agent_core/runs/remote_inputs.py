@@ -21,6 +21,7 @@ from agent_core.errors import (
 from agent_core.log.contract import LogAwayError, RunInfo, RunLog
 from agent_core.log.peers import PeerMessage, Peers
 from agent_core.runs.following import ended_elsewhere
+from agent_core.runs.inputs import Answer
 from tokenwire.reasons import Reason
 from tokenwire.v1.event_pb2 import Event
 
@@ -41,8 +42,7 @@ class InputMessage(msgspec.Struct, omit_defaults=True):
     request: str
     """Names the request, in the reply."""
     input_id: str
-    value_json: str | None = None
-    """None where the question is declined."""
+    answer: Answer
 
 
 class InputReply(msgspec.Struct, omit_defaults=True):
@@ -60,7 +60,7 @@ class InputReply(msgspec.Struct, omit_defaults=True):
 class TakesInput(Protocol):
     """The questions of a run of this core."""
 
-    async def receive(self, input_id: str, value_json: str | None) -> str:
+    async def receive(self, input_id: str, answer: Answer) -> str:
         """Take an answer. Return the question's outcome."""
 
 
@@ -78,13 +78,13 @@ class RemoteInputs:
         self._replies: dict[str, asyncio.Future[InputReply]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def send(self, info: RunInfo, input_id: str, value_json: str | None) -> str:
+    async def send(self, info: RunInfo, input_id: str, answer: Answer) -> str:
         """Send an answer to the core that writes a run. Return the question's outcome.
 
         Args:
             info: The run, live.
             input_id: The question.
-            value_json: The answer as JSON; None where the question is declined.
+            answer: What was sent.
 
         Raises:
             RefusalError: That core refuses it, or the run has ended meanwhile.
@@ -94,7 +94,7 @@ class RemoteInputs:
         request = secrets.token_hex(8)
         reply = self._replies[request] = asyncio.get_running_loop().create_future()
         try:
-            await self._send("input", info, InputMessage(request, input_id, value_json))
+            await self._send("input", info, InputMessage(request, input_id, answer))
             await self._reply_or_end(info, reply)
         finally:
             del self._replies[request]
@@ -216,7 +216,7 @@ async def _taken(sent: InputMessage, run: TakesInput | None) -> InputReply:
     if run is None:
         return InputReply(sent.request, reason=Reason.INPUT_CLOSED)
     try:
-        outcome = await run.receive(sent.input_id, sent.value_json)
+        outcome = await run.receive(sent.input_id, sent.answer)
     except RefusalError as error:
         problem = error.violations[0].description if error.violations else ""
         return InputReply(sent.request, error.metadata.get("outcome", ""), error.reason, problem)

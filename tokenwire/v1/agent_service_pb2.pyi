@@ -407,6 +407,7 @@ class SendInputRequest(_message.Message):
     INPUT_ID_FIELD_NUMBER: _builtins.int
     VALUE_JSON_FIELD_NUMBER: _builtins.int
     DECLINE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run."""
     input_id: _builtins.str
@@ -415,6 +416,12 @@ class SendInputRequest(_message.Message):
     """The answer as one JSON value, at most 64 KiB."""
     decline: _builtins.bool
     """True: the question is declined. False is refused."""
+    request_id: _builtins.str
+    """Names this answer, at most 128 characters without control characters: a call
+    with the request_id that has decided the question returns the same response
+    again, as long as the run has not ended. Empty: such a call is refused as any
+    other.
+    """
     def __init__(
         self,
         *,
@@ -422,10 +429,11 @@ class SendInputRequest(_message.Message):
         input_id: _builtins.str = ...,
         value_json: _builtins.str = ...,
         decline: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decline", b"decline", "value_json", b"value_json"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decline", b"decline", "input_id", b"input_id", "run_id", b"run_id", "value_json", b"value_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decline", b"decline", "input_id", b"input_id", "request_id", b"request_id", "run_id", b"run_id", "value_json", b"value_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["value_json", "decline"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015

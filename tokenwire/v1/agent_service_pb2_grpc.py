@@ -159,10 +159,12 @@ class AgentServiceServicer:
 
     def SendInput(self, request, context):
         """SendInput answers or declines a question of a run: see InputRequested. The
-        first call decides. A question that was answered, declined or has expired is
-        FAILED_PRECONDITION with reason INPUT_CLOSED; an unknown input_id is NOT_FOUND
-        with reason INPUT_UNKNOWN; a value that the question does not accept is
-        INVALID_ARGUMENT and leaves the question open.
+        first call decides. A question that was answered, declined or has expired, or
+        whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+        unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+        question does not accept is INVALID_ARGUMENT and leaves the question open.
+        After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+        it with the same request_id.
 
         → {run_id: "k7q2…", input_id: "1", value_json: "true"}
         ← {input_id: "1", outcome: ANSWERED}

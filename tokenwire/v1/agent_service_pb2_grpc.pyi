@@ -78,10 +78,12 @@ class AgentServiceStub:
     """
     SendInput: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.SendInputRequest, _agent_service_pb2.SendInputResponse]
     """SendInput answers or declines a question of a run: see InputRequested. The
-    first call decides. A question that was answered, declined or has expired is
-    FAILED_PRECONDITION with reason INPUT_CLOSED; an unknown input_id is NOT_FOUND
-    with reason INPUT_UNKNOWN; a value that the question does not accept is
-    INVALID_ARGUMENT and leaves the question open.
+    first call decides. A question that was answered, declined or has expired, or
+    whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+    unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+    question does not accept is INVALID_ARGUMENT and leaves the question open.
+    After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+    it with the same request_id.
 
       → {run_id: "k7q2…", input_id: "1", value_json: "true"}
       ← {input_id: "1", outcome: ANSWERED}
@@ -159,10 +161,12 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     SendInput: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.SendInputRequest, _agent_service_pb2.SendInputResponse]  # type: ignore[assignment]
     """SendInput answers or declines a question of a run: see InputRequested. The
-    first call decides. A question that was answered, declined or has expired is
-    FAILED_PRECONDITION with reason INPUT_CLOSED; an unknown input_id is NOT_FOUND
-    with reason INPUT_UNKNOWN; a value that the question does not accept is
-    INVALID_ARGUMENT and leaves the question open.
+    first call decides. A question that was answered, declined or has expired, or
+    whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+    unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+    question does not accept is INVALID_ARGUMENT and leaves the question open.
+    After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+    it with the same request_id.
 
       → {run_id: "k7q2…", input_id: "1", value_json: "true"}
       ← {input_id: "1", outcome: ANSWERED}
@@ -273,10 +277,12 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.SendInputResponse, _abc.Awaitable[_agent_service_pb2.SendInputResponse]]:
         """SendInput answers or declines a question of a run: see InputRequested. The
-        first call decides. A question that was answered, declined or has expired is
-        FAILED_PRECONDITION with reason INPUT_CLOSED; an unknown input_id is NOT_FOUND
-        with reason INPUT_UNKNOWN; a value that the question does not accept is
-        INVALID_ARGUMENT and leaves the question open.
+        first call decides. A question that was answered, declined or has expired, or
+        whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+        unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+        question does not accept is INVALID_ARGUMENT and leaves the question open.
+        After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+        it with the same request_id.
 
           → {run_id: "k7q2…", input_id: "1", value_json: "true"}
           ← {input_id: "1", outcome: ANSWERED}

@@ -65,7 +65,7 @@ class _InputOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputOut
     INPUT_OUTCOME_DECLINED: _InputOutcome.ValueType  # 2
     """A person declined to answer."""
     INPUT_OUTCOME_EXPIRED: _InputOutcome.ValueType  # 3
-    """Nothing was sent before expire_time."""
+    """Nothing was sent before expire_time, or the agent no longer waits for it."""
 
 class InputOutcome(_InputOutcome, metaclass=_InputOutcomeEnumTypeWrapper):
     """InputOutcome is how a question was closed."""
@@ -77,7 +77,7 @@ INPUT_OUTCOME_ANSWERED: InputOutcome.ValueType  # 1
 INPUT_OUTCOME_DECLINED: InputOutcome.ValueType  # 2
 """A person declined to answer."""
 INPUT_OUTCOME_EXPIRED: InputOutcome.ValueType  # 3
-"""Nothing was sent before expire_time."""
+"""Nothing was sent before expire_time, or the agent no longer waits for it."""
 Global___InputOutcome: _TypeAlias = InputOutcome  # noqa: Y015
 
 class _FinishReason:

@@ -1,0 +1,1 @@
+"""A run that asks a person, through an edge."""
