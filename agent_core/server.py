@@ -11,7 +11,6 @@ import grpc
 
 from agent_core.agents.catalogue import AgentCatalogue
 from agent_core.agents.loading import parse_sources
-from agent_core.log.budget import LogBudget
 from agent_core.log.contract import LogAwayError, LogOpenError, RunLog
 from agent_core.log.peers import NoPeers
 from agent_core.log.store_url import without_password
@@ -77,7 +76,11 @@ class CoreServer:
             bearers=self._bearers,
             shared_owner=settings.shared_owner,
         )
-        self._log, self._peers = LogAndPeers(log, NoPeers()) if log is not None else _make_log(settings)
+        self._log, self._peers = (
+            LogAndPeers(log, NoPeers())
+            if log is not None
+            else make_log(settings, principals=settings.has_principals)
+        )
         self._health = Health()
         limiter = Limiter(settings, principals=settings.has_principals)
         self.manager = RunManager(
@@ -184,13 +187,3 @@ class CoreServer:
             logger.info("the run log is reachable again: the core accepts runs")
         else:
             logger.info("the run log is still unreachable: the core accepts no runs")
-
-
-def _make_log(settings: Settings) -> LogAndPeers:
-    """Return the store that the settings name.
-
-    Raises:
-        WrongSettingError: A file that its URL names can't be used.
-    """
-    budget = LogBudget.of(settings, principals=settings.has_principals)
-    return make_log(settings.store, budget, redis_prefix=settings.redis_prefix)

@@ -62,13 +62,6 @@ class Settings(RunLimits, CoreLimits, LogSettings, AuthenticationSettings):
     """Whether the core restarts when a file of its agents changes, for development. Runs get
     TOKENWIRE_DRAIN_S to end first; with the memory store they are lost."""
 
-    store: str = "memory"
-    """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file for one core at a time;
-    or `redis://HOST:PORT/DB` (also `rediss://` and `unix://`), Redis 7 or Valkey, for many cores."""
-
-    redis_prefix: str = Field(default="tokenwire", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
-    """Prefix of all keys in Redis. Cores with the same prefix share their runs."""
-
     drain_s: float = Field(default=10.0, ge=0)
     """How long runs may continue after SIGTERM, in seconds."""
 
@@ -93,12 +86,6 @@ class Settings(RunLimits, CoreLimits, LogSettings, AuthenticationSettings):
             parse_sources(value)
         except AgentLoadError as error:
             raise ValueError(str(error)) from error
-        return value
-
-    @field_validator("store")
-    @classmethod
-    def _store(cls, value: str) -> str:
-        read_store(value)
         return value
 
     @field_validator("principal_key")

@@ -38,7 +38,7 @@ from agent_core.log.encoding import encode_payload, new_event
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
 from agent_core.rpc.responses import ResponseEncoder
-from agent_core.runs.follower import Follower, FollowOrder
+from agent_core.runs.follower import Follower, FollowRequest
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
 from bench.machine import machine, versions
@@ -160,7 +160,7 @@ class Streams:
                 parent=Context(),
             )
             follower = await self._manager.follow(
-                FollowOrder(run_id, OWNER, START, relay=True, say_caught_up=False)
+                FollowRequest(run_id, OWNER, START, relay=True, say_caught_up=False)
             )
             end = self._ends[follower] = asyncio.get_running_loop().create_future()
             encoder = ResponseEncoder(run_id, 1)

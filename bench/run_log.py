@@ -4,7 +4,7 @@
 
 The core's own machinery of runs, with the agent `pace`, one real follower for each run, and each store in
 turn. Latency is from the agent's yield to the follower's receipt, for every token. The rounds are
-interleaved (A B C D, A B C D, …), each with a store that holds nothing, and a store is compared with no log
+interleaved (A B C D, B C D A, …), each with a store that holds nothing, and a store is compared with no log
 round by round. There is no network between the core and the reader: that costs the same with each store.
 """
 
@@ -33,7 +33,7 @@ from agent_core.agents.events import AgentEvent, RunRequest
 from agent_core.agents.pace import PaceOrder, pace
 from agent_core.log.batch import Batch
 from agent_core.log.position import START
-from agent_core.runs.follower import FollowOrder
+from agent_core.runs.follower import FollowRequest
 from agent_core.runs.manager import RunManager
 from bench.machine import busy_since, cores, filesystem, machine, processor_ticks, versions
 from bench.result_file import as_text
@@ -125,7 +125,7 @@ class Round:
         Raises:
             RuntimeError: A token did not come, or came twice.
         """
-        order = FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=False)
+        order = FollowRequest(run_id, OWNER, START, relay=False, say_caught_up=False)
         follower = await self.manager.follow(order)
         received = 0
         try:
@@ -242,8 +242,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "rows": [],
         }
         for number in range(1, 2 if arguments.quick else arguments.rounds + 1):
+            # Another one first each time: who is always last would have the machine at its warmest.
+            place_of_first = (number - 1) % len(stores)
+            in_turn = stores[place_of_first:] + stores[:place_of_first]
             for load in loads(arguments.seconds, quick=arguments.quick):
-                for store in stores:
+                for store in in_turn:
                     measured = uvloop.run(measure(store, load, place))
                     facts = {"round": number, "load": load.name, "runs": load.runs, "rate": load.rate}
                     result["rows"].append({**facts, "store": store, **measured})

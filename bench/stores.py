@@ -1,4 +1,4 @@
-"""The stores that are compared, each opened fresh."""
+"""The stores that are compared, each opened fresh, and timed as in a core."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from agent_core.log.memory.log import MemoryLog
 from agent_core.log.peers import NoPeers, Peers
 from agent_core.log.redis import RedisLog
 from agent_core.log.sqlite.log import SqliteLog
+from agent_core.log.timed import TimedLog
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
 from bench.no_log import NoLog
@@ -89,13 +90,13 @@ def _memory(_: Ground) -> tuple[RunLog, Peers]:
 
 
 def _sqlite(place: Ground) -> tuple[RunLog, Peers]:
-    return SqliteLog(place.folder / f"{uuid4().hex}.db"), NoPeers()
+    return TimedLog(SqliteLog(place.folder / f"{uuid4().hex}.db"), "sqlite"), NoPeers()
 
 
 def _redis(place: Ground) -> tuple[RunLog, Peers]:
     assert place.redis is not None
     log = RedisLog(place.redis.url, core=uuid4().hex)
-    return log, log.peers
+    return TimedLog(log, "redis"), log.peers
 
 
 CONTESTANTS: Final[dict[str, Callable[[Ground], tuple[RunLog, Peers]]]] = {

@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 
 from edge.http.authentication import NoAuthentication, Tickets, TimingTokens, ticket_key
 from edge.http.limits import LimitPolicy
-from edge.http.stream_policy import StreamPolicy
+from edge.http.stream_policy import StreamPolicy, StreamSettings
 from edge.upstream import CoreSecurity, LinkSettings
 from tokenwire.addresses import is_loopback, read_host, read_targets
 from tokenwire.authentication import AuthenticationSettings, Bearers
@@ -20,7 +20,7 @@ from tokenwire.principal import require_key_length, require_separation
 from tokenwire.settings import read_authorities, read_pair
 
 
-class EdgeSettings(AuthenticationSettings):
+class EdgeSettings(StreamSettings, AuthenticationSettings):
     """Each field is the environment variable TOKENWIRE_ and its name."""
 
     host: str = "127.0.0.1"
@@ -61,20 +61,8 @@ class EdgeSettings(AuthenticationSettings):
     log_format: LogFormat = "text"
     """Format of log lines: `text` for people, or `json` for programs, one object per line."""
 
-    commit_ms: float = Field(default=250, ge=0, le=10_000)
-    """How long the edge waits for the core's first answer before it sends the status 200, in milliseconds. A
-    refusal within this time gets its own HTTP status; a later one is an `error` event."""
-    heartbeat_s: float = Field(default=15, gt=0)
-    """Silence after which a heartbeat is sent, in seconds."""
-    write_deadline_s: float = Field(default=30, gt=0)
-    """How long a write to a client may be stuck before the connection is cut, in seconds."""
     client_budget_bytes: int = Field(default=256 * 1024, ge=1024)
     """Maximum number of bytes of events that wait for one client. Then the edge stops reading for it."""
-    retry_ms: int = Field(default=1000, ge=10)
-    """Reconnection time sent to browsers, in milliseconds; randomly varied by up to half."""
-    reconnects_per_s: float = Field(default=500, gt=0)
-    """Target number of browsers that reconnect per second after this edge ends. If more streams are open, the
-    reconnection times are spread: by 1 s for each such number of streams."""
     merge: bool = True
     """Whether deltas that wait for a slow client are merged into one frame."""
     drain_s: float = Field(default=10, ge=0)
@@ -223,14 +211,8 @@ class EdgeSettings(AuthenticationSettings):
 
     def stream_policy(self) -> StreamPolicy:
         """Return how streams are paced."""
-        return StreamPolicy(
-            commit_s=self.commit_ms / 1000,
-            heartbeat_s=self.heartbeat_s,
-            write_deadline_s=self.write_deadline_s,
-            retry_ms=self.retry_ms,
-            # Each worker counts its own streams, and those of all come back together.
-            reconnects_per_s=self.reconnects_per_s / self.workers,
-        )
+        # Each worker counts its own streams, and those of all come back together.
+        return StreamPolicy.of(self, edges=self.workers)
 
     @property
     def served_hosts(self) -> tuple[str, ...] | None:

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
+import httpx._transports.default as httpx_transports
+import hypothesis
 import pytest
 
+import edge.server
 from edge.upstream import member as edge_member
 from tests.support import system
 from tests.support.processes import SETTINGS_OF_ALL, Processes, Stack
 from tests.support.redis_server import RedisServer, stop_shared_redis
 from tokenwire.telemetry.metrics import Home, home
+
+# Each client of httpx loads all CA certificates: 13 ms of CPU, and the tests make thousands of clients.
+httpx_transports.create_ssl_context = cache(httpx_transports.create_ssl_context)
+
+# An edge in this process would look twice at all objects, also pytest's: 130 ms of CPU each time where all
+# tests are collected. Edges that are processes of their own do so.
+edge.server.GarbageCollection = nullcontext
+
+# An example has no deadline of 200 ms: a busy machine takes longer. In CI it has none already.
+hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("patient")
 
 LINK_SETTING = {"link": "auto", "call": "off"}
 LINK_OPENED = "has opened a link"

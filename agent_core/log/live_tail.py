@@ -98,8 +98,7 @@ class LiveEvents:
             events: Whole encoded Events.
             epoch: The last one's.
         """
-        assert isinstance(self.events, list)  # noqa: S101 # nobody adds to what is closed
-        self.events += events
+        self.events += events  # type: ignore[operator] # a tuple raises: nothing follows an end
         size_bytes = len(events[0]) if len(events) == 1 else sum(map(len, events))
         self.event_bytes += size_bytes
         self.epoch = epoch

@@ -1,10 +1,12 @@
-"""How much the log keeps, and how long: what an operator can set."""
+"""Where the log is, how much it keeps, and how long: what an operator can set."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
+
+from agent_core.log.store_url import read_store
 
 LOG_SHARES: Final = 4
 """A principal's share of the log is one of so many, unless it is set."""
@@ -15,6 +17,13 @@ class LogSettings(BaseModel, extra="forbid"):
 
     `LogBudget.of` makes of it what a store is given.
     """
+
+    store: str = "memory"
+    """Where runs are logged: `memory`, lost with the process; `sqlite:PATH`, a file for one core at a time;
+    or `redis://HOST:PORT/DB` (also `rediss://` and `unix://`), Redis 7 or Valkey, for many cores."""
+
+    redis_prefix: str = Field(default="tokenwire", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
+    """Prefix of all keys in Redis. Cores with the same prefix share their runs."""
 
     log_run_bytes: int = Field(default=4_194_304, ge=1)
     """Maximum size of the events that the log keeps of one run, in bytes. Beyond it the oldest are removed,
@@ -44,6 +53,12 @@ class LogSettings(BaseModel, extra="forbid"):
 
     session_retention_s: float = Field(default=86_400.0, ge=0)
     """How long a session's exchanges are kept after the end of its last run, in seconds."""
+
+    @field_validator("store")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        read_store(value)
+        return value
 
     @property
     def principal_log_bytes(self) -> int:

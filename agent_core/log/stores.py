@@ -10,6 +10,7 @@ from agent_core.log.budget import LogBudget
 from agent_core.log.contract import RunLog
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.peers import NoPeers, Peers
+from agent_core.log.settings import LogSettings
 from agent_core.log.sqlite.log import SqliteLog
 from agent_core.log.store_url import Store, read_store
 from agent_core.log.timed import TimedLog
@@ -23,25 +24,24 @@ class LogAndPeers(NamedTuple):
     peers: Peers
 
 
-def make_log(text: str, budget: LogBudget, *, redis_prefix: str) -> LogAndPeers:
-    """Return a store, not open yet.
+def make_log(settings: LogSettings, *, principals: bool) -> LogAndPeers:
+    """Return the store that is set, not open yet.
 
     Args:
-        text: As TOKENWIRE_STORE names it.
-        budget: How much it keeps.
-        redis_prefix: The prefix of all keys in Redis.
+        settings: What is set.
+        principals: Whether callers prove who they are: else owners have no shares of it.
 
     Raises:
-        WrongSettingError: A file that the text names can't be used.
+        WrongSettingError: A file that the store's URL names can't be used.
     """
-    store = read_store(text)
+    store, budget = read_store(settings.store), LogBudget.of(settings, principals=principals)
     match store.kind:
         case "memory":
             return LogAndPeers(MemoryLog(budget), NoPeers())
         case "sqlite":
             return LogAndPeers(TimedLog(SqliteLog(store.place, budget), "sqlite"), NoPeers())
         case "redis":
-            return _redis(store, budget, redis_prefix)
+            return _redis(store, budget, settings.redis_prefix)
 
 
 def _redis(store: Store, budget: LogBudget, prefix: str) -> LogAndPeers:

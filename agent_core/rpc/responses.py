@@ -10,7 +10,7 @@ from typing import Final
 
 from agent_core.log.contract import Position
 from agent_core.log.encoding import varint
-from agent_core.runs.follower import CaughtUp, Degraded, Draining, Given, Resync
+from agent_core.runs.follower import CaughtUp, Degraded, Draining, FollowItem, Resync
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse
 from tokenwire.v1.run_pb2 import Cursor
 from tokenwire.v1.stream_pb2 import Clock, Control
@@ -57,7 +57,7 @@ class ResponseEncoder:
         self._clock_id = clock_id
         self._is_first = True
 
-    def encode(self, given: Given, send_nano: int, send_unix_nano: int, loop_lag_nano: int = 0) -> bytes:
+    def encode(self, given: FollowItem, send_nano: int, send_unix_nano: int, loop_lag_nano: int = 0) -> bytes:
         """Return the response that tells what a follower was given.
 
         Args:

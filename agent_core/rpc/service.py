@@ -17,7 +17,7 @@ from agent_core.rpc.responses import LAG_TOLD_NANO, ResponseEncoder
 from agent_core.rpc.run_access import RunAccess, position_of
 from agent_core.rpc.run_message import run_message
 from agent_core.rpc.validation import page_token, require_run_id, require_valid_input, require_valid_page
-from agent_core.runs.follower import CaughtUp, Follower, FollowOrder
+from agent_core.runs.follower import CaughtUp, Follower, FollowRequest
 from agent_core.runs.inputs import OUTCOMES, Answer
 from agent_core.runs.run import StopCause
 from agent_core.runs.transcript import TranscriptQuery
@@ -102,19 +102,19 @@ class AgentService:
             run_id = await self._access.start(
                 request.run, call.principal, ON_DISCONNECT_CANCEL, call.span, deadline.latest
             )
-            order = FollowOrder(run_id, call.principal, START, request.relay, say_caught_up=False)
-            recorder = self._recorder(call, order, began_nano, starts=True)
-            await self._stream(order, call.context, deadline, recorder)
+            follow = FollowRequest(run_id, call.principal, START, request.relay, say_caught_up=False)
+            recorder = self._recorder(call, follow, began_nano, starts=True)
+            await self._stream(follow, call.context, deadline, recorder)
 
     async def follow_run(self, request: pb.FollowRunRequest, call: Call) -> None:
         """Stream a run from a cursor to its end."""
         began_nano = monotonic_nano()
         self._access.link_spans(request.run_id, call.principal, call.span)
         after = position_of(request.after)
-        order = FollowOrder(request.run_id, call.principal, after, request.relay, say_caught_up=True)
+        follow = FollowRequest(request.run_id, call.principal, after, request.relay, say_caught_up=True)
         with self._manager.following(call.principal):
-            recorder = self._recorder(call, order, began_nano, starts=False)
-            await self._stream(order, call.context, NEVER, recorder)
+            recorder = self._recorder(call, follow, began_nano, starts=False)
+            await self._stream(follow, call.context, NEVER, recorder)
 
     async def start_run(self, request: pb.StartRunRequest, call: Call) -> pb.StartRunResponse:
         """Start a run."""
@@ -199,23 +199,23 @@ class AgentService:
         return run_message(info, stopping=stopping, waiting=waiting, message=message)
 
     def _recorder(
-        self, call: Call, order: FollowOrder, began_nano: int, *, starts: bool
+        self, call: Call, follow: FollowRequest, began_nano: int, *, starts: bool
     ) -> CallRecorder | None:
         """Return what follows the tokens of a stream to a direct caller; of a relayed one, its edge does."""
-        if order.relay:
+        if follow.relay:
             return None
 
         def run_span() -> trace.SpanContext:
-            run = self._manager.live(order.run_id)
+            run = self._manager.live(follow.run_id)
             return trace.INVALID_SPAN_CONTEXT if run is None or run.span is None else run.span.context
 
         return CallRecorder(
-            self._telemetry, call.span, order.run_id, run_span=run_span, starts=starts, began_nano=began_nano
+            self._telemetry, call.span, follow.run_id, run_span=run_span, starts=starts, began_nano=began_nano
         )
 
     async def _stream(
         self,
-        order: FollowOrder,
+        follow: FollowRequest,
         context: ServicerContext,
         deadline: _Deadline,
         recorder: CallRecorder | None,
@@ -223,18 +223,18 @@ class AgentService:
         """Write what a follower of a run is given, until the terminal event was written.
 
         Args:
-            order: What is asked for.
+            follow: What is asked for.
             context: The call.
             deadline: The call's, where it is the run's too.
             recorder: Follows the tokens.
         """
-        follower = await self._manager.follow(order)
+        follower = await self._manager.follow(follow)
         left = False
         try:
             await _write(follower, context, recorder)
         except asyncio.CancelledError:
             left = True
-            run = self._manager.live(order.run_id)
+            run = self._manager.live(follow.run_id)
             if run is not None and time.monotonic() >= deadline.earliest:
                 # Said before the follower leaves: the run is out of time, nobody cancelled it.
                 run.stop(StopCause.DEADLINE)

@@ -44,8 +44,8 @@ class Degraded(NamedTuple):
     """The log is away: the run goes on, and what it says comes later."""
 
 
-class FollowOrder(NamedTuple):
-    """What a reader asks for."""
+class FollowRequest(NamedTuple):
+    """A request to follow a run."""
 
     run_id: str
     owner: str
@@ -60,7 +60,7 @@ class FollowOrder(NamedTuple):
     """The most bytes of events that are read from the store at once."""
 
 
-Given: TypeAlias = Batch | CaughtUp | Resync | Draining | Degraded
+FollowItem: TypeAlias = Batch | CaughtUp | Resync | Draining | Degraded
 
 
 class NotHere(enum.Enum):
@@ -94,7 +94,7 @@ def start_of(info: RunInfo, after: Position) -> Start:
     return after, None
 
 
-class Opened(NamedTuple):
+class OpenTail(NamedTuple):
     """A place in a log from which a follower reads."""
 
     tail: Tail
@@ -117,9 +117,9 @@ class Follower:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: OpenTail,
         *,
-        reopen: Callable[[Position], Awaitable[Opened]],
+        reopen: Callable[[Position], Awaitable[OpenTail]],
         say_caught_up: bool,
         on_close: Callable[[Follower], None],
     ) -> None:
@@ -129,7 +129,7 @@ class Follower:
         self.client_left = False
         """Set before `aclose` where the one behind a relay has left by itself."""
         self._reopen = reopen
-        self._given_first: list[Given] = []
+        self._due: list[FollowItem] = []
         self._held: Batch | None = None
         self._callback: Callable[[], None] | None = None
         self._open(opened)
@@ -139,15 +139,15 @@ class Follower:
         self._on_close = on_close
         self._closed = False
 
-    def _open(self, opened: Opened) -> None:
+    def _open(self, opened: OpenTail) -> None:
         """Read from a place on."""
         self._tail = opened.tail
         self._tail.notify(self._callback)
         self._cursor, resync = opened.start
         if resync is not None:
-            self._given_first.append(resync)
+            self._due.append(resync)
 
-    async def next(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> Given | None:
+    async def next(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> FollowItem | None:
         """Return what the client is to be told next; None after the terminal event.
 
         Args:
@@ -158,8 +158,8 @@ class Follower:
             LogGoneError: The log has forgotten the run.
         """
         while not self.finished:
-            if (word := self._word()) is not None:
-                return word
+            if (control := self._control()) is not None:
+                return control
             try:
                 batch = await self._batch()
             except LogAwayError:
@@ -174,7 +174,7 @@ class Follower:
 
     def poll(
         self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES
-    ) -> Given | Literal[NotHere.NOT_HERE] | None:
+    ) -> FollowItem | Literal[NotHere.NOT_HERE] | None:
         """Return what the client is to be told next, without waiting; not while `next` is under way.
 
         Call it again until it returns None: nothing is to be told at the moment, or all was (see `finished`).
@@ -189,8 +189,8 @@ class Follower:
         """
         if self.finished:
             return None
-        if (self._given_first or self._say_caught_up) and (word := self._word()) is not None:
-            return word
+        if (self._due or self._say_caught_up) and (control := self._control()) is not None:
+            return control
         if max_events < 1:
             return None
         held, self._held = self._held, None
@@ -215,10 +215,10 @@ class Follower:
         self._callback = callback
         self._tail.notify(callback)
 
-    def _word(self) -> Given | None:
+    def _control(self) -> FollowItem | None:
         """Return the control that is due."""
-        if self._given_first:
-            return self._given_first.pop(0)
+        if self._due:
+            return self._due.pop(0)
         if self._say_caught_up and self._cursor >= self._last:
             self._say_caught_up = False
             return CaughtUp(self._cursor)
@@ -245,7 +245,7 @@ class Follower:
         last, cursor = batch.last, self._cursor
         return last.epoch > cursor.epoch and last.sequence <= cursor.sequence
 
-    def _given(self, batch: Batch, most: tuple[int, int] | None) -> Given | None:
+    def _given(self, batch: Batch, most: tuple[int, int] | None) -> FollowItem | None:
         """Return what a batch means for the client; None when it says nothing.
 
         Args:
@@ -272,14 +272,14 @@ class Follower:
 
     def drain(self) -> None:
         """Tell the client, at the next occasion, that the core is going down."""
-        self._given_first.append(Draining())
+        self._due.append(Draining())
         self._tail.interrupt()
 
     def degrade(self) -> None:
         """Tell the client, once until something comes again, that the log is away."""
         if not self._degraded:
             self._degraded = True
-            self._given_first.append(Degraded())
+            self._due.append(Degraded())
             self._tail.interrupt()
 
     async def aclose(self) -> None:

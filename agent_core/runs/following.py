@@ -12,7 +12,7 @@ from functools import partial
 from agent_core.errors import UnknownRunError
 from agent_core.log.contract import LogAwayError, LogGoneError, Position, RunInfo, RunLog
 from agent_core.log.peers import PeerMessage, PeerMessageKind, Peers
-from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowOrder, Opened, start_of
+from agent_core.runs.follower import MAX_BYTES, MAX_EVENTS, Follower, FollowRequest, OpenTail, start_of
 from agent_core.runs.registry import RunRegistry
 from agent_core.runs.run import Run
 
@@ -131,28 +131,28 @@ class Followers:
     def __len__(self) -> int:
         return len(self._open_followers)
 
-    async def follow(self, order: FollowOrder) -> Follower:
+    async def follow(self, request: FollowRequest) -> Follower:
         """Return a follower of a run. Close it.
 
         Args:
-            order: What is asked for.
+            request: What is asked for.
 
         Raises:
             UnknownRunError: There is no such run, or it is another principal's.
             RunLostError: It was lost with its core.
         """
-        run = self._registry.live(order.run_id)
-        if run is not None and run.record.owner != order.owner:
+        run = self._registry.live(request.run_id)
+        if run is not None and run.record.owner != request.owner:
             raise UnknownRunError
         if run is not None:
             run.followers.join()
         try:
-            opened = await self._open(order, order.after)
+            opened = await self._open(request, request.after)
         except BaseException:
             if run is not None:
-                run.followers.leave(relay=order.relay)
+                run.followers.leave(relay=request.relay)
             raise
-        follower = self._follower(order, opened, run)
+        follower = self._follower(request, opened, run)
         self._open_followers.add(follower)
         if self._draining:
             follower.drain()
@@ -170,43 +170,43 @@ class Followers:
         for follower in self._open_followers:
             follower.drain()
 
-    def _follower(self, order: FollowOrder, opened: Opened, run: Run | None) -> Follower:
+    def _follower(self, request: FollowRequest, opened: OpenTail, run: Run | None) -> Follower:
         """Return the follower of a run that is live here, live at another core, or has ended."""
         info = opened.info
         owner = info.record.core if run is None and info.outcome is None else ""
         if owner:
-            self.remote.join(order.run_id, owner)
+            self.remote.join(request.run_id, owner)
 
         def left(follower: Follower) -> None:
             self._open_followers.discard(follower)
             if owner:
                 # A caller whose stream this core ends, since it goes down, has not left by itself.
-                by_itself = follower.client_left or not (order.relay or self._draining)
-                self.remote.leave(order.run_id, by_itself=by_itself and not follower.finished)
+                by_itself = follower.client_left or not (request.relay or self._draining)
+                self.remote.leave(request.run_id, by_itself=by_itself and not follower.finished)
             elif run is not None and not follower.finished:
-                run.followers.leave(relay=order.relay and not follower.client_left)
+                run.followers.leave(relay=request.relay and not follower.client_left)
 
         return Follower(
             opened,
-            reopen=partial(self._open, order),
-            say_caught_up=order.say_caught_up,
+            reopen=partial(self._open, request),
+            say_caught_up=request.say_caught_up,
             on_close=left,
         )
 
-    async def _open(self, order: FollowOrder, after: Position) -> Opened:
+    async def _open(self, request: FollowRequest, after: Position) -> OpenTail:
         """Return the log of a run, opened after a position.
 
         Raises:
             UnknownRunError: There is no such run, or it is another principal's.
             RunLostError: It was lost with its core.
         """
-        info = await self._registry.info(order.run_id, order.owner)
+        info = await self._registry.info(request.run_id, request.owner)
         start = start_of(info, after)
         try:
-            tail = await self._log.tail(order.run_id, start[0], MAX_EVENTS, order.max_bytes)
+            tail = await self._log.tail(request.run_id, start[0], MAX_EVENTS, request.max_bytes)
         except LogGoneError as error:
-            raise await self._registry.why_missing(order.run_id) from error
-        return Opened(tail, info, start)
+            raise await self._registry.why_missing(request.run_id) from error
+        return OpenTail(tail, info, start)
 
 
 async def ended_elsewhere(log: RunLog, info: RunInfo, within_s: float) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Final
 
 from agent_core.log.contract import LogAwayError, RunLog
-from agent_core.runs.log_outage import LEASE, LogOutage
+from tokenwire.outage import Outage
 
 AWAY_S: Final = 2.0
 """How long the log must have been away before the core refuses new runs: a short failover is not reported."""
@@ -18,6 +19,11 @@ BACK_S: Final = 2.0
 
 PROBE_S: Final = 1.0
 """How often a log that is away is tried."""
+
+LEASE: Final = ""
+"""Stands for this core's lease among those that wait for the log."""
+
+logger = logging.getLogger(__name__)
 
 
 class LogHealth:
@@ -106,6 +112,42 @@ class LogProbe:
                     self._health.there(time.monotonic())
         finally:
             self._probing = None
+
+
+class LogOutage:
+    """Logs that the log is away, and that it is back: once for all runs and the lease together."""
+
+    def __init__(self) -> None:
+        self._outage = Outage(
+            logger,
+            away="the run log can't be reached: events of runs wait for it",
+            back="the run log can be reached again",
+        )
+        self.waiting: set[str] = set()
+        """The ids of runs that wait for the log, and LEASE. It is back when there are none."""
+        self._runs = 0
+
+    def waits(self, who: str, why: object) -> None:
+        """Take note that a run, or the lease, waits for the log.
+
+        Args:
+            who: The run's id, or LEASE.
+            why: What the log has said.
+        """
+        self._runs += who != LEASE and who not in self.waiting
+        self.waiting.add(who)
+        self._outage.begin(why)
+
+    def goes_on(self, who: str) -> None:
+        """Take note that it does not wait any longer: the log has answered, or it was given up.
+
+        Args:
+            who: The run's id, or LEASE.
+        """
+        self.waiting.discard(who)
+        if not self.waiting:
+            self._outage.end(f"{self._runs} runs waited for it")
+            self._runs = 0
 
 
 class LogWatch:

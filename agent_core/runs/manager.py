@@ -16,7 +16,7 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.errors import CoreDrainingError, InputClosedError, LimitReachedError
 from agent_core.log.contract import LogAwayError, LogGoneError, RunInfo, RunLog, RunRecord
 from agent_core.log.peers import LogScope, NoPeers, PeerMessage, PeerMessageKind, Peers
-from agent_core.runs.follower import Follower, FollowOrder
+from agent_core.runs.follower import Follower, FollowRequest
 from agent_core.runs.following import Followers, ended_elsewhere
 from agent_core.runs.health import LogWatch
 from agent_core.runs.inputs import Answer
@@ -176,17 +176,17 @@ class RunManager:
         """
         return self.limiter.follow(owner)
 
-    async def follow(self, order: FollowOrder) -> Follower:
+    async def follow(self, request: FollowRequest) -> Follower:
         """Return a follower of a run. Close it.
 
         Args:
-            order: What is asked for.
+            request: What is asked for.
 
         Raises:
             UnknownRunError: There is no such run, or it is another principal's.
             RunLostError: It was lost with its core.
         """
-        return await self.followers.follow(order)
+        return await self.followers.follow(request)
 
     async def info(self, run_id: str, owner: str) -> RunInfo:
         """Return what is known of a run.

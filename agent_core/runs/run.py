@@ -28,9 +28,9 @@ from agent_core.runs.failures import (
 )
 from agent_core.runs.inputs import InputHooks, RunInputs
 from agent_core.runs.limits import RunLimits
+from agent_core.runs.presence import RunFollowers
 from agent_core.runs.pump import AgentPump
 from agent_core.runs.run_deadline import RunDeadline
-from agent_core.runs.run_followers import RunFollowers
 from agent_core.runs.start_request import StartRequest
 from agent_core.runs.state import RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter

@@ -112,6 +112,8 @@ class RunWriter:
         max_pending_bytes: int = MAX_PENDING_BYTES,
         ring_bytes: int = RING_BYTES,
     ) -> None:
+        self.full = False
+        """True when so much waits for the log that the agent has to: call `room`."""
         self._log = log
         self._run_id = record.run_id
         self._record = record
@@ -146,11 +148,6 @@ class RunWriter:
         self._steps: list[asyncio.Future[LogAwayError | None]] = []
         """What is awaited until the log's next answer: holds what it said if it is away."""
 
-    @property
-    def full(self) -> bool:
-        """True when so much waits for the log that the agent has to: call `room`."""
-        return self._waiting_bytes > self._max_pending_bytes
-
     def write(self, payloads: Sequence[bytes]) -> None:
         """Hand events over: the log has accepted them, or will.
 
@@ -168,14 +165,14 @@ class RunWriter:
             if self._idle:
                 return  # The store does not wait.
             self._raise_error()
-            self._waiting_bytes += sum(map(len, payloads))
+            self._wait_for_log(payloads)
             self._submitted_bytes = self._waiting_bytes
         else:
             self._raise_error()
             if self._end is not None:
                 raise LogRefusedError(self._run_id, "it is being closed")
             self._pending += payloads
-            self._waiting_bytes += sum(map(len, payloads))
+            self._wait_for_log(payloads)
 
     async def room(self) -> None:
         """Return when more may be written, in another turn of the event loop.
@@ -207,14 +204,15 @@ class RunWriter:
         Raises:
             LogRefusedError: The log takes nothing more, or has been away for too long.
         """
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while self._waiting_bytes:
-                    await self._step()
-        except TimeoutError as late:
-            error = LogRefusedError(self._run_id, "it is away")
-            self._stop(error)
-            raise error from late
+        if self._waiting_bytes:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    while self._waiting_bytes:
+                        await self._step()
+            except TimeoutError as late:
+                error = LogRefusedError(self._run_id, "it is away")
+                self._stop(error)
+                raise error from late
         self._raise_error()
 
     async def close(self, payload: bytes, outcome: Outcome, exchange: Exchange | None = None) -> None:
@@ -233,7 +231,7 @@ class RunWriter:
         self._raise_error()
         self._end = End(outcome, exchange)
         self._pending.append(payload)
-        self._waiting_bytes += len(payload)
+        self._wait_for_log((payload,))
         if self._may_submit:
             self._submit()  # Also where appends fail: some stores take only an end.
         await self.flush()
@@ -270,6 +268,11 @@ class RunWriter:
         """True when nothing is under way: at most the wait after a failure."""
         return self._idle or self._retry is not None
 
+    def _wait_for_log(self, payloads: Sequence[bytes]) -> None:
+        """Count what the log has not accepted yet."""
+        self._waiting_bytes += sum(map(len, payloads))
+        self.full = self._waiting_bytes > self._max_pending_bytes
+
     def _submit(self) -> None:
         """Submit what is pending, be it nothing: then the log says whether it has what it accepted."""
         if self._retry is not None:
@@ -291,10 +294,15 @@ class RunWriter:
             return
         self._next += len(append.payloads)
         self._waiting_bytes -= self._submitted_bytes
-        self._closed = append.end is not None
-        self._idle, self._repaired = not self._closed, False
+        if self.full:
+            self.full = self._waiting_bytes > self._max_pending_bytes
+        if append.end is None:
+            self._idle = True
+        else:
+            self._closed = True
         if self._ring is not None:
             self._ring.add(append.payloads)
+            self._repaired = False
         if self._told_away:
             self._back()
         if self._pending:
@@ -397,7 +405,7 @@ class RunWriter:
         """Write nothing more, and drop what was not accepted."""
         self._error = error
         self._idle, self._under_way = False, None
-        self._pending, self._waiting_bytes = [], 0
+        self._pending, self._waiting_bytes, self.full = [], 0, False
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

@@ -70,8 +70,8 @@ class InputConflictError(EdgeError):
         ),
         404: refusal("Unknown run, or unknown question: `details.reason` is `INPUT_UNKNOWN`."),
         409: refusal(
-            "The question was answered or declined, has expired, or its run has ended. `details.outcome` says "
-            "how it was closed, if that is known."
+            "The question was answered or declined, has expired, or its run has ended. `details.outcome` "
+            "says how it was closed, if that is known."
         ),
     },
 )

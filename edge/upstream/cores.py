@@ -12,7 +12,7 @@ from edge.errors import CORE_AWAY, EdgeError, UpstreamError
 from edge.upstream.connection import CoreSecurity
 from edge.upstream.core import Core
 from edge.upstream.member import LinkSettings, Member
-from edge.upstream.placement import for_run, for_start, is_ready, is_shared
+from edge.upstream.placement import for_run, for_start, is_lost_with_process, is_ready, is_shared
 from edge.upstream.tasks import BackgroundTasks
 from tokenwire.latency.clock_bounds import ClockBook
 from tokenwire.reasons import Reason
@@ -35,6 +35,20 @@ def not_answering() -> UpstreamError:
 def is_of_transport(error: EdgeError) -> bool:
     """Return whether a failure says that a core is away, rather than what the core itself says."""
     return error.details.get("reason", Reason.CORE_NOT_ANSWERING) == Reason.CORE_NOT_ANSWERING
+
+
+async def require_alive(member: Member, error: EdgeError) -> None:
+    """Return unless it is proven that the runs of a core were lost with its process.
+
+    Args:
+        member: The core.
+        error: What has failed at it.
+
+    Raises:
+        UpstreamError: It is.
+    """
+    if is_lost_with_process(member) and error.code == "UNAVAILABLE" and await member.is_gone():
+        raise UpstreamError("UNAVAILABLE", details={"reason": Reason.CORE_LOST}) from error
 
 
 class Cores:

@@ -13,13 +13,20 @@ from typing import Final
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
-from edge.errors import EdgeError, UpstreamError
+from edge.errors import EdgeError
 from edge.telemetry.client_span import Attempt, ReconnectSpan
 from edge.upstream.contract import Caller, Leave, RunSink
-from edge.upstream.cores import ELSEWHERE, FOLLOW_SILENCE_S, Cores, is_of_transport, not_answering
+from edge.upstream.cores import (
+    ELSEWHERE,
+    FOLLOW_SILENCE_S,
+    Cores,
+    is_of_transport,
+    not_answering,
+    require_alive,
+)
 from edge.upstream.departures import BegunSink, Departures
 from edge.upstream.member import Member
-from edge.upstream.placement import is_lost_with_process, is_ready, is_shared
+from edge.upstream.placement import is_ready, is_shared
 from edge.upstream.reader import RunReader
 from edge.upstream.retry_policy import RetryPolicy
 from edge.upstream.source import Source
@@ -159,6 +166,10 @@ class FollowCall:
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_S):
                 run_id = await begun
+            # Told by the source, and beside it as well, it would count as two clients.
+            if self._source is not None and self._source.leave(self._tell_departure):
+                self._forget_source()
+                return
         except TimeoutError:
             return
         finally:
@@ -195,9 +206,7 @@ class FollowCall:
 
     def on_crashed(self, error: Exception) -> None:
         """Learn that the reader, or its sink, has raised what it must not: this stream ends, and no other."""
-        run_id = self.reader.run_id
-        fields = log_fields(run_id=run_id)
-        logger.error("reading run %s failed", run_id or "(unnamed)", extra=fields, exc_info=error)
+        self._log_bug("reading run %s failed", error)
         self._drop(Leave.BROKEN)
         self._end(EdgeError("INTERNAL"))
 
@@ -234,12 +243,7 @@ class FollowCall:
         if self._cores.are_known:
             self._open(self._next_member())
         else:
-            self._recovery = self._cores.tasks.spawn(self._open_once_known(), "open a stream")
-
-    async def _open_once_known(self) -> None:
-        await self._cores.learn()
-        self._recovery = None
-        self._open(self._next_member())
+            self._recover(None)
 
     def _next_member(self) -> Member:
         """Return the core that is asked next: another one than has just failed, if there is one."""
@@ -267,28 +271,27 @@ class FollowCall:
             attempt = self._attempt
         return member.follow_run(self, self._caller, attempt)
 
-    def _recover(self, error: EdgeError) -> None:
-        self._recovery = self._cores.tasks.spawn(self._recovered(error), "recover a stream")
+    def _recover(self, failure: EdgeError | None) -> None:
+        """Open the next source: after a failure when it is time to, else once it is known where."""
+        self._recovery = self._cores.tasks.spawn(self._recovered(failure), "open a stream")
 
-    async def _recovered(self, error: EdgeError) -> None:
+    async def _recovered(self, failure: EdgeError | None) -> None:
         """Open the next source when it is time to; end the stream where that does not help."""
         try:
-            await self._counted(error)
+            if failure is not None:
+                await self._counted(failure)
             await self._cores.learn()
-            member = self._next_member()
+            self._recovery = None
+            if not self._is_over:  # The sink has closed it in this task's own turn.
+                self._open(self._next_member())
         except EdgeError as final:
             self._recovery = None
             # Else a cycle would wait for a collection: the frames that it was raised through hold it.
             self._end(final.with_traceback(None))
-        except Exception:
-            run_id = self.reader.run_id
-            logger.exception("following run %s again failed", run_id, extra=log_fields(run_id=run_id))
+        except Exception as error:  # noqa: BLE001 # logged: the client must not wait for ever
+            self._log_bug("following run %s failed", error)
             self._recovery = None
             self._end(EdgeError("INTERNAL"))
-        else:
-            self._recovery = None
-            if not self._is_over:  # The sink has closed it in this task's own turn.
-                self._open(member)
 
     async def _counted(self, error: EdgeError) -> None:
         """Do what `_failed` does, and count the stream where its core is away."""
@@ -319,11 +322,10 @@ class FollowCall:
         broke_unix_nano = time.time_ns()
         if self._retry is None:
             self._retry = RetryPolicy()
-        cursor, failed_at = self.reader.cursor, self._failed_at
-        self._failed_at = cursor
-        now_s = asyncio.get_running_loop().time()
-        wait_s = self._retry.after(error, now_s, is_further=cursor != failed_at)
-        await self._require_alive(member, error)
+        is_further = self.reader.cursor != self._failed_at
+        self._failed_at = self.reader.cursor
+        wait_s = self._retry.after(error, asyncio.get_running_loop().time(), is_further=is_further)
+        await require_alive(member, error)
         self._reconnects(error, broke_unix_nano)
         self._avoided = member
         if is_of_transport(error):
@@ -348,15 +350,6 @@ class FollowCall:
             self._reconnect = ReconnectSpan(self._caller.context, self.reader.run_id, broke_unix_nano)
             self._span_context = self._reconnect.context
         self._attempt = Attempt.AGAIN if is_of_transport(error) else Attempt.UNSEEN
-
-    async def _require_alive(self, member: Member, error: EdgeError) -> None:
-        """Return unless it is proven that the run was lost with its core.
-
-        Raises:
-            UpstreamError: It is.
-        """
-        if is_lost_with_process(member) and error.code == "UNAVAILABLE" and await member.is_gone():
-            raise UpstreamError("UNAVAILABLE", details={"reason": Reason.CORE_LOST}) from error
 
     def _drop(self, reason: Leave) -> None:
         """Close the source, if there is one."""
@@ -397,6 +390,9 @@ class FollowCall:
         try:
             if sink is not None:
                 sink.end(failure)
-        except Exception:
-            run_id = self.reader.run_id
-            logger.exception("ending the stream of run %s failed", run_id, extra=log_fields(run_id=run_id))
+        except Exception as error:  # noqa: BLE001 # logged: it is over all the same
+            self._log_bug("ending the stream of run %s failed", error)
+
+    def _log_bug(self, text: str, error: Exception) -> None:
+        run_id = self.reader.run_id
+        logger.error(text, run_id or "(unnamed)", extra=log_fields(run_id=run_id), exc_info=error)

@@ -1,4 +1,7 @@
-"""A browser goes away, on real processes: with `cancel` the agent's task and the model stop."""
+"""A browser goes away, on real processes: with `cancel` the agent's task and the model stop.
+
+How each way from core to edge (link, call) tells of it, `tests/integration/test_edge_leaving.py` tests.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,17 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.processes import PATIENT, Processes, wait_until
+from tests.support.processes import PATIENT, Processes, Stack, wait_until
 
-pytestmark = pytest.mark.usefixtures("transport")
+pytestmark = pytest.mark.xdist_group("leaving")
 
-STOPPED_S = 5.0
-"""Generous: it takes milliseconds on an idle machine."""
+SETTINGS = {**PATIENT, "TOKENWIRE_HEARTBEAT_S": "0.1"}
 
-QUICK_HEARTBEATS = {"TOKENWIRE_HEARTBEAT_S": "0.1"}
+
+@pytest.fixture(scope="module")
+def site(module_processes: Processes) -> Stack:
+    """A core and an edge that these tests share."""
+    return module_processes.up(settings=SETTINGS)
 
 
 class Browser:
@@ -45,45 +51,48 @@ class Browser:
             assert received, f"ended before {text!r}: {self.seen!r}"
             self.seen += received
 
+    @property
+    def run_id(self) -> str:
+        self.read_until(b"\r\n\r\n")
+        return self.seen.split(b"run-id: ")[1].split(b"\r\n")[0].decode()
+
     def leave(self) -> None:
         self._socket.close()
 
 
-def journal(processes: Processes) -> list[tuple[str, str]]:
-    """Return what the agents wrote down: (run id, event)."""
+def told_by(processes: Processes, run_id: str) -> list[str]:
+    """Return what a run's agent wrote down."""
     if not processes.journal.exists():
         return []
-    lines = processes.journal.read_text().splitlines()
-    return [(entry["run_id"], entry["event"]) for entry in map(json.loads, lines)]
+    entries = map(json.loads, processes.journal.read_text().splitlines())
+    return [entry["event"] for entry in entries if entry["run_id"] == run_id]
 
 
-def stopped_by_leaving(processes: Processes, browser: Browser, started: int = 1) -> None:
+def stopped_by_leaving(processes: Processes, browser: Browser) -> None:
     """Let the browser leave and see its agent cancelled."""
-    wait_until(lambda: len(journal(processes)) >= started, "the agent runs")
+    run_id = browser.run_id
+    wait_until(lambda: told_by(processes, run_id) == ["started"], "the agent runs")
     browser.leave()
-    wait_until(lambda: journal(processes)[-1][1] == "cancelled", "the agent is cancelled", STOPPED_S)
+    wait_until(lambda: told_by(processes, run_id) == ["started", "cancelled"], "the agent is cancelled")
 
 
-def test_before_the_first_token(processes: Processes) -> None:
+def test_before_the_first_token(module_processes: Processes, site: Stack) -> None:
     """The agent says nothing: no write would ever fail, only watching tells."""
-    stack = processes.up()
-    stopped_by_leaving(processes, Browser(stack.url, agent="silent", onDisconnect="cancel"))
+    stopped_by_leaving(module_processes, Browser(site.url, agent="silent", onDisconnect="cancel"))
 
 
-def test_in_the_middle_of_the_tokens(processes: Processes) -> None:
+def test_in_the_middle_of_the_tokens(module_processes: Processes, site: Stack) -> None:
     """The stream is flowing."""
-    stack = processes.up()
-    browser = Browser(stack.url, agent="slow", onDisconnect="cancel")
+    browser = Browser(site.url, agent="slow", onDisconnect="cancel")
     browser.read_until(b'"content":" 3"')
-    stopped_by_leaving(processes, browser)
+    stopped_by_leaving(module_processes, browser)
 
 
-def test_during_heartbeats(processes: Processes) -> None:
+def test_during_heartbeats(module_processes: Processes, site: Stack) -> None:
     """The stream is silent but for its heartbeats."""
-    stack = processes.up(settings=QUICK_HEARTBEATS)
-    browser = Browser(stack.url, agent="silent", onDisconnect="cancel")
+    browser = Browser(site.url, agent="silent", onDisconnect="cancel")
     browser.read_until(b": heartbeat\n", times=2)
-    stopped_by_leaving(processes, browser)
+    stopped_by_leaving(module_processes, browser)
 
 
 def test_the_model_stops_too(processes: Processes) -> None:
@@ -91,14 +100,14 @@ def test_the_model_stops_too(processes: Processes) -> None:
     stack = processes.up(agents=(), settings=PATIENT)
     browser = Browser(stack.url, message="Tell a very long story about a lighthouse.", onDisconnect="cancel")
     browser.read_until(b"text_delta")
-    run_id = browser.seen.split(b"run-id: ")[1].split(b"\r\n")[0].decode()
+    run_id = browser.run_id
     browser.leave()
 
     def state() -> dict[str, Any]:
         result: dict[str, Any] = httpx.get(f"{stack.url}/api/runs/{run_id}", trust_env=False).json()
         return result
 
-    wait_until(lambda: state()["state"] == "ended", "the model's run has ended", STOPPED_S)
+    wait_until(lambda: state()["state"] == "ended", "the model's run has ended")
     assert state()["terminal"] == {"event": "done", "reason": "cancelled"}
     answer = httpx.post(
         f"{stack.url}/api/chat",
@@ -110,27 +119,24 @@ def test_the_model_stops_too(processes: Processes) -> None:
 
 
 @pytest.mark.parametrize("policy", ["grace", "continue"])
-def test_other_policies_let_the_run_go_on(processes: Processes, policy: str) -> None:
+def test_other_policies_let_the_run_go_on(module_processes: Processes, site: Stack, policy: str) -> None:
     """Leaving is not Stop: the run is still there for whoever comes back."""
-    stack = processes.up()
-    browser = Browser(stack.url, agent="slow", onDisconnect=policy)
+    browser = Browser(site.url, agent="slow", onDisconnect=policy)
     browser.read_until(b'"content":" 3"')
     browser.leave()
-    run_id = journal(processes)[0][0]
-    with httpx.stream(
-        "GET", f"{stack.url}/api/runs/{run_id}/events", timeout=30, trust_env=False
-    ) as response:
+    events = f"{site.url}/api/runs/{browser.run_id}/events"
+    with httpx.stream("GET", events, timeout=30, trust_env=False) as response:
         seen = ""
         for text in response.iter_text():
             seen += text
             if '"content":" 30"' in seen:
                 break
-    assert journal(processes) == [(run_id, "started")]
+    assert told_by(module_processes, browser.run_id) == ["started"]
 
 
 def test_grace_ends_when_nobody_comes_back(processes: Processes) -> None:
     """The run does not go on for ever without anybody."""
-    stack = processes.up(settings={"TOKENWIRE_DISCONNECT_GRACE_S": "0.3"})
+    stack = processes.up(settings={**PATIENT, "TOKENWIRE_DISCONNECT_GRACE_S": "0.3"})
     browser = Browser(stack.url, agent="slow", onDisconnect="grace")
     browser.read_until(b'"content":" 3"')
     stopped_by_leaving(processes, browser)
@@ -139,13 +145,13 @@ def test_grace_ends_when_nobody_comes_back(processes: Processes) -> None:
 def test_a_killed_edge_is_a_broken_link_not_a_leaving_browser(processes: Processes) -> None:
     """With `cancel` too the run goes on: its browser is about to resume at another edge."""
     core, _ = processes.core()
-    url, edge = processes.edge(core)
+    url, edge = processes.edge(core, settings=PATIENT)
     browser = Browser(url, agent="slow", onDisconnect="cancel")
     browser.read_until(b'"content":" 3"')
     edge.send(signal.SIGKILL)
     browser.leave()
     other, _ = processes.edge(core)
-    run_id = journal(processes)[0][0]
+    run_id = browser.run_id
     last = browser.seen.decode().rsplit("id: ", 1)[1].split("\n")[0]
     with httpx.stream(
         "GET", f"{other}/api/runs/{run_id}/events", params={"after": last}, timeout=30, trust_env=False
@@ -155,4 +161,4 @@ def test_a_killed_edge_is_a_broken_link_not_a_leaving_browser(processes: Process
         after = int(last.rsplit(".", 1)[1])
         assert f'"from":{after + 1}' in first or f".{after + 1}\n" in first
         # Before this follower leaves by itself: that does cancel the run.
-        assert journal(processes) == [(run_id, "started")]
+        assert told_by(processes, run_id) == ["started"]

@@ -38,8 +38,9 @@ def test_with_time_to_drain_every_run_comes_to_its_own_end(tmp_path: Path) -> No
 
 def test_without_time_runs_end_in_the_cores_own_error(tmp_path: Path) -> None:
     """Those that a core has to stop: once, and nothing of what they said before is lost."""
-    report = run(Plan(STREAMS, rate=10, tokens=60, drain_s=0.2, pause_s=1), tmp_path)
-    assert_whole(report, *Plan.restarts)
+    restarts = ("edge 1", "core 1")
+    report = run(Plan(STREAMS, rate=10, tokens=60, drain_s=0.2, pause_s=1, restarts=restarts), tmp_path)
+    assert_whole(report, *restarts)
     assert report.ends[STOPPED] > 0
     assert set(report.ends) <= {"done", STOPPED}
 

@@ -80,7 +80,6 @@ def test_each_stall_of_5000_tokens_is_told_with_its_token_and_its_hop(
             assert stall.hop == hop_by_stamps(stream, plant.sequence)
 
 
-@pytest.mark.usefixtures("transport")
 def test_a_core_that_is_killed_leaves_all_rows_and_says_what_was_waited_for(
     traced: Traced, redis_server: RedisServer
 ) -> None:

@@ -18,6 +18,9 @@ ASKING = ("asks", "asks_together", "asks_in_thread", "asks_in_own_loop", "gives_
 AGENTS = " ".join(f"{name}=tests.support.asking_agents:{name}" for name in ASKING)
 
 
+TWO = '[{"prompt": "Delete 3 rows?"}, {"prompt": "Really?"}]'
+
+
 class Asking:
     """A run that is followed from its start."""
 
@@ -67,7 +70,7 @@ async def asking(core: Core, agent: str, message: str, **spec: object) -> AsyncI
 @pytest.mark.parametrize("agent", ["asks", "asks_in_thread", "asks_in_own_loop"])
 async def test_an_agent_gets_what_a_person_answers(agent: str) -> None:
     """Once, whoever asks twice; and its run waits meanwhile."""
-    async with running_core(agent=AGENTS) as core, asking(core, agent, "Delete 3 rows?") as run:
+    async with running_core(agent=AGENTS) as core, asking(core, agent, TWO) as run:
         asked = await run.next("input_requested")
         assert (asked.input_id, asked.kind, asked.prompt) == (
             "1",
@@ -84,6 +87,8 @@ async def test_an_agent_gets_what_a_person_answers(agent: str) -> None:
         assert (again.code, again.info.reason) == ("FAILED_PRECONDITION", "INPUT_CLOSED")
         assert again.info.metadata["outcome"] == "answered"
         assert (await run.next("input_received")).outcome == event_pb2.INPUT_OUTCOME_ANSWERED
+        assert (await run.next("input_requested")).input_id == "2"
+        await run.send("2", "false")
         assert "true" in (await run.next("done")).final_message
         assert (await core.run(run.run_id)).state == RUN_STATE_ENDED
         assert (await run.refused("1", value_json="true")).info.reason == "INPUT_CLOSED"

@@ -360,6 +360,40 @@ async def test_a_deadline_ends_the_run_that_was_started_and_only_the_follow_of_a
         await link.until(lambda: len(link.events(2)) > before)
 
 
+async def test_a_deadline_ends_a_follow_that_is_parked() -> None:
+    """Another run's at once: an end takes no credit. That of a run that was started comes with the credit."""
+    soon = LinkCaller(deadline=Duration(nanos=200_000_000))
+    one = FollowCredit(events=1, bytes=1)
+    async with running_core() as core, linked(core) as link:
+        await link.start(1, "slow", credit=one, caller=soon)
+        await link.start(2, "slow")
+        await link.until(lambda: bool(link.events(1)) and bool(link.events(2)))
+        await link.follow(3, link.run_id(2), credit=one, caller=soon)
+        assert (await link.ended(3)).end.error.code == "DEADLINE_EXCEEDED"
+        async with asyncio.timeout(WITHIN_S):
+            while (await core.run(link.run_id(1))).state != RUN_STATE_ENDED:
+                await asyncio.sleep(0.01)
+        assert [event.sequence for event in link.events(1)] == [1]
+        await link.credit(1, 1_000, PLENTY_BYTES)
+        assert (await link.ended(1)).events[-1].error.code == "DEADLINE_EXCEEDED"
+        assert_dense(link.events(1))
+
+
+@pytest.mark.parametrize("follow_id", [0, 2**63, 2**64 - 1])
+async def test_ids_and_credits_may_be_as_large_as_their_fields(follow_id: int) -> None:
+    """Credit adds up beyond what one message could give; none at all parks a follow."""
+    most = FollowCredit(events=2**32 - 1, bytes=2**32 - 1)
+    async with running_core() as core, linked(core) as link:
+        await link.start(follow_id, "echo", credit=FollowCredit())
+        await link.start(1, "echo")
+        await link.ended(1)
+        assert link.batches(follow_id) == []
+        for _ in range(3):
+            await link.credit(follow_id, most.events, most.bytes)
+        await link.ended(follow_id)
+        assert_dense(link.events(follow_id))
+
+
 async def test_a_deadline_ends_a_run_that_an_earlier_request_has_started() -> None:
     """As that of a repeated StreamRun does."""
     soon = LinkCaller(deadline=Duration(nanos=100_000_000))

@@ -121,6 +121,32 @@ async def test_the_last_follower_counts_whatever_door_it_came_through() -> None:
         assert await ends(core, run_id) < 5
 
 
+async def test_one_who_follows_before_the_last_one_leaves_keeps_the_run() -> None:
+    """However close they come, on one link: requests are taken in order."""
+    async with running_core(disconnect_grace_s=LONG_S) as core, linked(core) as link:
+        run_id = await begun(link, 0)
+        for follow_id in range(1, 30):
+            await link.follow(follow_id, run_id)
+            await link.unfollow(follow_id - 1, UNFOLLOW_REASON_LEFT)
+        await link.until(lambda: len(link.events(29)) > 3)
+        await goes_on(core, run_id, 0.1)
+
+
+async def test_one_who_follows_as_the_last_one_leaves_has_the_run_or_its_end() -> None:
+    """On two links either may be first; the one who comes is never left waiting."""
+    async with running_core(disconnect_grace_s=LONG_S) as core, linked(core) as one, linked(core) as other:
+        for follow_id in range(20):
+            run_id = await begun(one, follow_id)
+            await asyncio.gather(
+                one.unfollow(follow_id, UNFOLLOW_REASON_LEFT), other.follow(follow_id, run_id)
+            )
+            await other.until(
+                lambda each=follow_id: other.has_ended(each) or len(other.events(each)) > 4  # it goes on
+            )
+            await other.unfollow(follow_id, UNFOLLOW_REASON_LEFT)
+            assert await ends(core, run_id) < 5
+
+
 async def test_one_who_left_is_not_taken_for_another_whose_link_broke() -> None:
     """Its word and its end come in one step, so there is nothing to pair."""
     async with running_core(disconnect_grace_s=LONG_S) as core, linked(core) as stays:

@@ -205,9 +205,9 @@ async def broken(core: Core, request: pb.StreamRunRequest) -> str:
     """Start a run, read its beginning, and have its call break."""
     call = core.stub.StreamRun(request)
     run_id: str = (await call.read()).run_id
-    following = len(core.server.manager._followers)
+    following = len(core.server.manager.followers)
     call.cancel()
     async with asyncio.timeout(5):
-        while len(core.server.manager._followers) >= following:
+        while len(core.server.manager.followers) >= following:
             await asyncio.sleep(0.01)
     return run_id

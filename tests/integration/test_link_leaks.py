@@ -1,4 +1,4 @@
-"""What many short follows, and links that broke under them, leave behind at edge and core: nothing."""
+"""What many short follows, and links that break under them, leave behind at edge and core: nothing."""
 
 from __future__ import annotations
 

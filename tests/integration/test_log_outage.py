@@ -41,7 +41,7 @@ async def test_an_outage_of_redis_is_a_few_lines_for_all_runs_together(
             redis.kill()
             waits = core.server.manager.log_watch.outage
             async with asyncio.timeout(WITHIN_S):
-                while not waits._waiting.issuperset(run_ids):
+                while not waits.waiting.issuperset(run_ids):
                     await asyncio.sleep(0.02)
                 for _ in range(10):
                     with pytest.raises(grpc.aio.AioRpcError):

@@ -32,7 +32,7 @@ from agent_core.log.contract import START
 from agent_core.log.encoding import DeltaEncoder
 from agent_core.log.memory.log import MemoryLog
 from agent_core.rpc.responses import ResponseEncoder
-from agent_core.runs.follower import FollowOrder
+from agent_core.runs.follower import FollowRequest
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
 from agent_core.runs.state import MAX_PIECE_LENGTH
@@ -79,7 +79,7 @@ async def stream(manager: RunManager) -> int:
         on_disconnect=ON_DISCONNECT_CONTINUE,
         parent=Context(),
     )
-    order = FollowOrder(run_id, OWNER, START, relay=True, say_caught_up=True)
+    order = FollowRequest(run_id, OWNER, START, relay=True, say_caught_up=True)
     follower = await manager.follow(order)
     encoder, stream = ResponseEncoder(run_id, 1), FedStream(budget_bytes=MIB)
     written = 0

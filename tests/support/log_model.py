@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from agent_core.log.batch import Batch
 from agent_core.log.errors import LogGoneError
-from agent_core.runs.follower import CaughtUp, Follower, Given, NotHere, Resync
+from agent_core.runs.follower import CaughtUp, Follower, FollowItem, NotHere, Resync
 from tokenwire.v1.event_pb2 import Event
 
 TURNS = 20
@@ -25,7 +25,7 @@ class Reader:
     cursor: int
     polls: tuple[int, int] | None = None
     """How many events and bytes it takes at once, as a link does that polls; None for one that waits."""
-    task: asyncio.Task[Given | None] | None = None
+    task: asyncio.Task[FollowItem | None] | None = None
     finished: bool = False
     terminals: int = 0
     seen: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class Reader:
             await asyncio.wait({task})
         await self.follower.aclose()
 
-    def take(self, given: Given | None) -> None:
+    def take(self, given: FollowItem | None) -> None:
         """Check what the follower was given."""
         run = self.run
         self.seen[given.reason if isinstance(given, Resync) else type(given).__name__] += 1

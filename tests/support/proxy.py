@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, TypeAlias
 
+from tests.support.frames import FrameCut, Frames
+
 CHUNK_BYTES: Final = 65_536
 
 HOLD_S: Final = 0.02
@@ -59,6 +61,8 @@ class Connection:
         """The directions in which nothing passes any more: True for answers."""
         self.left: int | None = None
         """How many bytes of the response are passed before the reset; None for all."""
+        self.frames: Frames | None = None
+        """Reads what the server says as HTTP/2, and knows where it is cut."""
         self.passed = 0
         """How many were."""
         self.is_losing = False
@@ -82,10 +86,14 @@ class Proxy:
         target: HOST:PORT or http://HOST:PORT of the server.
         cuts_by_header: Whether requests say with a header `x-cut` after how many bytes their response is
             cut: HTTP/1.1, one request a connection.
+        reads_frames: Whether what the server says is HTTP/2 that can be cut between and inside frames.
     """
 
-    def __init__(self, target: str, *, cuts_by_header: bool = False) -> None:
+    def __init__(self, target: str, *, cuts_by_header: bool = False, reads_frames: bool = False) -> None:
         self.send_to(target)
+        self._reads_frames = reads_frames
+        self.next_cut: FrameCut | None = None
+        """Where the next connection is cut on which a client says something."""
         self._cuts_by_header = cuts_by_header
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._lock = threading.Lock()
@@ -221,6 +229,8 @@ class Proxy:
                 continue
             self.accepted += 1
             connection = Connection(client, server)
+            if self._reads_frames:
+                connection.frames = Frames()
             with self._lock:
                 self._open.add(connection)
             for is_answer in (False, True):
@@ -254,6 +264,9 @@ class Proxy:
             return True
         if self._cuts_by_header and not connection.said:
             data = self._whole_head(connection, data)
+        if self.next_cut is not None and connection.frames is not None and not connection.said:
+            cut, self.next_cut = self.next_cut, None
+            connection.frames.cut(cut, from_start=True)
         connection.said += data[: CHUNK_BYTES - len(connection.said)]
         fault = self.plan(data)
         self.done[fault] += 1
@@ -297,8 +310,13 @@ class Proxy:
             time.sleep(HOLD_S)
             self.cut()
             return False
+        before_cut = None
         if connection.left is not None and len(data) >= connection.left - connection.passed:
-            client.sendall(data[: connection.left - connection.passed])
+            before_cut = connection.left - connection.passed
+        elif connection.frames is not None:
+            before_cut = connection.frames.feed(data)
+        if before_cut is not None:
+            client.sendall(data[:before_cut])
             time.sleep(HOLD_S)
             self.cuts += 1
             connection.reset()
@@ -309,9 +327,9 @@ class Proxy:
 
 
 @contextmanager
-def proxy_to(target: str, *, cuts_by_header: bool = False) -> Iterator[Proxy]:
+def proxy_to(target: str, *, cuts_by_header: bool = False, reads_frames: bool = False) -> Iterator[Proxy]:
     """Stand before a server while the context lasts. See `Proxy`."""
-    proxy = Proxy(target, cuts_by_header=cuts_by_header)
+    proxy = Proxy(target, cuts_by_header=cuts_by_header, reads_frames=reads_frames)
     try:
         yield proxy
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from agent_core.log.contract import Batch, Position, fitting
-from agent_core.runs.follower import NOT_HERE, Given, NotHere
+from agent_core.runs.follower import NOT_HERE, FollowItem, NotHere
 
 RUN_ID = "k7q2" + "a" * 26
 
@@ -26,7 +26,7 @@ class ScriptedFollower:
         """How often it was closed."""
         self.polled: list[tuple[int, int]] = []
         """The limits of each poll."""
-        self.controls: list[Given] = []
+        self.controls: list[FollowItem] = []
         """What comes before the next events."""
         self.failure: Exception | None = None
         """What the next poll raises."""
@@ -51,7 +51,7 @@ class ScriptedFollower:
     def notify(self, callback: Callable[[], None] | None) -> None:
         self._callback = callback
 
-    def poll(self, max_events: int, max_bytes: int) -> Given | Literal[NotHere.NOT_HERE] | None:
+    def poll(self, max_events: int, max_bytes: int) -> FollowItem | Literal[NotHere.NOT_HERE] | None:
         self.polled.append((max_events, max_bytes))
         if self.failure is not None:
             raise self.failure
@@ -59,7 +59,7 @@ class ScriptedFollower:
             return NOT_HERE
         return self._next(max_events, max_bytes)
 
-    async def next(self, max_events: int, max_bytes: int) -> Given | None:
+    async def next(self, max_events: int, max_bytes: int) -> FollowItem | None:
         self.is_away = False
         return self._next(max_events, max_bytes)
 
@@ -67,7 +67,7 @@ class ScriptedFollower:
         self.closed += 1
         self._callback = None
 
-    def _next(self, max_events: int, max_bytes: int) -> Given | None:
+    def _next(self, max_events: int, max_bytes: int) -> FollowItem | None:
         if self.controls:
             return self.controls.pop(0)
         first = self._given + 1

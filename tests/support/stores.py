@@ -20,7 +20,7 @@ from agent_core.log.position import START, Position
 from agent_core.log.records import Outcome, RunInfo, RunRecord
 from agent_core.log.redis import RedisLog
 from agent_core.log.sqlite.log import SqliteLog
-from agent_core.runs.follower import Follower, Opened, start_of
+from agent_core.runs.follower import Follower, OpenTail, start_of
 from tests.support.redis_server import shared_redis
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_GRACE
@@ -118,12 +118,12 @@ def record(
 
 async def open_log_at(
     log: RunLog, run_id: str, after: Position, max_events: int = 512, max_bytes: int = FAR
-) -> Opened:
+) -> OpenTail:
     """Open a run's log after a position, as a core does for a follower."""
     info = await log.info(run_id)
     assert info is not None
     start = start_of(info, after)
-    return Opened(await log.tail(run_id, start[0], max_events, max_bytes), info, start)
+    return OpenTail(await log.tail(run_id, start[0], max_events, max_bytes), info, start)
 
 
 async def follow(
@@ -131,7 +131,7 @@ async def follow(
 ) -> Follower:
     """Return a follower that is told when it has caught up."""
 
-    def again(position: Position) -> Awaitable[Opened]:
+    def again(position: Position) -> Awaitable[OpenTail]:
         return open_log_at(log, run_id, position, max_events, max_bytes)
 
     return Follower(await again(after), reopen=again, say_caught_up=True, on_close=lambda _: None)

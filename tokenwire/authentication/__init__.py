@@ -5,13 +5,14 @@ Nothing here knows HTTP or gRPC: each process tells its callers in its own way w
 """
 
 from tokenwire.authentication.api_keys import ApiKeys, load_keys
-from tokenwire.authentication.bearer import KeysAndTokens
+from tokenwire.authentication.bearer import AnyMethod
 from tokenwire.authentication.contract import Bearers, CredentialsError, IssuerAwayError, authorization_of
 from tokenwire.authentication.key_set import KeySet, KeySource, read_key_file
 from tokenwire.authentication.settings import AuthenticationSettings
 from tokenwire.authentication.tokens import JwtRules, JwtTokens
 
 __all__ = [
+    "AnyMethod",
     "ApiKeys",
     "AuthenticationSettings",
     "Bearers",
@@ -21,7 +22,6 @@ __all__ = [
     "JwtTokens",
     "KeySet",
     "KeySource",
-    "KeysAndTokens",
     "authorization_of",
     "load_keys",
     "read_key_file",

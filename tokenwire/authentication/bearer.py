@@ -1,49 +1,35 @@
-"""API keys and JWTs side by side."""
+"""Several methods of authentication side by side."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
-import jwt
-
-from tokenwire.authentication.api_keys import ApiKeys
-from tokenwire.authentication.contract import bearer_of
-from tokenwire.authentication.tokens import MAX_TOKEN_CHARS, JwtTokens
+from tokenwire.authentication.contract import BearerMethod, bearer_of
 
 
-class KeysAndTokens:
-    """Takes a bearer that is a JWT for one, and any other for an API key.
+class AnyMethod:
+    """Has each bearer checked by the one method whose form it has.
+
+    A bearer that is refused there is not tried with another: a token that is not valid is no key.
 
     Args:
-        keys: The API keys.
-        tokens: Checks JWTs.
+        methods: In the order in which they are asked; the last takes all that is left.
     """
 
-    def __init__(self, keys: ApiKeys, tokens: JwtTokens) -> None:
-        self._keys = keys
-        self._tokens = tokens
+    def __init__(self, *methods: BearerMethod) -> None:
+        self._methods = methods
 
     async def principal_of(self, authorization: str) -> str:
-        """Return the principal of the key or of the token that the header carries."""
-        if looks_like_jwt(bearer_of(authorization)):
-            return await self._tokens.principal_of(authorization)
-        return await self._keys.principal_of(authorization)
+        """Return the principal of what the header carries."""
+        bearer = bearer_of(authorization)
+        method = next((each for each in self._methods if each.takes(bearer)), self._methods[-1])
+        return await method.principal_of(authorization)
 
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Return the context within which the issuer's keys are kept fresh."""
-        return self._tokens.running()
-
-
-def looks_like_jwt(bearer: str) -> bool:
-    """Return whether a bearer has the form of a JWT. It need not be valid.
-
-    Args:
-        bearer: As it came.
-    """
-    if len(bearer) > MAX_TOKEN_CHARS:
-        return True  # no key is as long; the check of tokens refuses it, and says so in the log
-    try:
-        jwt.get_unverified_header(bearer)
-    except jwt.PyJWTError:
-        return False
-    return True
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Enter the contexts of all methods."""
+        async with AsyncExitStack() as stack:
+            for method in self._methods:
+                await stack.enter_async_context(method.running())
+            yield

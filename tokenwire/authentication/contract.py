@@ -61,6 +61,17 @@ class Bearers(Protocol):
         """Return the context within which it can be asked: it may have to fetch keys meanwhile."""
 
 
+class BearerMethod(Bearers, Protocol):
+    """A method of authentication that may stand beside others."""
+
+    def takes(self, bearer: str) -> bool:
+        """Return whether a bearer has the form of this method. It need not be valid.
+
+        Args:
+            bearer: As it came.
+        """
+
+
 def authorization_of(values: Iterable[str]) -> str:
     """Return what all Authorization headers of a call say together; empty for nothing.
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tokenwire.authentication.api_keys import ApiKeys, load_keys
-from tokenwire.authentication.bearer import KeysAndTokens
-from tokenwire.authentication.contract import Bearers
+from tokenwire.authentication.bearer import AnyMethod
+from tokenwire.authentication.contract import BearerMethod, Bearers
 from tokenwire.authentication.key_set import KeySource, read_key_file
 from tokenwire.authentication.tokens import JwtRules, JwtTokens
 from tokenwire.settings import WrongSettingError
+
+METHODS: Final = ("keys", "jwt")
+"""The methods of authentication that TOKENWIRE_AUTH may name."""
 
 
 class AuthenticationSettings(BaseSettings):
@@ -22,10 +26,11 @@ class AuthenticationSettings(BaseSettings):
     # A message about a wrong value does not show it: it may be a secret.
     model_config = SettingsConfigDict(env_prefix="TOKENWIRE_", frozen=True, hide_input_in_errors=True)
 
-    auth: Literal["none", "keys", "jwt", "keys,jwt"] = "none"
-    """What callers may authenticate with in `Authorization: Bearer …`: API keys, JWTs of the issuer, or both.
-    With `none` the edge admits all callers, and listens only on loopback; the core refuses calls with an
-    `authorization`, and accepts signed principals and certificates."""
+    auth: str = "none"
+    """What callers may authenticate with in `Authorization: Bearer …`: `keys` (API keys), `jwt` (JWTs of the
+    issuer), or both, separated by a comma. With `none` the edge admits all callers, and listens only on
+    loopback; the core refuses calls with an `authorization`, and accepts signed principals and
+    certificates."""
     api_keys: SecretStr = SecretStr("")
     """API keys as `NAME sha256:HEX`, separated by commas (`tokenwire key` makes them)."""
     api_keys_file: Path | None = None
@@ -47,14 +52,18 @@ class AuthenticationSettings(BaseSettings):
     jwt_leeway_s: float = Field(default=30, ge=0, le=600)
     """Allowed difference between the issuer's clock and this one, in seconds."""
 
-    @field_validator("auth", mode="before")
+    @field_validator("auth")
     @classmethod
-    def _in_order(cls, value: object) -> object:
-        return (
-            ",".join(sorted((part.strip() for part in value.split(",")), reverse=True))
-            if isinstance(value, str)
-            else value
-        )
+    def _methods(cls, value: str) -> str:
+        """Return the methods in one order, without blanks."""
+        given = [part.strip() for part in value.split(",")]
+        if given == ["none"]:
+            return "none"
+        if len(set(given)) < len(given) or not set(given) <= set(METHODS):
+            raise ValueError(
+                f"must be none, or one or several of {', '.join(METHODS)} with commas between them"
+            )
+        return ",".join(method for method in METHODS if method in given)
 
     def bearers(self) -> Bearers | None:
         """Return what checks bearers; None when none are accepted.
@@ -62,14 +71,12 @@ class AuthenticationSettings(BaseSettings):
         Raises:
             WrongSettingError: API keys or JWTs can't be checked with what is set.
         """
-        match self.auth:
-            case "keys":
-                return self._api_keys()
-            case "jwt":
-                return self._jwt_tokens()
-            case "keys,jwt":
-                return KeysAndTokens(self._api_keys(), self._jwt_tokens())
-        return None
+        # In the order in which they are asked whether they take a bearer: a key may have any form.
+        make: dict[str, Callable[[], BearerMethod]] = {"jwt": self._jwt_tokens, "keys": self._api_keys}
+        methods = [make[method]() for method in make if method in self.auth.split(",")]
+        if len(methods) > 1:
+            return AnyMethod(*methods)
+        return methods[0] if methods else None
 
     def _api_keys(self) -> ApiKeys:
         return load_keys(self.api_keys.get_secret_value(), self.api_keys_file)

@@ -43,6 +43,10 @@ class JwtTokens:
         self._keys = keys
         self._rules = rules
 
+    def takes(self, bearer: str) -> bool:
+        """Return whether a bearer has the form of a JWT."""
+        return looks_like_jwt(bearer)
+
     async def principal_of(self, authorization: str) -> str:
         """Return the principal that the header's token names."""
         token = bearer_of(authorization)
@@ -121,3 +125,18 @@ def principal_in(claims: dict[str, Any], claim: str) -> str:
         return require_name(JWT_PREFIX + require_name(claims[claim]))
     except PrincipalError as error:
         raise jwt.InvalidTokenError(f"the claim {claim}: {error}") from error
+
+
+def looks_like_jwt(bearer: str) -> bool:
+    """Return whether a bearer has the form of a JWT. It need not be valid.
+
+    Args:
+        bearer: As it came.
+    """
+    if len(bearer) > MAX_TOKEN_CHARS:
+        return True  # no key is as long; the check of tokens refuses it, and says so in the log
+    try:
+        jwt.get_unverified_header(bearer)
+    except jwt.PyJWTError:
+        return False
+    return True

@@ -64,7 +64,7 @@ class SseTransport:
             headers={"Authorization": f"Bearer {credentials.api_key}"} if credentials.api_key else {},
             timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S),
             limits=httpx.Limits(max_connections=None),
-            verify=_tls(credentials),
+            verify=_tls(credentials) if url.lower().startswith("https:") else _NO_TLS,
             mounts=unproxied(url),
         )
 
@@ -238,6 +238,9 @@ async def _abandon(response: httpx.Response) -> None:
     if network is not None:
         await network.aclose()
 
+
+_NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For plain HTTP: httpx would load all CA certificates of the system, 13 ms of CPU."""
 
 _event_decoder: Final[msgspec.json.Decoder[events.StreamEvent]] = msgspec.json.Decoder(events.StreamEvent)
 _type_decoder: Final = msgspec.json.Decoder(dict[str, Any])

@@ -238,7 +238,8 @@ class MemoryLog(AwaitableAppends):
             log.trim(ring_target(budget.run_events), ring_target(budget.run_bytes))
             added_bytes -= before - log.size_bytes
         self._shares.take(log.account, added_bytes)
-        log.wake()
+        if log.listening or log.waiting:
+            log.wake()
         return _OK
 
     def live(self, account: str) -> Live:

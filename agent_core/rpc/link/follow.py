@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 from opentelemetry import trace
 
 from agent_core.rpc.link.codec import follow_fields
-from agent_core.runs.follower import MAX_EVENTS, Follower, Given, NotHere
+from agent_core.runs.follower import MAX_EVENTS, Follower, FollowItem, NotHere
 from tokenwire.v1.link_pb2 import FollowCredit
 
 SLICE_BYTES: Final = 64 * 1024
@@ -82,7 +82,7 @@ class LinkFollow:
         """Opens it."""
         self.reading: asyncio.Task[None] | None = None
         """Reads the store for it, where what comes next is not in memory."""
-        self.given: Given | BaseException | None = None
+        self.given: FollowItem | BaseException | None = None
         """What that task has brought."""
         self.queued = False
         """Whether the writer will look at it."""
@@ -144,7 +144,7 @@ class LinkFollow:
         self.events -= events
         self.size_bytes -= size_bytes
 
-    def poll(self) -> Given | Literal[NotHere.NOT_HERE] | None:
+    def poll(self) -> FollowItem | Literal[NotHere.NOT_HERE] | None:
         """Return what is to be sent next, within the credit; None for nothing.
 
         Raises:

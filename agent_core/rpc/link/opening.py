@@ -16,11 +16,11 @@ from agent_core.rpc.authentication import Callers
 from agent_core.rpc.link.follow import SLICE_BYTES, LinkFollow
 from agent_core.rpc.refusals import Refusals
 from agent_core.rpc.run_access import RunAccess, position_of
-from agent_core.runs.follower import Follower, FollowOrder
+from agent_core.runs.follower import Follower, FollowRequest
 from agent_core.runs.limits import Limiter
 from agent_core.telemetry.rpc_span import incoming_context
+from tokenwire.v1 import link_pb2
 from tokenwire.v1.link_pb2 import LinkCaller, LinkStart
-from tokenwire.v1.link_pb2 import LinkFollow as FollowRequest
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL
 
 AuthContext: TypeAlias = Mapping[str, Iterable[bytes]]
@@ -75,12 +75,12 @@ class Opener:
         run_id = await self._parts.access.start(
             start.run, follow.principal, ON_DISCONNECT_CANCEL, follow.span, deadline
         )
-        order = FollowOrder(
+        asked = FollowRequest(
             run_id, follow.principal, START, relay=True, say_caught_up=False, max_bytes=SLICE_BYTES
         )
-        return await self._parts.access.manager.follow(order)
+        return await self._parts.access.manager.follow(asked)
 
-    async def follow(self, follow: LinkFollow, request: FollowRequest) -> Follower:
+    async def follow(self, follow: LinkFollow, request: link_pb2.LinkFollow) -> Follower:
         """Return the follower of a run. It is the caller's to close.
 
         Args:
@@ -94,7 +94,7 @@ class Opener:
         self._take_principal(follow, request.caller)
         self._parts.access.link_spans(request.run_id, follow.principal, follow.span)
         self._take_place(follow)
-        order = FollowOrder(
+        asked = FollowRequest(
             request.run_id,
             follow.principal,
             position_of(request.after),
@@ -102,7 +102,7 @@ class Opener:
             say_caught_up=True,
             max_bytes=SLICE_BYTES,
         )
-        return await self._parts.access.manager.follow(order)
+        return await self._parts.access.manager.follow(asked)
 
     def principal_of(self, caller: LinkCaller) -> str:
         """Return on whose behalf the edge asks.

@@ -5,7 +5,7 @@ import pytest
 from agent_core.log.contract import Batch, Position
 from agent_core.log.encoding import encode_payload, new_event, seal
 from agent_core.rpc.responses import ResponseEncoder
-from agent_core.runs.follower import CaughtUp, Draining, Given, Resync
+from agent_core.runs.follower import CaughtUp, Draining, FollowItem, Resync
 from tokenwire.v1.agent_service_pb2 import FollowRunResponse, StreamRunResponse
 from tokenwire.v1.event_pb2 import Event
 from tokenwire.v1.link_pb2 import LinkBatch
@@ -57,7 +57,7 @@ def test_events_arrive_as_protobuf_would_have_built_them(
         (Draining(), {"draining": {"retry_ms": 1000}}),
     ],
 )
-def test_controls_come_alone(given: Given, control: dict[str, object]) -> None:
+def test_controls_come_alone(given: FollowItem, control: dict[str, object]) -> None:
     """Never together with events."""
     response = FollowRunResponse.FromString(ResponseEncoder(RUN_ID, 1).encode(given, 7, 8))
     assert response.control == Control(**control)

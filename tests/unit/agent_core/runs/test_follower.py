@@ -6,7 +6,7 @@ import pytest
 
 from agent_core.log.contract import Batch, Position, RunInfo
 from agent_core.log.outcome import Outcome
-from agent_core.runs.follower import NOT_HERE, CaughtUp, Draining, Follower, Opened, Resync, start_of
+from agent_core.runs.follower import NOT_HERE, CaughtUp, Draining, Follower, OpenTail, Resync, start_of
 from tests.support.stores import record
 
 FIRST, LAST = Position(1, 11), Position(2, 20)
@@ -58,12 +58,12 @@ class ListTail:
         self.closed = True
 
 
-async def never(position: Position) -> Opened:
+async def never(position: Position) -> OpenTail:
     raise AssertionError(f"opened again at {position}")
 
 
-def opened(tail: ListTail, info: RunInfo) -> Opened:
-    return Opened(tail, info, start_of(info, Position(1, 0)))
+def opened(tail: ListTail, info: RunInfo) -> OpenTail:
+    return OpenTail(tail, info, start_of(info, Position(1, 0)))
 
 
 async def test_what_is_said_between_events_comes_in_order() -> None:
@@ -72,7 +72,9 @@ async def test_what_is_said_between_events_comes_in_order() -> None:
     tail = ListTail(replay, Batch(21, [], True, LAST))
     gone: list[Follower] = []
     start = start_of(TRIMMED, Position(1, 0))
-    follower = Follower(Opened(tail, TRIMMED, start), reopen=never, say_caught_up=True, on_close=gone.append)
+    follower = Follower(
+        OpenTail(tail, TRIMMED, start), reopen=never, say_caught_up=True, on_close=gone.append
+    )
     assert await follower.next() == start[1]
     assert await follower.next() == replay
     assert type(await follower.next()).__name__ == "CaughtUp"
@@ -113,7 +115,7 @@ async def test_polling_tells_the_same_in_the_same_order() -> None:
     """Until nothing is to be told, and then until all was."""
     tail = ListTail(Batch(11, [b""] * 10, False, LAST), Batch(21, [], False, LAST), Batch(21, [], True, LAST))
     start = start_of(TRIMMED, Position(1, 0))
-    follower = Follower(Opened(tail, TRIMMED, start), reopen=never, say_caught_up=True, on_close=id)
+    follower = Follower(OpenTail(tail, TRIMMED, start), reopen=never, say_caught_up=True, on_close=id)
     assert follower.poll() == start[1]
     assert follower.poll() == Batch(11, [b""] * 10, False, LAST)
     assert follower.poll() == CaughtUp(LAST)
@@ -149,10 +151,10 @@ async def test_a_poll_that_needs_the_store_says_so() -> None:
     tail, again = ListTail(), ListTail(Batch(1, [b"1", b"2"], True, Position(2, 2)))
     told: list[str] = []
 
-    async def reopen(after: Position) -> Opened:
-        return Opened(again, info, start_of(RunInfo(record(), Position(1, 1), Position(2, 2)), after))
+    async def reopen(after: Position) -> OpenTail:
+        return OpenTail(again, info, start_of(RunInfo(record(), Position(1, 1), Position(2, 2)), after))
 
-    begins = Opened(tail, info, (Position(1, 3), None))
+    begins = OpenTail(tail, info, (Position(1, 3), None))
     follower = Follower(begins, reopen=reopen, say_caught_up=False, on_close=id)
     follower.notify(lambda: told.append("news"))
     assert follower.poll() is NOT_HERE

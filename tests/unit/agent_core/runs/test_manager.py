@@ -25,7 +25,7 @@ from agent_core.log.contract import (
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.outcome import Outcome
 from agent_core.runs import reaper
-from agent_core.runs.follower import FollowOrder
+from agent_core.runs.follower import FollowRequest
 from agent_core.runs.limits import CoreLimits, Limiter, RunLimits
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run import StopCause
@@ -83,7 +83,7 @@ async def test_a_follow_that_fails_counts_as_a_follower_that_left() -> None:
     run = manager.live(run_id)
     assert run is not None
     with pytest.raises(UnknownRunError):
-        await manager.follow(FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=True))
+        await manager.follow(FollowRequest(run_id, OWNER, START, relay=False, say_caught_up=True))
     assert run.stopping
 
 
@@ -131,7 +131,7 @@ async def test_a_run_whose_end_could_not_be_written_gets_one_when_it_can(
     monkeypatch.setattr(reaper, "RETRY_S", 0.001)
     manager = RunManager(FullLog(), RunLimits())
     run_id = await start(manager)
-    follower = await manager.follow(FollowOrder(run_id, OWNER, START, relay=False, say_caught_up=False))
+    follower = await manager.follow(FollowRequest(run_id, OWNER, START, relay=False, say_caught_up=False))
     events: list[Event] = []
     async with asyncio.timeout(20):
         while (given := await follower.next()) is not None:

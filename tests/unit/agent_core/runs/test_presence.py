@@ -1,8 +1,10 @@
 """Who follows, and what their leaving means."""
 
+import asyncio
+
 import pytest
 
-from agent_core.runs.presence import RETURN_S, Presence, Verdict
+from agent_core.runs.presence import RETURN_S, Presence, RunFollowers, Verdict
 from tokenwire.v1.run_pb2 import ON_DISCONNECT_CANCEL, ON_DISCONNECT_CONTINUE, ON_DISCONNECT_GRACE
 
 
@@ -86,3 +88,101 @@ def test_one_who_has_not_left_is_waited_for_though_there_is_no_grace_time(grace_
     """As long as a connection takes to be made again; one who has left is waited for as long as is set."""
     assert Verdict.RETURN.wait_s(grace_s) == max(RETURN_S, grace_s)
     assert Verdict.GRACE.wait_s(grace_s) == grace_s
+
+
+class Stops:
+    """Counts how often a run was told to stop."""
+
+    count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+def followers(policy: int, grace_s: float = 0.0) -> tuple[RunFollowers, Stops]:
+    stops = Stops()
+    return RunFollowers(policy, grace_s, stops), stops  # type: ignore[arg-type]
+
+
+async def test_a_run_whose_follower_leaves_is_stopped_at_once_or_after_its_grace_time() -> None:
+    """As its policy says; with none at all it goes on."""
+    for policy, at_once, later in (
+        (ON_DISCONNECT_CANCEL, 1, 1),
+        (ON_DISCONNECT_GRACE, 0, 1),
+        (ON_DISCONNECT_CONTINUE, 0, 0),
+    ):
+        run, stops = followers(policy)
+        run.join()
+        run.leave(relay=False)
+        assert stops.count == at_once
+        await asyncio.sleep(0.01)
+        assert stops.count == later
+
+
+async def test_a_follower_who_comes_in_time_keeps_the_run() -> None:
+    """The grace time of the one before is over then."""
+    run, stops = followers(ON_DISCONNECT_GRACE)
+    run.join()
+    run.leave(relay=False)
+    run.join()
+    await asyncio.sleep(0.01)
+    assert stops.count == 0
+
+
+async def test_one_who_says_that_he_left_is_not_waited_for_as_one_whose_connection_broke(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever comes first, his word or the end of his relay's call."""
+    monkeypatch.setattr("agent_core.runs.presence.RETURN_S", 60.0)
+    for word_first in (True, False):
+        run, stops = followers(ON_DISCONNECT_GRACE)
+        run.begin()
+        run.join()
+        if word_first:
+            run.left_by_itself()
+        run.leave(relay=True)
+        if not word_first:
+            run.left_by_itself()
+        await asyncio.sleep(0.01)
+        assert stops.count == 1
+
+
+async def test_a_stop_that_is_due_is_not_put_off() -> None:
+    """By the word that he has left, which comes after his connection broke."""
+    run, stops = followers(ON_DISCONNECT_GRACE, grace_s=60.0)
+    run.join()
+    run.leave(relay=True)
+    due = run._grace
+    run.left_by_itself()
+    assert run._grace is due
+    run.close()
+    assert stops.count == 0
+
+
+async def test_followers_at_other_cores_count_as_relayed_ones() -> None:
+    """Their number is reported, not who comes and goes; of a lost core it is 0."""
+    run, stops = followers(ON_DISCONNECT_CANCEL)
+    run.set_elsewhere("two", 2)
+    run.set_elsewhere("two", 1)
+    run.set_elsewhere("three", 1)
+    assert run.elsewhere == {"two": 1, "three": 1}
+    for _ in range(3):
+        assert stops.count == 0
+        run.left_by_itself()
+    run.set_elsewhere("two", 0)
+    assert (run.elsewhere, stops.count) == ({"three": 1}, 0)
+    run.set_elsewhere("three", 0)
+    assert (run.elsewhere, stops.count) == ({}, 1)
+
+
+async def test_a_run_that_has_ended_is_not_stopped_any_more() -> None:
+    """Neither by the timer nor by those who leave then, and nothing holds the run."""
+    run, stops = followers(ON_DISCONNECT_GRACE)
+    run.join()
+    run.leave(relay=False)
+    run.join()
+    run.leave(relay=False)
+    run.close()
+    run.left_by_itself()
+    await asyncio.sleep(0.01)
+    assert stops.count == 0

@@ -34,7 +34,15 @@ from agent_core.runs.start_request import (
 from agent_core.runs.writer import LogRefusedError
 from tests.support.agents import echo
 from tokenwire.cursor import is_run_id, tag_of
-from tokenwire.v1.run_pb2 import ON_DISCONNECT_CONTINUE, ON_DISCONNECT_GRACE, RunSpec
+from tokenwire.v1.run_pb2 import (
+    HISTORY_ROLE_ASSISTANT,
+    HISTORY_ROLE_USER,
+    ON_DISCONNECT_CONTINUE,
+    ON_DISCONNECT_GRACE,
+    History,
+    HistoryMessage,
+    RunSpec,
+)
 
 
 @given(st.integers(0, 2**TAG_BITS - 1), st.integers(0, 2**RANDOM_BITS - 1))
@@ -125,3 +133,21 @@ async def test_an_agent_is_asked_what_the_caller_wants() -> None:
         attributes={"k": "v"},
         gate=gate,
     )
+
+
+async def test_a_history_that_the_caller_sends_goes_before_the_sessions() -> None:
+    """Also an empty one: it says that the conversation begins."""
+
+    async def gate() -> None:
+        return None
+
+    sent = History(
+        messages=[
+            HistoryMessage(role=HISTORY_ROLE_USER, content="q"),
+            HistoryMessage(role=HISTORY_ROLE_ASSISTANT, content="a"),
+        ]
+    )
+    for history, turns in ((sent, [Turn("user", "q"), Turn("assistant", "a")]), (History(), [])):
+        spec = RunSpec(history=history)
+        request = StartRequest(record(spec), spec, echo, 7.0, Context())
+        assert request.run_request([Exchange("hi", "hello")], gate).history == turns

@@ -13,7 +13,7 @@ from agent_core.agents.catalogue import NamedAgent
 from agent_core.agents.events import AgentEvent, ReasoningDelta, RunRequest, TextDelta
 from agent_core.log.contract import START, Batch, End
 from agent_core.log.memory.log import MemoryLog
-from agent_core.runs.follower import NOT_HERE, FollowOrder
+from agent_core.runs.follower import NOT_HERE, FollowRequest
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.manager import RunManager
 from agent_core.runs.run import StopCause
@@ -63,7 +63,9 @@ async def test_an_ended_run_leaves_no_garbage_in_a_cycle(
 
     async def whole() -> None:
         run_id = await started(manager, agent)
-        follower = await manager.follow(FollowOrder(run_id, "alice", START, relay=True, say_caught_up=False))
+        follower = await manager.follow(
+            FollowRequest(run_id, "alice", START, relay=True, say_caught_up=False)
+        )
         if ending == "cancelled":
             run = manager.live(run_id)
             assert run is not None
@@ -106,7 +108,7 @@ async def test_a_token_leaves_nothing_that_the_collector_looks_at() -> None:
 
     manager = RunManager(MemoryLog(), RunLimits())
     run_id = await started(manager, agent)
-    follower = await manager.follow(FollowOrder(run_id, "alice", START, relay=True, say_caught_up=False))
+    follower = await manager.follow(FollowRequest(run_id, "alice", START, relay=True, say_caught_up=False))
     news = asyncio.Event()
     follower.notify(news.set)
     kept: list[bytes] = []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge.http.drain import Drain
-from edge.http.stream_policy import STREAM_HEADERS, StreamPolicy, come_back_later
+from edge.http.stream_policy import STREAM_HEADERS, StreamPolicy, StreamSettings, come_back_later
 
 POLICY = StreamPolicy(retry_ms=1000, reconnects_per_s=500)
 
@@ -23,6 +23,14 @@ def test_the_time_to_come_back_is_spread_by_a_second_for_each_500_streams(
     told = [POLICY.jittered_retry_ms(streams) for _ in range(2000)]
     assert 500 <= min(told) < 500 + 0.05 * spread_ms
     assert 500 + 0.95 * spread_ms < max(told) <= 500 + spread_ms
+
+
+def test_settings_passed_whole_are_the_policy() -> None:
+    """With nothing set, it has the defaults that it has alone; workers share the clients that come back."""
+    assert StreamPolicy.of(StreamSettings()) == StreamPolicy()
+    settings = StreamSettings(commit_ms=20, heartbeat_s=3, reconnects_per_s=100)
+    policy = StreamPolicy(commit_s=0.02, heartbeat_s=3, reconnects_per_s=25)
+    assert StreamPolicy.of(settings, edges=4) == policy
 
 
 def test_an_edge_that_goes_down_counts_whom_it_has_told_to_come_back() -> None:

@@ -97,6 +97,25 @@ async def test_a_run_of_which_nothing_new_comes_is_given_up(
     assert 2 < len(way.one.sources) < 10, "it waits in between"
 
 
+async def test_a_source_that_can_not_be_opened_again_ends_its_stream(
+    way: Way, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a fault of the edge's own, which is logged: else its client would wait for ever."""
+    way.follow()
+    way.one.sources[0].send(delta(1))
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("it is broken")
+
+    monkeypatch.setattr(way.other, "follow_run", fails)
+    way.one.sources[0].owner.on_failed(away())
+    failure = await way.sink.read_to_end()
+    assert failure
+    assert failure.code == "INTERNAL"
+    assert "it is broken" in caplog.text
+    assert way.other.streams == 0
+
+
 async def test_a_run_that_is_not_shared_is_looked_for_at_each_core(way: Way) -> None:
     """One that has it serves it, and then nobody else can; what none has is lost."""
     way.one.status.log_scope = way.other.status.log_scope = pb.LOG_SCOPE_PROCESS

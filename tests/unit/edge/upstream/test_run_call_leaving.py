@@ -60,6 +60,20 @@ async def test_leaving_before_the_run_has_an_id_waits_for_it(way: Way) -> None:
     assert way.sink.ends == []
 
 
+async def test_leaving_a_start_that_goes_on_over_a_link_is_told_once(way: Way) -> None:
+    """By the source: told beside it as well, it would count as another client that has left."""
+    way.one.can_leave = False
+    call = way.start()
+    call.close(Leave.LEFT)
+    way.one.sources[0].owner.on_failed(away())
+    await way.settled()
+    way.other.sources[0].send(delta(1))
+    await way.settled()
+    assert way.other.sources[0].told == ["leave"]
+    assert way.left == []
+    assert (way.one.streams, way.other.streams) == (0, 0)
+
+
 async def test_leaving_a_start_that_fails_tells_nobody(way: Way) -> None:
     """There is no run."""
     way.one.can_leave = False

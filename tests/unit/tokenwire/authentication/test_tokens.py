@@ -18,10 +18,10 @@ from edge.http.authentication.tickets import Tickets
 from tests.support.issuer import AUDIENCE, ISSUER, KINDS, Kind, Signer, jwks
 from tokenwire.authentication import CredentialsError, IssuerAwayError
 from tokenwire.authentication.api_keys import ApiKeys, hash_of
-from tokenwire.authentication.bearer import KeysAndTokens, looks_like_jwt
+from tokenwire.authentication.bearer import AnyMethod
 from tokenwire.authentication.jwks import JwksEndpoint
 from tokenwire.authentication.key_set import read_jwks
-from tokenwire.authentication.tokens import MAX_TOKEN_CHARS, JwtRules, JwtTokens
+from tokenwire.authentication.tokens import MAX_TOKEN_CHARS, JwtRules, JwtTokens, looks_like_jwt
 from tokenwire.principal import sign_principal
 
 SIGNERS = {kind: Signer(kind, f"key of {kind}") for kind in KINDS}
@@ -246,7 +246,7 @@ async def test_without_a_bearer_nothing_is_called_invalid(header: str) -> None:
     for authenticator in (
         JwtTokens(KEYS, RULES),
         ApiKeys({}),
-        KeysAndTokens(ApiKeys({}), JwtTokens(KEYS, RULES)),
+        AnyMethod(JwtTokens(KEYS, RULES), ApiKeys({})),
     ):
         with pytest.raises(CredentialsError) as caught:
             await authenticator.principal_of(header)
@@ -256,7 +256,7 @@ async def test_without_a_bearer_nothing_is_called_invalid(header: str) -> None:
 async def test_keys_and_tokens_are_told_apart_by_their_form() -> None:
     """A key with dots is a key; a token that is not valid is not tried as a key."""
     names = {hash_of("tw_key"): "alice", hash_of("a.b.c"): "dotted", hash_of(TOKEN): "never"}
-    both = KeysAndTokens(ApiKeys(names), JwtTokens(KEYS, JwtRules(ISSUER, "another")))
+    both = AnyMethod(JwtTokens(KEYS, JwtRules(ISSUER, "another")), ApiKeys(names))
     assert await both.principal_of("Bearer tw_key") == "alice"
     assert await both.principal_of("Bearer a.b.c") == "dotted"
     for bearer, reason in (
@@ -273,7 +273,7 @@ async def test_keys_and_tokens_are_told_apart_by_their_form() -> None:
 
 async def test_an_api_keys_name_is_never_a_tokens() -> None:
     """Who may call themselves `alice` at the issuer is not the key's alice."""
-    both = KeysAndTokens(ApiKeys({hash_of("tw_key"): "alice"}), JwtTokens(KEYS, RULES))
+    both = AnyMethod(JwtTokens(KEYS, RULES), ApiKeys({hash_of("tw_key"): "alice"}))
     assert await both.principal_of("Bearer tw_key") != await both.principal_of(f"Bearer {TOKEN}")
 
 
