@@ -9,7 +9,7 @@ import pytest
 
 from tokenwire import events
 from tokenwire.client import ClientError, UnreachableError
-from tokenwire.client.transport import Page, Received, StartRequest
+from tokenwire.client.transport import Answer, Page, Received, StartRequest
 from tokenwire.cursor import Cursor, EventId
 from tokenwire.runs import RunView, SessionRuns, Transcript
 
@@ -62,6 +62,9 @@ class ScriptedTransport:
         self.starts: list[StartRequest] = []
         self.follows: list[str] = []
         self.relays: list[bool] = []
+        self.answers: list[Answer] = []
+        self.answer_errors: list[ClientError] = []
+        """What the next answers are refused with."""
         self.cancels = 0
         self.left: list[str] = []
         self.turns = 0
@@ -74,6 +77,12 @@ class ScriptedTransport:
         self.is_out_of_reach = True
         self._streams = list(streams)
         self.cancelled = asyncio.Event()
+
+    async def send_input(self, answer: Answer) -> str:
+        self.answers.append(answer)
+        if self.answer_errors:
+            raise self.answer_errors.pop(0)
+        return "declined" if answer.value_json is None else "answered"
 
     def fork(self) -> ScriptedTransport:
         return self
