@@ -8,9 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, Protocol
 
-import msgspec
-
-from tokenwire.cli.show import View
+from tokenwire.cli.show import View, options_of
 from tokenwire.client import ClientError
 from tokenwire.events import InputReceived, InputRequested
 from tokenwire.reasons import Reason
@@ -39,15 +37,6 @@ class TakesAnswers(Protocol):
         """Answer a question; return its outcome."""
 
 
-def options_of(asked: InputRequested) -> list[str]:
-    """Return the options of a choice, in order; none of other questions."""
-    schema: Any = msgspec.json.decode(asked.schema) if asked.schema is not None else None
-    options = schema.get("enum") if isinstance(schema, dict) else None
-    if asked.kind != "choice" or not isinstance(options, list):
-        return []
-    return [option for option in options if isinstance(option, str)]
-
-
 def hint_of(asked: InputRequested) -> str:
     """Return what can be typed."""
     match asked.kind:
@@ -66,16 +55,11 @@ def read_reply(asked: InputRequested, line: str) -> Reply:
     text = line.strip()
     match asked.kind:
         case "approval":
-            value = _YES_OR_NO.get(text.lower())
-            return Reply(problem="type y or n") if value is None else Reply(value)
+            return Reply(_YES_OR_NO.get(text.lower())) if text.lower() in _YES_OR_NO else _wrong(asked)
         case "choice":
-            options = options_of(asked)
-            if text in options:
-                return Reply(text)
-            number = int(text) if text.isascii() and text.isdecimal() else 0
-            if 1 <= number <= len(options):
-                return Reply(options[number - 1])
-            return Reply(problem=f"type {hint_of(asked)}")
+            options = {str(number): option for number, option in enumerate(options_of(asked), 1)}
+            chosen = text if text in options.values() else options.get(text)
+            return Reply(chosen) if chosen is not None else _wrong(asked)
         case "text":
             return Reply(line.rstrip("\r\n"))
         case _:
@@ -83,6 +67,10 @@ def read_reply(asked: InputRequested, line: str) -> Reply:
                 return Reply(json.loads(text))
             except (ValueError, RecursionError) as error:
                 return Reply(problem=f"that is not JSON: {error}")
+
+
+def _wrong(asked: InputRequested) -> Reply:
+    return Reply(problem=f"type {hint_of(asked)}")
 
 
 class Prompts:

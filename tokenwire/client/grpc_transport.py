@@ -93,12 +93,12 @@ class GrpcTransport:
     async def send_input(self, answer: Answer) -> str:
         """Answer a question. See `Transport`."""
         asked = pb.SendInputRequest(
-            run_id=answer.run_id,
-            input_id=answer.input_id,
-            value_json=answer.value_json,
-            decline=True if answer.value_json is None else None,
-            request_id=answer.request_id,
+            run_id=answer.run_id, input_id=answer.input_id, request_id=answer.request_id
         )
+        if answer.value_json is None:
+            asked.decline = True
+        else:
+            asked.value_json = answer.value_json
         sent = await self._ask(lambda stub, options: stub.SendInput(asked, **options), INPUT_TIMEOUT_S)
         return INPUT_OUTCOME.get(sent.outcome, "expired")
 

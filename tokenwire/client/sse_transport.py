@@ -160,16 +160,11 @@ class SseTransport:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Return the answer to a request that is no stream."""
+        all_headers = {**(headers or {}), **trace_headers()}
         try:
             async with (
                 asyncio.timeout(UNARY_TIMEOUT_S),
-                self._http.stream(
-                    method,
-                    path,
-                    params=query,
-                    content=content,
-                    headers={**(headers or {}), **trace_headers()},
-                ) as answer,
+                self._http.stream(method, path, params=query, content=content, headers=all_headers) as answer,
             ):
                 body = await read_whole(answer)
         except TimeoutError as error:
