@@ -32,11 +32,17 @@ InputIdInPath: TypeAlias = Annotated[
 class InputAnswer(msgspec.Struct, rename="camel"):
     """The answer: a value, or that the question is declined."""
 
-    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    value: Any = None
     """The value: for `approval` true or false, for `choice` one of the options, for `text` a string, for
     `json` any JSON value that fits the schema."""
-    decline: bool | msgspec.UnsetType = msgspec.UNSET
+    decline: bool = False
     """True to decline the question."""
+
+
+class _Exact(msgspec.Struct):
+    """The same body, with the value as it was sent: no number of it is rounded."""
+
+    value: msgspec.Raw = msgspec.Raw()  # it can't be changed
 
 
 class InputClosed(msgspec.Struct, rename="camel"):
@@ -90,7 +96,7 @@ async def send_input(  # noqa: PLR0913, PLR0917 - one parameter for each part of
         # One of its own where the client gives none: this edge may have to ask a second core.
         request_id=idempotency_key or secrets.token_hex(REQUEST_ID_BYTES),
     )
-    _set_answer(sent, data)
+    _set_answer(sent, msgspec.json.decode(await request.body(), type=_Exact).value, declines=data.decline)
     try:
         response = await edge.upstream.send_input(sent, caller_of(request))
     except UpstreamError as error:
@@ -98,21 +104,21 @@ async def send_input(  # noqa: PLR0913, PLR0917 - one parameter for each part of
     return InputClosed(response.input_id, INPUT_OUTCOME.get(response.outcome, "expired"))
 
 
-def _set_answer(sent: agent_service_pb2.SendInputRequest, answer: InputAnswer) -> None:
+def _set_answer(sent: agent_service_pb2.SendInputRequest, value: msgspec.Raw, *, declines: bool) -> None:
     """Put what the body says into the request of the core.
 
     Raises:
         RequestError: It says nothing, or two things.
     """
-    declines = answer.decline is True
-    if declines == (answer.value is not msgspec.UNSET):
+    value_json = bytes(value)
+    if declines == bool(value_json):
         raise RequestError(
             "INVALID_ARGUMENT", "Send a `value`, or `decline`: true.", details={"field": "value"}
         )
     if declines:
         sent.decline = True
     else:
-        sent.value_json = bytes(answer.value).decode()  # type: ignore[arg-type] # not UNSET
+        sent.value_json = value_json.decode()
 
 
 def _refusal_of(error: UpstreamError) -> EdgeError:

@@ -33,6 +33,8 @@ from agent_core.agents import (
     Usage,
 )
 
+from tests.support.asking_agents import asks as asks  # noqa: PLC0414 # offered with the others
+
 JOURNAL = "TOKENWIRE_TEST_JOURNAL"
 
 SCRIPTED_TEXT = "Apples, pears and plums."
