@@ -8,13 +8,16 @@ import signal
 import time
 from contextlib import AsyncExitStack
 
+import grpc
 import pytest
 
+from tests.support.core import refusal_of
 from tests.support.cores import running_cores, steps
 from tests.support.processes import Processes
 from tests.support.reader import Reader, reading
 from tests.support.reading import Reading
 from tests.support.redis_server import RedisServer
+from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.run_pb2 import RUN_STATE_ENDED
 
 pytestmark = pytest.mark.needs("redis")
@@ -55,7 +58,7 @@ async def test_a_run_that_waited_for_a_person_ends_with_its_core(
     async with running_cores(processes, 2, store=redis_server.url) as (one, other):
         run_id = await one.start("asks", "Delete 3 rows?")
         async with reading(run_id, other.address) as there:
-            await there.until(lambda: any(event.HasField("input_requested") for event in there.read.events))
+            await there.until(lambda read: any(event.HasField("input_requested") for event in read.events))
             one.kill()
             answer = pb.SendInputRequest(run_id=run_id, input_id="1", value_json="true")
             for _ in range(2):
