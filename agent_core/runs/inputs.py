@@ -7,7 +7,7 @@ import concurrent.futures
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from agent_core.agents.events import InputExpired
@@ -94,7 +94,7 @@ class _Asked:
     """The number of the event that asks."""
     asked_nano: int
     decided: asyncio.Future[_Decision]
-    expiry: asyncio.TimerHandle | None = None
+    expiry: asyncio.TimerHandle = field(init=False)
 
 
 class RunInputs:
@@ -266,9 +266,9 @@ class RunInputs:
         self._writer.write([self._state.receive_input(str(asked.number), OUTCOMES[outcome], nano)])
         decision = _Decision(outcome, self._state.sequence, request_id, value)
         self._decisions[asked.number - 1] = decision.kept()
-        if self._hooks is not None:
-            told = {attributes.INPUT_ID: str(asked.number), attributes.INPUT_OUTCOME: outcome}
-            self._hooks.on_event("input_received", told)
+        assert self._hooks is not None  # noqa: S101 # for the type checker: nothing is open after `close`
+        told = {attributes.INPUT_ID: str(asked.number), attributes.INPUT_OUTCOME: outcome}
+        self._hooks.on_event("input_received", told)
         self._forget(asked, outcome)
         if not asked.decided.done():
             asked.decided.set_result(decision)
@@ -277,8 +277,7 @@ class RunInputs:
     def _forget(self, asked: _Asked, outcome: str) -> None:
         """Stop the time of a question: the run waits no longer for it."""
         del self._open[asked.number]
-        if asked.expiry is not None:
-            asked.expiry.cancel()
+        asked.expiry.cancel()
         INPUT_DURATION.observe((monotonic_nano() - asked.asked_nano) / NANO, outcome)
         if not self._open and self._hooks is not None:
             self._hooks.on_waiting(False)  # a callback's only argument
