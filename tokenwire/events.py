@@ -123,7 +123,7 @@ class InputRequested(_Event, tag="input_requested", kw_only=True):
     """approval, choice, text or json."""
     prompt: str
     """The question."""
-    schema: msgspec.Raw | None = None
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON Schema of the answer, for choice `{"enum": [...]}`; left out when any value is accepted."""
     expire_time: str = ""
     """When the question expires: RFC 3339; left out when the core gave no time."""

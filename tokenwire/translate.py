@@ -160,7 +160,7 @@ def _input_requested(event: event_pb2.Event, timestamp: float) -> events.StreamE
         input_id=asked.input_id,
         kind=INPUT_KIND.get(asked.kind, "json"),
         prompt=asked.prompt,
-        schema=_raw(asked.schema_json) if asked.schema_json else None,
+        schema=_raw(asked.schema_json) if asked.schema_json else msgspec.UNSET,
         expire_time=time_text(asked.expire_time) if asked.HasField("expire_time") else "",
     )
 

@@ -26,6 +26,8 @@ _KIND: Final[dict[type[events.StreamEvent | None], int]] = {
     events.ReasoningDelta: DELTA,
     events.ToolStart: BREAK,
     events.ToolResult: BREAK,
+    events.InputRequested: BREAK,
+    events.InputReceived: BREAK,
 }
 
 

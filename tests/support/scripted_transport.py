@@ -53,7 +53,10 @@ def control(event: events.ControlEvent, retry_s: float | None = None) -> Receive
 
 
 class ScriptedTransport:
-    """Its streams are written down: items are yielded, exceptions raised; `...` waits for a cancel."""
+    """Its streams are written down: items are yielded, exceptions raised.
+
+    `...` waits for a cancel, a float for so many seconds.
+    """
 
     guard_s = 0.05
     is_dense = True
@@ -96,6 +99,9 @@ class ScriptedTransport:
                     raise item
                 if item is ...:
                     await self.cancelled.wait()
+                    continue
+                if isinstance(item, float):
+                    await asyncio.sleep(item)
                     continue
                 assert isinstance(item, Received)
                 yield item

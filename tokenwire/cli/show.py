@@ -179,7 +179,7 @@ class TextView:
         self._line(Text(f"? {printable(asked.prompt)}", style="bold"))
         for number, option in enumerate(options_of(asked), 1):
             self._line(Text(f"  {number}. {printable(option)}"))
-        if asked.kind == "json" and asked.schema is not None:
+        if asked.kind == "json" and isinstance(asked.schema, msgspec.Raw):
             self._line(Text(f"  {_short(asked.schema)}", style="dim"))
 
     def _done(self, reason: str) -> None:
@@ -222,7 +222,7 @@ class TextView:
 
 def options_of(asked: events.InputRequested) -> list[str]:
     """Return the options of a choice, in order; none of other questions."""
-    schema = msgspec.json.decode(asked.schema) if asked.schema is not None else None
+    schema = msgspec.json.decode(asked.schema) if isinstance(asked.schema, msgspec.Raw) else None
     options = schema.get("enum") if isinstance(schema, dict) else None
     if asked.kind != "choice" or not isinstance(options, list):
         return []

@@ -52,15 +52,15 @@ class Approvals(AbstractCapability[Any]):
             return None
         async with asyncio.TaskGroup() as group:
             asking = {
-                call.tool_call_id: group.create_task(self._ask(call, requests.metadata.get(call.tool_call_id)))
+                call.tool_call_id: group.create_task(self._ask(call, requests.metadata))
                 for call in requests.approvals
             }
         approvals = {call_id: task.result() for call_id, task in asking.items()}
         return requests.build_results(approvals=approvals)
 
-    async def _ask(self, call: ToolCallPart, metadata: dict[str, Any] | None) -> bool | ToolDenied:
+    async def _ask(self, call: ToolCallPart, metadata: dict[str, dict[str, Any]]) -> bool | ToolDenied:
         """Return whether a call may be made."""
-        more = metadata or {}
+        more = metadata.get(call.tool_call_id, {})
         prompt = more.get("prompt")
         answer = await self._request.ask(
             prompt if isinstance(prompt, str) and prompt.strip() else question_of(call),

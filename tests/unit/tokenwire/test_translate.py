@@ -96,7 +96,7 @@ def test_a_question_and_how_it_was_closed_are_told_in_words() -> None:
     assert (received.input_id, received.outcome) == ("1", "declined")
     newer = translate(event_pb2.Event(input_requested=event_pb2.InputRequested(kind=99)))  # type: ignore[arg-type]
     assert isinstance(newer, events.InputRequested)
-    assert (newer.kind, newer.schema, newer.expire_time) == ("json", None, "")
+    assert (newer.kind, newer.schema, newer.expire_time) == ("json", msgspec.UNSET, "")
     later = translate(event_pb2.Event(input_received=event_pb2.InputReceived(outcome=99)))  # type: ignore[arg-type]
     assert isinstance(later, events.InputReceived)
     assert later.outcome == "expired"
