@@ -6,9 +6,15 @@ Each refusal has a canonical code, a reason for programs, and a message fit for 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tokenwire.reasons import Reason
+
+_INPUT_CLOSED: Final = {
+    "answered": "The question was answered already.",
+    "declined": "The question was declined already.",
+    "expired": "The question has expired.",
+}
 
 
 class Violation(NamedTuple):
@@ -199,6 +205,26 @@ class UnknownRunError(KnownRefusalError):
 
     def __init__(self) -> None:
         super().__init__(Reason.RUN_UNKNOWN, "There is no such run.")
+
+
+class UnknownInputError(KnownRefusalError):
+    """The run has asked no question of that id."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.INPUT_UNKNOWN, "There is no such question.")
+
+
+class InputClosedError(KnownRefusalError):
+    """The question takes no answer any more.
+
+    Args:
+        outcome: answered, declined or expired; empty where its run has ended, or is being stopped.
+    """
+
+    def __init__(self, outcome: str) -> None:
+        message = _INPUT_CLOSED.get(outcome, "The run takes no answers any more.")
+        super().__init__(Reason.INPUT_CLOSED, message, metadata={"outcome": outcome} if outcome else None)
+        self.outcome = outcome
 
 
 class RunLostError(KnownRefusalError):

@@ -21,7 +21,7 @@ from edge.http.drain import Drain
 from edge.http.limits import Limits
 from edge.http.problem import EXCEPTION_HANDLERS
 from edge.http.request import EdgeRequest
-from edge.routes import ag_ui, ai_sdk, chat, health, metrics, openai, runs, sessions, tickets, timing
+from edge.routes import ag_ui, ai_sdk, chat, health, inputs, metrics, openai, runs, sessions, tickets, timing
 from edge.routes.context import EdgeContext
 from edge.routes.page import page_routes
 from edge.settings import EdgeSettings
@@ -40,6 +40,7 @@ API: Final = (
     runs.follow,
     runs.state,
     runs.cancel,
+    inputs.send_input,
     tickets.ticket,
     timing.timing,
     sessions.session_runs,

@@ -115,6 +115,30 @@ class Custom(_Event, tag="custom", kw_only=True):
     """The data: any JSON value."""
 
 
+class InputRequested(_Event, tag="input_requested", kw_only=True):
+    """The agent asks a person and waits for the answer."""
+
+    input_id: str
+    """The id of the question within its run."""
+    kind: str
+    """approval, choice, text or json."""
+    prompt: str
+    """The question."""
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """A JSON Schema of the answer, for choice `{"enum": [...]}`; left out when any value is accepted."""
+    expire_time: str = ""
+    """When the question expires: RFC 3339; left out when the core gave no time."""
+
+
+class InputReceived(_Event, tag="input_received", kw_only=True):
+    """A question is closed."""
+
+    input_id: str
+    """The inputId of its input_requested."""
+    outcome: str
+    """answered, declined or expired."""
+
+
 class Usage(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
     """Tokens used over all model calls of a run."""
 
@@ -158,7 +182,18 @@ DeltaType: TypeAlias = type[TextDelta] | type[ReasoningDelta]
 DELTAS: Final[Mapping[str, DeltaType]] = {"text_delta": TextDelta, "reasoning_delta": ReasoningDelta}
 """The events that are pieces of text, as nearly all are, by name. Neighbours of one kind may be merged."""
 
-StreamEvent: TypeAlias = RunStarted | DeltaEvent | Progress | ToolStart | ToolResult | Custom | Done | Error
+StreamEvent: TypeAlias = (
+    RunStarted
+    | DeltaEvent
+    | Progress
+    | ToolStart
+    | ToolResult
+    | Custom
+    | InputRequested
+    | InputReceived
+    | Done
+    | Error
+)
 
 
 class Resync(msgspec.Struct, rename="camel"):

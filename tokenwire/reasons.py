@@ -128,6 +128,15 @@ class Reason(enum.StrEnum):
         "run_id",
         retry=Retry.LATER,
     )
+    INPUT_UNKNOWN = _call(
+        "INPUT_UNKNOWN", "NOT_FOUND", "use the `input_id` of an `input_requested` of this run"
+    )
+    INPUT_CLOSED = _call(
+        "INPUT_CLOSED",
+        "FAILED_PRECONDITION",
+        "the question is answered, declined or expired (`outcome`), or its run has ended: send nothing more",
+        "outcome",
+    )
     RUN_LOG_LOST = _call("RUN_LOG_LOST", "DATA_LOSS", "the log was lost with its core: start again")
     LOG_FULL = _call("LOG_FULL", "RESOURCE_EXHAUSTED", "wait", retry=Retry.LATER)
     PRINCIPAL_LOG_FULL = _call(
@@ -205,6 +214,12 @@ class Reason(enum.StrEnum):
     )
     RUN_TIMEOUT = _run(
         "RUN_TIMEOUT", "DEADLINE_EXCEEDED", "the run exceeded its time limit", retry=Retry.MAYBE
+    )
+    INPUT_EXPIRED = _run(
+        "INPUT_EXPIRED",
+        "DEADLINE_EXCEEDED",
+        "no answer to [a question](agents.md#ask-a-person) came in time: start again, and answer",
+        retry=Retry.MAYBE,
     )
     CORE_SHUTDOWN = _run(
         "CORE_SHUTDOWN",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Any, Final, Literal
 
 import msgspec
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from tokenwire.cursor import EventId
-from tokenwire.translate import cursor_of
+from tokenwire.translate import cursor_of, time_text
 from tokenwire.v1 import agent_service_pb2, run_pb2
 
 MAX_HISTORY_MESSAGES: Final = 256
@@ -28,6 +26,7 @@ STATE: Final[dict[int, str]] = {
     run_pb2.RUN_STATE_RUNNING: "running",
     run_pb2.RUN_STATE_CANCELLING: "cancelling",
     run_pb2.RUN_STATE_ENDED: "ended",
+    run_pb2.RUN_STATE_WAITING: "waiting",
 }
 
 
@@ -50,7 +49,7 @@ class RunView(msgspec.Struct, rename="camel", kw_only=True):
     agent: str
     """The agent that answers."""
     state: str
-    """running, cancelling or ended."""
+    """running, waiting, cancelling or ended."""
     on_disconnect: str
     """cancel, grace or continue."""
     first: str | None
@@ -84,7 +83,7 @@ class Turn(msgspec.Struct, rename="camel", kw_only=True):
     message: str
     """What the user said; empty for a run that was started before messages were kept."""
     state: str
-    """running, cancelling or ended."""
+    """running, waiting, cancelling or ended."""
     terminal: Terminal | None
     """How the run ended; null while it goes on."""
     text: str | None
@@ -148,5 +147,4 @@ def _event_id(run: run_pb2.Run, field: Literal["first", "last"]) -> str | None:
 def _time(run: Any, field: str) -> str | None:
     if not run.HasField(field):
         return None
-    stamp: Timestamp = getattr(run, field)
-    return stamp.ToDatetime(tzinfo=UTC).isoformat(timespec="milliseconds")
+    return time_text(getattr(run, field))

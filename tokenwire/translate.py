@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Final
 
 import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tokenwire import events
 from tokenwire.cursor import Cursor, EventId
@@ -19,6 +21,22 @@ FINISH_REASON: Final[dict[int, str]] = {
     event_pb2.FINISH_REASON_TOOL_LIMIT: "tool_limit",
 }
 """The word for each finish reason. A newer core's unknown one is read as stop."""
+
+INPUT_KIND: Final[dict[int, str]] = {
+    event_pb2.INPUT_KIND_UNSPECIFIED: "text",
+    event_pb2.INPUT_KIND_APPROVAL: "approval",
+    event_pb2.INPUT_KIND_CHOICE: "choice",
+    event_pb2.INPUT_KIND_TEXT: "text",
+    event_pb2.INPUT_KIND_JSON: "json",
+}
+"""The word for each kind of question. A newer core's unknown one is read as json."""
+
+INPUT_OUTCOME: Final[dict[int, str]] = {
+    event_pb2.INPUT_OUTCOME_ANSWERED: "answered",
+    event_pb2.INPUT_OUTCOME_DECLINED: "declined",
+    event_pb2.INPUT_OUTCOME_EXPIRED: "expired",
+}
+"""The word for each outcome of a question. An unknown one is read as expired."""
 
 
 def translate(event: event_pb2.Event) -> events.StreamEvent | None:
@@ -59,6 +77,11 @@ def translate_control(control: stream_pb2.Control, run_id: str) -> events.Contro
 def cursor_of(cursor: run_pb2.Cursor) -> Cursor:
     """Return the cursor that a message holds; an epoch of 0 is read as 1."""
     return Cursor(cursor.epoch or 1, cursor.sequence)
+
+
+def time_text(time: Timestamp) -> str:
+    """Return a time as JSON tells it: RFC 3339 in UTC, to a millisecond."""
+    return time.ToDatetime(tzinfo=UTC).isoformat(timespec="milliseconds")
 
 
 def _event_id(run_id: str, cursor: run_pb2.Cursor) -> str:
@@ -130,6 +153,27 @@ def _custom(event: event_pb2.Event, timestamp: float) -> events.StreamEvent:
     return events.Custom(timestamp=timestamp, name=custom.name, data=_raw(custom.data_json))
 
 
+def _input_requested(event: event_pb2.Event, timestamp: float) -> events.StreamEvent:
+    asked = event.input_requested
+    return events.InputRequested(
+        timestamp=timestamp,
+        input_id=asked.input_id,
+        kind=INPUT_KIND.get(asked.kind, "json"),
+        prompt=asked.prompt,
+        schema=_raw(asked.schema_json) if asked.schema_json else msgspec.UNSET,
+        expire_time=time_text(asked.expire_time) if asked.HasField("expire_time") else "",
+    )
+
+
+def _input_received(event: event_pb2.Event, timestamp: float) -> events.StreamEvent:
+    received = event.input_received
+    return events.InputReceived(
+        timestamp=timestamp,
+        input_id=received.input_id,
+        outcome=INPUT_OUTCOME.get(received.outcome, "expired"),
+    )
+
+
 def _done(event: event_pb2.Event, timestamp: float) -> events.StreamEvent:
     done = event.done
     return events.Done(
@@ -168,6 +212,8 @@ _TRANSLATORS: Final[dict[str, Callable[[event_pb2.Event, float], events.StreamEv
     "tool_start": _tool_start,
     "tool_result": _tool_result,
     "custom": _custom,
+    "input_requested": _input_requested,
+    "input_received": _input_received,
     "done": _done,
     "error": _error,
 }

@@ -6,6 +6,7 @@ from agent_core.agents.events import (
     AgentEvent,
     Custom,
     Finish,
+    InputExpired,
     JsonText,
     JsonValue,
     Progress,
@@ -16,6 +17,7 @@ from agent_core.agents.events import (
     ToolStart,
     Turn,
     Usage,
+    current_request,
 )
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "AgentEvent",
     "Custom",
     "Finish",
+    "InputExpired",
     "JsonText",
     "JsonValue",
     "Progress",
@@ -34,4 +37,5 @@ __all__ = [
     "ToolStart",
     "Turn",
     "Usage",
+    "current_request",
 ]

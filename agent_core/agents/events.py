@@ -11,9 +11,13 @@ A yielded `str` is a `TextDelta`. Returning ends the run with `Done`, raising wi
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+from agent_core.agents.inputs import DEFAULT_TIMEOUT_S, InputKind, InputPort, make_question
+from tokenwire.reasons import Reason
 
 JsonValue: TypeAlias = (
     "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | JsonText | None"
@@ -139,12 +143,67 @@ class RunRequest:
     history: Sequence[Turn] = ()
     """The session's earlier turns, oldest first."""
     deadline: float | None = None
-    """When the run must have ended, in seconds of `time.monotonic()`; None for never."""
+    """When the run must have ended, in seconds of `time.monotonic()`, if it does not ask; None for never. The
+    time that the run waits for answers does not count: `remaining_s` knows."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """The caller's labels."""
 
     gate: Callable[[], Awaitable[None]] | None = None
     """What `may_act` asks; None where there is nothing to ask."""
+    inputs: InputPort | None = field(default=None, compare=False, repr=False)
+    """What `ask` asks; None outside a core."""
+
+    async def ask(
+        self,
+        prompt: str,
+        kind: InputKind = "approval",
+        *,
+        options: Iterable[str] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Any:
+        """Ask a person who follows the run, and return the answer; None where the question was declined.
+
+        Several questions may be open at once, from tasks of the agent's own. Cancel the `ask`, and the
+        question is closed.
+
+        Args:
+            prompt: The question, in words for users.
+            kind: `approval` returns a bool, `choice` one of the options, `text` a str, `json` any JSON value.
+            options: The answers of a `choice`: 1 to 100 different texts.
+            schema: A JSON Schema of a `json` answer, from which clients make a form. The core checks
+                what `docs/agents.md` lists; check again what must hold.
+            timeout_s: How long to wait, in seconds.
+
+        Raises:
+            InputExpired: No answer came in time.
+            ValueError: It can't be asked like that, or too many questions are open.
+            RuntimeError: The run has ended, or there is no core.
+        """
+        question = make_question(prompt, kind, options=options, schema=schema, timeout_s=timeout_s)
+        return await self._port().ask(question)
+
+    def ask_blocking(
+        self,
+        prompt: str,
+        kind: InputKind = "approval",
+        *,
+        options: Iterable[str] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Any:
+        """Ask as `ask` does, and wait for the answer: for agents and tools that are not async.
+
+        Raises:
+            RuntimeError: As `ask`, and in an event loop's thread of the core, which it would block.
+        """
+        question = make_question(prompt, kind, options=options, schema=schema, timeout_s=timeout_s)
+        return self._port().ask_blocking(question)
+
+    def _port(self) -> InputPort:
+        if self.inputs is None:
+            raise RuntimeError("only an agent that a core runs can ask: this request has no run")
+        return self.inputs
 
     async def may_act(self) -> None:
         """Return once the core still certainly owns this run.
@@ -158,7 +217,24 @@ class RunRequest:
 
     def remaining_s(self) -> float | None:
         """Return the seconds left until the deadline (0 when it has passed), or None without one."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        deadline = self.deadline if self.inputs is None else self.inputs.deadline()
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+current: Final[ContextVar[RunRequest]] = ContextVar("tokenwire_run_request")
+"""The request of the run that the present task, or thread of an agent, belongs to. The core sets it."""
+
+
+def current_request() -> RunRequest:
+    """Return what the running agent is asked: for tools that a library calls without it.
+
+    Raises:
+        RuntimeError: No agent of a core calls this.
+    """
+    try:
+        return current.get()
+    except LookupError:
+        raise RuntimeError("no run of a core goes on in this task or thread") from None
 
 
 Agent: TypeAlias = Callable[[RunRequest], AsyncIterator[AgentEvent | str]]
@@ -191,3 +267,15 @@ class AgentError(Exception):
         self.message = message
         self.retryable = retryable
         self.details: dict[str, str] = dict(details or {})
+
+
+class InputExpired(AgentError):  # noqa: N818 # what has happened, as TimeoutError's kin are named in asyncio
+    """No answer to a question came in time. Uncaught, it ends the run."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "DEADLINE_EXCEEDED",
+            "No answer to the question came in time.",
+            retryable=True,
+            details={"reason": Reason.INPUT_EXPIRED},
+        )

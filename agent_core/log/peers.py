@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
-PeerMessageKind: TypeAlias = Literal["cancel", "left", "following"]
+PeerMessageKind: TypeAlias = Literal["cancel", "left", "following", "input", "input_reply"]
 
 
 class LogScope(enum.Enum):
@@ -20,16 +20,18 @@ class LogScope(enum.Enum):
 
 
 class PeerMessage(NamedTuple):
-    """A message to the core that writes a run."""
+    """A message to the core that writes a run, or its reply."""
 
     kind: PeerMessageKind
     """`cancel`: stop it. `left`: one of its followers has left by itself. `following`: the sender now has
-    `followers` followers of it."""
+    `followers` followers of it. `input`: an answer to a question of it. `input_reply`: what became of it."""
     run_id: str
     core: str
     """The sender."""
     followers: int = 0
     """The number of followers at the sender."""
+    text: str = ""
+    """What else is said, as JSON: with `input` and `input_reply`."""
 
 
 class PeerListener(Protocol):

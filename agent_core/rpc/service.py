@@ -18,10 +18,11 @@ from agent_core.rpc.link.links import Links
 from agent_core.rpc.responses import LAG_TOLD_NANO, ResponseEncoder
 from agent_core.rpc.run_access import RunAccess, position_of
 from agent_core.rpc.run_message import run_message
-from agent_core.rpc.validation import page_token, require_run_id, require_valid_page
+from agent_core.rpc.validation import page_token, require_run_id, require_valid_input, require_valid_page
 from agent_core.runs.follower import CaughtUp, Follower, FollowRequest
+from agent_core.runs.inputs import OUTCOMES, Answer
 from agent_core.runs.run import StopCause
-from agent_core.runs.transcript import TranscriptQuery, TranscriptTurn
+from agent_core.runs.transcript import TranscriptQuery
 from agent_core.telemetry.call_recorder import CallRecorder
 from tokenwire.telemetry import clock_id, monotonic_nano
 from tokenwire.telemetry.loop_lag import loop_lag
@@ -84,6 +85,7 @@ class AgentService:
             "StartRun": Rpc(pb.StartRunRequest, self.start_run),
             "GetRun": Rpc(pb.GetRunRequest, self.get_run),
             "CancelRun": Rpc(pb.CancelRunRequest, self.cancel_run),
+            "SendInput": Rpc(pb.SendInputRequest, self.send_input),
             "ListRuns": Rpc(pb.ListRunsRequest, self.list_runs),
             "GetTranscript": Rpc(pb.GetTranscriptRequest, self.get_transcript),
             # Asked each second.
@@ -138,12 +140,20 @@ class AgentService:
         info, stopping = await self._manager.cancel(request.run_id, call.principal)
         return pb.CancelRunResponse(run=run_message(info, stopping=stopping))
 
+    async def send_input(self, request: pb.SendInputRequest, call: Call) -> pb.SendInputResponse:
+        """Answer or decline a question of a run."""
+        require_valid_input(request)
+        value_json = request.value_json if request.HasField("value_json") else None
+        answer = Answer(value_json, request.request_id)
+        outcome = await self._manager.send_input(request.run_id, call.principal, request.input_id, answer)
+        return pb.SendInputResponse(input_id=request.input_id, outcome=OUTCOMES[outcome])
+
     async def list_runs(self, request: pb.ListRunsRequest, call: Call) -> pb.ListRunsResponse:
         """List a session's runs."""
         page = require_valid_page(request)
         # One more than asked for tells whether there is another page.
         infos = await self._manager.runs(call.principal, request.session_id, page.size + 1, page.place)
-        runs = [run_message(info, stopping=self._is_stopping(info)) for info in infos[: page.size]]
+        runs = [await self._run_message(info) for info in infos[: page.size]]
         token = page_token(infos[page.size - 1].record) if len(infos) > page.size else ""
         return pb.ListRunsResponse(runs=runs, next_page_token=token)
 
@@ -156,7 +166,11 @@ class AgentService:
             )
         )
         token = page_token(page.turns[-1].info.record) if page.more else ""
-        return pb.GetTranscriptResponse(turns=map(self._turn, page.turns), next_page_token=token)
+        turns = [
+            pb.Turn(run=await self._run_message(turn.info, turn.message), text=turn.text)
+            for turn in page.turns
+        ]
+        return pb.GetTranscriptResponse(turns=turns, next_page_token=token)
 
     async def get_core(self, _: pb.GetCoreRequest, __: Call) -> pb.GetCoreResponse:
         """Tell what a caller of several cores has to know of this one."""
@@ -178,18 +192,14 @@ class AgentService:
         Raises:
             RefusalError: There is no such run.
         """
-        info = await self._manager.info(run_id, principal)
-        return run_message(info, stopping=self._is_stopping(info))
+        return await self._run_message(await self._manager.info(run_id, principal))
 
-    def _turn(self, turn: TranscriptTurn) -> pb.Turn:
-        """Return a turn as the contract says it."""
-        run = run_message(turn.info, stopping=self._is_stopping(turn.info), message=turn.message)
-        return pb.Turn(run=run, text=turn.text)
-
-    def _is_stopping(self, info: RunInfo) -> bool:
-        """Return whether a run's agent was told to stop, as far as this core knows."""
-        run = self._manager.live(info.record.run_id)
-        return run is not None and run.stopping
+    async def _run_message(self, info: RunInfo, message: str = "") -> Run:
+        """Return a run's state as the contract says it. That it is stopping, only its own core knows."""
+        live = self._manager.live(info.record.run_id)
+        stopping = live is not None and live.stopping
+        waiting = await self._manager.is_waiting(info)
+        return run_message(info, stopping=stopping, waiting=waiting, message=message)
 
     def _recorder(
         self, call: Call, follow: FollowRequest, began_nano: int, *, starts: bool

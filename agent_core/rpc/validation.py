@@ -15,6 +15,7 @@ from tokenwire.v1.agent_service_pb2 import (
     TRANSCRIPT_ORDER_NEWEST_FIRST,
     GetTranscriptRequest,
     ListRunsRequest,
+    SendInputRequest,
     TranscriptOrder,
 )
 from tokenwire.v1.run_pb2 import (
@@ -31,9 +32,11 @@ SESSION_ID: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~:@-]{0,128}")
 Source: https://url.spec.whatwg.org/#double-dot-path-segment
 """
 SESSION_ID_RULE: Final = "characters of [A-Za-z0-9._~:@-], and neither '.' nor '..'"
+INPUT_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 MAX_USER_ID: Final = 256
 REQUEST_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
 """It becomes part of keys in stores, where control characters would only be a mistake."""
+REQUEST_ID_RULE: Final = "must be at most 128 characters, without control characters"
 MAX_ATTRIBUTES: Final = 32
 MAX_ATTRIBUTE_KEY: Final = 64
 MAX_ATTRIBUTE_VALUE: Final = 1024
@@ -126,6 +129,29 @@ def require_valid_page(request: ListRunsRequest | GetTranscriptRequest) -> Page:
     return Page(request.page_size or DEFAULT_PAGE_SIZE, after, newest_first)
 
 
+def require_valid_input(request: SendInputRequest) -> None:
+    """Return if an answer names a question, and says one thing.
+
+    Args:
+        request: The answer. Whether the question accepts it, the run knows.
+
+    Raises:
+        InvalidRequestError: It does not, and why.
+    """
+    require_run_id(request.run_id)
+    violations = []
+    if not INPUT_ID.fullmatch(request.input_id):
+        violations.append(Violation("input_id", "must be 1 to 128 characters of [A-Za-z0-9._~-]"))
+    if request.WhichOneof("answer") is None:
+        violations.append(Violation("answer", "must be value_json or decline"))
+    if request.HasField("decline") and not request.decline:
+        violations.append(Violation("decline", "must be true: send value_json to answer"))
+    if not REQUEST_ID.fullmatch(request.request_id):
+        violations.append(Violation("request_id", REQUEST_ID_RULE))
+    if violations:
+        raise InvalidRequestError(violations)
+
+
 def page_token(last: RunRecord) -> str:
     """Return what asks for the page that follows on a run."""
     return f"{last.create_unix_nano}.{last.run_id}"
@@ -145,7 +171,7 @@ def _violations(spec: RunSpec, max_message_bytes: int) -> Iterator[Violation]:
     if spec.HasField("timeout") and not _is_positive_duration(spec.timeout.seconds, spec.timeout.nanos):
         yield Violation("run.timeout", "must be a duration of more than 0")
     if not REQUEST_ID.fullmatch(spec.request_id):
-        yield Violation("run.request_id", "must be at most 128 characters, without control characters")
+        yield Violation("run.request_id", REQUEST_ID_RULE)
     if len(spec.attributes) > MAX_ATTRIBUTES:
         yield Violation("run.attributes", f"must be at most {MAX_ATTRIBUTES} entries")
     if any(len(key) > MAX_ATTRIBUTE_KEY for key in spec.attributes):

@@ -45,6 +45,10 @@ class RunLimits(BaseModel, extra="forbid"):
     run_timeout_s: float = Field(default=3600.0, gt=0)
     """Maximum duration of a run, in seconds."""
 
+    max_input_wait_s: float = Field(default=86_400.0, gt=0)
+    """Maximum time that a question of an agent waits for a person's answer, in seconds; a longer timeout is
+    cut to this. The time that a run waits does not count against its own time limit."""
+
     max_run_bytes: int = Field(default=67_108_864, ge=1)
     """Maximum size of the events of one run, in encoded bytes. A run that exceeds it ends in an Error."""
 

@@ -13,24 +13,26 @@ from typing import Final
 from opentelemetry.context import Context
 
 from agent_core.agents.catalogue import NamedAgent
-from agent_core.errors import CoreDrainingError, LimitReachedError
+from agent_core.errors import CoreDrainingError, InputClosedError, LimitReachedError
 from agent_core.log.contract import RunLog
-from agent_core.log.errors import LogAwayError
+from agent_core.log.errors import LogAwayError, LogGoneError
 from agent_core.log.peers import LogScope, NoPeers, PeerMessage, PeerMessageKind, Peers
 from agent_core.log.records import RunInfo, RunRecord
 from agent_core.runs.follower import Follower, FollowRequest
 from agent_core.runs.following import Followers, ended_elsewhere
 from agent_core.runs.health import LogWatch
+from agent_core.runs.inputs import Answer
 from agent_core.runs.limits import Limiter, RunLimits
 from agent_core.runs.peer_listener import CorePeerListener
 from agent_core.runs.reaper import Reaper
 from agent_core.runs.registry import RunRegistry, all_ended
+from agent_core.runs.remote_inputs import RemoteInputs, is_waiting_elsewhere
 from agent_core.runs.run import Run, RunHooks, StopCause
 from agent_core.runs.start_request import (
     RANDOM_BITS,
     TAG_BITS,
     StartRequest,
-    deadline_of,
+    deadlines_of,
     make_run_id,
     make_tag,
     record_of,
@@ -87,7 +89,10 @@ class RunManager:
         """The live runs, and what is known of all others."""
         self.followers = Followers(log, self.registry, peers)
         """Those who follow at this core."""
-        self.peer_listener = CorePeerListener(log, peers, self.registry, self.followers, self.log_watch)
+        self._remote_inputs = RemoteInputs(log, peers)
+        self.peer_listener = CorePeerListener(
+            log, peers, self.registry, self.followers, self.log_watch, self._remote_inputs
+        )
         """Acts on the messages of other cores, and on what becomes of the lease."""
         self._reaper = Reaper(log)
         self._hooks = RunHooks(self._ended, self._degrade, self.log_watch.run_goes_on, peers.wait_for_lease)
@@ -150,8 +155,8 @@ class RunManager:
             if standing is None:
                 raise
             return same_request(standing, record)
-        run_deadline = deadline_of(spec, deadline, self._limits.run_timeout_s)
-        standing = await self._begin(StartRequest(record, spec, agent.agent, run_deadline, parent))
+        deadlines = deadlines_of(spec, deadline, self._limits.run_timeout_s)
+        standing = await self._begin(StartRequest(record, spec, agent.agent, deadlines, parent))
         return same_request(standing, record)
 
     async def _begin(self, request: StartRequest) -> RunRecord:
@@ -260,6 +265,48 @@ class RunManager:
         elif _is_live_elsewhere(info):
             await self._send("left", info)
         return info
+
+    async def send_input(self, run_id: str, owner: str, input_id: str, answer: Answer) -> str:
+        """Answer or decline a question of a run. Return its outcome, once that is in the log.
+
+        Args:
+            run_id: The run.
+            owner: The principal that asks.
+            input_id: The question.
+            answer: What was sent.
+
+        Raises:
+            UnknownRunError: There is no such run, or it is another principal's.
+            RunLostError: It was lost with its core.
+            UnknownInputError: It has no such question.
+            InputClosedError: The question takes no answer any more.
+            InvalidRequestError: It does not accept this one.
+            CoreLogAwayError: Whether it was taken is not known.
+            LogAwayError: The log, or the core that writes the run, can't be reached.
+        """
+        info = await self.registry.info(run_id, owner)
+        run = self.registry.live(run_id)
+        if run is not None:
+            return await run.inputs.receive(input_id, answer)
+        if not _is_live_elsewhere(info):
+            raise InputClosedError("")
+        return await self._remote_inputs.send(info, input_id, answer)
+
+    async def is_waiting(self, info: RunInfo) -> bool:
+        """Return whether a run waits for a person.
+
+        Args:
+            info: What is known of it.
+        """
+        run = self.registry.live(info.record.run_id)
+        if run is not None:
+            return run.inputs.is_waiting
+        if not _is_live_elsewhere(info):
+            return False
+        try:
+            return await is_waiting_elsewhere(self._log, info)
+        except LogGoneError:
+            return False  # It was forgotten meanwhile.
 
     async def _send(self, kind: PeerMessageKind, info: RunInfo) -> bool:
         """Send a message to the core that writes a run. Return whether it holds its lease."""

@@ -14,6 +14,7 @@ from agent_core.runs.following import Followers
 from agent_core.runs.health import LogWatch
 from agent_core.runs.reaper import reap, reap_orphans
 from agent_core.runs.registry import RunRegistry
+from agent_core.runs.remote_inputs import RemoteInputs
 from agent_core.runs.run import StopCause
 from tokenwire.outage import Repeats
 
@@ -38,16 +39,24 @@ class CorePeerListener:
         registry: The runs of this core.
         followers: Those who follow at this core.
         log_watch: Whether the log can be reached.
+        inputs: Takes answers that come by way of other cores.
     """
 
-    def __init__(
-        self, log: RunLog, peers: Peers, registry: RunRegistry, followers: Followers, log_watch: LogWatch
+    def __init__(  # noqa: PLR0913, PLR0917 # all that other cores concern
+        self,
+        log: RunLog,
+        peers: Peers,
+        registry: RunRegistry,
+        followers: Followers,
+        log_watch: LogWatch,
+        inputs: RemoteInputs,
     ) -> None:
         self._log = log
         self._peers = peers
         self._registry = registry
         self._followers = followers
         self._log_watch = log_watch
+        self._inputs = inputs
         self._failures = Repeats()
         self._renewals = 0
         self._closing: dict[str, asyncio.Task[None]] = {}
@@ -55,7 +64,13 @@ class CorePeerListener:
 
     def on_message(self, message: PeerMessage) -> None:
         """Do what a message says about a run that this core writes."""
+        if message.kind == "input_reply":
+            self._inputs.on_reply(message)
+            return
         run = self._registry.live(message.run_id)
+        if message.kind == "input":
+            self._inputs.on_input(message, run.inputs if run is not None else None)
+            return
         if run is None:
             return  # It has ended in the meantime.
         match message.kind:
@@ -127,6 +142,7 @@ class CorePeerListener:
         for task in self._closing.values():
             task.cancel()
         await self._followers.remote.aclose()
+        await self._inputs.aclose()
 
     def _close(self, core: str, work: Coroutine[None, None, None]) -> None:
         """Close a core's runs in a task: one at a time, and none while this core goes down."""

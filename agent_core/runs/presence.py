@@ -127,6 +127,9 @@ class RunFollowers:
         self._grace_s = grace_s
         self._stop = stop
         self._grace: asyncio.TimerHandle | None = None
+        self._paused = False
+        self._left_s: float | None = None
+        """What was left of the grace time when it was paused; None where none had begun."""
         self._closed = False
 
     def join(self) -> None:
@@ -164,6 +167,21 @@ class RunFollowers:
         """Start the grace time of a run that may never be followed."""
         self._apply(self._presence.unfollowed())
 
+    def pause(self) -> None:
+        """Let the grace time stand still: the run waits for a person, who need not follow it meanwhile."""
+        self._paused = True
+        if self._grace is not None:
+            left_s = self._grace.when() - asyncio.get_running_loop().time()
+            self._cancel_grace()
+            self._left_s = max(0.0, left_s)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._paused = False
+        left_s, self._left_s = self._left_s, None
+        if left_s is not None:
+            self._stop_in(left_s)
+
     def close(self) -> None:
         """Stop the timer: the run has ended. Let go of it, too: both would be garbage in a cycle."""
         self._closed = True
@@ -181,11 +199,14 @@ class RunFollowers:
     def _stop_in(self, wait_s: float) -> None:
         """Stop the run unless a follower comes within a time; a stop that is due sooner stands."""
         loop = asyncio.get_running_loop()
-        if self._grace is None or loop.time() + wait_s < self._grace.when():
+        if self._paused:
+            self._left_s = wait_s if self._left_s is None else min(self._left_s, wait_s)
+        elif self._grace is None or loop.time() + wait_s < self._grace.when():
             self._cancel_grace()
             self._grace = loop.call_later(wait_s, self._stop)
 
     def _cancel_grace(self) -> None:
+        self._left_s = None
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None

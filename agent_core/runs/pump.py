@@ -7,7 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
-from agent_core.agents.events import ToolStart
+from agent_core.agents.events import ToolStart, current
+from agent_core.agents.inputs import InputPort
 from agent_core.log.records import Exchange
 from agent_core.runs.agent_stream import close_stream, open_stream, place_of, throw_cancelled
 from agent_core.runs.failures import AgentExitError, RubbishError, RunTooLargeError, ToolLimitError
@@ -31,15 +32,17 @@ class AgentPump:
         request: What the agent is asked.
         state: Makes events of what it yields.
         writer: Writes them.
+        inputs: Asks people on behalf of the agent.
         is_stopped: Whether the run is to end.
         wait_for_lease: Returns once this core certainly owns its runs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what it runs, where it writes, whom it asks
         self,
         request: StartRequest,
         state: RunState,
         writer: RunWriter,
+        inputs: InputPort,
         *,
         is_stopped: Callable[[], bool],
         wait_for_lease: Callable[[], Awaitable[None]],
@@ -47,6 +50,7 @@ class AgentPump:
         self._request = request
         self._state = state
         self._writer = writer
+        self._inputs = inputs
         self._is_stopped = is_stopped
         self._wait_for_lease = wait_for_lease
         self._over_limit = False
@@ -54,7 +58,8 @@ class AgentPump:
     async def run(self, history: Iterable[Exchange]) -> None:
         """Write all that the agent yields. Raises what ended the agent, if anything did."""
         try:
-            asked = self._request.run_request(history, self._may_act)
+            asked = self._request.run_request(history, self._may_act, self._inputs)
+            current.set(asked)  # for tools that a library calls: this task, and the agent's thread, have it
             stream = open_stream(self._request.agent, asked)
             try:
                 await self._consume(stream)

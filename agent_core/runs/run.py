@@ -28,9 +28,11 @@ from agent_core.runs.failures import (
     failure_of,
     log_failure,
 )
+from agent_core.runs.inputs import InputHooks, RunInputs
 from agent_core.runs.limits import RunLimits
 from agent_core.runs.presence import RunFollowers
 from agent_core.runs.pump import AgentPump
+from agent_core.runs.run_deadline import RunDeadline
 from agent_core.runs.start_request import StartRequest
 from agent_core.runs.state import RunState
 from agent_core.runs.writer import LogRefusedError, RunWriter
@@ -104,6 +106,9 @@ class Run:
         self._log = log
         self._stop_grace_s = limits.stop_grace_s
         self._hooks = hooks
+        self._deadline = RunDeadline(
+            request.deadlines.own, request.deadlines.call, lambda: self.stop(StopCause.DEADLINE)
+        )
         self._state = RunState(wall_offset_nano=time.time_ns() - monotonic_nano(), limits=limits)
         self._writer = RunWriter(
             log,
@@ -113,6 +118,13 @@ class Run:
             on_back=lambda: hooks.on_back(record.run_id),
         )
         self._stop: asyncio.Future[StopCause] = loop.create_future()
+        hooks_of_inputs = InputHooks(
+            self._stop.done, self._wait_for_person, self._add_span_event, self._deadline.at
+        )
+        self.inputs = RunInputs(
+            *(self._state, self._writer, hooks_of_inputs), max_timeout_s=limits.max_input_wait_s
+        )
+        """Its questions to the people who follow it."""
         self._stopped_at = 0
         self._agent_task: asyncio.Task[None] | None = None
         self._history: Sequence[Exchange] = ()
@@ -174,6 +186,8 @@ class Run:
             )
         finally:
             self.followers.close()
+            self.inputs.close()
+            self._deadline.close()
             if self.span is not None:
                 cause = self._stop.result().value if self._stop.done() else ""
                 state = self._state
@@ -241,6 +255,7 @@ class Run:
         """Run the agent and write the terminal event. Return the agent's task if it did not stop."""
         self._agent_task = pump = self._start_agent()
         await self._wait_for_agent(pump)
+        self.inputs.close()
         self._count_stop()
         payload = self._end(pump)
         assert self._state.outcome is not None  # noqa: S101 # for the type checker
@@ -258,7 +273,7 @@ class Run:
         context = self.span.current_context()
         context.run(bind_log_fields, self._log_fields())  # for what the agent logs
         agent = AgentPump(
-            *(self._request, self._state, self._writer),
+            *(self._request, self._state, self._writer, self.inputs),
             is_stopped=self._stop.done,
             wait_for_lease=self._hooks.wait_for_lease,
         )
@@ -269,12 +284,24 @@ class Run:
         """Return when the agent has ended, or its time to stop is over."""
         if self._stop.done():
             pump.cancel()
-        left_s = max(0.0, self._request.deadline - time.monotonic())
+        self._deadline.begin()
         either: set[asyncio.Future[Any]] = {pump, self._stop}
-        await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not pump.done():
-            self.stop(StopCause.DEADLINE)  # Changes nothing when there was another cause.
             await asyncio.wait({pump}, timeout=self._stop_grace_s)
+
+    def _wait_for_person(self, is_waiting: bool) -> None:  # noqa: FBT001 # a callback's only argument
+        """Let both clocks of the run stand still while it waits for a person."""
+        if is_waiting:
+            self._deadline.pause()
+            self.followers.pause()
+        else:
+            self._deadline.resume()
+            self.followers.resume()
+
+    def _add_span_event(self, name: str, given: dict[str, str]) -> None:
+        if self.span is not None:
+            self.span.add_event(name, given)
 
     def _count_stop(self) -> None:
         """Count how long the agent took to stop; of one that has not stopped, the time so far."""

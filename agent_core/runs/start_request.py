@@ -7,11 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry.context import Context
 
 from agent_core.agents.events import Agent, RunRequest, Turn
+from agent_core.agents.inputs import InputPort
 from agent_core.errors import (
     CoreFullError,
     CoreLogAwayError,
@@ -34,6 +35,21 @@ TAG_BITS: Final = TAG_LENGTH * BITS_PER_CHARACTER
 RANDOM_BITS: Final = RANDOM_LENGTH * BITS_PER_CHARACTER
 
 
+class Deadlines(NamedTuple):
+    """When a run must have ended, in seconds of the monotonic clock."""
+
+    own: float
+    """By the run's own limit: it moves by as long as the run waits for a person."""
+    call: float | None = None
+    """By the call that started the run and streams it: it does not move, since its caller goes then. None for
+    never."""
+
+    @property
+    def soonest(self) -> float:
+        """The sooner of both, if the run never waits."""
+        return self.own if self.call is None else min(self.own, self.call)
+
+
 # Not called RunRequest: that is what an agent is asked, and a public name.
 @dataclass(frozen=True, slots=True)
 class StartRequest:
@@ -43,17 +59,19 @@ class StartRequest:
     """Of the new run."""
     spec: RunSpec
     agent: Agent
-    deadline: float
-    """When the run must have ended, in seconds of the monotonic clock."""
+    deadlines: Deadlines
     parent: Context
     """The trace context of the call."""
 
-    def run_request(self, history: Iterable[Exchange], gate: Callable[[], Awaitable[None]]) -> RunRequest:
+    def run_request(
+        self, history: Iterable[Exchange], gate: Callable[[], Awaitable[None]], inputs: InputPort
+    ) -> RunRequest:
         """Return what the agent is asked.
 
         Args:
             history: The session's exchanges, oldest first. Unused where the spec has a history of its own.
             gate: Returns once the agent may act.
+            inputs: Asks the people who follow the run.
         """
         spec = self.spec
         return RunRequest(
@@ -63,7 +81,8 @@ class StartRequest:
             user_id=spec.user_id,
             history=given_turns(spec.history) if spec.HasField("history") else turns_of(history),
             gate=gate,
-            deadline=self.deadline,
+            inputs=inputs,
+            deadline=self.deadlines.soonest,
             attributes=dict(spec.attributes),
         )
 
@@ -143,8 +162,8 @@ def same_request(standing: RunRecord, record: RunRecord) -> str:
     return standing.run_id
 
 
-def deadline_of(spec: RunSpec, call_deadline: float | None, run_timeout_s: float) -> float:
-    """Return when a run must have ended, in seconds of the monotonic clock: the soonest of three.
+def deadlines_of(spec: RunSpec, call_deadline: float | None, run_timeout_s: float) -> Deadlines:
+    """Return when a run must have ended, that begins now.
 
     Args:
         spec: What the caller wants, with the run's own timeout or none.
@@ -154,8 +173,7 @@ def deadline_of(spec: RunSpec, call_deadline: float | None, run_timeout_s: float
     limit_s = run_timeout_s
     if spec.HasField("timeout"):
         limit_s = min(limit_s, spec.timeout.ToTimedelta().total_seconds())
-    deadline = time.monotonic() + limit_s
-    return deadline if call_deadline is None else min(deadline, call_deadline)
+    return Deadlines(time.monotonic() + limit_s, call_deadline)
 
 
 @contextmanager

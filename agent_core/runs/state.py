@@ -18,8 +18,9 @@ from agent_core.agents.events import (
     ToolStart,
     Usage,
 )
+from agent_core.agents.inputs import InputKind, Question
 from agent_core.agents.split_characters import CharacterJoiner
-from agent_core.log.encoding import MAX_PAYLOAD_BYTES, DeltaEncoder, encode_payload, new_event
+from agent_core.log.encoding import MAX_PAYLOAD_BYTES, NANO, DeltaEncoder, encode_payload, new_event
 from agent_core.log.records import Outcome
 from agent_core.runs import values
 from agent_core.runs.failures import Failure, RubbishError, RunTooLargeError, ToolLimitError
@@ -37,6 +38,13 @@ FINISH_REASONS: Final = {
     "length": event_pb2.FINISH_REASON_LENGTH,
     "tool_limit": event_pb2.FINISH_REASON_TOOL_LIMIT,
     "cancelled": event_pb2.FINISH_REASON_CANCELLED,
+}
+
+INPUT_KINDS: Final[dict[InputKind, event_pb2.InputKind.ValueType]] = {
+    "approval": event_pb2.INPUT_KIND_APPROVAL,
+    "choice": event_pb2.INPUT_KIND_CHOICE,
+    "text": event_pb2.INPUT_KIND_TEXT,
+    "json": event_pb2.INPUT_KIND_JSON,
 }
 
 _EVENTS: Final = "one of TextDelta, ReasoningDelta, Progress, ToolStart, ToolResult, Custom, Finish"
@@ -124,6 +132,42 @@ class RunState:
             return [self._numbered(payload)]
         except UnicodeEncodeError as error:
             raise RubbishError(f"the text can't be encoded in UTF-8: {error}") from error
+
+    def request_input(self, input_id: str, question: Question, nano: int) -> bytes:
+        """Return the payload of a question.
+
+        Args:
+            input_id: Its id within the run.
+            question: What is asked.
+            nano: Now, in nanoseconds of the monotonic clock.
+
+        Raises:
+            RunTooLargeError: The run may say no more.
+        """
+        self._require_running()
+        now = self._wall_offset_nano + nano
+        event = new_event(now)
+        asked = event.input_requested
+        asked.input_id, asked.kind = input_id, INPUT_KINDS[question.kind]
+        asked.prompt, asked.schema_json = question.prompt, question.schema_json
+        expire = now + round(question.timeout_s * NANO)
+        asked.expire_time.seconds, asked.expire_time.nanos = divmod(expire, NANO)
+        payload = self._encoded(event, nano)
+        self._require_room(len(payload), 1)
+        return self._numbered(payload)
+
+    def receive_input(self, input_id: str, outcome: event_pb2.InputOutcome.ValueType, nano: int) -> bytes:
+        """Return the payload of how a question was closed. It is not limited, as the terminal event is not.
+
+        Args:
+            input_id: The question's.
+            outcome: How it was closed.
+            nano: Now, in nanoseconds of the monotonic clock.
+        """
+        self._require_running()
+        event = new_event(self._wall_offset_nano + nano)
+        event.input_received.input_id, event.input_received.outcome = input_id, outcome
+        return self._numbered(self._encoded(event, nano))
 
     def flush(self, nano: int) -> list[bytes]:
         """Return the payloads of what still waits, at the agent's end: halves of characters without the rest.

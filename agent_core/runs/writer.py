@@ -185,6 +185,19 @@ class RunWriter:
             await self._step()
         self._raise_error()
 
+    async def accepted(self, sequence: int) -> None:
+        """Return when the log has accepted an event, however long that takes.
+
+        Args:
+            sequence: Its number. It was written.
+
+        Raises:
+            LogRefusedError: The log takes nothing more.
+        """
+        while self._next <= sequence:
+            self._raise_error()
+            await self._step()
+
     async def flush(self) -> None:
         """Return when the log has accepted all that was written.
 

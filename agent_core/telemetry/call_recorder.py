@@ -25,6 +25,8 @@ _KIND: Final[dict[str | None, int]] = {
     **dict.fromkeys(DELTAS, DELTA),
     "tool_start": BREAK,
     "tool_result": BREAK,
+    "input_requested": BREAK,
+    "input_received": BREAK,
 }
 
 

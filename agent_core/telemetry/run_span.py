@@ -83,6 +83,15 @@ class RunSpan:
         if follower.is_valid:
             self._span.add_link(follower)
 
+    def add_event(self, name: str, given: dict[str, str]) -> None:
+        """Add an event, now.
+
+        Args:
+            name: What has happened.
+            given: Its attributes. No text of users, nor of the agent.
+        """
+        self._span.add_event(name, given)
+
     def record_exception(self, error: BaseException) -> None:
         """Record what the agent raised."""
         self._span.record_exception(error)

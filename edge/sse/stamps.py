@@ -25,6 +25,8 @@ _KIND: Final[dict[type[events.StreamEvent | None], int]] = {
     **dict.fromkeys(events.DELTAS.values(), DELTA),
     events.ToolStart: BREAK,
     events.ToolResult: BREAK,
+    events.InputRequested: BREAK,
+    events.InputReceived: BREAK,
 }
 
 

@@ -191,6 +191,16 @@ class Upstream(Protocol):
             caller: On whose behalf.
         """
 
+    async def send_input(
+        self, request: agent_service_pb2.SendInputRequest, caller: Caller
+    ) -> agent_service_pb2.SendInputResponse:
+        """Answer or decline a question of a run and return its outcome.
+
+        Args:
+            request: The answer. Its request_id makes it safe to send twice.
+            caller: On whose behalf.
+        """
+
     async def list_runs(self, page: RunsPage, caller: Caller) -> agent_service_pb2.ListRunsResponse:
         """Return a page of a session's runs, newest first.
 

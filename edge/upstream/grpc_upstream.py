@@ -76,11 +76,17 @@ class GrpcUpstream:
 
     async def get_run(self, run_id: str, caller: Caller) -> run_pb2.Run:
         """Return a run's state."""
-        return await self._ask_for_run("GetRun", pb.GetRunRequest(run_id=run_id), caller)
+        return _run(await self._ask_for_run("GetRun", pb.GetRunRequest(run_id=run_id), caller))
 
     async def cancel_run(self, run_id: str, cause: pb.CancelCause.ValueType, caller: Caller) -> run_pb2.Run:
         """Cancel a run and return the state that came of it."""
-        return await self._ask_for_run("CancelRun", pb.CancelRunRequest(run_id=run_id, cause=cause), caller)
+        request = pb.CancelRunRequest(run_id=run_id, cause=cause)
+        return _run(await self._ask_for_run("CancelRun", request, caller))
+
+    async def send_input(self, request: pb.SendInputRequest, caller: Caller) -> pb.SendInputResponse:
+        """Answer or decline a question of a run and return its outcome."""
+        response: pb.SendInputResponse = await self._ask_for_run("SendInput", request, caller)
+        return response
 
     async def list_runs(self, page: RunsPage, caller: Caller) -> pb.ListRunsResponse:
         """Return a page of a session's runs, newest first."""
@@ -128,11 +134,11 @@ class GrpcUpstream:
         """Return whether a core can start runs now."""
         return await self._cores.ready()
 
-    async def _ask_for_run(self, method: str, request: Any, caller: Caller) -> run_pb2.Run:
-        """Return what a core that has the run says of it."""
+    async def _ask_for_run(self, method: str, request: Any, caller: Caller) -> Any:
+        """Return what a core answers that has the run."""
         await self._cores.learn()
         members = self._cores.for_run(request.run_id)
-        return _run(await self._cores.ask_each(members, lambda core: core.unary(method, request, caller)))
+        return await self._cores.ask_each(members, lambda core: core.unary(method, request, caller))
 
 
 def _run(response: Any) -> run_pb2.Run:

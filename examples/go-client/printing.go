@@ -50,6 +50,9 @@ func write(event *pb.Event, answer, aside io.Writer) (err error) {
 			mark = "failed"
 		}
 		_, err = fmt.Fprintf(aside, "%s %s %s\n", mark, payload.ToolResult.Tool, payload.ToolResult.ResultJson)
+	case *pb.Event_InputRequested:
+		asked := payload.InputRequested
+		_, err = fmt.Fprintf(aside, "? %s (waiting: answer with SendInput, input_id %s)\n", asked.Prompt, asked.InputId)
 	case *pb.Event_Done:
 		_, err = fmt.Fprintln(answer)
 	case *pb.Event_Error:

@@ -19,6 +19,7 @@ const SHOW = {
   progress: (progress) => say(`[${progress._percent ? `${progress.percent}%` : "..."}] ${progress.message}`),
   tool_start: ({ tool, argsJson }) => say(`-> ${tool} ${argsJson}`),
   tool_result: ({ tool, resultJson, isError }) => say(`${isError ? "failed" : "<-"} ${tool} ${resultJson}`),
+  input_requested: ({ inputId, prompt }) => say(`? ${prompt} (waiting: answer with SendInput, input_id ${inputId})`),
   done: () => process.stdout.write("\n"),
   error: ({ code, message }) => say(`${code}: ${message}`),
 };

@@ -8,13 +8,16 @@ import signal
 import time
 from contextlib import AsyncExitStack
 
+import grpc
 import pytest
 
+from tests.support.core import refusal_of
 from tests.support.cores import running_cores, steps
 from tests.support.processes import Processes
 from tests.support.reader import Reader, reading
 from tests.support.reading import Reading
 from tests.support.redis_server import RedisServer
+from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.run_pb2 import RUN_STATE_ENDED
 
 pytestmark = pytest.mark.needs("redis")
@@ -46,6 +49,24 @@ async def end_of(reader: Reader, since: float) -> float:
     """Return how long after a moment a lost run's reader had its end."""
     assert_lost(await reader.whole(LOST_S + SLACK_S))
     return time.monotonic() - since
+
+
+async def test_a_run_that_waited_for_a_person_ends_with_its_core(
+    processes: Processes, redis_server: RedisServer
+) -> None:
+    """An answer that is sent meanwhile is refused clearly, as one that comes later."""
+    async with running_cores(processes, 2, store=redis_server.url) as (one, other):
+        run_id = await one.start("asks", "Delete 3 rows?")
+        async with reading(run_id, other.address) as there:
+            await there.until(lambda read: any(event.HasField("input_requested") for event in read.events))
+            one.kill()
+            answer = pb.SendInputRequest(run_id=run_id, input_id="1", value_json="true")
+            for _ in range(2):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await other.stub.SendInput(answer, timeout=LOST_S + SLACK_S)
+                assert refusal_of(caught.value).info.reason in {"INPUT_CLOSED", "LOG_AWAY"}
+                assert_lost(await there.whole(LOST_S + SLACK_S))
+            assert refusal_of(caught.value).info.reason == "INPUT_CLOSED"
 
 
 async def test_followers_elsewhere_are_told_of_a_killed_core_before_its_lease_runs_out(

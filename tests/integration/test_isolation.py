@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -88,17 +89,24 @@ async def edge(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield edge
 
 
-async def unseen(edge: Edge, method: str, path: str, **headers: str) -> None:
+async def unseen(edge: Edge, method: str, path: str, json: object = None) -> None:
     """Return when bob is told of ann's run what he is told of one that there is not."""
     answers = []
     for run_id in (edge.run_id, unknown_beside(edge.run_id)):
         answer = await edge.stack.client.request(
-            method, path.format(run_id=run_id), headers=edge.users.bob | headers
+            method, path.format(run_id=run_id), headers=edge.users.bob, json=json
         )
         said = re.sub(r'"traceId":"[^"]*"', "", answer.text.replace(run_id, "RUN"))
         answers.append((answer.status_code, said))
     assert answers[0][0] == 404
     assert answers[0] == answers[1]
+
+
+async def inputs_are_unseen(edge: Edge) -> None:
+    """Return when bob can answer ann's run no more than one that there is not."""
+    path = "/api/runs/{run_id}/inputs/1"
+    await unseen(edge, "POST", path, json={"value": True})
+    await unseen(edge, "POST", path, json={"decline": True})
 
 
 async def timing_is_unseen(edge: Edge) -> None:
@@ -232,6 +240,7 @@ ROUTES: Final[dict[tuple[str, str], Callable[[Edge], Awaitable[None]]]] = {
     ("GET", "/api/runs/{run_id}"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}"),
     ("GET", "/api/runs/{run_id}/events"): lambda edge: unseen(edge, "GET", "/api/runs/{run_id}/events"),
     ("POST", "/api/runs/{run_id}/cancel"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/cancel"),
+    ("POST", "/api/runs/{run_id}/inputs/{input_id}"): inputs_are_unseen,
     ("POST", "/api/runs/{run_id}/ticket"): lambda edge: unseen(edge, "POST", "/api/runs/{run_id}/ticket"),
     ("POST", "/api/runs/{run_id}/timing"): timing_is_unseen,
     ("POST", "/api/chat"): chat_is_apart,
@@ -396,9 +405,12 @@ async def links_are_apart(calls: Calls) -> None:
     assert errors[0] == errors[1]
 
 
+ANSWER: Final[dict[str, Any]] = {"input_id": "1", "value_json": "true"}
+
 RPCS: Final[dict[str, Callable[[Calls], Awaitable[None]]]] = {
     "FollowRun": lambda calls: refused_alike(calls, "FollowRun", pb.FollowRunRequest),
     "GetRun": run_is_refused_with_its_message,
+    "SendInput": lambda calls: refused_alike(calls, "SendInput", partial(pb.SendInputRequest, **ANSWER)),
     "CancelRun": lambda calls: refused_alike(calls, "CancelRun", pb.CancelRunRequest),
     "StartRun": starts_are_apart,
     "StreamRun": streams_are_apart,

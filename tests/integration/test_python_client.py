@@ -20,7 +20,7 @@ from tests.support.proxy import proxy_to
 from tests.support.scripted_core import RUN_ID, Leg, ScriptedCore, serving
 from tests.support.stack import new_session, running_core, running_edge, running_stack
 from tokenwire import events
-from tokenwire.client import Client, ClientError, Item
+from tokenwire.client import Client, ClientError, Item, RefusedError
 from tokenwire.client.sse_transport import SseTransport
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
@@ -31,6 +31,41 @@ CLIENTS = 12
 PACE = {"agent": "pace", "message": json.dumps({"tokens": 60, "rate": 200})}
 """Speaks for 0.3 s."""
 
+NOT_RICH = {events.Error, events.InputRequested, events.InputReceived}
+"""The events that `rich` does not have."""
+
+TWO_QUESTIONS = json.dumps([{"prompt": "Delete?"}, {"prompt": "Which?", "kind": "choice", "options": ["a"]}])
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_both_ways_answer_a_run(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Once; a wrong answer leaves the question open. The wait is neither time of the run nor a stall."""
+    async with (
+        running_stack({"agent": "asks=tests.support.asking_agents:asks"}) as stack,
+        Client(url_of(stack, way)) as client,
+    ):
+        run = await client.start(TWO_QUESTIONS, timeout_s=0.6)
+        outcomes = []
+        async for event in run:
+            if isinstance(event, events.InputRequested) and event.kind == "approval":
+                assert (await run.state()).state == "waiting"
+                await asyncio.sleep(1.0)
+                outcomes.append(await run.send_input(event.input_id, value=True))
+                with pytest.raises(RefusedError) as closed:
+                    await client.send_input(run.id, event.input_id, decline=True)
+                assert (closed.value.reason, closed.value.details["outcome"]) == ("INPUT_CLOSED", "answered")
+            elif isinstance(event, events.InputRequested):
+                with pytest.raises(RefusedError) as refused:
+                    await run.send_input(event.input_id, "b")
+                assert refused.value.code == "INVALID_ARGUMENT"
+                outcomes.append(await run.send_input(event.input_id, decline=True))
+            elif isinstance(event, events.InputReceived):
+                outcomes.append(event.outcome)
+        assert outcomes == ["answered", "answered", "declined", "declined"]
+        assert isinstance(run.terminal, events.Done)
+        assert "true null" in run.terminal.final_message
+        assert "stall" not in caplog.text
+
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_both_ways_yield_the_same_run(way: str) -> None:
@@ -40,7 +75,7 @@ async def test_both_ways_yield_the_same_run(way: str) -> None:
         run = await client.start("hi", agent="rich", session_id=session, user_id="ann")
         items = await read(run)
         assert_whole(items, "".join(RICH_TEXT))
-        assert {type(item.event) for item in items} == {*events.StreamEvent.__args__} - {events.Error}
+        assert {type(item.event) for item in items} == {*events.StreamEvent.__args__} - NOT_RICH
         async with Client(url_of(stack, "grpc" if way == "sse" else "sse")) as other:
             assert await read(other.follow(run.id)) == items
             assert await read(other.follow(run.id, after=items[4].id)) == items[5:]

@@ -32,6 +32,7 @@ from agent_core.agents import (
     ToolStart,
     Usage,
 )
+from tests.support.asking_agents import asks as asks  # noqa: PLC0414 # offered with the others
 
 JOURNAL = "TOKENWIRE_TEST_JOURNAL"
 

@@ -19,7 +19,7 @@ from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 from tokenwire.v1.run_pb2 import Run, RunSpec
 
-AGENTS = ("slow", "silent", "counts")
+AGENTS = ("slow", "silent", "counts", "asks")
 
 CALL_S = 15.0
 """How long any single call may take: none of these waits for a run's end."""

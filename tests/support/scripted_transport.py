@@ -9,7 +9,7 @@ import pytest
 
 from tokenwire import events
 from tokenwire.client import ClientError, UnreachableError
-from tokenwire.client.transport import Page, Received, StartRequest
+from tokenwire.client.transport import Answer, Page, Received, StartRequest
 from tokenwire.cursor import Cursor, EventId
 from tokenwire.runs import RunView, SessionRuns, Transcript
 
@@ -53,7 +53,10 @@ def control(event: events.ControlEvent, retry_s: float | None = None) -> Receive
 
 
 class ScriptedTransport:
-    """Its streams are written down: items are yielded, exceptions raised; `...` waits for a cancel."""
+    """Its streams are written down: items are yielded, exceptions raised.
+
+    `...` waits for a cancel, a float for so many seconds.
+    """
 
     guard_s = 0.05
     is_dense = True
@@ -62,6 +65,9 @@ class ScriptedTransport:
         self.starts: list[StartRequest] = []
         self.follows: list[str] = []
         self.relays: list[bool] = []
+        self.answers: list[Answer] = []
+        self.answer_errors: list[ClientError] = []
+        """What the next answers are refused with."""
         self.cancels = 0
         self.left: list[str] = []
         self.turns = 0
@@ -75,6 +81,12 @@ class ScriptedTransport:
         self._streams = list(streams)
         self.cancelled = asyncio.Event()
 
+    async def send_input(self, answer: Answer) -> str:
+        self.answers.append(answer)
+        if self.answer_errors:
+            raise self.answer_errors.pop(0)
+        return "declined" if answer.value_json is None else "answered"
+
     def fork(self) -> ScriptedTransport:
         return self
 
@@ -87,6 +99,9 @@ class ScriptedTransport:
                     raise item
                 if item is ...:
                     await self.cancelled.wait()
+                    continue
+                if isinstance(item, float):
+                    await asyncio.sleep(item)
                     continue
                 assert isinstance(item, Received)
                 yield item

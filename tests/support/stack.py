@@ -85,7 +85,7 @@ async def running_core(**settings: Any) -> AsyncIterator[CoreServer]:
         "refuses",
     )
     agents = " ".join([*(f"{name}={AGENTS}:{name}" for name in names), "pace"])
-    core = CoreServer(CoreSettings(agent=agents, grpc_port=0, drain_s=0.1, **settings))
+    core = CoreServer(CoreSettings(**{"agent": agents, "grpc_port": 0, "drain_s": 0.1, **settings}))
     await core.start()
     try:
         yield core

@@ -49,6 +49,13 @@ class Access:
     tls_key: Path | None = None
     """PEM file of its key."""
 
+    def how_to_answer(self, run_id: str, input_id: str) -> str:
+        """Return how a question of a run is answered without this command."""
+        if self.cores:
+            return f'call SendInput with {{"run_id": "{run_id}", "input_id": "{input_id}", "value_json": …}}'
+        path = f"{self.url.rstrip('/')}/api/runs/{run_id}/inputs/{input_id}"
+        return f"""POST {path} with {{"value": …}}"""
+
     def require_private(self) -> None:
         """Return if no other can read the API key on its way to any of these cores, or none is sent.
 

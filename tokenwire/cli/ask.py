@@ -11,9 +11,10 @@ from enum import IntEnum
 from typing import Final
 
 from tokenwire.cli.access import Access
+from tokenwire.cli.prompts import Prompts
 from tokenwire.cli.show import JsonView, TextView, View
 from tokenwire.client import ClientError, DeadlineExceededError, Item, RefusedError, Run
-from tokenwire.events import Error
+from tokenwire.events import Error, InputReceived, InputRequested
 from tokenwire.numbers import plain_number
 
 CANCEL_PATIENCE_S: Final = 2.0
@@ -57,7 +58,8 @@ def ask_and_show(question: Question, access: Access, *, as_json: bool, patience_
     """
     view: View = JsonView(sys.stdout, sys.stderr) if as_json else TextView(sys.stdout, sys.stderr)
     try:
-        return asyncio.run(_ask(Asking(access, question, view, patience_s=patience_s)))
+        terminal = sys.stdin.fileno() if sys.stdin.isatty() and not as_json else None
+        return asyncio.run(_ask(Asking(access, question, view, patience_s=patience_s, terminal=terminal)))
     except BrokenPipeError:
         # Whoever read the answer has left, as `head` does. Python would complain at exit: nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,13 +81,24 @@ class Asking:
         question: What is asked.
         view: Shows what comes.
         patience_s: How long it is tried without contact, in seconds.
+        terminal: The descriptor of the terminal where the run's questions are answered; None where that is
+            elsewhere.
     """
 
-    def __init__(self, access: Access, question: Question, view: View, *, patience_s: float) -> None:
+    def __init__(
+        self,
+        access: Access,
+        question: Question,
+        view: View,
+        *,
+        patience_s: float,
+        terminal: int | None = None,
+    ) -> None:
         self._access = access
         self._question = question
         self._view = view
         self._patience_s = patience_s
+        self._terminal = terminal
         self._run: Run | None = None
         self._stopped_by = 0
         self._reading: asyncio.Task[Exit] | None = None
@@ -155,12 +168,19 @@ class Asking:
         """
         if self._stopped_by:
             self._cancelling = asyncio.create_task(self._cancel(run))
+        prompts = Prompts(run, self._view, self._terminal, self._access.how_to_answer)
         try:
             async for item in run.items(controls=True):
                 self._view.show(item)
+                if isinstance(item.event, InputRequested):
+                    prompts.requested(item.event)
+                elif isinstance(item.event, InputReceived):
+                    prompts.received(item.event)
         except BrokenPipeError:
             await run.cancel(patience_s=CANCEL_PATIENCE_S)
             raise
+        finally:
+            await prompts.aclose()
         return Exit.FAILED if isinstance(run.terminal, Error) else Exit.DONE
 
     async def _cancel(self, run: Run) -> None:

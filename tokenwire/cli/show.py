@@ -91,7 +91,7 @@ class TextView:
         self._bar_task = TaskID(0)
         self._run_id = ""
 
-    def show(self, item: Item) -> None:  # noqa: C901 # one case for each event
+    def show(self, item: Item) -> None:  # noqa: C901, PLR0912 # one case for each event
         """Show one event or control."""
         match item.event:
             case events.RunStarted(run_id=run_id):
@@ -109,6 +109,11 @@ class TextView:
                 self._line(Text(f"{sign} {printable(tool)} {_short(result)}", style=style))
             case events.Custom(name=name, data=data):
                 self._line(Text(f"· {printable(name)} {_short(data)}", style="dim"))
+            case events.InputRequested() as asked:
+                self._question(asked)
+            case events.InputReceived(outcome=outcome):
+                sign, style = ("✓", "green") if outcome == "answered" else ("✗", "yellow")
+                self._line(Text(f"{sign} {printable(outcome)}", style=style))
             case events.Done(finish_reason=reason):
                 self._done(reason)
             case events.Error() as error:
@@ -169,6 +174,14 @@ class TextView:
             refresh=True,
         )
 
+    def _question(self, asked: events.InputRequested) -> None:
+        """Show a question, and the options of a choice by their numbers."""
+        self._line(Text(f"? {printable(asked.prompt)}", style="bold"))
+        for number, option in enumerate(options_of(asked), 1):
+            self._line(Text(f"  {number}. {printable(option)}"))
+        if asked.kind == "json" and isinstance(asked.schema, msgspec.Raw):
+            self._line(Text(f"  {_short(asked.schema)}", style="dim"))
+
     def _done(self, reason: str) -> None:
         reasons = {
             "length": "The answer was cut short at the model's limit.",
@@ -205,6 +218,15 @@ class TextView:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def options_of(asked: events.InputRequested) -> list[str]:
+    """Return the options of a choice, in order; none of other questions."""
+    schema = msgspec.json.decode(asked.schema) if isinstance(asked.schema, msgspec.Raw) else None
+    options = schema.get("enum") if isinstance(schema, dict) else None
+    if asked.kind != "choice" or not isinstance(options, list):
+        return []
+    return [option for option in options if isinstance(option, str)]
 
 
 def _short(raw: msgspec.Raw) -> str:

@@ -7,14 +7,14 @@ import secrets
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from tokenwire.addresses import first_far, is_exposed, read_targets
 from tokenwire.backoff import DEFAULT_PATIENCE_S
 from tokenwire.client.progress import Progress
 from tokenwire.client.retrying import OnRetry, RetryPolicy, persist
-from tokenwire.client.run import Run
+from tokenwire.client.run import Run, make_answer
 from tokenwire.client.transport import Credentials, Page, StartRequest, Transport
 from tokenwire.cursor import Cursor, is_run_id, parse_event_id
 from tokenwire.runs import OnDisconnect, RunView, SessionRuns, Transcript
@@ -160,6 +160,29 @@ class Client:
             ClientError: It could not be stopped.
         """
         return await persist(self._transport, self._policy, lambda transport: transport.cancel(run_id))
+
+    async def send_input(
+        self, run_id: str, input_id: str, value: Any = None, *, decline: bool = False
+    ) -> str:
+        """Answer a question that a run asks a person; return its outcome, `answered` or `declined`.
+
+        The first answer counts. It is sent again when its response was lost, which changes nothing.
+
+        Args:
+            run_id: The run.
+            input_id: The question: `input_id` of the event `input_requested`.
+            value: For `approval` a bool, for `choice` one of the options, for `text` a str, for `json` any
+                JSON value that fits the schema.
+            decline: Whether to decline the question instead.
+
+        Raises:
+            ClientError: It was not accepted. `reason` is `INPUT_CLOSED` if the question was closed before
+                (`details["outcome"]` says how), `INPUT_UNKNOWN` if there is none; the code is
+                `INVALID_ARGUMENT` if the question does not accept the value.
+            TypeError: JSON can't hold the value.
+        """
+        answer = make_answer(run_id, input_id, value, decline=decline)
+        return await persist(self._transport, self._policy, lambda transport: transport.send_input(answer))
 
     async def get(self, run_id: str) -> RunView:
         """Return the state of a run.

@@ -15,20 +15,22 @@ from tokenwire.client.errors import ConnectionLostError, RefusedError
 from tokenwire.client.grpc_channels import Connection, Connections
 from tokenwire.client.grpc_status import NANO, client_error
 from tokenwire.client.trace_context import trace_headers
-from tokenwire.client.transport import Credentials, Page, Received, StartRequest
+from tokenwire.client.transport import Answer, Credentials, Page, Received, StartRequest
 from tokenwire.cursor import Cursor, EventId
 from tokenwire.principal import METADATA_KEY, sign_principal
 from tokenwire.runs import ON_DISCONNECT, RunView, SessionRuns, Transcript, turn_of, view_of
-from tokenwire.translate import translate, translate_control
+from tokenwire.translate import INPUT_OUTCOME, translate, translate_control
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1 import run_pb2
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 
 UNARY_TIMEOUT_S: Final = 5.0
+INPUT_TIMEOUT_S: Final = 10.0
+"""An answer may have to be passed on to another core, and waits for the log there."""
 GUARD_S: Final = 3.0
 """The core ends a run that takes too long itself: this is for a core that does not answer."""
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 
 class GrpcTransport:
@@ -88,6 +90,18 @@ class GrpcTransport:
         """Stop a run. See `Transport`."""
         return await self._cancel(run_id, pb.CANCEL_CAUSE_STOP)
 
+    async def send_input(self, answer: Answer) -> str:
+        """Answer a question. See `Transport`."""
+        asked = pb.SendInputRequest(
+            run_id=answer.run_id, input_id=answer.input_id, request_id=answer.request_id
+        )
+        if answer.value_json is None:
+            asked.decline = True
+        else:
+            asked.value_json = answer.value_json
+        sent = await self._ask(lambda stub, options: stub.SendInput(asked, **options), INPUT_TIMEOUT_S)
+        return INPUT_OUTCOME.get(sent.outcome, "expired")
+
     async def leave(self, run_id: str) -> None:
         """Say that a reader with `relay` has left. See `Transport`."""
         await self._cancel(run_id, pb.CANCEL_CAUSE_FOLLOWER_LEFT)
@@ -123,16 +137,18 @@ class GrpcTransport:
         asked = pb.CancelRunRequest(run_id=run_id, cause=cause)
         return view_of((await self._ask(lambda stub, options: stub.CancelRun(asked, **options))).run)
 
-    async def _ask(self, call: Callable[[Any, dict[str, Any]], Awaitable[Answer]]) -> Answer:
+    async def _ask(
+        self, call: Callable[[Any, dict[str, Any]], Awaitable[Reply]], timeout_s: float = UNARY_TIMEOUT_S
+    ) -> Reply:
         """Return the answer to a unary call."""
-        options = {"timeout": UNARY_TIMEOUT_S, "metadata": self._metadata()}
+        options = {"timeout": timeout_s, "metadata": self._metadata()}
         try:
             async with self._calling() as stub:
                 return await call(stub, options)
         except RefusedError as error:
             if error.code != "DEADLINE_EXCEEDED" or error.reason:
                 raise
-            text = f"{self._place} did not answer within {UNARY_TIMEOUT_S:g} s"
+            text = f"{self._place} did not answer within {timeout_s:g} s"
             raise ConnectionLostError(text) from error
 
     async def _stream(

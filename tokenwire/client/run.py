@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
+
+import msgspec
 
 from tokenwire import events
 from tokenwire.client.errors import (
@@ -19,7 +22,7 @@ from tokenwire.client.errors import (
 from tokenwire.client.progress import Progress
 from tokenwire.client.reading import Item, Reading, Waiting
 from tokenwire.client.retrying import RetryPolicy, persist
-from tokenwire.client.transport import StartRequest, Transport
+from tokenwire.client.transport import Answer, StartRequest, Transport
 from tokenwire.logs import log_fields
 from tokenwire.runs import RunView
 
@@ -27,6 +30,22 @@ STOP_S: Final = 2.0
 """How long stopping a run that takes too long is tried, and how long its end is then awaited."""
 
 logger = logging.getLogger(__name__)
+
+
+REQUEST_ID_BYTES: Final = 16
+
+
+def make_answer(run_id: str, input_id: str, value: Any, *, decline: bool) -> Answer:
+    """Return the answer to a question of a run.
+
+    Raises:
+        ValueError: It declines, and has a value.
+        TypeError: JSON can't hold the value.
+    """
+    if decline and value is not None:
+        raise ValueError("decline takes no value")
+    value_json = None if decline else msgspec.json.encode(value).decode()
+    return Answer(run_id, input_id, value_json, secrets.token_hex(REQUEST_ID_BYTES))
 
 
 class Run:
@@ -67,6 +86,9 @@ class Run:
         self._stops_at_s: float | None = None
         """When the client itself stops the run, and then when it waits no longer: a time of the loop."""
         self._is_overdue = False
+        self._open_inputs: set[str] = set()
+        """The questions that are open, as far as the events that were yielded say."""
+        self._waits_since_ms = 0.0
         self._limit: asyncio.Timeout | None = None
         """That of a read that is under way."""
         self._left: asyncio.Event | None = None
@@ -167,6 +189,16 @@ class Run:
         policy = self._policy if patience_s is None else replace(self._policy, patience_s=patience_s)
         return await persist(self._transport, policy, lambda transport: transport.cancel(self.id))
 
+    async def send_input(self, input_id: str, value: Any = None, *, decline: bool = False) -> str:
+        """Answer a question of the run; return its outcome, `answered` or `declined`.
+
+        Raises:
+            ClientError: The question does not accept it: see `Client.send_input`.
+            TypeError: JSON can't hold the value.
+        """
+        answer = make_answer(self.id, input_id, value, decline=decline)
+        return await persist(self._transport, self._policy, lambda transport: transport.send_input(answer))
+
     async def state(self) -> RunView:
         """Return the state of the run at the server.
 
@@ -231,6 +263,7 @@ class Run:
             await self._receive()
         waiting = self._reading.waiting.popleft()
         event_id, event = waiting.item
+        self._wait_clock(event)
         self._reading.last_id = event_id or self.last_id
         if isinstance(event, events.Done | events.Error):
             self.terminal = event
@@ -246,7 +279,7 @@ class Run:
         if self._limit is not None:
             raise RuntimeError("The run is being read by another task.")
         try:
-            async with asyncio.timeout_at(self._stops_at_s) as limit:
+            async with asyncio.timeout_at(None if self._open_inputs else self._stops_at_s) as limit:
                 self._limit = limit
                 try:
                     await self._reading.receive()
@@ -263,6 +296,18 @@ class Run:
         finally:
             if self._left is not None:
                 self._left.set()
+
+    def _wait_clock(self, event: events.StreamEvent | events.ControlEvent) -> None:
+        """Add the time that the run waits for a person to the client's own limit: it is not the run's."""
+        match event:
+            case events.InputRequested():
+                if not self._open_inputs:
+                    self._waits_since_ms = event.timestamp
+                self._open_inputs.add(event.input_id)
+            case events.InputReceived() if event.input_id in self._open_inputs:
+                self._open_inputs.discard(event.input_id)
+                if not self._open_inputs and self._stops_at_s is not None:
+                    self._stops_at_s += max(0.0, event.timestamp - self._waits_since_ms) / 1000
 
     async def _stop(self) -> None:
         """Stop a run that takes too long, and give it a moment to say its end.

@@ -20,7 +20,7 @@ from tokenwire.addresses import unproxied
 from tokenwire.client.bounded import BoundedMessages, TooLongError, read_whole
 from tokenwire.client.errors import ConnectionLostError, RefusedError, UnreachableError
 from tokenwire.client.trace_context import trace_headers
-from tokenwire.client.transport import Credentials, Page, Received, StartRequest
+from tokenwire.client.transport import Answer, Credentials, Page, Received, StartRequest
 from tokenwire.cursor import Cursor, EventId, parse_event_id
 from tokenwire.runs import RunView, SessionRuns, Transcript
 
@@ -41,7 +41,11 @@ MAX_RETRY_MS: Final = 3_600_000
 NOT_AN_EDGE: Final = "NOT_AN_EDGE"
 """The reason of an answer that no edge gives."""
 
-Answer = TypeVar("Answer", bound=msgspec.Struct)
+Reply = TypeVar("Reply", bound=msgspec.Struct)
+
+
+class _InputClosed(msgspec.Struct):
+    outcome: str
 
 
 class SseTransport:
@@ -112,6 +116,15 @@ class SseTransport:
         """Stop a run. See `Transport`."""
         return await self._ask("POST", f"/api/runs/{_segment(run_id)}/cancel", RunView)
 
+    async def send_input(self, answer: Answer) -> str:
+        """Answer a question. See `Transport`."""
+        path = f"/api/runs/{_segment(answer.run_id)}/inputs/{_segment(answer.input_id)}"
+        value_json = answer.value_json
+        body = '{"decline":true}' if value_json is None else f'{{"value":{value_json}}}'
+        headers = {"Content-Type": "application/json", "Idempotency-Key": answer.request_id}
+        closed = await self._ask("POST", path, _InputClosed, content=body.encode(), headers=headers)
+        return closed.outcome
+
     async def leave(self, run_id: str) -> None:
         """Do nothing: the edge sees that the connection was closed. See `Transport`."""
 
@@ -136,14 +149,22 @@ class SseTransport:
         """Close the connections. See `Transport`."""
         await self._http.aclose()
 
-    async def _ask(
-        self, method: str, path: str, kind: type[Answer], query: Mapping[str, str] | None = None
-    ) -> Answer:
+    async def _ask(  # noqa: PLR0913 # what a request is made of
+        self,
+        method: str,
+        path: str,
+        kind: type[Reply],
+        query: Mapping[str, str] | None = None,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Return the answer to a request that is no stream."""
+        all_headers = {**(headers or {}), **trace_headers()}
         try:
             async with (
                 asyncio.timeout(UNARY_TIMEOUT_S),
-                self._http.stream(method, path, params=query, headers=trace_headers()) as answer,
+                self._http.stream(method, path, params=query, content=content, headers=all_headers) as answer,
             ):
                 body = await read_whole(answer)
         except TimeoutError as error:

@@ -58,6 +58,17 @@ class Received(NamedTuple):
     """When to come back after this stream has ended, in seconds; None: no change."""
 
 
+class Answer(NamedTuple):
+    """The answer to a question of a run. Sent again, it is answered the same."""
+
+    run_id: str
+    input_id: str
+    value_json: str | None
+    """The value as JSON; None where the question is declined."""
+    request_id: str
+    """Names this answer. At most 128 characters, without control characters."""
+
+
 class Page(NamedTuple):
     """Which part of a session is asked for."""
 
@@ -108,6 +119,10 @@ class Transport(Protocol):
 
     async def cancel(self, run_id: str) -> RunView:
         """Stop a run; return its state."""
+        ...
+
+    async def send_input(self, answer: Answer) -> str:
+        """Answer a question; return its outcome: answered or declined."""
         ...
 
     async def leave(self, run_id: str) -> None:

@@ -30,7 +30,7 @@ OTHER: Final = 0
 DELTA: Final = 1
 """A token, or a few."""
 BREAK: Final = 2
-"""From here on one waits for something else than the model, such as a tool: no gap goes across it."""
+"""From here on one waits for something else than the model, a tool or a person: no gap goes across it."""
 REPLAYED: Final = 3
 REPLAYED_DELTA: Final = 4
 """Events that were in the log already when the stream's follow began: they have no live way."""

@@ -28,7 +28,7 @@ from tokenwire.v1 import run_pb2 as tokenwire_dot_v1_dot_run__pb2
 from tokenwire.v1 import stream_pb2 as tokenwire_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tokenwire/v1/agent_service.proto\x12\x0ctokenwire.v1\x1a\x18tokenwire/v1/event.proto\x1a\x17tokenwire/v1/link.proto\x1a\x16tokenwire/v1/run.proto\x1a\x19tokenwire/v1/stream.proto\"E\n\x10StreamRunRequest\x12\"\n\x03run\x18\x01 \x01(\x0b\x32\x15.tokenwire.v1.RunSpec\x12\r\n\x05relay\x18\x02 \x01(\x08\"\x94\x01\n\x11StreamRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\"\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.Clock\x12#\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x13.tokenwire.v1.Event\x12&\n\x07\x63ontrol\x18\x04 \x01(\x0b\x32\x15.tokenwire.v1.Control\"V\n\x10\x46ollowRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\r\n\x05relay\x18\x03 \x01(\x08\"\x94\x01\n\x11\x46ollowRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\"\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.Clock\x12#\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x13.tokenwire.v1.Event\x12&\n\x07\x63ontrol\x18\x04 \x01(\x0b\x32\x15.tokenwire.v1.Control\"5\n\x0fStartRunRequest\x12\"\n\x03run\x18\x01 \x01(\x0b\x32\x15.tokenwire.v1.RunSpec\"2\n\x10StartRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\"8\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0finclude_message\x18\x02 \x01(\x08\"0\n\x0eGetRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\"L\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12(\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x19.tokenwire.v1.CancelCause\"3\n\x11\x43\x61ncelRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\"L\n\x0fListRunsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.tokenwire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x14GetTranscriptRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12,\n\x05order\x18\x04 \x01(\x0e\x32\x1d.tokenwire.v1.TranscriptOrder\"S\n\x15GetTranscriptResponse\x12!\n\x05turns\x18\x01 \x03(\x0b\x32\x12.tokenwire.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"B\n\x04Turn\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\x12\x11\n\x04text\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_text\"\x85\x01\n\x04\x43ore\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12)\n\tlog_scope\x18\x02 \x01(\x0e\x32\x16.tokenwire.v1.LogScope\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x0c\n\x04link\x18\x05 \x01(\x08\x12\x0e\n\x06\x61gents\x18\x06 \x03(\t\"\x10\n\x0eGetCoreRequest\"W\n\x0fGetCoreResponse\x12 \n\x04\x63ore\x18\x01 \x01(\x0b\x32\x12.tokenwire.v1.Core\x12\"\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.Clock*b\n\x0b\x43\x61ncelCause\x12\x1c\n\x18\x43\x41NCEL_CAUSE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41NCEL_CAUSE_STOP\x10\x01\x12\x1e\n\x1a\x43\x41NCEL_CAUSE_FOLLOWER_LEFT\x10\x02*y\n\x0fTranscriptOrder\x12 \n\x1cTRANSCRIPT_ORDER_UNSPECIFIED\x10\x00\x12!\n\x1dTRANSCRIPT_ORDER_OLDEST_FIRST\x10\x01\x12!\n\x1dTRANSCRIPT_ORDER_NEWEST_FIRST\x10\x02*f\n\x08LogScope\x12\x19\n\x15LOG_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SCOPE_PROCESS\x10\x01\x12\x12\n\x0eLOG_SCOPE_CORE\x10\x02\x12\x14\n\x10LOG_SCOPE_SHARED\x10\x03\x32\xbc\x05\n\x0c\x41gentService\x12N\n\tStreamRun\x12\x1e.tokenwire.v1.StreamRunRequest\x1a\x1f.tokenwire.v1.StreamRunResponse0\x01\x12N\n\tFollowRun\x12\x1e.tokenwire.v1.FollowRunRequest\x1a\x1f.tokenwire.v1.FollowRunResponse0\x01\x12I\n\x08StartRun\x12\x1d.tokenwire.v1.StartRunRequest\x1a\x1e.tokenwire.v1.StartRunResponse\x12\x43\n\x06GetRun\x12\x1b.tokenwire.v1.GetRunRequest\x1a\x1c.tokenwire.v1.GetRunResponse\x12L\n\tCancelRun\x12\x1e.tokenwire.v1.CancelRunRequest\x1a\x1f.tokenwire.v1.CancelRunResponse\x12I\n\x08ListRuns\x12\x1d.tokenwire.v1.ListRunsRequest\x1a\x1e.tokenwire.v1.ListRunsResponse\x12X\n\rGetTranscript\x12\".tokenwire.v1.GetTranscriptRequest\x1a#.tokenwire.v1.GetTranscriptResponse\x12\x46\n\x07GetCore\x12\x1c.tokenwire.v1.GetCoreRequest\x1a\x1d.tokenwire.v1.GetCoreResponse\x12\x41\n\x04Link\x12\x19.tokenwire.v1.LinkRequest\x1a\x1a.tokenwire.v1.LinkResponse(\x01\x30\x01\x42]\n\x0ctokenwire.v1B\x11\x41gentServiceProtoP\x01Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tokenwire/v1/agent_service.proto\x12\x0ctokenwire.v1\x1a\x18tokenwire/v1/event.proto\x1a\x17tokenwire/v1/link.proto\x1a\x16tokenwire/v1/run.proto\x1a\x19tokenwire/v1/stream.proto\"E\n\x10StreamRunRequest\x12\"\n\x03run\x18\x01 \x01(\x0b\x32\x15.tokenwire.v1.RunSpec\x12\r\n\x05relay\x18\x02 \x01(\x08\"\x94\x01\n\x11StreamRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\"\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.Clock\x12#\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x13.tokenwire.v1.Event\x12&\n\x07\x63ontrol\x18\x04 \x01(\x0b\x32\x15.tokenwire.v1.Control\"V\n\x10\x46ollowRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x14.tokenwire.v1.Cursor\x12\r\n\x05relay\x18\x03 \x01(\x08\"\x94\x01\n\x11\x46ollowRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\"\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.Clock\x12#\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x13.tokenwire.v1.Event\x12&\n\x07\x63ontrol\x18\x04 \x01(\x0b\x32\x15.tokenwire.v1.Control\"5\n\x0fStartRunRequest\x12\"\n\x03run\x18\x01 \x01(\x0b\x32\x15.tokenwire.v1.RunSpec\"2\n\x10StartRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\"8\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0finclude_message\x18\x02 \x01(\x08\"0\n\x0eGetRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\"L\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12(\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x19.tokenwire.v1.CancelCause\"3\n\x11\x43\x61ncelRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\"{\n\x10SendInputRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08input_id\x18\x02 \x01(\t\x12\x14\n\nvalue_json\x18\x03 \x01(\tH\x00\x12\x11\n\x07\x64\x65\x63line\x18\x04 \x01(\x08H\x00\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x08\n\x06\x61nswer\"R\n\x11SendInputResponse\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12+\n\x07outcome\x18\x02 \x01(\x0e\x32\x1a.tokenwire.v1.InputOutcome\"L\n\x0fListRunsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.tokenwire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x14GetTranscriptRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12,\n\x05order\x18\x04 \x01(\x0e\x32\x1d.tokenwire.v1.TranscriptOrder\"S\n\x15GetTranscriptResponse\x12!\n\x05turns\x18\x01 \x03(\x0b\x32\x12.tokenwire.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"B\n\x04Turn\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.tokenwire.v1.Run\x12\x11\n\x04text\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_text\"\x85\x01\n\x04\x43ore\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12)\n\tlog_scope\x18\x02 \x01(\x0e\x32\x16.tokenwire.v1.LogScope\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x0c\n\x04link\x18\x05 \x01(\x08\x12\x0e\n\x06\x61gents\x18\x06 \x03(\t\"\x10\n\x0eGetCoreRequest\"W\n\x0fGetCoreResponse\x12 \n\x04\x63ore\x18\x01 \x01(\x0b\x32\x12.tokenwire.v1.Core\x12\"\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.Clock*b\n\x0b\x43\x61ncelCause\x12\x1c\n\x18\x43\x41NCEL_CAUSE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41NCEL_CAUSE_STOP\x10\x01\x12\x1e\n\x1a\x43\x41NCEL_CAUSE_FOLLOWER_LEFT\x10\x02*y\n\x0fTranscriptOrder\x12 \n\x1cTRANSCRIPT_ORDER_UNSPECIFIED\x10\x00\x12!\n\x1dTRANSCRIPT_ORDER_OLDEST_FIRST\x10\x01\x12!\n\x1dTRANSCRIPT_ORDER_NEWEST_FIRST\x10\x02*f\n\x08LogScope\x12\x19\n\x15LOG_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SCOPE_PROCESS\x10\x01\x12\x12\n\x0eLOG_SCOPE_CORE\x10\x02\x12\x14\n\x10LOG_SCOPE_SHARED\x10\x03\x32\x8a\x06\n\x0c\x41gentService\x12N\n\tStreamRun\x12\x1e.tokenwire.v1.StreamRunRequest\x1a\x1f.tokenwire.v1.StreamRunResponse0\x01\x12N\n\tFollowRun\x12\x1e.tokenwire.v1.FollowRunRequest\x1a\x1f.tokenwire.v1.FollowRunResponse0\x01\x12I\n\x08StartRun\x12\x1d.tokenwire.v1.StartRunRequest\x1a\x1e.tokenwire.v1.StartRunResponse\x12\x43\n\x06GetRun\x12\x1b.tokenwire.v1.GetRunRequest\x1a\x1c.tokenwire.v1.GetRunResponse\x12L\n\tCancelRun\x12\x1e.tokenwire.v1.CancelRunRequest\x1a\x1f.tokenwire.v1.CancelRunResponse\x12L\n\tSendInput\x12\x1e.tokenwire.v1.SendInputRequest\x1a\x1f.tokenwire.v1.SendInputResponse\x12I\n\x08ListRuns\x12\x1d.tokenwire.v1.ListRunsRequest\x1a\x1e.tokenwire.v1.ListRunsResponse\x12X\n\rGetTranscript\x12\".tokenwire.v1.GetTranscriptRequest\x1a#.tokenwire.v1.GetTranscriptResponse\x12\x46\n\x07GetCore\x12\x1c.tokenwire.v1.GetCoreRequest\x1a\x1d.tokenwire.v1.GetCoreResponse\x12\x41\n\x04Link\x12\x19.tokenwire.v1.LinkRequest\x1a\x1a.tokenwire.v1.LinkResponse(\x01\x30\x01\x42]\n\x0ctokenwire.v1B\x11\x41gentServiceProtoP\x01Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +36,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenwire.v1.agent_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014tokenwire.v1B\021AgentServiceProtoP\001Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1'
-  _globals['_CANCELCAUSE']._serialized_start=1640
-  _globals['_CANCELCAUSE']._serialized_end=1738
-  _globals['_TRANSCRIPTORDER']._serialized_start=1740
-  _globals['_TRANSCRIPTORDER']._serialized_end=1861
-  _globals['_LOGSCOPE']._serialized_start=1863
-  _globals['_LOGSCOPE']._serialized_end=1965
+  _globals['_CANCELCAUSE']._serialized_start=1849
+  _globals['_CANCELCAUSE']._serialized_end=1947
+  _globals['_TRANSCRIPTORDER']._serialized_start=1949
+  _globals['_TRANSCRIPTORDER']._serialized_end=2070
+  _globals['_LOGSCOPE']._serialized_start=2072
+  _globals['_LOGSCOPE']._serialized_end=2174
   _globals['_STREAMRUNREQUEST']._serialized_start=152
   _globals['_STREAMRUNREQUEST']._serialized_end=221
   _globals['_STREAMRUNRESPONSE']._serialized_start=224
@@ -62,22 +62,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELRUNREQUEST']._serialized_end=904
   _globals['_CANCELRUNRESPONSE']._serialized_start=906
   _globals['_CANCELRUNRESPONSE']._serialized_end=957
-  _globals['_LISTRUNSREQUEST']._serialized_start=959
-  _globals['_LISTRUNSREQUEST']._serialized_end=1035
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1037
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1113
-  _globals['_GETTRANSCRIPTREQUEST']._serialized_start=1115
-  _globals['_GETTRANSCRIPTREQUEST']._serialized_end=1242
-  _globals['_GETTRANSCRIPTRESPONSE']._serialized_start=1244
-  _globals['_GETTRANSCRIPTRESPONSE']._serialized_end=1327
-  _globals['_TURN']._serialized_start=1329
-  _globals['_TURN']._serialized_end=1395
-  _globals['_CORE']._serialized_start=1398
-  _globals['_CORE']._serialized_end=1531
-  _globals['_GETCOREREQUEST']._serialized_start=1533
-  _globals['_GETCOREREQUEST']._serialized_end=1549
-  _globals['_GETCORERESPONSE']._serialized_start=1551
-  _globals['_GETCORERESPONSE']._serialized_end=1638
-  _globals['_AGENTSERVICE']._serialized_start=1968
-  _globals['_AGENTSERVICE']._serialized_end=2668
+  _globals['_SENDINPUTREQUEST']._serialized_start=959
+  _globals['_SENDINPUTREQUEST']._serialized_end=1082
+  _globals['_SENDINPUTRESPONSE']._serialized_start=1084
+  _globals['_SENDINPUTRESPONSE']._serialized_end=1166
+  _globals['_LISTRUNSREQUEST']._serialized_start=1168
+  _globals['_LISTRUNSREQUEST']._serialized_end=1244
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1246
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1322
+  _globals['_GETTRANSCRIPTREQUEST']._serialized_start=1324
+  _globals['_GETTRANSCRIPTREQUEST']._serialized_end=1451
+  _globals['_GETTRANSCRIPTRESPONSE']._serialized_start=1453
+  _globals['_GETTRANSCRIPTRESPONSE']._serialized_end=1536
+  _globals['_TURN']._serialized_start=1538
+  _globals['_TURN']._serialized_end=1604
+  _globals['_CORE']._serialized_start=1607
+  _globals['_CORE']._serialized_end=1740
+  _globals['_GETCOREREQUEST']._serialized_start=1742
+  _globals['_GETCOREREQUEST']._serialized_end=1758
+  _globals['_GETCORERESPONSE']._serialized_start=1760
+  _globals['_GETCORERESPONSE']._serialized_end=1847
+  _globals['_AGENTSERVICE']._serialized_start=2177
+  _globals['_AGENTSERVICE']._serialized_end=2955
 # @@protoc_insertion_point(module_scope)

@@ -398,6 +398,76 @@ class CancelRunResponse(_message.Message):
 Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
 
 @_typing.final
+class SendInputRequest(_message.Message):
+    """SendInputRequest answers or declines a question of a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    INPUT_ID_FIELD_NUMBER: _builtins.int
+    VALUE_JSON_FIELD_NUMBER: _builtins.int
+    DECLINE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    input_id: _builtins.str
+    """The question: the input_id of its InputRequested."""
+    value_json: _builtins.str
+    """The answer as one JSON value, at most 64 KiB."""
+    decline: _builtins.bool
+    """True: the question is declined. False is refused."""
+    request_id: _builtins.str
+    """Names this answer, at most 128 characters without control characters: a call
+    with the request_id that has decided the question returns the same response
+    again, as long as the run has not ended. Empty: such a call is refused as any
+    other.
+    """
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        input_id: _builtins.str = ...,
+        value_json: _builtins.str = ...,
+        decline: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decline", b"decline", "value_json", b"value_json"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decline", b"decline", "input_id", b"input_id", "request_id", b"request_id", "run_id", b"run_id", "value_json", b"value_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["value_json", "decline"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___SendInputRequest: _TypeAlias = SendInputRequest  # noqa: Y015
+
+@_typing.final
+class SendInputResponse(_message.Message):
+    """SendInputResponse returns how the question was closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    input_id: _builtins.str
+    """The question."""
+    outcome: _event_pb2.InputOutcome.ValueType
+    """ANSWERED or DECLINED."""
+    def __init__(
+        self,
+        *,
+        input_id: _builtins.str = ...,
+        outcome: _event_pb2.InputOutcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_id", b"input_id", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendInputResponse: _TypeAlias = SendInputResponse  # noqa: Y015
+
+@_typing.final
 class ListRunsRequest(_message.Message):
     """ListRunsRequest requests the runs of a session."""
 

@@ -64,6 +64,11 @@ class AgentServiceStub:
                 request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.SendInput = channel.unary_unary(
+                '/tokenwire.v1.AgentService/SendInput',
+                request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.SendInputRequest.SerializeToString,
+                response_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.SendInputResponse.FromString,
+                _registered_method=True)
         self.ListRuns = channel.unary_unary(
                 '/tokenwire.v1.AgentService/ListRuns',
                 request_serializer=tokenwire_dot_v1_dot_agent__service__pb2.ListRunsRequest.SerializeToString,
@@ -152,6 +157,22 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendInput(self, request, context):
+        """SendInput answers or declines a question of a run: see InputRequested. The
+        first call decides. A question that was answered, declined or has expired, or
+        whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+        unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+        question does not accept is INVALID_ARGUMENT and leaves the question open.
+        After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+        it with the same request_id.
+
+        → {run_id: "k7q2…", input_id: "1", value_json: "true"}
+        ← {input_id: "1", outcome: ANSWERED}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRuns(self, request, context):
         """ListRuns returns the runs of a session, newest first.
         """
@@ -219,6 +240,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.CancelRunRequest.FromString,
                     response_serializer=tokenwire_dot_v1_dot_agent__service__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'SendInput': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendInput,
+                    request_deserializer=tokenwire_dot_v1_dot_agent__service__pb2.SendInputRequest.FromString,
+                    response_serializer=tokenwire_dot_v1_dot_agent__service__pb2.SendInputResponse.SerializeToString,
             ),
             'ListRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRuns,
@@ -380,6 +406,33 @@ class AgentService:
             '/tokenwire.v1.AgentService/CancelRun',
             tokenwire_dot_v1_dot_agent__service__pb2.CancelRunRequest.SerializeToString,
             tokenwire_dot_v1_dot_agent__service__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendInput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenwire.v1.AgentService/SendInput',
+            tokenwire_dot_v1_dot_agent__service__pb2.SendInputRequest.SerializeToString,
+            tokenwire_dot_v1_dot_agent__service__pb2.SendInputResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,6 +76,18 @@ class AgentServiceStub:
     """CancelRun stops the agent of a run at once and returns the resulting state.
     It is idempotent: it does not change a run that has ended.
     """
+    SendInput: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.SendInputRequest, _agent_service_pb2.SendInputResponse]
+    """SendInput answers or declines a question of a run: see InputRequested. The
+    first call decides. A question that was answered, declined or has expired, or
+    whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+    unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+    question does not accept is INVALID_ARGUMENT and leaves the question open.
+    After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+    it with the same request_id.
+
+      → {run_id: "k7q2…", input_id: "1", value_json: "true"}
+      ← {input_id: "1", outcome: ANSWERED}
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListRunsRequest, _agent_service_pb2.ListRunsResponse]
     """ListRuns returns the runs of a session, newest first."""
     GetTranscript: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetTranscriptRequest, _agent_service_pb2.GetTranscriptResponse]
@@ -146,6 +158,18 @@ class AgentServiceAsyncStub(AgentServiceStub):
     CancelRun: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.CancelRunRequest, _agent_service_pb2.CancelRunResponse]  # type: ignore[assignment]
     """CancelRun stops the agent of a run at once and returns the resulting state.
     It is idempotent: it does not change a run that has ended.
+    """
+    SendInput: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.SendInputRequest, _agent_service_pb2.SendInputResponse]  # type: ignore[assignment]
+    """SendInput answers or declines a question of a run: see InputRequested. The
+    first call decides. A question that was answered, declined or has expired, or
+    whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+    unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+    question does not accept is INVALID_ARGUMENT and leaves the question open.
+    After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+    it with the same request_id.
+
+      → {run_id: "k7q2…", input_id: "1", value_json: "true"}
+      ← {input_id: "1", outcome: ANSWERED}
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListRunsRequest, _agent_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """ListRuns returns the runs of a session, newest first."""
@@ -244,6 +268,24 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agent_service_pb2.CancelRunResponse, _abc.Awaitable[_agent_service_pb2.CancelRunResponse]]:
         """CancelRun stops the agent of a run at once and returns the resulting state.
         It is idempotent: it does not change a run that has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def SendInput(
+        self,
+        request: _agent_service_pb2.SendInputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.SendInputResponse, _abc.Awaitable[_agent_service_pb2.SendInputResponse]]:
+        """SendInput answers or declines a question of a run: see InputRequested. The
+        first call decides. A question that was answered, declined or has expired, or
+        whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+        unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+        question does not accept is INVALID_ARGUMENT and leaves the question open.
+        After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+        it with the same request_id.
+
+          → {run_id: "k7q2…", input_id: "1", value_json: "true"}
+          ← {input_id: "1", outcome: ANSWERED}
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tokenwire/v1/event.proto\x12\x0ctokenwire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x04\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.tokenwire.v1.EventTiming\x12/\n\x0brun_started\x18\n \x01(\x0b\x32\x18.tokenwire.v1.RunStartedH\x00\x12-\n\ntext_delta\x18\x0b \x01(\x0b\x32\x17.tokenwire.v1.TextDeltaH\x00\x12\x37\n\x0freasoning_delta\x18\x0c \x01(\x0b\x32\x1c.tokenwire.v1.ReasoningDeltaH\x00\x12*\n\x08progress\x18\r \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12-\n\ntool_start\x18\x0e \x01(\x0b\x32\x17.tokenwire.v1.ToolStartH\x00\x12/\n\x0btool_result\x18\x0f \x01(\x0b\x32\x18.tokenwire.v1.ToolResultH\x00\x12&\n\x06\x63ustom\x18\x10 \x01(\x0b\x32\x14.tokenwire.v1.CustomH\x00\x12\"\n\x04\x64one\x18\x11 \x01(\x0b\x32\x12.tokenwire.v1.DoneH\x00\x12$\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x13.tokenwire.v1.ErrorH\x00\x42\t\n\x07payload\"I\n\x0b\x45ventTiming\x12\x12\n\nmodel_nano\x18\x01 \x01(\x06\x12\x13\n\x0blogged_nano\x18\x02 \x01(\x06\x12\x11\n\tclock_tag\x18\x03 \x01(\x07\"c\n\nRunStarted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"1\n\tTextDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"6\n\x0eReasoningDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"K\n\x08Progress\x12\x14\n\x07percent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\tB\n\n\x08_percent\"=\n\tToolStart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x11\n\targs_json\x18\x03 \x01(\t\"R\n\nToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x13\n\x0bresult_json\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\")\n\x06\x43ustom\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\t\"a\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x04H\x01\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\"\x93\x01\n\x04\x44one\x12\x15\n\rfinal_message\x18\x01 \x01(\t\x12\x1d\n\x15\x66inal_message_omitted\x18\x02 \x01(\x08\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.tokenwire.v1.FinishReason\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.tokenwire.v1.Usage\"\xae\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12\x31\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32 .tokenwire.v1.Error.DetailsEntry\x12\x10\n\x08trace_id\x18\x05 \x01(\t\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x9a\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_LIMIT\x10\x04\x42V\n\x0ctokenwire.v1B\nEventProtoP\x01Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tokenwire/v1/event.proto\x12\x0ctokenwire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x05\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06timing\x18\x04 \x01(\x0b\x32\x19.tokenwire.v1.EventTiming\x12/\n\x0brun_started\x18\n \x01(\x0b\x32\x18.tokenwire.v1.RunStartedH\x00\x12-\n\ntext_delta\x18\x0b \x01(\x0b\x32\x17.tokenwire.v1.TextDeltaH\x00\x12\x37\n\x0freasoning_delta\x18\x0c \x01(\x0b\x32\x1c.tokenwire.v1.ReasoningDeltaH\x00\x12*\n\x08progress\x18\r \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12-\n\ntool_start\x18\x0e \x01(\x0b\x32\x17.tokenwire.v1.ToolStartH\x00\x12/\n\x0btool_result\x18\x0f \x01(\x0b\x32\x18.tokenwire.v1.ToolResultH\x00\x12&\n\x06\x63ustom\x18\x10 \x01(\x0b\x32\x14.tokenwire.v1.CustomH\x00\x12\"\n\x04\x64one\x18\x11 \x01(\x0b\x32\x12.tokenwire.v1.DoneH\x00\x12$\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x13.tokenwire.v1.ErrorH\x00\x12\x37\n\x0finput_requested\x18\x13 \x01(\x0b\x32\x1c.tokenwire.v1.InputRequestedH\x00\x12\x35\n\x0einput_received\x18\x14 \x01(\x0b\x32\x1b.tokenwire.v1.InputReceivedH\x00\x42\t\n\x07payload\"I\n\x0b\x45ventTiming\x12\x12\n\nmodel_nano\x18\x01 \x01(\x06\x12\x13\n\x0blogged_nano\x18\x02 \x01(\x06\x12\x11\n\tclock_tag\x18\x03 \x01(\x07\"c\n\nRunStarted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"1\n\tTextDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"6\n\x0eReasoningDelta\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x13\n\x0btoken_count\x18\x02 \x01(\r\"K\n\x08Progress\x12\x14\n\x07percent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\tB\n\n\x08_percent\"=\n\tToolStart\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x11\n\targs_json\x18\x03 \x01(\t\"R\n\nToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x13\n\x0bresult_json\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\")\n\x06\x43ustom\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\t\"\x9f\x01\n\x0eInputRequested\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.tokenwire.v1.InputKind\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x13\n\x0bschema_json\x18\x04 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\rInputReceived\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12+\n\x07outcome\x18\x02 \x01(\x0e\x32\x1a.tokenwire.v1.InputOutcome\"a\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x04H\x01\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\"\x93\x01\n\x04\x44one\x12\x15\n\rfinal_message\x18\x01 \x01(\t\x12\x1d\n\x15\x66inal_message_omitted\x18\x02 \x01(\x08\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.tokenwire.v1.FinishReason\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.tokenwire.v1.Usage\"\xae\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12\x31\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32 .tokenwire.v1.Error.DetailsEntry\x12\x10\n\x08trace_id\x18\x05 \x01(\t\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x81\x01\n\tInputKind\x12\x1a\n\x16INPUT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13INPUT_KIND_APPROVAL\x10\x01\x12\x15\n\x11INPUT_KIND_CHOICE\x10\x02\x12\x13\n\x0fINPUT_KIND_TEXT\x10\x03\x12\x13\n\x0fINPUT_KIND_JSON\x10\x04*\x80\x01\n\x0cInputOutcome\x12\x1d\n\x19INPUT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16INPUT_OUTCOME_ANSWERED\x10\x01\x12\x1a\n\x16INPUT_OUTCOME_DECLINED\x10\x02\x12\x19\n\x15INPUT_OUTCOME_EXPIRED\x10\x03*\x9a\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TOOL_LIMIT\x10\x04\x42V\n\x0ctokenwire.v1B\nEventProtoP\x01Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +35,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\014tokenwire.v1B\nEventProtoP\001Z8example.com/tokenwire/go-client/tokenwire/v1;tokenwirev1'
   _globals['_ERROR_DETAILSENTRY']._loaded_options = None
   _globals['_ERROR_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_FINISHREASON']._serialized_start=1605
-  _globals['_FINISHREASON']._serialized_end=1759
+  _globals['_INPUTKIND']._serialized_start=1959
+  _globals['_INPUTKIND']._serialized_end=2088
+  _globals['_INPUTOUTCOME']._serialized_start=2091
+  _globals['_INPUTOUTCOME']._serialized_end=2219
+  _globals['_FINISHREASON']._serialized_start=2222
+  _globals['_FINISHREASON']._serialized_end=2376
   _globals['_EVENT']._serialized_start=76
-  _globals['_EVENT']._serialized_end=626
-  _globals['_EVENTTIMING']._serialized_start=628
-  _globals['_EVENTTIMING']._serialized_end=701
-  _globals['_RUNSTARTED']._serialized_start=703
-  _globals['_RUNSTARTED']._serialized_end=802
-  _globals['_TEXTDELTA']._serialized_start=804
-  _globals['_TEXTDELTA']._serialized_end=853
-  _globals['_REASONINGDELTA']._serialized_start=855
-  _globals['_REASONINGDELTA']._serialized_end=909
-  _globals['_PROGRESS']._serialized_start=911
-  _globals['_PROGRESS']._serialized_end=986
-  _globals['_TOOLSTART']._serialized_start=988
-  _globals['_TOOLSTART']._serialized_end=1049
-  _globals['_TOOLRESULT']._serialized_start=1051
-  _globals['_TOOLRESULT']._serialized_end=1133
-  _globals['_CUSTOM']._serialized_start=1135
-  _globals['_CUSTOM']._serialized_end=1176
-  _globals['_USAGE']._serialized_start=1178
-  _globals['_USAGE']._serialized_end=1275
-  _globals['_DONE']._serialized_start=1278
-  _globals['_DONE']._serialized_end=1425
-  _globals['_ERROR']._serialized_start=1428
-  _globals['_ERROR']._serialized_end=1602
-  _globals['_ERROR_DETAILSENTRY']._serialized_start=1556
-  _globals['_ERROR_DETAILSENTRY']._serialized_end=1602
+  _globals['_EVENT']._serialized_end=738
+  _globals['_EVENTTIMING']._serialized_start=740
+  _globals['_EVENTTIMING']._serialized_end=813
+  _globals['_RUNSTARTED']._serialized_start=815
+  _globals['_RUNSTARTED']._serialized_end=914
+  _globals['_TEXTDELTA']._serialized_start=916
+  _globals['_TEXTDELTA']._serialized_end=965
+  _globals['_REASONINGDELTA']._serialized_start=967
+  _globals['_REASONINGDELTA']._serialized_end=1021
+  _globals['_PROGRESS']._serialized_start=1023
+  _globals['_PROGRESS']._serialized_end=1098
+  _globals['_TOOLSTART']._serialized_start=1100
+  _globals['_TOOLSTART']._serialized_end=1161
+  _globals['_TOOLRESULT']._serialized_start=1163
+  _globals['_TOOLRESULT']._serialized_end=1245
+  _globals['_CUSTOM']._serialized_start=1247
+  _globals['_CUSTOM']._serialized_end=1288
+  _globals['_INPUTREQUESTED']._serialized_start=1291
+  _globals['_INPUTREQUESTED']._serialized_end=1450
+  _globals['_INPUTRECEIVED']._serialized_start=1452
+  _globals['_INPUTRECEIVED']._serialized_end=1530
+  _globals['_USAGE']._serialized_start=1532
+  _globals['_USAGE']._serialized_end=1629
+  _globals['_DONE']._serialized_start=1632
+  _globals['_DONE']._serialized_end=1779
+  _globals['_ERROR']._serialized_start=1782
+  _globals['_ERROR']._serialized_end=1956
+  _globals['_ERROR_DETAILSENTRY']._serialized_start=1910
+  _globals['_ERROR_DETAILSENTRY']._serialized_end=1956
 # @@protoc_insertion_point(module_scope)

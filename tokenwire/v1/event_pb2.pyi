@@ -20,6 +20,66 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _InputKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InputKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INPUT_KIND_UNSPECIFIED: _InputKind.ValueType  # 0
+    """Never written. Read as TEXT."""
+    INPUT_KIND_APPROVAL: _InputKind.ValueType  # 1
+    """Yes or no: true or false."""
+    INPUT_KIND_CHOICE: _InputKind.ValueType  # 2
+    """One of several texts, the "enum" of schema_json: a string."""
+    INPUT_KIND_TEXT: _InputKind.ValueType  # 3
+    """Any text: a string."""
+    INPUT_KIND_JSON: _InputKind.ValueType  # 4
+    """A JSON value that schema_json describes."""
+
+class InputKind(_InputKind, metaclass=_InputKindEnumTypeWrapper):
+    """InputKind is the kind of answer that an agent asks for."""
+
+INPUT_KIND_UNSPECIFIED: InputKind.ValueType  # 0
+"""Never written. Read as TEXT."""
+INPUT_KIND_APPROVAL: InputKind.ValueType  # 1
+"""Yes or no: true or false."""
+INPUT_KIND_CHOICE: InputKind.ValueType  # 2
+"""One of several texts, the "enum" of schema_json: a string."""
+INPUT_KIND_TEXT: InputKind.ValueType  # 3
+"""Any text: a string."""
+INPUT_KIND_JSON: InputKind.ValueType  # 4
+"""A JSON value that schema_json describes."""
+Global___InputKind: _TypeAlias = InputKind  # noqa: Y015
+
+class _InputOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InputOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INPUT_OUTCOME_UNSPECIFIED: _InputOutcome.ValueType  # 0
+    """Never written. Read as EXPIRED."""
+    INPUT_OUTCOME_ANSWERED: _InputOutcome.ValueType  # 1
+    """A value was sent."""
+    INPUT_OUTCOME_DECLINED: _InputOutcome.ValueType  # 2
+    """A person declined to answer."""
+    INPUT_OUTCOME_EXPIRED: _InputOutcome.ValueType  # 3
+    """Nothing was sent before expire_time, or the agent no longer waits for it."""
+
+class InputOutcome(_InputOutcome, metaclass=_InputOutcomeEnumTypeWrapper):
+    """InputOutcome is how a question was closed."""
+
+INPUT_OUTCOME_UNSPECIFIED: InputOutcome.ValueType  # 0
+"""Never written. Read as EXPIRED."""
+INPUT_OUTCOME_ANSWERED: InputOutcome.ValueType  # 1
+"""A value was sent."""
+INPUT_OUTCOME_DECLINED: InputOutcome.ValueType  # 2
+"""A person declined to answer."""
+INPUT_OUTCOME_EXPIRED: InputOutcome.ValueType  # 3
+"""Nothing was sent before expire_time, or the agent no longer waits for it."""
+Global___InputOutcome: _TypeAlias = InputOutcome  # noqa: Y015
+
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -88,6 +148,8 @@ class Event(_message.Message):
     CUSTOM_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    INPUT_REQUESTED_FIELD_NUMBER: _builtins.int
+    INPUT_RECEIVED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position in the run, from 1, without gaps. Assigned by the core, never by a
     store.
@@ -143,6 +205,14 @@ class Event(_message.Message):
     def error(self) -> Global___Error:
         """Terminal: the run failed."""
 
+    @_builtins.property
+    def input_requested(self) -> Global___InputRequested:
+        """The agent asks a person and waits for the answer."""
+
+    @_builtins.property
+    def input_received(self) -> Global___InputReceived:
+        """A question of the agent is closed: answered, declined or expired."""
+
     def __init__(
         self,
         *,
@@ -159,12 +229,14 @@ class Event(_message.Message):
         custom: Global___Custom | None = ...,
         done: Global___Done | None = ...,
         error: Global___Error | None = ...,
+        input_requested: Global___InputRequested | None = ...,
+        input_received: Global___InputReceived | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "custom", b"custom", "done", b"done", "error", b"error", "payload", b"payload", "progress", b"progress", "reasoning_delta", b"reasoning_delta", "run_started", b"run_started", "text_delta", b"text_delta", "timing", b"timing", "tool_result", b"tool_result", "tool_start", b"tool_start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "custom", b"custom", "done", b"done", "error", b"error", "input_received", b"input_received", "input_requested", b"input_requested", "payload", b"payload", "progress", b"progress", "reasoning_delta", b"reasoning_delta", "run_started", b"run_started", "text_delta", b"text_delta", "timing", b"timing", "tool_result", b"tool_result", "tool_start", b"tool_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "custom", b"custom", "done", b"done", "epoch", b"epoch", "error", b"error", "payload", b"payload", "progress", b"progress", "reasoning_delta", b"reasoning_delta", "run_started", b"run_started", "sequence", b"sequence", "text_delta", b"text_delta", "timing", b"timing", "tool_result", b"tool_result", "tool_start", b"tool_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "custom", b"custom", "done", b"done", "epoch", b"epoch", "error", b"error", "input_received", b"input_received", "input_requested", b"input_requested", "payload", b"payload", "progress", b"progress", "reasoning_delta", b"reasoning_delta", "run_started", b"run_started", "sequence", b"sequence", "text_delta", b"text_delta", "timing", b"timing", "tool_result", b"tool_result", "tool_start", b"tool_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["run_started", "text_delta", "reasoning_delta", "progress", "tool_start", "tool_result", "custom", "done", "error"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["run_started", "text_delta", "reasoning_delta", "progress", "tool_start", "tool_result", "custom", "done", "error", "input_requested", "input_received"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -427,6 +499,85 @@ class Custom(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Custom: _TypeAlias = Custom  # noqa: Y015
+
+@_typing.final
+class InputRequested(_message.Message):
+    """InputRequested means that the agent asks a person. Until the InputReceived with
+    the same input_id, the state of the run is WAITING and no model is called for
+    this question. Any client that may cancel the run may answer, with SendInput.
+
+    An example:
+
+      7 input_requested {input_id: "1", kind: APPROVAL, prompt: "Delete 3 rows?"}
+        → SendInput {run_id: "k7q2…", input_id: "1", value_json: "true"}
+      8 input_received  {input_id: "1", outcome: ANSWERED}
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    SCHEMA_JSON_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    input_id: _builtins.str
+    """The id of the question within its run: 1 to 128 characters of [A-Za-z0-9._~-]."""
+    kind: Global___InputKind.ValueType
+    """The kind of answer. An unknown kind is read as JSON."""
+    prompt: _builtins.str
+    """The question, in words for users."""
+    schema_json: _builtins.str
+    """A JSON Schema of the answer as JSON text. For CHOICE it is
+    {"enum": ["…", …]}. Empty if any value of the kind is accepted.
+    """
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the question expires."""
+
+    def __init__(
+        self,
+        *,
+        input_id: _builtins.str = ...,
+        kind: Global___InputKind.ValueType = ...,
+        prompt: _builtins.str = ...,
+        schema_json: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "input_id", b"input_id", "kind", b"kind", "prompt", b"prompt", "schema_json", b"schema_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputRequested: _TypeAlias = InputRequested  # noqa: Y015
+
+@_typing.final
+class InputReceived(_message.Message):
+    """InputReceived means that a question is closed. A question whose run ends first
+    has none.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    input_id: _builtins.str
+    """The question: the input_id of its InputRequested."""
+    outcome: Global___InputOutcome.ValueType
+    """How it was closed."""
+    def __init__(
+        self,
+        *,
+        input_id: _builtins.str = ...,
+        outcome: Global___InputOutcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_id", b"input_id", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputReceived: _TypeAlias = InputReceived  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):

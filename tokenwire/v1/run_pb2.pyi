@@ -100,6 +100,10 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """The run was cancelled and its agent has not stopped yet."""
     RUN_STATE_ENDED: _RunState.ValueType  # 3
     """The terminal event is in the log."""
+    RUN_STATE_WAITING: _RunState.ValueType  # 4
+    """The run is running, and its agent waits for the answer to a question: see
+    InputRequested. Readers that do not know this value read it as RUNNING.
+    """
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """RunState is the state of a run."""
@@ -112,6 +116,10 @@ RUN_STATE_CANCELLING: RunState.ValueType  # 2
 """The run was cancelled and its agent has not stopped yet."""
 RUN_STATE_ENDED: RunState.ValueType  # 3
 """The terminal event is in the log."""
+RUN_STATE_WAITING: RunState.ValueType  # 4
+"""The run is running, and its agent waits for the answer to a question: see
+InputRequested. Readers that do not know this value read it as RUNNING.
+"""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 @_typing.final

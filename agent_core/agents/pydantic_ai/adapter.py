@@ -17,6 +17,7 @@ from pydantic_ai.models import Model
 from agent_core.agents.events import AgentEvent, Finish, FinishReasonName, RunRequest, TextDelta
 from agent_core.agents.finish_reasons import ending_of, finish_of
 from agent_core.agents.model_failures import ModelCallError
+from agent_core.agents.pydantic_ai.approvals import Approvals
 from agent_core.agents.pydantic_ai.errors import model_call_error
 from agent_core.agents.pydantic_ai.observer import Observer, ToolLimits, usage_of
 from agent_core.agents.pydantic_ai.translation import Translation, messages_of, to_json
@@ -101,7 +102,7 @@ class PydanticAgent:
             message_history=messages_of(request.history),
             deps=request if self._agent.deps_type is RunRequest else None,
             # The second: system prompts are part of the history otherwise, and a session's turns hold none.
-            capabilities=[observer, ReinjectSystemPrompt()],
+            capabilities=[observer, ReinjectSystemPrompt(), Approvals(request)],
         ) as events:
             try:
                 async for event in events:

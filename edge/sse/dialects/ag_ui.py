@@ -207,6 +207,9 @@ class AgUiDialect:
                 bodies = self._result(event)
             case events.Custom():
                 bodies = [_custom(event.name, bytes(event.data))]
+            case events.InputRequested() | events.InputReceived():
+                # Not an interrupt: that would end the AG-UI run, and ours goes on when it is answered.
+                bodies = [_custom(str(event.__struct_config__.tag), msgspec.json.encode(event))]
             case events.Done():
                 bodies = [*self._close(), self._finished(event)]
             case _:  # an Error

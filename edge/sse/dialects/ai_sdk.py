@@ -119,6 +119,8 @@ class AiSdkDialect:
                 self._close_part(out)
                 kind = quoted(f"data-{event.name}")
                 self._write(out, b'{"type":%b,"data":%b}' % (kind, bytes(event.data)))
+            case events.InputRequested() | events.InputReceived():
+                self._write_input(out, event)
             case events.Done():
                 self._write_done(out, event)
             case _:  # an Error
@@ -196,6 +198,12 @@ class AiSdkDialect:
         """Append that a call has failed."""
         told = (quoted(call_id), quoted(text), _SERVERS)
         self._write(out, b'{"type":"tool-output-error","toolCallId":%b,"errorText":%b,%b}' % told)
+
+    def _write_input(self, out: bytearray, event: events.InputRequested | events.InputReceived) -> None:
+        """Append a question, or in its place how it was closed: parts of one id replace each other."""
+        self._close_part(out)
+        told = (quoted(event.input_id), msgspec.json.encode(event))
+        self._write(out, b'{"type":"data-input","id":%b,"data":%b}' % told)
 
     def _close(self, out: bytearray) -> None:
         """Append the ends of all that is open: a page would show it as being written for ever."""

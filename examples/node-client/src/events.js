@@ -64,6 +64,19 @@ const FINISH_REASONS = {
   FINISH_REASON_TOOL_LIMIT: "tool_limit",
 };
 
+const INPUT_KINDS = {
+  INPUT_KIND_UNSPECIFIED: "text",
+  INPUT_KIND_APPROVAL: "approval",
+  INPUT_KIND_CHOICE: "choice",
+  INPUT_KIND_TEXT: "text",
+};
+
+const INPUT_OUTCOMES = { INPUT_OUTCOME_ANSWERED: "answered", INPUT_OUTCOME_DECLINED: "declined" };
+
+/** A time as browsers get it: RFC 3339, to a millisecond. */
+const timeOf = ({ seconds, nanos }) =>
+  new Date(Number(seconds) * 1000 + Math.floor(nanos / 1_000_000)).toISOString().replace("Z", "+00:00");
+
 /** A count is absent when the provider gave none; counts are far below 2^53. */
 const usage = (counts) => {
   if (!counts) return undefined;
@@ -97,6 +110,17 @@ const FIELDS = {
     isError: text(isError),
   }),
   custom: ({ name, dataJson }) => ({ name: text(name), data: raw(dataJson) }),
+  input_requested: ({ inputId, kind, prompt, schemaJson, expireTime }) => ({
+    inputId: text(inputId),
+    kind: text(INPUT_KINDS[kind] ?? "json"),
+    prompt: text(prompt),
+    schema: schemaJson === "" ? undefined : schemaJson,
+    expireTime: expireTime ? text(timeOf(expireTime)) : undefined,
+  }),
+  input_received: ({ inputId, outcome }) => ({
+    inputId: text(inputId),
+    outcome: text(INPUT_OUTCOMES[outcome] ?? "expired"),
+  }),
   done: (done) => ({
     finalMessage: text(done.finalMessage),
     finalMessageOmitted: present(done.finalMessageOmitted),

@@ -17,7 +17,13 @@ SAID = re.compile(r"\bReason\.([A-Z_]+)")
 WORD = re.compile(r"\"reason\": \"(\w+)\"|RefusalError\(\s*\"\w+\",\s*\"(\w+)\"")
 """A reason that is said by a word of its own."""
 
-FOLDERS = ("agent_core/*.py", "agent_core/runs/**/*.py", "agent_core/rpc/**/*.py", "edge/**/*.py")
+FOLDERS = (
+    "agent_core/*.py",
+    "agent_core/agents/events.py",
+    "agent_core/runs/**/*.py",
+    "agent_core/rpc/**/*.py",
+    "edge/**/*.py",
+)
 SHARED = ("tokenwire/authentication/*.py",)
 
 

@@ -29,6 +29,20 @@ SAMPLES = {
     "custom": event_pb2.Event(
         create_time=WHEN, custom=event_pb2.Custom(name="n", data_json="12345678901234567890")
     ),
+    "input_requested": event_pb2.Event(
+        create_time=WHEN,
+        input_requested=event_pb2.InputRequested(
+            input_id="1",
+            kind=event_pb2.INPUT_KIND_CHOICE,
+            prompt="Which?",
+            schema_json='{"enum":["red"]}',
+            expire_time=WHEN,
+        ),
+    ),
+    "input_received": event_pb2.Event(
+        create_time=WHEN,
+        input_received=event_pb2.InputReceived(input_id="1", outcome=event_pb2.INPUT_OUTCOME_DECLINED),
+    ),
     "done": event_pb2.Event(
         create_time=WHEN,
         done=event_pb2.Done(
@@ -70,6 +84,22 @@ def test_json_text_is_embedded_without_line_breaks_and_without_rounding() -> Non
     assert result.result == msgspec.Raw(b"[ 1 ]")
     assert custom.data == msgspec.Raw(b"12345678901234567890")
     assert start.args == msgspec.Raw(b"null")
+
+
+def test_a_question_and_how_it_was_closed_are_told_in_words() -> None:
+    """What a newer core says is read as the contract has it; what is absent is left out."""
+    asked, received = translate(SAMPLES["input_requested"]), translate(SAMPLES["input_received"])
+    assert isinstance(asked, events.InputRequested)
+    assert (asked.kind, asked.prompt, asked.schema) == ("choice", "Which?", msgspec.Raw(b'{"enum":["red"]}'))
+    assert asked.expire_time == "2025-11-22T20:00:00.123+00:00"
+    assert isinstance(received, events.InputReceived)
+    assert (received.input_id, received.outcome) == ("1", "declined")
+    newer = translate(event_pb2.Event(input_requested=event_pb2.InputRequested(kind=99)))  # type: ignore[arg-type]
+    assert isinstance(newer, events.InputRequested)
+    assert (newer.kind, newer.schema, newer.expire_time) == ("json", msgspec.UNSET, "")
+    later = translate(event_pb2.Event(input_received=event_pb2.InputReceived(outcome=99)))  # type: ignore[arg-type]
+    assert isinstance(later, events.InputReceived)
+    assert later.outcome == "expired"
 
 
 def test_absent_and_zero_are_told_apart() -> None:

@@ -32,6 +32,14 @@ WAIT_BOUNDS_S: Final = (
 )  # fmt: skip
 """1 ms to 60 s: what a user waits for."""
 
+PERSON_BOUNDS_S: Final = (
+    1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0,
+    120.0, 300.0, 600.0,
+    1800.0, 3600.0, 14400.0, 86400.0,
+)  # fmt: skip
+"""1 s to a day: how long a person takes."""
+
 GEN_AI_BOUNDS_S: Final = (
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 )  # fmt: skip
@@ -48,6 +56,9 @@ DIALECTS: Final = ("native", "ai_sdk", "openai", "ag_ui")
 STORE_OPERATIONS: Final = ("create", "append", "read", "info", "sessions", "delete")
 CANCEL_CAUSES: Final = ("cancelled", "follower_left", "deadline", "shutdown", "log_lost")
 """Why a run is stopped: the values of the span attribute `tokenwire.run.stop_cause`."""
+
+INPUT_OUTCOMES: Final = ("answered", "declined", "expired", "unanswered")
+"""How a question to a person was closed: `unanswered` by the end of its run."""
 
 RESUMED_BY: Final = ("client", "edge")
 BY_CLIENT, BY_EDGE = RESUMED_BY
@@ -116,6 +127,14 @@ CANCEL_DURATION: Final = _HOME.histogram(
     "Time from the request to stop a run until its agent had ended, by cause.",
     bounds_s=WAIT_BOUNDS_S,
     labels={"cause": CANCEL_CAUSES},
+    by="core",
+)
+
+INPUT_DURATION: Final = _HOME.histogram(
+    "tokenwire.input.duration",
+    "Time from a question of an agent to a person until it was closed, by outcome.",
+    bounds_s=PERSON_BOUNDS_S,
+    labels={"outcome": INPUT_OUTCOMES},
     by="core",
 )
 

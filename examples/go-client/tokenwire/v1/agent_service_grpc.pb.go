@@ -25,6 +25,7 @@ const (
 	AgentService_StartRun_FullMethodName      = "/tokenwire.v1.AgentService/StartRun"
 	AgentService_GetRun_FullMethodName        = "/tokenwire.v1.AgentService/GetRun"
 	AgentService_CancelRun_FullMethodName     = "/tokenwire.v1.AgentService/CancelRun"
+	AgentService_SendInput_FullMethodName     = "/tokenwire.v1.AgentService/SendInput"
 	AgentService_ListRuns_FullMethodName      = "/tokenwire.v1.AgentService/ListRuns"
 	AgentService_GetTranscript_FullMethodName = "/tokenwire.v1.AgentService/GetTranscript"
 	AgentService_GetCore_FullMethodName       = "/tokenwire.v1.AgentService/GetCore"
@@ -74,6 +75,17 @@ type AgentServiceClient interface {
 	// CancelRun stops the agent of a run at once and returns the resulting state.
 	// It is idempotent: it does not change a run that has ended.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
+	// SendInput answers or declines a question of a run: see InputRequested. The
+	// first call decides. A question that was answered, declined or has expired, or
+	// whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+	// unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+	// question does not accept is INVALID_ARGUMENT and leaves the question open.
+	// After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+	// it with the same request_id.
+	//
+	//	→ {run_id: "k7q2…", input_id: "1", value_json: "true"}
+	//	← {input_id: "1", outcome: ANSWERED}
+	SendInput(ctx context.Context, in *SendInputRequest, opts ...grpc.CallOption) (*SendInputResponse, error)
 	// ListRuns returns the runs of a session, newest first.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
 	// GetTranscript returns the turns of a session: the user's messages and the
@@ -172,6 +184,16 @@ func (c *agentServiceClient) CancelRun(ctx context.Context, in *CancelRunRequest
 	return out, nil
 }
 
+func (c *agentServiceClient) SendInput(ctx context.Context, in *SendInputRequest, opts ...grpc.CallOption) (*SendInputResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendInputResponse)
+	err := c.cc.Invoke(ctx, AgentService_SendInput_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentServiceClient) ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRunsResponse)
@@ -258,6 +280,17 @@ type AgentServiceServer interface {
 	// CancelRun stops the agent of a run at once and returns the resulting state.
 	// It is idempotent: it does not change a run that has ended.
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
+	// SendInput answers or declines a question of a run: see InputRequested. The
+	// first call decides. A question that was answered, declined or has expired, or
+	// whose run has ended, is FAILED_PRECONDITION with reason INPUT_CLOSED; an
+	// unknown input_id is NOT_FOUND with reason INPUT_UNKNOWN; a value that the
+	// question does not accept is INVALID_ARGUMENT and leaves the question open.
+	// After UNAVAILABLE or DEADLINE_EXCEEDED the answer may have been taken: repeat
+	// it with the same request_id.
+	//
+	//	→ {run_id: "k7q2…", input_id: "1", value_json: "true"}
+	//	← {input_id: "1", outcome: ANSWERED}
+	SendInput(context.Context, *SendInputRequest) (*SendInputResponse, error)
 	// ListRuns returns the runs of a session, newest first.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
 	// GetTranscript returns the turns of a session: the user's messages and the
@@ -302,6 +335,9 @@ func (UnimplementedAgentServiceServer) GetRun(context.Context, *GetRunRequest) (
 }
 func (UnimplementedAgentServiceServer) CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method CancelRun not implemented")
+}
+func (UnimplementedAgentServiceServer) SendInput(context.Context, *SendInputRequest) (*SendInputResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method SendInput not implemented")
 }
 func (UnimplementedAgentServiceServer) ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method ListRuns not implemented")
@@ -412,6 +448,24 @@ func _AgentService_CancelRun_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentService_SendInput_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendInputRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).SendInput(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_SendInput_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).SendInput(ctx, req.(*SendInputRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AgentService_ListRuns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRunsRequest)
 	if err := dec(in); err != nil {
@@ -491,6 +545,10 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelRun",
 			Handler:    _AgentService_CancelRun_Handler,
+		},
+		{
+			MethodName: "SendInput",
+			Handler:    _AgentService_SendInput_Handler,
 		},
 		{
 			MethodName: "ListRuns",

@@ -212,3 +212,33 @@ async def test_a_run_that_has_ended_is_not_stopped_any_more() -> None:
     run.left_by_itself()
     await asyncio.sleep(0.01)
     assert stops.count == 0
+
+
+async def test_the_grace_time_stands_still_while_the_run_waits_for_a_person() -> None:
+    """Whether it had begun before or begins meanwhile; then it goes on where it was."""
+    for leaves_first in (True, False):
+        run, stops = followers(ON_DISCONNECT_GRACE)
+        run.join()
+        if leaves_first:
+            run.leave(relay=False)
+        run.pause()
+        if not leaves_first:
+            run.leave(relay=False)
+            run.left_by_itself()
+        await asyncio.sleep(0.01)
+        assert stops.count == 0
+        run.resume()
+        await asyncio.sleep(0.01)
+        assert stops.count == 1
+
+
+async def test_a_follower_who_comes_while_the_run_waits_keeps_it() -> None:
+    """No grace time is left over."""
+    run, stops = followers(ON_DISCONNECT_GRACE)
+    run.join()
+    run.leave(relay=False)
+    run.pause()
+    run.join()
+    run.resume()
+    await asyncio.sleep(0.01)
+    assert stops.count == 0

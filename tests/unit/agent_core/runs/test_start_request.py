@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.context import Context
 
 from agent_core.agents import RunRequest, Turn
+from agent_core.agents.inputs import Question
 from agent_core.errors import (
     CoreFullError,
     CoreLogAwayError,
@@ -24,8 +25,9 @@ from agent_core.runs.start_request import (
     ALPHABET,
     RANDOM_BITS,
     TAG_BITS,
+    Deadlines,
     StartRequest,
-    deadline_of,
+    deadlines_of,
     make_run_id,
     make_tag,
     record_of,
@@ -44,6 +46,22 @@ from tokenwire.v1.run_pb2 import (
     HistoryMessage,
     RunSpec,
 )
+
+
+class Nobody:
+    """Asks nobody."""
+
+    async def ask(self, question: Question) -> object:
+        raise NotImplementedError
+
+    def ask_blocking(self, question: Question) -> object:
+        raise NotImplementedError
+
+    def deadline(self) -> float:
+        return time.monotonic() + 60
+
+
+NOBODY = Nobody()
 
 
 @given(st.integers(0, 2**TAG_BITS - 1), st.integers(0, 2**RANDOM_BITS - 1))
@@ -96,8 +114,9 @@ def test_the_soonest_of_three_deadlines_holds(
     """The core's, the run's own, and that of its call."""
     spec = RunSpec(timeout=None if timeout_s is None else Duration(seconds=timeout_s))
     now = time.monotonic()
-    deadline = deadline_of(spec, None if call_s is None else now + call_s, 60)
-    assert now + soonest_s <= deadline <= time.monotonic() + soonest_s
+    deadlines = deadlines_of(spec, None if call_s is None else now + call_s, 60)
+    assert now + soonest_s <= deadlines.soonest <= time.monotonic() + soonest_s
+    assert deadlines.call == (None if call_s is None else now + call_s)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +142,8 @@ async def test_an_agent_is_asked_what_the_caller_wants() -> None:
     async def gate() -> None:
         return None
 
-    request = StartRequest(record(spec), spec, echo, 7.0, Context())
-    assert request.run_request([Exchange("hi", "hello")], gate) == RunRequest(
+    request = StartRequest(record(spec), spec, echo, Deadlines(7.0), Context())
+    assert request.run_request([Exchange("hi", "hello")], gate, NOBODY) == RunRequest(
         message="and now?",
         run_id="r1",
         session_id="s",
@@ -134,6 +153,18 @@ async def test_an_agent_is_asked_what_the_caller_wants() -> None:
         attributes={"k": "v"},
         gate=gate,
     )
+
+
+async def test_an_agent_knows_what_is_left_of_its_time() -> None:
+    """Also after it has waited for a person: the core says so."""
+    request = StartRequest(record(RunSpec()), RunSpec(), echo, Deadlines(7.0), Context())
+
+    async def gate() -> None:
+        return None
+
+    left_s = request.run_request([], gate, NOBODY).remaining_s()
+    assert left_s is not None
+    assert 0 < left_s <= 60
 
 
 async def test_a_history_that_the_caller_sends_goes_before_the_sessions() -> None:
@@ -150,5 +181,5 @@ async def test_a_history_that_the_caller_sends_goes_before_the_sessions() -> Non
     )
     for history, turns in ((sent, [Turn("user", "q"), Turn("assistant", "a")]), (History(), [])):
         spec = RunSpec(history=history)
-        request = StartRequest(record(spec), spec, echo, 7.0, Context())
-        assert request.run_request([Exchange("hi", "hello")], gate).history == turns
+        request = StartRequest(record(spec), spec, echo, Deadlines(7.0), Context())
+        assert request.run_request([Exchange("hi", "hello")], gate, NOBODY).history == turns

@@ -20,6 +20,7 @@ from agent_core.agents import (
     ToolStart,
     Usage,
 )
+from agent_core.agents.inputs import make_question
 from agent_core.log.records import Outcome
 from agent_core.runs.failures import TIMED_OUT, RubbishError, RunTooLargeError, ToolLimitError
 from agent_core.runs.limits import RunLimits
@@ -58,6 +59,32 @@ def test_the_first_event_is_run_started_with_its_times() -> None:
     assert (event.timing.model_nano, event.timing.logged_nano) == (123_456_789, 0)
     assert (event.sequence, event.epoch) == (0, 0)
     assert state.sequence == 1
+
+
+def test_a_question_says_when_it_expires() -> None:
+    """And the event that closes it how; both are numbered as any other."""
+    state = started()
+    choice = make_question("Which?", "choice", options=["red"], timeout_s=1.5)
+    event = Event.FromString(state.request_input("1", choice, 2))
+    asked = event.input_requested
+    assert (asked.input_id, asked.kind, asked.prompt) == ("1", event_pb2.INPUT_KIND_CHOICE, "Which?")
+    assert asked.schema_json == '{"enum":["red"]}'
+    assert asked.expire_time.ToNanoseconds() == WALL_OFFSET + 2 + 1_500_000_000
+    closed = Event.FromString(state.receive_input("1", event_pb2.INPUT_OUTCOME_DECLINED, 3))
+    assert closed.input_received == event_pb2.InputReceived(
+        input_id="1", outcome=event_pb2.INPUT_OUTCOME_DECLINED
+    )
+    assert state.sequence == 3
+
+
+def test_a_question_counts_in_the_limits_and_what_closes_it_does_not() -> None:
+    """A run that may say no more can still be told its answers."""
+    state = started(RunLimits(max_run_events=2))
+    state.request_input("1", make_question("Delete?"), 2)
+    with pytest.raises(RunTooLargeError):
+        state.request_input("2", make_question("Delete?"), 2)
+    state.receive_input("1", event_pb2.INPUT_OUTCOME_EXPIRED, 3)
+    assert state.sequence == 3
 
 
 def test_every_kind_of_item_becomes_its_event() -> None:

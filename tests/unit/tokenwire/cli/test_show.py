@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def event(kind: str, **fields: Any) -> Item:
+def event(kind: str, /, **fields: Any) -> Item:
     """Return an event as an edge says it."""
     data = msgspec.json.encode({"type": kind, "timestamp": 1.5, **fields})
     return Item("run.1.1", msgspec.json.decode(data, type=events.StreamEvent))
@@ -205,3 +205,41 @@ def test_json_is_one_line_an_event() -> None:
 def test_printable_keeps_text_as_it_is() -> None:
     """Only control characters are replaced."""
     assert printable("Grüße 🍐\n\tx\r\x00") == "Grüße 🍐\n\tx��"
+
+
+def test_a_question_is_shown_with_its_options() -> None:
+    """By their numbers; how it was closed too. Neither steers the terminal."""
+    out, err = shown(
+        event("text_delta", content="Hm."),
+        event(
+            "input_requested",
+            inputId="1",
+            kind="choice",
+            prompt="Which\x1b?",
+            schema={"enum": ["red", "blue"]},
+        ),
+        event("input_received", inputId="1", outcome="answered"),
+        event("input_requested", inputId="2", kind="json", prompt="Who?", schema={"type": "object"}),
+        event("input_received", inputId="2", outcome="expired"),
+        event("input_requested", inputId="3", kind="choice", prompt="What?", schema={"enum": 3}),
+    )
+    assert out == "Hm.\n"
+    lines = err.splitlines()
+    assert lines == [
+        "? Which�?",
+        "  1. red",
+        "  2. blue",
+        "✓ answered",
+        "? Who?",
+        '  {"type": "object"}',
+        "✗ expired",
+        "? What?",
+    ]
+
+
+def test_a_question_is_a_line_of_json() -> None:
+    """As every event."""
+    out, err = io.StringIO(), io.StringIO()
+    JsonView(out, err).show(event("input_requested", inputId="1", kind="approval", prompt="Delete?"))
+    assert json.loads(out.getvalue())["inputId"] == "1"
+    assert err.getvalue() == ""

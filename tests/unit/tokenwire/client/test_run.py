@@ -32,6 +32,7 @@ from tokenwire.client import (
     RunFailedError,
     UnreachableError,
 )
+from tokenwire.client.transport import Received
 
 Script = Callable[..., ScriptedTransport]
 LOST = ConnectionLostError("broke off")
@@ -407,3 +408,55 @@ async def test_what_the_server_asks_to_wait_is_waited(script: Script) -> None:
         with pytest.raises(ConnectionLostError):
             await sequences(run)
     assert transport.turns == 0
+
+
+def asked(sequence: int, input_id: str = "1", timestamp: float = 0.0) -> Received:
+    """Return a question."""
+    event = events.InputRequested(timestamp=timestamp, input_id=input_id, kind="approval", prompt="Delete?")
+    return at(sequence, event)
+
+
+def closed(sequence: int, input_id: str = "1", timestamp: float = 0.0) -> Received:
+    """Return how a question was closed."""
+    return at(sequence, events.InputReceived(timestamp=timestamp, input_id=input_id, outcome="answered"))
+
+
+async def test_an_answer_is_sent_until_its_response_comes(script: Script) -> None:
+    """Under one request id, so that a repetition changes nothing; a refusal is final."""
+    transport = script([started(), asked(2), done(3)])
+    transport.answer_errors = [LOST]
+    async with Client("x") as client:
+        run = await client.start("hi")
+        assert await run.send_input("1", value={"a": 1}) == "answered"
+        assert await client.send_input(RUN_ID, "1", decline=True) == "declined"
+        transport.answer_errors = [RefusedError("FAILED_PRECONDITION", "Too late.")]
+        with pytest.raises(RefusedError, match="Too late"):
+            await run.send_input("1", value=True)
+        with pytest.raises(ValueError, match="decline takes no value"):
+            await run.send_input("1", value=True, decline=True)
+        with pytest.raises(TypeError):
+            await run.send_input("1", value=object())
+    first, again, other, _ = transport.answers
+    assert first == again
+    assert (first.value_json, other.value_json) == ('{"a":1}', None)
+    assert first.request_id != other.request_id
+
+
+async def test_a_run_that_waits_for_a_person_does_not_exceed_its_time_limit(script: Script) -> None:
+    """What it has waited is added to the limit; with two questions, until the last is closed."""
+    script([started(), asked(2), asked(3, "2"), 0.1, closed(4), 0.1, closed(5, "2", 60_000), done(6)])
+    async with Client("x") as client:
+        run = await client.start("hi", timeout_s=0.02)
+        assert await sequences(run) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_the_time_limit_counts_again_after_the_answer(script: Script) -> None:
+    """As much of it as was left."""
+    transport = script(
+        [started(), asked(2), closed(3, timestamp=20.0), closed(4, "unknown"), ...], [done(5, "cancelled")]
+    )
+    async with Client("x") as client:
+        run = await client.start("hi", timeout_s=0.02)
+        with pytest.raises(DeadlineExceededError):
+            await sequences(run)
+    assert transport.cancels == 1

@@ -103,6 +103,32 @@ export interface Custom extends Stamped {
   readonly data: JsonValue;
 }
 
+/** The agent asks a person, and waits for the answer: see `POST /api/runs/{runId}/inputs/{inputId}`. */
+export interface InputRequested extends Stamped {
+  /** Tells the kinds of events apart. */
+  readonly type: "input_requested";
+  /** Names the question within the run. */
+  readonly inputId: string;
+  /** What is asked for: `approval`, `choice`, `text` or `json`. */
+  readonly kind: string;
+  /** The question. */
+  readonly prompt: string;
+  /** A JSON Schema of the answer; absent when any value of the kind is accepted. */
+  readonly schema?: JsonValue;
+  /** When the question expires: RFC 3339. */
+  readonly expireTime?: string;
+}
+
+/** A question is closed. */
+export interface InputReceived extends Stamped {
+  /** Tells the kinds of events apart. */
+  readonly type: "input_received";
+  /** The question: the `inputId` of its `input_requested`. */
+  readonly inputId: string;
+  /** How it was closed: `answered`, `declined` or `expired`. */
+  readonly outcome: string;
+}
+
 /** Why a run ended without an error. */
 export const FINISH_REASONS = ["stop", "length", "cancelled", "tool_limit"] as const;
 /** `length`: the model's limit of tokens; `tool_limit`: the agent's limit of tool calls; `cancelled`: Stop. */
@@ -148,7 +174,17 @@ export interface RunError extends Stamped {
 
 /** An event of a run: `run_started` is the first one, and `done` or `error` the last one. */
 export type StreamEvent =
-  RunStarted | TextDelta | ReasoningDelta | Progress | ToolStart | ToolResult | Custom | Done | RunError;
+  | RunStarted
+  | TextDelta
+  | ReasoningDelta
+  | Progress
+  | ToolStart
+  | ToolResult
+  | Custom
+  | InputRequested
+  | InputReceived
+  | Done
+  | RunError;
 
 /** The `type` of an event. */
 export type EventType = StreamEvent["type"];

@@ -38,6 +38,8 @@ const EVENTS: Readonly<Record<EventType, Shape>> = {
   tool_start: { need: ["callId", "tool"], or: { args: null } },
   tool_result: { need: ["callId", "tool"], or: { result: null, isError: false } },
   custom: { need: ["name"], or: { data: null } },
+  input_requested: { need: ["inputId"], or: { kind: "json", prompt: "" } },
+  input_received: { need: ["inputId"], or: { outcome: "expired" } },
   done: { or: { finalMessage: "", finalMessageOmitted: false, finishReason: "stop" } },
   error: { or: { code: "UNKNOWN", message: "The run failed.", retryable: false, details: {} } },
 };

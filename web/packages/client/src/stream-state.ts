@@ -260,6 +260,8 @@ function takeEvent(state: RunState, event: StreamEvent, atMs: number): RunState 
     case "tool_result":
       return { ...state, tools: settle(state.tools, event) };
     case "custom":
+    case "input_requested":
+    case "input_received":
       return state;
     case "done":
       return finish(heal(state, event.finalMessage), {

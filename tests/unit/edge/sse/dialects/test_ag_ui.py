@@ -182,6 +182,18 @@ def test_a_run_without_a_session_is_its_own_thread() -> None:
     assert first["threadId"] == RUN_ID
 
 
+def test_questions_to_a_person_are_custom_events() -> None:
+    """Not interrupts, which end a run of the protocol: ours goes on when the question is answered."""
+    asked = events.InputRequested(timestamp=1.0, input_id="1", kind="approval", prompt="Delete?")
+    received = events.InputReceived(timestamp=2.0, input_id="1", outcome="answered")
+    out = written(AgUiDialect(), [asked, received])
+    told = [json.loads(line[6:]) for line in out.decode().splitlines() if line.startswith("data: ")]
+    assert [(event["type"], event["name"], event["value"]["inputId"]) for event in told] == [
+        ("CUSTOM", "input_requested", "1"),
+        ("CUSTOM", "input_received", "1"),
+    ]
+
+
 def test_a_frames_id_names_its_place() -> None:
     """With the frame's number or without."""
     assert parse_frame_id(f"{RUN_ID}.1.7", RUN_ID) == FrameCursor(1, 7, 0)

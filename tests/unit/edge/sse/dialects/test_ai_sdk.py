@@ -80,3 +80,24 @@ def test_there_is_no_time_to_come_back() -> None:
     dialect.write_opening(out, 7)
     dialect.write_retry(out, 9)
     assert out == b": open\n"
+
+
+def test_a_question_is_a_part_that_is_replaced_when_it_is_closed() -> None:
+    """Parts of one type and id are one to the AI SDK; open text ends before it."""
+    dialect, out = AiSdkDialect(), bytearray()
+    dialect.write_event(out, 1, 2, events.TextDelta(timestamp=1.0, content="a"))
+    dialect.write_event(
+        out, 1, 3, events.InputRequested(timestamp=1.0, input_id="1", kind="approval", prompt="Delete?")
+    )
+    dialect.write_event(out, 1, 4, events.InputReceived(timestamp=2.0, input_id="1", outcome="answered"))
+    chunks = [json.loads(frame[6:]) for frame in frames_of(bytes(out))][2:]
+    assert [chunk["type"] for chunk in chunks] == ["text-end", "data-input", "data-input"]
+    assert [chunk["id"] for chunk in chunks[1:]] == ["1", "1"]
+    assert chunks[1]["data"] | {"timestamp": 0} == {
+        "type": "input_requested",
+        "timestamp": 0,
+        "inputId": "1",
+        "kind": "approval",
+        "prompt": "Delete?",
+    }
+    assert chunks[2]["data"]["outcome"] == "answered"
