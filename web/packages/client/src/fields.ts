@@ -21,6 +21,7 @@ const OPTIONAL = {
   traceparent: "",
   step: "",
   traceId: "",
+  expireTime: "",
   from: 0,
   percent: 0,
   timestamp: 0,
