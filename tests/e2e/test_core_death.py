@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 
 import httpx
+import pytest
 
 from tests.support.processes import Processes, edge_is_ready, wait_until
 from tests.support.sse_reader import events_of, ids_of
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 
 def test_a_core_killed_in_mid_stream_ends_it_in_one_error_and_the_edge_serves_again(

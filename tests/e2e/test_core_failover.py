@@ -18,6 +18,8 @@ from tests.support.sse_reader import events_of, ids_of
 from tokenwire.v1 import agent_service_pb2 as pb
 from tokenwire.v1.agent_service_pb2_grpc import AgentServiceStub
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 AGENTS = ("slow", "echo", "counts", "scripted")
 WITHIN_S = 60
 
@@ -72,7 +74,6 @@ def shared(redis_server: RedisServer) -> dict[str, str]:
 
 
 @pytest.mark.needs("redis")
-@pytest.mark.usefixtures("transport")
 def test_a_stream_whose_core_is_killed_gets_its_end_from_another(
     client: httpx.Client, processes: Processes, shared: dict[str, str]
 ) -> None:
@@ -142,7 +143,6 @@ def test_a_question_repeated_under_its_key_is_answered_once_whichever_edge_and_c
 
 
 @pytest.mark.needs("redis")
-@pytest.mark.usefixtures("transport")
 def test_a_core_that_goes_down_hands_its_streams_over(
     client: httpx.Client, processes: Processes, shared: dict[str, str]
 ) -> None:

@@ -9,9 +9,12 @@ import time
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from tests.support.processes import Processes
 from tests.support.sse_reader import events_of, ids_of
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 BODY = b'{"message":"hi","sessionId":"stuck","agent":"flood"}'
 RECONNECT = re.compile(r'\n\nretry: (\d+)\nevent: reconnect\ndata: {"retryMs":\1}\n\n\Z')

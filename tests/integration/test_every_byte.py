@@ -21,6 +21,8 @@ from tests.support.stack import Stack, new_session, running_edge, running_stack
 from tokenwire.telemetry.metrics import Home
 from tokenwire.telemetry.metrics.instruments import RESYNCS
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 DELTAS = {"text_delta", "reasoning_delta"}
 TERMINALS = {"done", "error"}
 
@@ -178,7 +180,6 @@ async def test_a_foreign_parser_reads_the_same_of_the_whole() -> None:
         }  # fmt: skip
 
 
-@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("merge", MERGES[:2])
 async def test_a_run_that_goes_on_is_whole_after_a_cut(merge: tuple[bool, bool]) -> None:
     """The client breaks off while the agent speaks, and takes the run up again before it has ended."""
@@ -210,7 +211,6 @@ async def test_a_run_that_goes_on_is_whole_after_a_cut(merge: tuple[bool, bool])
             clients.create_task(one(stack, other, size))
 
 
-@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("merge_rest", [False, True])
 async def test_what_a_slow_client_was_sent_merged_is_whole_after_a_cut(merge_rest: bool) -> None:
     """Frames that backlog merged, and frames that it did not, in one response: each is a place to resume."""
