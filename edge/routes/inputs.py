@@ -40,9 +40,10 @@ class InputAnswer(msgspec.Struct, rename="camel"):
 
 
 class _Exact(msgspec.Struct):
-    """The same body, with the value as it was sent: no number of it is rounded."""
+    """The same body as it was sent: no number of the value is rounded, and 0 is no boolean."""
 
     value: msgspec.Raw = msgspec.Raw()  # it can't be changed
+    decline: bool = False
 
 
 class InputClosed(msgspec.Struct, rename="camel"):
@@ -96,7 +97,8 @@ async def send_input(  # noqa: PLR0913, PLR0917 - one parameter for each part of
         # One of its own where the client gives none: this edge may have to ask a second core.
         request_id=idempotency_key or secrets.token_hex(REQUEST_ID_BYTES),
     )
-    _set_answer(sent, msgspec.json.decode(await request.body(), type=_Exact).value, declines=data.decline)
+    del data  # It is in the OpenAPI document; Litestar takes 0 for false and 1 for true in it.
+    _set_answer(sent, await request.body())
     try:
         response = await edge.upstream.send_input(sent, caller_of(request))
     except UpstreamError as error:
@@ -104,18 +106,23 @@ async def send_input(  # noqa: PLR0913, PLR0917 - one parameter for each part of
     return InputClosed(response.input_id, INPUT_OUTCOME.get(response.outcome, "expired"))
 
 
-def _set_answer(sent: agent_service_pb2.SendInputRequest, value: msgspec.Raw, *, declines: bool) -> None:
+def _set_answer(sent: agent_service_pb2.SendInputRequest, body: bytes) -> None:
     """Put what the body says into the request of the core.
 
     Raises:
-        RequestError: It says nothing, or two things.
+        RequestError: It says nothing, or two things, or `decline` is no boolean.
     """
-    value_json = bytes(value)
-    if declines == bool(value_json):
+    try:
+        answer = msgspec.json.decode(body, type=_Exact)
+    except msgspec.ValidationError as error:
+        text = "`decline` must be true or false."
+        raise RequestError("INVALID_ARGUMENT", text, details={"field": "decline"}) from error
+    value_json = bytes(answer.value)
+    if answer.decline == bool(value_json):
         raise RequestError(
             "INVALID_ARGUMENT", "Send a `value`, or `decline`: true.", details={"field": "value"}
         )
-    if declines:
+    if answer.decline:
         sent.decline = True
     else:
         sent.value_json = value_json.decode()

@@ -293,6 +293,7 @@ async def test_the_openapi_document_holds_every_event() -> None:
     types = {document["components"]["schemas"][name]["properties"]["type"]["const"] for name in names}
     assert types == {
         "run_started", "text_delta", "reasoning_delta", "progress", "tool_start", "tool_result", "custom",
+        "input_requested", "input_received",
         "done", "error",
     }  # fmt: skip
 
@@ -309,7 +310,7 @@ async def test_the_openapi_document_says_what_each_id_looks_like() -> None:
         for parameter in operation.get("parameters", ())
     ]
     ids = [each for each in parameters if each["in"] == "path" or each["name"] == "pageToken"]
-    assert {each["name"] for each in ids} == {"run_id", "session_id", "chat_id", "pageToken"}
+    assert {each["name"] for each in ids} == {"run_id", "session_id", "chat_id", "input_id", "pageToken"}
     assert all("pattern" in each["schema"] for each in ids)
 
 

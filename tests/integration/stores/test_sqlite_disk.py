@@ -287,9 +287,11 @@ async def test_the_write_ahead_log_stays_short_unless_it_is_read(
         reader.execute("SELECT count(*) FROM chunks").fetchone()
         held = await much()
         assert held > 3 * short, sizes
-    assert await much() < held + 2 * short, sizes
-    assert await much() == sizes[-2], sizes
-    assert len(await all_texts(log)) == 3_000
+    for _ in range(5):  # The checkpoint after which it begins anew is made beside the turns.
+        if await much() == sizes[-2]:
+            break
+    assert sizes[-1] == sizes[-2] < 2 * held, sizes
+    assert len(await all_texts(log)) == 600 * len(sizes)
 
 
 async def test_turns_that_come_while_the_store_is_busy_are_written_in_order(log: SqliteLog) -> None:

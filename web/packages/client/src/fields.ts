@@ -21,7 +21,6 @@ const OPTIONAL = {
   traceparent: "",
   step: "",
   traceId: "",
-  expireTime: "",
   from: 0,
   percent: 0,
   timestamp: 0,
