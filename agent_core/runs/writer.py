@@ -3,6 +3,8 @@
 Commits in groups without a timer: what is written while no append of the run is under way is submitted at
 once; what is written meanwhile stays pending, and is submitted together from the answer's callback. So no
 token costs a task, a future or a coroutine. Only a run in trouble has a timer, or a task that repairs it.
+
+One module, since it is one state machine: submitting, retrying, repairing and closing share what is pending.
 """
 
 from __future__ import annotations

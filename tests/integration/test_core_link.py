@@ -1,4 +1,7 @@
-"""The link: runs started and followed over one stream, as an edge does."""
+"""The link: runs started and followed over one stream, as an edge does.
+
+One module, since each message of the contract is tried by the same few helpers.
+"""
 
 from __future__ import annotations
 

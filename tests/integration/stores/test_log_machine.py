@@ -2,6 +2,8 @@
 
 What a reader gets is exactly 1, 2, 3 … without a hole or a repetition, or it is told of the hole
 first; and it ends in exactly one terminal event. A model says what the log must hold.
+
+One module, since it is one state machine: its rules share the model and the readers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One run, read to its end: what is yielded, tried again, and closed."""
+"""One run, read to its end: what is yielded, tried again, and closed.
+
+One module, since all of it is read through one script of what the transport brings.
+"""
 
 from __future__ import annotations
 
