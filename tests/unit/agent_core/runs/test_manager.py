@@ -16,7 +16,7 @@ from agent_core.log.errors import LogAwayError, LogFullError, LogGoneError
 from agent_core.log.memory.log import MemoryLog
 from agent_core.log.position import START
 from agent_core.log.records import Outcome, RunRecord
-from agent_core.runs import reaper
+from agent_core.runs import presence, reaper
 from agent_core.runs.follower import FollowRequest
 from agent_core.runs.limits import CoreLimits, Limiter, RunLimits
 from agent_core.runs.manager import RunManager
@@ -68,10 +68,18 @@ class ForgetfulLog(MemoryLog):
         raise LogGoneError
 
 
-async def test_a_follow_that_fails_is_neither_a_follower_nor_one_that_left() -> None:
+async def endless(request: RunRequest) -> AsyncIterator[str]:
+    yield request.message
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_a_follow_that_fails_is_neither_a_follower_nor_one_that_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The run is not cancelled as by one that left; nor does it wait for ever for one that never came."""
+    monkeypatch.setattr(presence, "RETURN_S", 0.2)
     manager = RunManager(ForgetfulLog(), RunLimits(disconnect_grace_s=0))
-    run_id = await start(manager, message="a " * 1000, on_disconnect=ON_DISCONNECT_CANCEL)
+    run_id = await start(manager, endless, on_disconnect=ON_DISCONNECT_CANCEL)
     run = manager.live(run_id)
     assert run is not None
     with pytest.raises(UnknownRunError):
@@ -79,6 +87,7 @@ async def test_a_follow_that_fails_is_neither_a_follower_nor_one_that_left() -> 
     assert not run.stopping
     async with asyncio.timeout(30):
         await run.ended.wait()
+    assert run.stopping
 
 
 class BrokenLog(MemoryLog):
